@@ -1,0 +1,121 @@
+"""implicitkit: a picture as a function that can be asked for its colour at any coordinate.
+
+    import implicitkit as ik
+
+    model = ik.load_model("liif_small")
+    field = model.encode(ik.read_image("photo.png"))
+    ik.write_image("large.png", field.render((1080, 1920)))
+
+The names below are promised; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from implicitkit.version import __version__
+
+if TYPE_CHECKING:
+    from implicitkit.decoders.base import Decoder
+    from implicitkit.decoders.local_ensemble import LocalEnsembleDecoder
+    from implicitkit.degradations.base import Degradation, Degraded
+    from implicitkit.encoders.base import Encoder, Features
+    from implicitkit.errors import (
+        ArgumentError,
+        ConfigError,
+        DataError,
+        DuplicateNameError,
+        ImageError,
+        UnknownNameError,
+        UserError,
+        WeightsError,
+    )
+    from implicitkit.field import Field, Prediction
+    from implicitkit.images import read_image, write_image
+    from implicitkit.model import ImplicitModel, create_model
+    from implicitkit.registries import (
+        create_decoder,
+        create_degradation,
+        create_encoder,
+        list_decoders,
+        list_degradations,
+        list_encoders,
+        list_models,
+    )
+    from implicitkit.weights import load_model
+
+_HOME = {
+    "ArgumentError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Decoder": "decoders.base",
+    "Degradation": "degradations.base",
+    "Degraded": "degradations.base",
+    "DuplicateNameError": "errors",
+    "Encoder": "encoders.base",
+    "Features": "encoders.base",
+    "Field": "field",
+    "ImageError": "errors",
+    "ImplicitModel": "model",
+    "LocalEnsembleDecoder": "decoders.local_ensemble",
+    "Prediction": "field",
+    "UnknownNameError": "errors",
+    "UserError": "errors",
+    "WeightsError": "errors",
+    "create_decoder": "registries",
+    "create_degradation": "registries",
+    "create_encoder": "registries",
+    "create_model": "model",
+    "list_decoders": "registries",
+    "list_degradations": "registries",
+    "list_encoders": "registries",
+    "list_models": "registries",
+    "load_model": "weights",
+    "read_image": "images",
+    "write_image": "images",
+}
+
+__all__ = [
+    "ArgumentError",
+    "ConfigError",
+    "DataError",
+    "Decoder",
+    "Degradation",
+    "Degraded",
+    "DuplicateNameError",
+    "Encoder",
+    "Features",
+    "Field",
+    "ImageError",
+    "ImplicitModel",
+    "LocalEnsembleDecoder",
+    "Prediction",
+    "UnknownNameError",
+    "UserError",
+    "WeightsError",
+    "__version__",
+    "create_decoder",
+    "create_degradation",
+    "create_encoder",
+    "create_model",
+    "list_decoders",
+    "list_degradations",
+    "list_encoders",
+    "list_models",
+    "load_model",
+    "read_image",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'implicitkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"implicitkit.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

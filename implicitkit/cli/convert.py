@@ -1,0 +1,43 @@
+"""``implicitkit convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint: the authors' .pth, or a native file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The native file to write (.safetensors).")],
+    half: Annotated[bool, typer.Option(help="Store the weights in half precision.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite OUT.")] = False,
+) -> None:
+    """Write a checkpoint as one native file, and say what was recognised."""
+    import torch
+
+    from implicitkit.errors import UserError, WeightsError
+    from implicitkit.weights import is_safetensors
+    from implicitkit.weights.authors import load_authors, read_checkpoint
+    from implicitkit.weights.native import load_native
+
+    if not source.is_file():
+        raise WeightsError(f"there is no file {source}")
+    if target.exists() and not force:
+        raise UserError(f"{target} exists; pass --force to overwrite it")
+    if is_safetensors(source):
+        model = load_native(source)
+        typer.echo(f"recognised: native file, {_count(model):,} parameters")
+    else:
+        checkpoint = read_checkpoint(source)
+        model = load_authors(source)
+        typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
+        if checkpoint.dropped:
+            typer.echo(f"left out, as they do nothing: {', '.join(checkpoint.dropped)}")
+    model.save(target, dtype=torch.float16 if half else None)
+    typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
+
+
+def _count(model: object) -> int:
+    return sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]

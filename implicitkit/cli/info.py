@@ -1,0 +1,37 @@
+"""``implicitkit info``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight file.")]) -> None:
+    """Say what a model is made of, what it needs and how it was trained."""
+    from pathlib import Path
+
+    from implicitkit.model import create_model
+    from implicitkit.registries import models
+    from implicitkit.weights import load_model
+
+    is_name = not Path(model).is_file() and model in models
+    has_weights = not is_name or bool(models.find(model)[0].metadata.get("pretrained"))
+    built = load_model(model) if has_weights else create_model(model)
+    counts = {part: sum(p.numel() for p in getattr(built, part).parameters()) for part in ("encoder", "decoder")}
+    needs = built.needs
+    scales = needs["trained_scales"]
+    rows = {
+        "encoder": f"{json.dumps(built.spec['encoder'])}  ({counts['encoder']:,} parameters)",
+        "decoder": f"{json.dumps(built.spec['decoder'])}  ({counts['decoder']:,} parameters)",
+        "inputs": f"{', '.join(built.inputs)}; {needs['input_channels']} channels in [0, 1]",
+        "stride": str(needs["stride"]),
+        "receptive field": str(needs["receptive_field"]) + ("" if needs["receptive_field"] == "global" else " pixels"),
+        "trained scales": f"×{scales[0]:g} to ×{scales[1]:g}" if scales else "not stated",
+        "weights": "yes" if has_weights else "none (random)",
+        "license": built.license or "not stated",
+        "training": json.dumps(built.training_summary) if built.training_summary else "not stated",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name + ':':<17} {value}")

@@ -1,0 +1,28 @@
+"""``implicitkit list``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+KINDS = ("encoders", "decoders", "degradations", "models", "losses", "metrics")
+
+
+def list_names(
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}; all of them if left out.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="A shell-style pattern, e.g. '*edsr*'.")] = None,
+    pretrained: Annotated[bool, typer.Option(help="Only models that come with weights.")] = False,
+) -> None:
+    """List what can be found by name, with its owner."""
+    from implicitkit import registries
+    from implicitkit.errors import UserError
+
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(KINDS)}")
+    kinds = [kind] if kind else ["models"] if pretrained else list(KINDS)
+    for name in kinds:
+        wanted = {"pretrained": True} if pretrained else {}
+        typer.echo(f"{name}:")
+        for entry in getattr(registries, name).entries(pattern, **wanted):
+            typer.echo(f"  {entry.name:<20} {entry.summary}  [{entry.owner}]")

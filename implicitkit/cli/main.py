@@ -1,0 +1,96 @@
+"""The ``implicitkit`` command: one small module per sub-command, imported without importing torch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from implicitkit.cli.config_schema import config_schema
+from implicitkit.cli.convert import convert
+from implicitkit.cli.demo import demo
+from implicitkit.cli.evaluate import evaluate
+from implicitkit.cli.info import info
+from implicitkit.cli.listing import list_names
+from implicitkit.cli.train import train
+from implicitkit.cli.upscale import upscale
+from implicitkit.errors import UserError
+from implicitkit.version import __version__
+
+app = typer.Typer(
+    name="implicitkit",
+    help="Pictures as continuous functions: upscale to any size, train, evaluate. Any command takes --debug.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command, name in (
+    (upscale, "upscale"),
+    (demo, "demo"),
+    (train, "train"),
+    (evaluate, "evaluate"),
+    (list_names, "list"),
+    (info, "info"),
+    (convert, "convert"),
+    (config_schema, "config-schema"),
+):
+    app.command(name)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"implicitkit {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Options of the command as a whole."""
+
+
+def main() -> None:
+    """Run the command line. Whatever the user can put right is one line on stderr and exit code 2."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) != len(sys.argv) - 1
+    try:
+        sys.exit(app(arguments, standalone_mode=False) or 0)
+    except Exception as error:
+        if debug:
+            raise
+        message, code = explain(error)
+        typer.echo(f"error: {message}", err=True)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """What to say of an error in one line, and the exit code: 2 where the user can do something about it."""
+    if hasattr(error, "format_message"):  # typer's own complaints about the arguments
+        return _one_line(error.format_message()) + " (see --help)", 2
+    text = _one_line(str(error)) or type(error).__name__
+    if isinstance(error, (UserError, ValueError)):
+        return text, 2
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return f"not enough memory: {text}; try a smaller size, --tile 128 or another --device", 2
+    if isinstance(error, OSError):
+        return text, 2
+    if isinstance(error, typer.Abort):
+        return "aborted", 130
+    return f"{type(error).__name__}: {text} (run again with --debug for the traceback)", 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

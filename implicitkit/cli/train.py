@@ -1,0 +1,48 @@
+"""``implicitkit train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from implicitkit.cli.progress import bar, clock
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file; `implicitkit config-schema` prints what it may hold.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Continue the run in the configured output directory.")] = False,
+) -> None:
+    """Train a model as CONFIG says; killed at any moment, --resume continues it bit for bit."""
+    from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
+    from implicitkit.training import train as run
+
+    wanted = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
+    with bar("training", wanted.steps) as progress:
+
+        def report(entry: dict[str, Any]) -> None:
+            match entry["event"]:
+                case "start":
+                    dropped = f", {entry['dropped']} too small and left out" if entry["dropped"] else ""
+                    progress.say(f"{entry['parameters']:,} parameters; {entry['pictures']} pictures{dropped}")
+                    if entry["step"]:
+                        progress.say(f"resumed at step {entry['step']}")
+                case "train":
+                    progress.update(
+                        entry["step"],
+                        f"loss {entry['loss']:.5f}  lr {entry['lr']:.1e}  {entry['crops_per_s']:.1f} crops/s  "
+                        f"{clock(entry['seconds_left'])} left",
+                    )
+                case "validation":
+                    scores = "  ".join(
+                        f"{k.removeprefix('psnr_')} {v:.2f}" for k, v in entry.items() if k.startswith("psnr_")
+                    )
+                    progress.say(f"step {entry['step']}: validation PSNR-Y {scores} dB")
+
+        folder = run(wanted, resume=resume, report=report)
+    typer.echo(f"{folder / 'last.safetensors'}")

@@ -1,0 +1,159 @@
+"""``implicitkit upscale``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from implicitkit.cli.progress import bar
+from implicitkit.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from implicitkit.upscaling import Enlargement
+
+DEFAULT_SCALE = 4.0
+
+
+def upscale(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Magnification, any positive number [default: 4].")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Exact size in pixels.")] = None,
+    width: Annotated[int | None, typer.Option(help="Width; the height follows unless given.")] = None,
+    height: Annotated[int | None, typer.Option(help="Height; the width follows unless given.")] = None,
+    model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
+    how = _parse_size(scale, size, width, height)
+    tile_side = _parse_tile(tile)
+    jobs = plan(inputs, output, how)
+    if len(jobs) == 1 and not inputs[0].is_dir():
+        _check_target(jobs[0][0], jobs[0][1], force)
+
+    from implicitkit.devices import choose_device, choose_precision
+    from implicitkit.images import read_picture, write_picture
+    from implicitkit.upscaling import upscale_picture
+    from implicitkit.weights import load_model
+
+    first = read_picture(jobs[0][0]) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
+    where = choose_device(device)
+    network = load_model(model).to(where)
+    if network.encoder.in_channels != 3 or network.decoder.out_channels != 3 or network.takes_mask:
+        raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
+    failures: list[str] = []
+    for source, target in jobs:
+        try:
+            _check_target(source, target, force)
+            picture = first or read_picture(source)
+            wanted = how.of(picture.size)
+            number_format = choose_precision(precision, where, bits=picture.bits)
+            with bar(source.name, wanted[0] * wanted[1]) as progress:
+                result = upscale_picture(
+                    network, picture, wanted, tile=tile_side, precision=number_format, progress=progress.update
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(target, result)
+            before, after = (f"{n}×{m}" for n, m in (picture.size, wanted))
+            typer.echo(f"{source} {before} -> {target} {after} ({where}, {number_format})")
+        except (UserError, OSError, MemoryError, RuntimeError) as error:
+            if len(jobs) == 1:
+                raise
+            failures.append(f"{source}: {' '.join(str(error).split())}")
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+
+def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[tuple[Path, Path]]:
+    """Which file becomes which. Several inputs, or a folder, go into a folder under their own names.
+
+    Raises:
+        UserError: an input is missing, a folder holds no picture, or two inputs would become one file.
+    """
+    from implicitkit.images import READABLE, WRITABLE
+
+    sources: list[Path] = []
+    for given in inputs:
+        if given.is_dir():
+            found = sorted(p for p in given.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith("."))
+            if not found:
+                raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
+            sources += found
+        elif given.exists():
+            sources.append(given)
+        else:
+            raise UserError(f"there is no file {given}")
+    many = len(sources) > 1 or inputs[0].is_dir()
+    if output is not None and not many and not output.is_dir() and output.suffix:
+        return [(sources[0], output)]
+    if output is not None and output.suffix.lower() in WRITABLE and not output.is_dir():
+        raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
+    jobs = []
+    for source in sources:
+        suffix = source.suffix if source.suffix.lower() in WRITABLE else ".png"
+        beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
+        folder = source.parent if output is None else output
+        jobs.append((source, folder / (f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}")))
+    targets = [target for _, target in jobs]
+    twice = next((t for t in targets if targets.count(t) > 1), None)
+    if twice is not None:
+        raise UserError(f"two inputs would both become {twice}; upscale them separately")
+    return jobs
+
+
+def _check_target(source: Path, target: Path, force: bool) -> None:
+    from implicitkit.images import WRITABLE
+
+    if target.suffix.lower() not in WRITABLE:
+        raise UserError(f"{target}: pictures are written as {', '.join(WRITABLE)}")
+    if target.exists() and target.resolve() == source.resolve():
+        raise UserError(f"{target} is the input itself; choose another name")
+    if target.exists() and not force:
+        raise UserError(f"{target} exists; pass --force to overwrite it")
+    folder = next((p for p in target.parents if p.exists()), target.parent)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    import os
+
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} is read-only; choose another --output")
+
+
+def _parse_size(scale: float | None, size: str | None, width: int | None, height: int | None) -> Enlargement:
+    """The one way the size was given."""
+    from implicitkit.upscaling import Enlargement
+
+    ways = [scale is not None, size is not None, width is not None or height is not None]
+    if sum(ways) > 1:
+        raise UserError("give one of --scale, --size, or --width and --height")
+    if size is not None:
+        match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", size.strip())
+        if match is None or int(match[1]) < 1 or int(match[2]) < 1:
+            raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 1080x1920; received {size!r}")
+        height, width = int(match[1]), int(match[2])
+    for name, value in (("--width", width), ("--height", height)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is a positive number of pixels; received {value}")
+    scale = DEFAULT_SCALE if scale is None else scale
+    if not 0 < scale < float("inf"):
+        raise UserError(f"--scale is a positive number; received {scale}")
+    return Enlargement(scale, height, width)
+
+
+def _parse_tile(tile: str) -> int | str:
+    if tile == "auto":
+        return tile
+    if not tile.isdecimal() or int(tile) < 1:
+        raise UserError(f"--tile is auto or a positive number of pixels; received {tile!r}")
+    return int(tile)

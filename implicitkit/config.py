@@ -1,0 +1,243 @@
+"""The text forms of everything: model specs and training configurations, read strictly.
+
+An unknown key, a wrong type or an impossible value is an error that names the path, what was received and the nearest
+valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from implicitkit.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A section of a configuration: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class PartSpec(BaseModel):
+    """An encoder, decoder or degradation: its name and whatever arguments it takes."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{"name": ..., **arguments}``."""
+        return self.model_dump()
+
+
+class ModelSpec(Strict):
+    """What an ``ImplicitModel`` is made of."""
+
+    encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
+    decoder: PartSpec = Field(description="name, or a mapping with name and arguments")
+    conditions: dict[str, ModelSpec] = Field(default_factory=dict, description="models whose fields the decoder reads")
+    inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
+    scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
+
+
+class DataConfig(Strict):
+    """Where training pictures come from and how crops are taken."""
+
+    folders: list[Path] = Field(min_length=1, description="folders of pictures, searched recursively")
+    patch: int = Field(48, ge=1, description="side of the degraded crop the encoder sees, pixels")
+    points: int = Field(2304, ge=1, description="random output pixels per crop")
+    sampling: Literal["uniform", "area"] = Field(
+        "uniform", description="pictures equally likely, or in proportion to their pixels"
+    )
+    too_small: Literal["error", "skip", "mirror"] = Field(
+        "error", description="what to do with a picture smaller than the largest crop"
+    )
+    held_out: int = Field(
+        0, ge=0, description="pictures, spread evenly over the sorted list, kept for validation and never trained on"
+    )
+    flips: bool = Field(True, description="random flips and transposition")
+    cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are kept")
+    workers: int = Field(0, ge=0, description="processes that prepare crops")
+
+
+class OptimiserConfig(Strict):
+    """Adam and its learning-rate schedule."""
+
+    lr: float = Field(1e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "step", description="step: multiply by gamma at each milestone"
+    )
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    milestones: list[float] = Field(default=[0.2, 0.4, 0.6, 0.8], description="fractions of all steps")
+    gamma: float = Field(0.5, gt=0)
+    final_lr: float = Field(0.0, ge=0, description="where cosine ends")
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+
+
+class ValidationConfig(Strict):
+    """What is measured while training."""
+
+    folders: list[Path] = Field(default_factory=list, description="pictures to validate on, besides those held out")
+    scales: list[float] = Field(default=[2, 3, 4], min_length=1)
+    every: int = Field(1000, ge=1, description="steps between validations")
+    max_size: int = Field(512, ge=8, description="larger pictures are cropped to their centre")
+
+    @field_validator("scales")
+    @classmethod
+    def _at_least_one(cls, scales: list[float]) -> list[float]:
+        if any(s < 1 for s in scales):
+            raise ValueError("scales are at least 1")
+        return scales
+
+
+class TrainConfig(Strict):
+    """A whole training run."""
+
+    model: ModelSpec
+    data: DataConfig
+    degradation: PartSpec | list[PartSpec] = Field(description="one, or several applied in order")
+    loss: PartSpec = Field(default=PartSpec(name="l1"))
+    optimiser: OptimiserConfig = OptimiserConfig()
+    validation: ValidationConfig = ValidationConfig()
+    output: Path = Field(description="run directory; must be new, or resumed")
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch: int = Field(16, ge=1, description="crops per step, over all processes")
+    seed: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = Field(False, description="torch.compile the encoder and the decoder")
+    log_every: int = Field(50, ge=1)
+    checkpoint_every: int = Field(1000, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    license: str = Field("", description="terms of the trained weights, written into their files")
+    trained_on: str = Field("", description="the training data, written into the files")
+
+
+def validate(kind: type[M], value: Any, where: str) -> M:
+    """``value`` as a ``kind``; raises :class:`ConfigError` with one clause per mistake."""
+    if isinstance(value, Mapping):
+        _refuse_full_stops(value, "")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        clauses = "; ".join(_explain(kind, detail) for detail in error.errors()[:5])
+        raise ConfigError(f"{where}: {clauses}") from None
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML mapping from a file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{at} is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must hold a mapping at its top; received {type(value).__name__}")
+    return value
+
+
+def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """``config`` with each ``key.sub=value`` put in; values are read as YAML."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not all(path.split(".")):
+            raise ConfigError(f"--set takes key.sub=value; received {setting!r}")
+        try:
+            value = _numbers(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {path}: {text!r} is not YAML") from None
+        *parents, last = path.split(".")
+        at = config
+        for key in parents:
+            inner = at.get(key)
+            if isinstance(inner, str):  # a part given by its name alone
+                inner = {"name": inner}
+            elif inner is None:
+                inner = {}
+            elif not isinstance(inner, dict):
+                raise ConfigError(f"--set {path}: {key!r} holds {inner!r}, which has no entries of its own")
+            at[key] = inner
+            at = inner
+        at[last] = value
+    return config
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a training configuration."""
+    return TrainConfig.model_json_schema()
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as text; users mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if "e" in value.lower() else value
+        except ValueError:
+            return value
+    return value
+
+
+def _refuse_full_stops(value: Any, path: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"{path or 'the top level'}: a key must be text; received {key!r}")
+            if "." in key:
+                head, _, tail = key.partition(".")
+                raise ConfigError(
+                    f"{path + key!r}: a key cannot hold a full stop; write {tail!r} as an entry inside "
+                    f"{head!r} (only --set takes dotted paths)"
+                )
+            _refuse_full_stops(inner, f"{path}{key}.")
+    elif isinstance(value, list):
+        for k, inner in enumerate(value):
+            _refuse_full_stops(inner, f"{path}{k}.")
+
+
+def _explain(kind: type[BaseModel], detail: Any) -> str:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join(location) or "the top level"
+    if detail["type"] == "extra_forbidden":
+        valid = _keys_at(kind, detail["loc"][:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
+        return f"{path}: unknown key (received {_short(detail['input'])}); {hint}"
+    if detail["type"] == "missing":
+        return f"{path}: required, but not given"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {message[0].lower() + message[1:]} (received {_short(detail['input'])})"
+
+
+def _keys_at(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    """The valid keys of the section at ``location``."""
+    at: Any = kind
+    for part in location:
+        field = getattr(at, "model_fields", {}).get(part)
+        if field is None:
+            continue  # an index, or the key of a mapping of models
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        at = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), at)
+    return list(getattr(at, "model_fields", {}))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

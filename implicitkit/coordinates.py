@@ -1,0 +1,101 @@
+"""Where things are: pixel centres, boxes and cells on the extent ``[-1, 1]^d``.
+
+A picture of size ``(S_1, ..., S_d)`` covers ``[-1, 1]^d``, whatever its aspect. Pixel ``i`` of ``n`` has its centre at
+``-1 + (2i + 1)/n``; the order of the axes is the array's own: ``(y, x)`` for a picture, ``(z, y, x)`` for a volume.
+Everything here is float32: at bfloat16 a coordinate of a 1024-pixel axis already falls into the wrong pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, ...]
+Box = tuple[float, ...]
+"""A window of the extent, ``(lo_1, ..., lo_d, hi_1, ..., hi_d)``: ``(y0, x0, y1, x1)`` for a picture."""
+
+
+def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.device | str | None = None) -> Tensor:
+    """The centres of ``n`` equal pixels that cover ``[lo, hi]``.
+
+    Returns a float32 tensor ``(n,)``, each entry the float32 nearest to the exact centre.
+
+    >>> pixel_centres(4)
+    tensor([-0.7500, -0.2500,  0.2500,  0.7500])
+    """
+    steps = 2 * torch.arange(n, dtype=torch.float64) + 1
+    return (lo + (hi - lo) * steps / (2 * n)).to(torch.float32).to(device)
+
+
+def whole(ndim: int) -> Box:
+    """The box that is the whole extent: ``(-1, ..., 1, ...)``."""
+    return (-1.0,) * ndim + (1.0,) * ndim
+
+
+def check_size(size: Sequence[int] | int, ndim: int) -> Size:
+    """``size`` as a tuple of ``ndim`` positive integers; raises ``ValueError`` naming what was received."""
+    values = (size,) if isinstance(size, int) else tuple(size)
+    if len(values) != ndim or any(int(v) != v or v < 1 for v in values):
+        raise ValueError(f"a size is {ndim} positive whole number(s), one per axis; received {size!r}")
+    return tuple(int(v) for v in values)
+
+
+def check_box(box: Sequence[float] | None, ndim: int) -> Box:
+    """``box`` as ``2 * ndim`` finite floats with ``lo < hi`` on every axis (``None``: the whole extent)."""
+    if box is None:
+        return whole(ndim)
+    values = tuple(float(v) for v in box)
+    lows, highs = values[:ndim], values[ndim:]
+    if len(values) != 2 * ndim or not all(map(math.isfinite, values)):
+        raise ValueError(f"a box is {2 * ndim} finite numbers, all lower ends first; received {box!r}")
+    if any(lo >= hi for lo, hi in zip(lows, highs, strict=True)):
+        raise ValueError(f"a box must have a positive extent on every axis; received {box!r}")
+    return values
+
+
+def axes(
+    size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
+) -> tuple[Tensor, ...]:
+    """The pixel centres of a grid of ``size`` laid over ``box``, axis by axis: ``d`` tensors ``(S_k,)``."""
+    ndim = len(size)
+    ends = check_box(box, ndim)
+    return tuple(pixel_centres(n, ends[k], ends[ndim + k], device=device) for k, n in enumerate(size))
+
+
+def mesh(per_axis: Sequence[Tensor]) -> Tensor:
+    """Per-axis coordinates ``(S_k,)`` as one list of points ``(prod S, d)``, the last axis running fastest."""
+    return torch.stack(torch.meshgrid(*per_axis, indexing="ij"), dim=-1).reshape(-1, len(per_axis))
+
+
+def grid(
+    size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
+) -> Tensor:
+    """The pixel centres of a grid of ``size`` over ``box`` as points ``(prod S, d)``.
+
+    >>> grid((1, 2))
+    tensor([[ 0.0000, -0.5000],
+            [ 0.0000,  0.5000]])
+    """
+    return mesh(axes(size, box, device=device))
+
+
+def cell_size(
+    size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
+) -> Tensor:
+    """The size of one output pixel, ``(d,)`` float32: ``2/n`` per axis, or the box's extent over ``n``."""
+    ndim = len(size)
+    ends = check_box(box, ndim)
+    return torch.tensor(
+        [(ends[ndim + k] - ends[k]) / n for k, n in enumerate(size)], dtype=torch.float32, device=device
+    )
+
+
+def nearest_index(x: Tensor, n: int) -> Tensor:
+    """The index of the pixel whose centre is nearest to ``x``: int64, clamped to ``[0, n - 1]``.
+
+    Ties round half to even, as ``torch.nn.functional.grid_sample`` does; a floor would pick other cells.
+    """
+    return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp_(0, n - 1)

@@ -1,0 +1,1 @@
+"""Features and coordinates to values, one file per paper."""

@@ -1,0 +1,101 @@
+"""The decoder contract: prepare once per picture, query as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit.coordinates import Size, mesh
+from implicitkit.encoders.base import Features
+
+if TYPE_CHECKING:
+    from implicitkit.field import Field
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the encoder was given, for decoders that look at the picture itself (a bilinear skip).
+
+    ``picture`` ``(B, C, *S)`` is in the model's output space and ``mask`` ``(B, 1, *S)`` is 1 where missing. For a
+    tile, both begin at pixel ``origin`` of a picture of ``size``; left empty, both are whole.
+    """
+
+    picture: Tensor
+    mask: Tensor | None = None
+    origin: Size = ()
+    size: Size = ()
+
+    def __post_init__(self) -> None:
+        pixels = tuple(self.picture.shape[2:])
+        object.__setattr__(self, "size", self.size or pixels)
+        object.__setattr__(self, "origin", self.origin or (0,) * len(pixels))
+
+
+class Decoder(nn.Module):
+    """Turns features and coordinates into values ``(B, N, out_channels)``; it never sees files, losses or the
+    output's pixels.
+
+    Attributes a subclass sets:
+        in_channels: features per cell that :meth:`prepare` expects.
+        out_channels: values per point.
+        ndim: dimensions of the coordinates.
+        uses_cell: whether the size of the output pixel matters.
+        output: ``"picture"`` (values in the model's output space, mapped back by the field) or ``"embedding"``
+            (left alone).
+        conditions: names of the other fields that are read at the same coordinates.
+        reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
+    """
+
+    in_channels: int
+    out_channels: int = 3
+    ndim: int = 2
+    uses_cell: bool = True
+    output: Literal["picture", "embedding"] = "picture"
+    conditions: ClassVar[tuple[str, ...]] = ()
+    reach: int = 1
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Any:
+        """Everything that depends on the picture alone; called once per picture (or tile)."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement prepare()")
+
+    def query(self, latent: Any, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        """Values at points.
+
+        Args:
+            latent: what :meth:`prepare` returned.
+            coords: ``(B, N, d)`` float32 in the extent of the features.
+            cell: ``(B or 1, N or 1, d)`` float32, the size of an output pixel in the same units; None if unused.
+            conditions: the values ``(B, N, C)`` of each condition at the same points.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement query()")
+
+    def query_grid(
+        self, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Values ``(B, out_channels, *S)`` on the grid of the per-axis coordinates ``axes``; conditions ``(B, C, *S)``.
+
+        This plain version lists the grid's points and calls :meth:`query`; a decoder overrides it where separability
+        helps.
+        """
+        size = [len(axis) for axis in axes]
+        at_points = {name: value.flatten(2).transpose(1, 2) for name, value in conditions.items()}
+        values = self.query(latent, mesh(axes)[None], cell, at_points)
+        return values.transpose(1, 2).reshape(*values.shape[::2], *size)
+
+    def default_cell(self, cell: Tensor, grid: Size) -> Tensor:
+        """The cell that ``render`` passes where none was given; LTE keeps it from getting finer than it was trained
+        on.
+        """
+        return cell
+
+    def extra_repr(self) -> str:
+        return f"in_channels={self.in_channels}, out_channels={self.out_channels}, ndim={self.ndim}"
+
+
+def in_float32(device_type: str) -> torch.autocast:
+    """A context in which autocast is off: for geometry, which must stay float32 whatever the precision."""
+    return torch.autocast(device_type, enabled=False)

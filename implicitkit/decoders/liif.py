@@ -1,0 +1,91 @@
+"""LIIF, the local implicit image function (Chen, Liu, Wang; CVPR 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from implicitkit.decoders.base import Inputs, in_float32
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, Rows, read_linear
+from implicitkit.encoders.base import Features
+
+if TYPE_CHECKING:
+    from implicitkit.field import Field
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class LIIF(LocalEnsembleDecoder):
+    """An MLP reads the features around the nearest cells, the offset to each and the output pixel's size.
+
+    The MLP's input is ``[3^d neighbourhood of features, offset (d), cell (d)]`` in the order of
+    ``torch.nn.functional.unfold``, so the authors' weights fit as they are. The neighbourhood is never built: the
+    feature part of the first linear layer *is* a 3^d convolution. It runs once per feature pixel in :meth:`prepare`;
+    a query adds the part
+    that is linear in offset and cell.
+
+    Args:
+        in_channels: features per cell, ``D``.
+        out_channels: values per point.
+        hidden: widths of the hidden layers; ``[]`` makes the decoder linear.
+        local_ensemble: blend the 2^d nearest cells (else: the nearest one alone).
+        feat_unfold: read the 3^d neighbourhood of each cell (else: the cell alone).
+        cell_decode: tell the MLP the output pixel's size.
+        skip: ``"bilinear"`` adds the linearly interpolated input picture to the output, as LTE does; the paper
+            has ``"none"``.
+        ndim: 1, 2 or 3.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        hidden: Sequence[int] = (256, 256, 256, 256),
+        local_ensemble: bool = True,
+        feat_unfold: bool = True,
+        cell_decode: bool = True,
+        skip: Literal["none", "bilinear"] = "none",
+        ndim: int = 2,
+    ) -> None:
+        super().__init__()
+        if skip not in ("none", "bilinear"):
+            raise ValueError(f"skip is 'none' or 'bilinear'; received {skip!r}")
+        self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
+        self.local_ensemble, self.feat_unfold, self.uses_cell, self.skip = (
+            local_ensemble,
+            feat_unfold,
+            cell_decode,
+            skip,
+        )
+        self.reach = max(1, int(local_ensemble) + int(feat_unfold))
+        self.read = in_channels * (3**ndim if feat_unfold else 1)  # MLP inputs that are features
+        widths = [*hidden, out_channels]
+        self.first = nn.Linear(self.read + ndim * (1 + cell_decode), widths[0])
+        rest: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            rest += [nn.ReLU(inplace=True), nn.Linear(before, after)]
+        self.rest = nn.Sequential(*rest)
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+        taps = (3 if self.feat_unfold else 1,) * self.ndim
+        kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
+        projected = CONVOLVE[self.ndim](features.map, kernel, self.first.bias, padding=taps[0] // 2)
+        picture = Rows.of(inputs.picture, inputs.origin, inputs.size) if self.skip == "bilinear" else None
+        return self.lay_out(features, projected, extra=picture)
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        geometry = offset if cell is None else torch.cat([offset, cell.expand(len(offset), -1)], dim=-1)
+        with in_float32(rows.device.type):
+            hidden = torch.addmm(rows.float(), geometry, self.first.weight[:, self.read :].float().t())
+        values: Tensor = self.rest(hidden.to(rows.dtype))
+        return values
+
+    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
+        if latent.extra is None:
+            return blended
+        return blended + read_linear(latent.extra, latent.extent, per_axis)

@@ -1,0 +1,158 @@
+"""The local ensemble (Chen et al., CVPR 2021, eq. 4), shared by LIIF and its relatives.
+
+``s(x) = sum_t (A_t / A) f(z_t, x - v_t)``: the 2^d nearest cells each make a prediction, blended by opposite area. A
+member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder.lay_out`) and ``local``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import Size
+from implicitkit.decoders.base import Decoder
+from implicitkit.encoders.base import Features
+from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A map ``(B, K, *cells)`` stored as rows ``(B, prod cells, K)``, and where it lies in its whole ``grid``."""
+
+    rows: Tensor
+    cells: Size
+    origin: Size
+    grid: Size
+
+    @classmethod
+    def of(cls, map: Tensor, origin: Size, grid: Size) -> Rows:
+        """Lay ``map`` out as rows, so that fetching the features of one cell is one contiguous read."""
+        return cls(map.flatten(2).transpose(1, 2).contiguous(), tuple(map.shape[2:]), origin, grid)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at ``index`` ``(B or 1, N)``, as ``(B * N, K)``; an index of batch 1 serves every picture."""
+        batch, count, width = self.rows.shape
+        if index.shape[0] == 1:
+            return self.rows.index_select(1, index[0]).reshape(-1, width)
+        first = torch.arange(batch, device=index.device)[:, None] * count
+        return self.rows.reshape(-1, width).index_select(0, (index + first).reshape(-1))
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What a local-ensemble decoder keeps of a picture: its rows, and anything else a member needs."""
+
+    features: Rows
+    extent: Size
+    extra: Any = None
+
+
+class LocalEnsembleDecoder(Decoder):
+    """Finds the 2^d nearest cells, evaluates ``local`` at the offset to each and blends by opposite area.
+
+    With ``local_ensemble`` off, only the nearest cell is asked.
+    """
+
+    local_ensemble: bool = True
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        """One cell's prediction for each query.
+
+        Args:
+            rows: ``(M, K)`` the latent rows of the cell.
+            offset: ``(M, d)`` float32, the query minus the cell's centre, in cells.
+            cell: ``(M or 1, d)`` float32, the output pixel's size in cells; None if unused.
+            point: ``(M or 1, P)`` what :meth:`at_point` returned; None by default.
+
+        Returns:
+            ``(M, out_channels)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement local()")
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        """What depends on the query alone, computed once and not per neighbour: ``(M or 1, P)``, or None.
+
+        ``conditions`` holds ``(M, C)`` per name.
+        """
+        return None
+
+    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
+        """A last step on the blended values ``(B, N, out)`` (a skip connection). ``per_axis`` broadcasts to the
+        queries.
+        """
+        return blended
+
+    def lay_out(self, features: Features, projected: Tensor, extra: Any = None) -> Latent:
+        """The latent of a map ``projected`` ``(B, K, *cells)`` made of ``features.map``, cell by cell."""
+        return Latent(Rows.of(projected, features.origin, features.grid), features.extent, extra)
+
+    def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        per_axis = list(coords.float().unbind(-1))
+        flat = {name: value.flatten(0, 1) for name, value in conditions.items()}
+        return self._blend(latent, per_axis, cell, flat)
+
+    def query_grid(
+        self, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        size = [len(axis) for axis in axes]
+        if cell is not None and cell.shape[1] != 1:  # one cell per point: nothing is separable any more
+            return super().query_grid(latent, axes, cell, conditions)
+        ndim = len(axes)
+        per_axis = [axis.float().reshape(1, *(-1 if k == i else 1 for i in range(ndim))) for k, axis in enumerate(axes)]
+        flat = {name: value.flatten(2).transpose(1, 2).flatten(0, 1) for name, value in conditions.items()}
+        values = self._blend(latent, per_axis, cell, flat)
+        return values.transpose(1, 2).reshape(*values.shape[::2], *size)
+
+    def _blend(
+        self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        source = latent.features
+        near = self._neighbours(source, per_axis)
+        batch, points = source.rows.shape[0], near.row.shape[2]
+        cell = self._in_cells(cell, source.grid, batch, points)
+        point = self.at_point(cell, conditions)
+        blended: Tensor | None = None
+        for index, offset, weight in zip(*near, strict=True):
+            offset = offset.expand(batch, points, -1).reshape(-1, offset.shape[-1])
+            value = self.local(source.take(index), offset, cell, point)
+            share = value.float().unflatten(0, (batch, points)) * weight[..., None]
+            blended = share if blended is None else blended + share
+        assert blended is not None
+        return self.finish(latent, per_axis, blended)
+
+    def _neighbours(self, source: Rows, per_axis: Sequence[Tensor]) -> Neighbours:
+        """The corners of all queries, flattened to ``(corners, B or 1, N[, d])``."""
+        found = [
+            axis_neighbours(x, n, ensemble=self.local_ensemble) for x, n in zip(per_axis, source.grid, strict=True)
+        ]
+        near = combine(found, source.cells, source.origin)
+        return Neighbours(near.row.flatten(2), near.offset.flatten(2, -2), near.weight.flatten(2))
+
+    def _in_cells(self, cell: Tensor | None, grid: Size, batch: int, points: int) -> Tensor | None:
+        """The output pixel's size in cells of the feature grid: ``(1, d)`` if the same for all, else ``(B * N, d)``."""
+        if cell is None or not self.uses_cell:
+            return None
+        cell = cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+        if cell.shape[:2] == (1, 1):
+            return cell.reshape(1, -1)
+        return cell.expand(batch, points, -1).reshape(-1, cell.shape[-1])
+
+
+def read_linear(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:
+    """The picture ``(B, N, C)`` interpolated linearly at queries given per axis in ``extent`` (pixels), borders
+    repeated.
+    """
+    found = [axis_linear(x, e, n) for x, e, n in zip(per_axis, extent, picture.grid, strict=True)]
+    near = combine(found, picture.cells, picture.origin)
+    index, weights = near.row.flatten(2), near.offset.flatten(2, -2).prod(-1)
+    batch, points = picture.rows.shape[0], index.shape[2]
+    total: Tensor | None = None
+    for corner, weight in zip(index, weights, strict=True):
+        share = picture.take(corner).float().unflatten(0, (batch, points)) * weight[..., None]
+        total = share if total is None else total + share
+    assert total is not None
+    return total

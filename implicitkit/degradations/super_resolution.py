@@ -1,0 +1,105 @@
+"""Low resolution: bicubic downscaling by any real factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit.coordinates import Size, check_size
+from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
+from implicitkit.degradations.resize import KERNELS, Kernel, resize
+
+SLACK = 1e-6  # 48 pixels at scale 3.3 must give 48 again, whatever the last bit of 48 * 3.3 / 3.3
+
+
+class SuperResolution(Degradation):
+    """Shrinks a picture by ``scale`` (or to ``size``).
+
+    The low-resolution picture has ``floor(S / scale)`` pixels per axis and covers ``round(floor(S / scale) * scale)``
+    pixels of the clean one, which is what ``Degraded.reference`` is cropped to. (LIIF's training and its protocol for
+    scales above 4.)
+
+    Args:
+        scale: a factor of at least 1, a range ``[low, high]`` to draw from uniformly, or, with ``per_axis``, one
+            factor per axis.
+        size: pixels of the result per axis, in place of ``scale``; the whole picture is then covered.
+        per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range.
+        kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.degradations.resize.resize`.
+        quantise: round the result to 8 bits, as a file would (the gradient passes as if it were not).
+    """
+
+    shared = ("scale",)
+
+    def __init__(
+        self,
+        scale: float | Sequence[float] | None = None,
+        size: Sequence[int] | None = None,
+        per_axis: bool = False,
+        kernel: Kernel = "matlab",
+        quantise: bool = False,
+    ) -> None:
+        if (scale is None) == (size is None):
+            raise ValueError(f"super_resolution takes either scale or size; received scale={scale!r}, size={size!r}")
+        if kernel not in KERNELS:
+            raise ValueError(f"the kernel is one of {', '.join(KERNELS)}; received {kernel!r}")
+        self.kernel, self.quantise, self.per_axis = kernel, quantise, per_axis
+        self.size = None if size is None else check_size(size, len(size))
+        factors = [] if scale is None else [float(s) for s in (scale if isinstance(scale, Sequence) else [scale])]
+        if any(not math.isfinite(s) or s < 1 for s in factors):
+            raise ValueError(f"a scale is a finite number of at least 1 (2 halves the size); received {scale!r}")
+        if len(factors) == 2 and not per_axis and factors[0] > factors[1]:
+            raise ValueError(f"a range of scales is [low, high]; received {scale!r}")
+        if len(factors) > 2 and not per_axis:
+            raise ValueError(f"scale is one number or a range [low, high]; received {scale!r}")
+        self.factors = tuple(factors)
+
+    def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
+        ndim = len(shape) - 1
+        if self.size is not None:
+            return {"name": "super_resolution", "size": list(check_size(self.size, ndim))}
+        if self.per_axis:
+            if len(self.factors) != ndim:
+                raise ValueError(f"per_axis takes {ndim} scales; received {len(self.factors)}")
+            scale = list(self.factors)
+        else:
+            scale = [uniform(self.factors[0], self.factors[-1], generator)] * ndim
+        return {"name": "super_resolution", "scale": scale}
+
+    def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
+        size, covered = self._sizes(tuple(image.shape[2:]), record)
+        low = resize(crop_to(image, covered), size, self.kernel).clamp(0, 1)
+        if self.quantise:
+            low = low + (torch.round(low * 255) / 255 - low).detach()
+        return Step(low, _any_missing(crop_to(mask, covered), size), covered)
+
+    def source_size(self, size: Sequence[int], record: Record) -> Size:
+        if "size" in record:
+            raise ValueError(
+                "super_resolution with a fixed size cannot say how large its source is; give it a scale to train with"
+            )
+        return tuple(math.ceil(n * s - SLACK) for n, s in zip(size, record["scale"], strict=True))
+
+    def _sizes(self, source: Size, record: dict[str, Any]) -> tuple[Size, Size]:
+        """The low-resolution size, and the pixels of the source it covers."""
+        if "size" in record:
+            return tuple(record["size"]), source
+        size = tuple(math.floor(n / s + SLACK) for n, s in zip(source, record["scale"], strict=True))
+        if 0 in size:
+            raise ValueError(f"a picture of {_by(source)} pixels has nothing left at scale {record['scale']}")
+        return size, tuple(min(n, round(m * s)) for n, m, s in zip(source, size, record["scale"], strict=True))
+
+
+def _any_missing(mask: Tensor, size: Size) -> Tensor:
+    """1 where any source pixel is missing. Adaptive pooling reads every pixel a low-resolution one overlaps."""
+    if not mask.any():
+        return mask.new_zeros(*mask.shape[:2], *size)
+    return F.adaptive_max_pool2d(mask, list(size))
+
+
+def _by(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))

@@ -1,0 +1,1 @@
+"""Pictures to feature maps, one file per family."""

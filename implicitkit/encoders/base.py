@@ -1,0 +1,93 @@
+"""The encoder contract: a picture in, a feature map and the extent it covers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit.coordinates import Size
+
+
+@dataclass(frozen=True)
+class Features:
+    """A feature map, and where it lies on the extent of the (padded) picture.
+
+    ``map`` is ``(B, D, *cells)``. ``extent`` is the padded picture's size in pixels. For a tile, ``map`` holds only
+    the cells from ``origin`` on of a whole ``grid``; left empty, both say that the map is whole.
+    """
+
+    map: Tensor
+    extent: Size
+    origin: Size = ()
+    grid: Size = ()
+
+    def __post_init__(self) -> None:
+        cells = tuple(self.map.shape[2:])
+        object.__setattr__(self, "grid", self.grid or cells)
+        object.__setattr__(self, "origin", self.origin or (0,) * len(cells))
+
+
+class Encoder(nn.Module):
+    """Turns a picture ``(B, in_channels + mask_channels, *S)`` into :class:`Features`; it never sees coordinates.
+
+    A subclass sets the attributes below and writes :meth:`extract`. The base class checks the input, normalises the
+    picture channels (never the mask's) and pads at the bottom and right to ``size_multiple``.
+
+    ``radius`` is how far away, in pixels, a changed input pixel can change a feature; ``None`` means everywhere (the
+    encoder is global), which rules out encoding in tiles.
+    """
+
+    in_channels: int = 3
+    mask_channels: int = 0
+    out_channels: int
+    stride: int = 1
+    size_multiple: int = 1
+    radius: int | None = None
+    ndim: int = 2
+    mean: Sequence[float] | float = 0.5
+    std: Sequence[float] | float = 0.5
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Normalised, padded input ``(B, C, *S)`` -> map ``(B, out_channels, *S/stride)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement extract()")
+
+    def forward(self, x: Tensor) -> Features:
+        """Encode ``x`` ``(B, in_channels + mask_channels, *S)``, picture channels in [0, 1], masks after them."""
+        wanted = self.in_channels + self.mask_channels
+        if x.ndim != self.ndim + 2 or x.shape[1] != wanted:
+            sizes = ", ".join(f"S{k + 1}" for k in range(self.ndim))
+            raise ValueError(f"{type(self).__name__} takes (B, {wanted}, {sizes}); received shape {tuple(x.shape)}")
+        x = pad_to_multiple(self.normalise(x), self.size_multiple)
+        return Features(self.extract(x), extent=tuple(x.shape[2:]))
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """``(x - mean) / std`` on the picture channels; mask channels pass as they are."""
+        picture, mask = x[:, : self.in_channels], x[:, self.in_channels :]
+        picture = (picture - self._per_channel(self.mean, x)) / self._per_channel(self.std, x)
+        return torch.cat([picture, mask], dim=1) if self.mask_channels else picture
+
+    @property
+    def receptive_field(self) -> int | str:
+        """The width in pixels of what one feature sees, or ``"global"``."""
+        return "global" if self.radius is None else 2 * self.radius + 1
+
+    def _per_channel(self, value: Sequence[float] | float, like: Tensor) -> Tensor:
+        tensor = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        return tensor.reshape(-1, *(1,) * self.ndim) if tensor.ndim else tensor
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple with its own mirror image (the border included).
+
+    Mirroring repeats as often as it must, so a picture narrower than the padding works too.
+    """
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        missing = -n % multiple
+        if missing:
+            position = torch.arange(n + missing, device=x.device) % (2 * n)
+            x = x.index_select(axis, torch.minimum(position, 2 * n - 1 - position))
+    return x

@@ -1,0 +1,73 @@
+"""EDSR without its upsampling tail (Lim et al., CVPRW 2017), as LIIF and LTE use it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from implicitkit.encoders.base import Encoder
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class ResidualBlock(nn.Module):
+    """``x + res_scale * conv(relu(conv(x)))``; no normalisation."""
+
+    def __init__(self, channels: int, res_scale: float, ndim: int) -> None:
+        super().__init__()
+        conv = CONVOLUTIONS[ndim]
+        self.body = nn.Sequential(
+            conv(channels, channels, 3, padding=1), nn.ReLU(inplace=True), conv(channels, channels, 3, padding=1)
+        )
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x)
+        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
+
+
+class EDSR(Encoder):
+    """Residual 3x3 convolutions at the picture's own resolution; stride 1.
+
+    Args:
+        blocks: number of residual blocks (16 for the baseline, 32 for the full model).
+        channels: width, and the number of features per pixel (64; 256).
+        res_scale: factor on each residual (1; 0.1 keeps the wide model stable).
+        in_channels: picture channels, each normalised by (x - 0.5)/0.5.
+        mask_channels: further channels, taken as they are.
+        ndim: 1, 2 or 3; the same network for signals and volumes.
+    """
+
+    def __init__(
+        self,
+        blocks: int = 16,
+        channels: int = 64,
+        res_scale: float = 1.0,
+        in_channels: int = 3,
+        mask_channels: int = 0,
+        ndim: int = 2,
+    ) -> None:
+        super().__init__()
+        conv = CONVOLUTIONS[ndim]
+        self.in_channels, self.mask_channels, self.ndim = in_channels, mask_channels, ndim
+        self.out_channels = channels
+        self.radius = 2 * blocks + 2  # one pixel per 3x3 convolution: head, two per block, the body's last
+        self.head = nn.Sequential(conv(in_channels + mask_channels, channels, 3, padding=1))
+        body: list[nn.Module] = [ResidualBlock(channels, res_scale, ndim) for _ in range(blocks)]
+        self.body = nn.Sequential(*body, conv(channels, channels, 3, padding=1))
+
+    def extract(self, x: Tensor) -> Tensor:
+        shallow: Tensor = self.head(x)
+        deep: Tensor = self.body(shallow)
+        return deep + shallow
+
+
+def edsr(
+    blocks: int = 32,
+    channels: int = 256,
+    res_scale: float = 0.1,
+    in_channels: int = 3,
+    mask_channels: int = 0,
+    ndim: int = 2,
+) -> EDSR:
+    """EDSR at its published size (32 blocks, 256 channels, residuals scaled by 0.1); arguments as for :class:`EDSR`."""
+    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim)

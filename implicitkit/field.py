@@ -1,0 +1,375 @@
+"""A picture as a continuous function: what ``model.encode(image)`` returns."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import Size, axes, cell_size, check_size
+from implicitkit.decoders.base import Inputs
+from implicitkit.encoders.base import Features
+from implicitkit.tiles import Tiling
+
+if TYPE_CHECKING:
+    from implicitkit.model import ImplicitModel
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BLOCK_POINTS = 1 << 14  # queries per block: keeps a block's intermediate values inside the processor's cache
+TILES_KEPT = 2
+
+
+class Prediction(NamedTuple):
+    """What a model says at a list of points."""
+
+    values: Tensor
+    """``(B, N, out)``; pictures in [0, 1] (not clamped), embeddings as they are."""
+    conditions: dict[str, Tensor]
+    """``(B, N, C)`` per condition: what the decoder read, and what a semantic loss needs."""
+
+
+class Field:
+    """One picture (or batch) as a function of continuous coordinates.
+
+    Made by :meth:`ImplicitModel.encode`. It holds features and a reference to the model, no parameters of its own;
+    asking it anything changes neither, so several threads may.
+    """
+
+    def __init__(
+        self,
+        model: ImplicitModel,
+        image: Tensor,
+        mask: Tensor | None = None,
+        *,
+        tile: int | None = None,
+        precision: str | None = None,
+        grad: bool = False,
+    ) -> None:
+        self.model, self.grad, self.precision = model, grad, precision
+        self.batched = image.ndim == model.ndim + 2
+        self._image, self._mask = model.check_inputs(image, mask)
+        self.size: Size = tuple(self._image.shape[2:])
+        self._kept: OrderedDict[Size, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._tiling = self._plan(tile) if tile is not None else None
+        self.conditions: dict[str, Field] = {
+            name: Field(
+                condition,
+                self._image,
+                self._mask if condition.takes_mask else None,
+                tile=None if condition.encoder.radius is None else tile,
+                precision=precision,
+                grad=grad,
+            )
+            for name, condition in model.conditions.items()
+        }
+        self._whole: Any = None
+        if self._tiling is None:
+            with self._context():
+                features = self._encode(self._image, self._mask)
+                inputs = self._inputs(self._image, self._mask)
+                self._whole = model.decoder.prepare(features, inputs, self.conditions)
+            self._extent, self._grid_size = features.extent, features.grid
+        else:
+            self._extent, self._grid_size = self._tiling.extent, self._tiling.grid
+
+    # ---------------------------------------------------------------- what a user asks
+
+    def __call__(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Tensor:
+        """Values at any points.
+
+        Args:
+            coords: ``(N, d)`` or ``(B, N, d)``, order ``(y, x)``, the picture being ``[-1, 1]^d``.
+            cell: size of an output pixel in the same units: a number, ``(d,)``, ``(N, d)`` or ``(B, N, d)``.
+                Needed if the decoder uses it.
+
+        Returns:
+            ``(N, out)``, or ``(B, N, out)`` if the picture or the points are batched. Pictures in [0, 1], not clamped.
+        """
+        batched = self.batched or coords.ndim == 3
+        coords, cells = self._check_points(coords, cell)
+        with self._context():
+            chunks = [coords] if self.grad else coords.split(BLOCK_POINTS, dim=1)
+            values, start = [], 0
+            for chunk in chunks:
+                stop = start + chunk.shape[1]
+                part = cells if cells is None or cells.shape[1] == 1 else cells[:, start:stop]
+                values.append(self._at_points(chunk, part).values)
+                start = stop
+            result = torch.cat(values, dim=1)
+        return result if batched else result[0]
+
+    def predict(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Prediction:
+        """Like calling the field, with each condition's values beside it; always batched."""
+        coords, cells = self._check_points(coords, cell)
+        with self._context():
+            return self._at_points(coords, cells)
+
+    def render(
+        self,
+        size: Sequence[int] | int,
+        box: Sequence[float] | None = None,
+        cell: Tensor | float | Sequence[float] | None = None,
+        *,
+        clamp: bool = True,
+        block: int = BLOCK_POINTS,
+    ) -> Tensor:
+        """The field on a pixel grid.
+
+        Args:
+            size: pixels per axis, ``(H, W)``; any size, any aspect.
+            box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
+            cell: see :meth:`__call__`; by default the size of one output pixel.
+            clamp: limit pictures to [0, 1].
+            block: queries evaluated at a time; the result does not depend on it.
+
+        Returns:
+            ``(out, *size)``, or ``(B, out, *size)`` for a batch.
+        """
+        size = check_size(size, self.model.ndim)
+        canvas: Tensor | None = None
+        for window, values in self.blocks(size, box, cell, clamp=clamp, block=block):
+            if canvas is None:
+                canvas = values.new_empty((*values.shape[:2], *size))
+            canvas[(slice(None), slice(None), *window)] = values
+        assert canvas is not None
+        return canvas if self.batched else canvas[0]
+
+    def blocks(
+        self,
+        size: Sequence[int] | int,
+        box: Sequence[float] | None = None,
+        cell: Tensor | float | Sequence[float] | None = None,
+        *,
+        clamp: bool = True,
+        block: int = BLOCK_POINTS,
+    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+        """What :meth:`render` assembles, piece by piece: ``(window, values (B, out, *window))``; for canvases too
+        large for memory.
+        """
+        size = check_size(size, self.model.ndim)
+        per_axis = axes(size, box, device=self.device)
+        default = cell is None
+        step = cell_size(size, box, device=self.device) if default else cell
+        cells = self._check_cell(step, 1)
+        if cells is not None and cells.shape[:2] != (1, 1):
+            raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
+        for window in self._windows(per_axis, block):
+            with self._context():
+                part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
+                values = self._on_grid(part, cells, default)
+                if clamp and self.model.decoder.output == "picture":
+                    values = values.clamp(0, 1)
+            yield window, values
+
+    @property
+    def device(self) -> torch.device:
+        """Where the field's picture is."""
+        return self._image.device
+
+    # ---------------------------------------------------------------- evaluation
+
+    def _on_grid(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool) -> Tensor:
+        """Values ``(B, out, *S)`` on the grid of ``per_axis`` (picture coordinates)."""
+        seen = {name: field._on_grid(per_axis, cell, default) for name, field in self.conditions.items()}
+        inside, cell = self._to_extent(per_axis, cell, default)
+        decoder = self.model.decoder
+        if self._tiling is None:
+            return self._map_back(decoder.query_grid(self._whole, inside, cell, seen))
+        canvas: Tensor | None = None
+        for run in product(*(self._tiling.runs(axis, k) for k, axis in enumerate(inside))):
+            window = (slice(None), slice(None), *(span for _, span in run))
+            part = [axis[span] for axis, (_, span) in zip(inside, run, strict=True)]
+            here = {name: value[window] for name, value in seen.items()}
+            values = self._map_back(decoder.query_grid(self._tile(tuple(t for t, _ in run)), part, cell, here))
+            if canvas is None:
+                canvas = values.new_empty((*values.shape[:2], *(len(axis) for axis in inside)))
+            canvas[window] = values
+        assert canvas is not None
+        return canvas
+
+    def _at_points(self, coords: Tensor, cell: Tensor | None) -> Prediction:
+        seen = {name: field._at_points(coords, cell).values for name, field in self.conditions.items()}
+        inside, cell = self._to_extent(coords.unbind(-1), cell, default=False)
+        points = torch.stack(list(inside), dim=-1)
+        decoder = self.model.decoder
+        if self._tiling is None:
+            return Prediction(self._map_back(decoder.query(self._whole, points, cell, seen)), seen)
+        owners = torch.stack([self._tiling.owners(axis, k) for k, axis in enumerate(inside)], dim=-1)
+        values = coords.new_empty((*coords.shape[:2], decoder.out_channels))
+        for tile in torch.unique(owners.flatten(0, 1), dim=0).tolist():
+            mine = (owners == torch.tensor(tile, device=owners.device)).all(-1)
+            for b in range(len(coords)):  # pictures of a batch own different points
+                at = mine[b].nonzero()[:, 0]
+                if len(at):
+                    here = {name: value[b : b + 1, at] for name, value in seen.items()}
+                    own = cell if cell is None or cell.shape[1] == 1 else cell[b % len(cell)][None, at]
+                    own = own if own is None or len(own) == 1 else own[b : b + 1]
+                    latent = self._tile(tuple(tile), b)
+                    values[b, at] = self._map_back(decoder.query(latent, points[b : b + 1, at], own, here))[0].to(
+                        values.dtype
+                    )
+        return Prediction(values, seen)
+
+    def _map_back(self, values: Tensor) -> Tensor:
+        """From the model's output space to [0, 1]; embeddings are left alone."""
+        values = values.float()
+        return values * self.model.std + self.model.mean if self.model.decoder.output == "picture" else values
+
+    def _to_extent(
+        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Picture coordinates and cells as those of the padded extent that the features cover."""
+        ratio = [n / e for n, e in zip(self.size, self._extent, strict=True)]
+        inside = [x if r == 1 else (x + 1) * r - 1 for x, r in zip(per_axis, ratio, strict=True)]
+        if not self.model.decoder.uses_cell or cell is None:
+            return inside, None
+        cell = (
+            cell if self.size == self._extent else cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
+        )
+        return inside, self.model.decoder.default_cell(cell, self._grid_size) if default else cell
+
+    def _windows(self, per_axis: Sequence[Tensor], block: int) -> Iterator[tuple[slice, ...]]:
+        """The grid cut along tiles, then into pieces of at most ``block`` points (whole rows where they fit)."""
+        if self._tiling is None:
+            spans = [[slice(0, len(axis))] for axis in per_axis]
+        else:
+            inside, _ = self._to_extent(per_axis, None, default=False)
+            spans = [[span for _, span in self._tiling.runs(axis, k)] for k, axis in enumerate(inside)]
+        for region in product(*spans):
+            lengths = [span.stop - span.start for span in region]
+            steps, room = [0] * len(lengths), max(1, block)
+            for k in reversed(range(len(lengths))):
+                steps[k] = max(1, min(lengths[k], room))
+                room //= steps[k]
+            starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
+            for corner in product(*starts):
+                yield tuple(
+                    slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True)
+                )
+
+    # ---------------------------------------------------------------- encoding
+
+    def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
+        model = self.model
+        x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
+        frozen = not getattr(model.encoder, "trainable", True)
+        with torch.no_grad() if frozen else nullcontext():
+            features: Features = model.encoder(x)
+        return features
+
+    def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
+        return Inputs((image - self.model.mean) / self.model.std, mask, origin, size)
+
+    def _plan(self, tile: int) -> Tiling:
+        encoder, decoder = self.model.encoder, self.model.decoder
+        if encoder.radius is None:
+            raise ValueError(
+                f"{type(encoder).__name__} sees the whole picture at once, so it cannot encode in tiles; "
+                "encode without tile="
+            )
+        if tile < 1:
+            raise ValueError(f"tile is a positive number of pixels; received {tile}")
+        return Tiling.plan(
+            self.size,
+            tile=tile,
+            stride=encoder.stride,
+            multiple=encoder.size_multiple,
+            radius=encoder.radius,
+            reach=decoder.reach,
+        )
+
+    def _tile(self, tile: Size, picture: int | None = None) -> Any:
+        """The latent of one tile (of one picture of the batch, or of all); the last few are kept."""
+        key = tile if picture is None else (*tile, picture)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        assert self._tiling is not None
+        crop = self._tiling.crop(tile)
+        rows = slice(None) if picture is None else slice(picture, picture + 1)
+        image = self._image[(rows, slice(None), *crop)]
+        mask = None if self._mask is None else self._mask[(rows, slice(None), *crop)]
+        features = self._encode(image, mask)
+        origin = tuple(span.start // self._tiling.stride for span in crop)
+        placed = Features(features.map, self._tiling.extent, origin, self._tiling.grid)
+        inputs = self._inputs(image, mask, tuple(span.start for span in crop), self.size)
+        latent = self.model.decoder.prepare(placed, inputs, self.conditions)
+        if not self.grad:
+            with self._lock:
+                self._kept[key] = latent
+                while len(self._kept) > TILES_KEPT:
+                    self._kept.popitem(last=False)
+        return latent
+
+    # ---------------------------------------------------------------- checks
+
+    def _check_points(
+        self, coords: Tensor, cell: Tensor | float | Sequence[float] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        ndim, batch = self.model.ndim, len(self._image)
+        if (
+            coords.ndim not in (2, 3)
+            or coords.shape[-1] != ndim
+            or (coords.ndim == 3 and coords.shape[0] not in (1, batch))
+        ):
+            raise ValueError(f"coords are (N, {ndim}) or ({batch}, N, {ndim}); received shape {tuple(coords.shape)}")
+        coords = coords.to(self.device, torch.float32).expand(batch, *coords.shape[-2:])
+        return coords, self._check_cell(cell, coords.shape[1])
+
+    def _check_cell(self, cell: Tensor | float | Sequence[float] | None, points: int) -> Tensor | None:
+        """``cell`` as ``(B or 1, N or 1, d)`` float32, or None where nothing uses it."""
+        if cell is None:
+            if self.model.uses_cell:
+                raise ValueError(
+                    "this model needs cell=, the size of an output pixel (2/n for n pixels across the picture)"
+                )
+            return None
+        value = torch.as_tensor(cell, dtype=torch.float32, device=self.device)
+        ndim, batch = self.model.ndim, len(self._image)
+        if value.ndim < 2:
+            if value.ndim == 1 and len(value) != ndim:
+                raise ValueError(f"a cell has {ndim} sides; received {tuple(value.shape)}")
+            return value.expand(ndim).reshape(1, 1, ndim)
+        value = value[None] if value.ndim == 2 else value
+        if (
+            value.ndim != 3
+            or value.shape[0] not in (1, batch)
+            or value.shape[1] not in (1, points)
+            or value.shape[2] != ndim
+        ):
+            raise ValueError(
+                f"cell is a number, ({ndim},), ({points}, {ndim}) or ({batch}, {points}, {ndim}); received "
+                f"shape {tuple(value.shape)}"
+            )
+        return value
+
+    def _context(self) -> AbstractContextManager[Any]:
+        return _Context(self.grad, self.precision, self.device.type)
+
+
+class _Context(AbstractContextManager[None]):
+    """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
+
+    def __init__(self, grad: bool, precision: str | None, device: str) -> None:
+        if precision is not None and precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
+        self._parts: list[AbstractContextManager[Any]] = [nullcontext() if grad else torch.no_grad()]
+        if precision is not None:
+            low = precision != "float32"
+            self._parts.append(torch.autocast(device, dtype=PRECISIONS[precision] if low else None, enabled=low))
+
+    def __enter__(self) -> None:
+        for part in self._parts:
+            part.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for part in reversed(self._parts):
+            part.__exit__(*error)

@@ -1,0 +1,261 @@
+"""One encoder, one decoder, and the fields the decoder reads: composition by object, by spec and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit.config import ModelSpec, validate
+from implicitkit.decoders.base import Decoder
+from implicitkit.encoders.base import Encoder
+from implicitkit.field import Field, Prediction
+from implicitkit.registries import create_decoder, create_encoder, models
+
+
+class ImplicitModel(nn.Module):
+    """An encoder and a decoder, and other models (*conditions*) whose fields the decoder reads at the same coordinates.
+
+    Args:
+        encoder: picture -> features.
+        decoder: features and coordinates -> values.
+        conditions: one model per name in ``decoder.conditions``.
+        inputs: what the encoder is given: ``("image",)`` or ``("image", "mask")``.
+        scales: the range of magnifications it was trained on, if it was.
+
+    Raises:
+        ValueError: the parts do not fit; the message says which number to change.
+    """
+
+    mean: float = 0.5  # the decoder's output space is (picture - mean) / std, the authors' [-1, 1]
+    std: float = 0.5
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        conditions: Mapping[str, ImplicitModel] | None = None,
+        *,
+        inputs: Sequence[str] = ("image",),
+        scales: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.scales = scales
+        self.encoder = encoder
+        self.decoder = decoder
+        self.conditions: dict[str, ImplicitModel] = nn.ModuleDict(conditions or {})  # type: ignore[assignment]
+        self.training_summary: dict[str, Any] = {}
+        self.license = ""
+        self._check_parts()
+        for part in (encoder, decoder):
+            if not getattr(part, "trainable", True):
+                part.requires_grad_(False).eval()
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the coordinates: 2 for pictures."""
+        return self.encoder.ndim
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the model, or a model it reads, is given the mask."""
+        return "mask" in self.inputs or any(c.takes_mask for c in self.conditions.values())
+
+    @property
+    def uses_cell(self) -> bool:
+        """Whether points must come with the size of an output pixel."""
+        return self.decoder.uses_cell or any(c.uses_cell for c in self.conditions.values())
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """What the model asks of a picture: channels, mask, stride, size multiple, receptive field, trained scales."""
+        return {
+            "input_channels": self.encoder.in_channels,
+            "mask": self.takes_mask,
+            "stride": self.encoder.stride,
+            "size_multiple": self.encoder.size_multiple,
+            "receptive_field": self.encoder.receptive_field,
+            "trained_scales": self.scales,
+        }
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The text from which :func:`create_model` builds the same model.
+
+        Raises:
+            ValueError: a part was not built by name, so no text describes it.
+        """
+        spec: dict[str, Any] = {
+            "encoder": _spec_of(self.encoder, "encoder"),
+            "decoder": _spec_of(self.decoder, "decoder"),
+        }
+        if self.conditions:
+            spec["conditions"] = {name: condition.spec for name, condition in self.conditions.items()}
+        if self.inputs != ("image",):
+            spec["inputs"] = list(self.inputs)
+        if self.scales:
+            spec["scales"] = list(self.scales)
+        return spec
+
+    def encode(
+        self,
+        image: Tensor,
+        mask: Tensor | None = None,
+        *,
+        tile: int | None = None,
+        precision: str | None = None,
+        grad: bool = False,
+    ) -> Field:
+        """The picture as a :class:`Field`.
+
+        Args:
+            image: ``(C, *S)`` or ``(B, C, *S)`` in [0, 1].
+            mask: ``(1, *S)`` or ``(B, 1, *S)``, 1 where pixels are missing, for models that take one (default:
+                none is).
+            tile: encode lazily in tiles of so many pixels; None encodes the whole picture now.
+            precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the networks (coordinates stay float32);
+                None keeps what is in force.
+            grad: keep the graph, to differentiate by weights or coordinates. Training goes through :meth:`forward`.
+        """
+        return Field(self, image, mask, tile=tile, precision=precision, grad=grad)
+
+    def forward(
+        self, image: Tensor, coords: Tensor, cell: Tensor | None = None, mask: Tensor | None = None
+    ) -> Prediction:
+        """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, and each condition's values: the trainer's
+        only entry.
+        """
+        return Field(self, image, mask, grad=torch.is_grad_enabled()).predict(coords, cell)
+
+    def train(self, mode: bool = True) -> ImplicitModel:
+        """As in PyTorch, but frozen parts stay in eval mode."""
+        super().train(mode)
+        for part in (self.encoder, self.decoder):
+            if not getattr(part, "trainable", True):
+                part.eval()
+        return self
+
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None, license: str | None = None) -> Path:
+        """Write the model as one native ``.safetensors`` file; ``dtype=torch.float16`` halves it."""
+        from implicitkit.weights.native import save_native
+
+        return save_native(self, path, dtype=dtype, license=license)
+
+    def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` where they do not
+        fit.
+        """
+        ndim, channels = self.ndim, self.encoder.in_channels
+        if not isinstance(image, Tensor) or not image.is_floating_point():
+            received = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
+            raise ValueError(
+                f"a picture is a floating-point tensor in [0, 1] (ik.read_image gives one); received {received}"
+            )
+        if image.ndim not in (ndim + 1, ndim + 2) or image.shape[-ndim - 1] != channels or 0 in image.shape:
+            sizes = ", ".join(["H", "W"] if ndim == 2 else [f"S{k + 1}" for k in range(ndim)])
+            raise ValueError(
+                f"this model takes a picture ({channels}, {sizes}) or a batch of them; received {tuple(image.shape)}"
+            )
+        device = next(self.parameters(), image).device
+        image = image.reshape(-1, *image.shape[-ndim - 1 :]).to(device, torch.float32)
+        if mask is None:
+            return image, (image.new_zeros(len(image), 1, *image.shape[2:]) if self.takes_mask else None)
+        if not self.takes_mask:
+            raise ValueError(f"this model takes no mask (its inputs: {', '.join(self.inputs)})")
+        if mask.shape[-ndim:] != image.shape[2:] or mask.numel() not in (image[0, 0].numel(), image[:, 0].numel()):
+            raise ValueError(
+                f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
+            )
+        mask = mask.to(device, torch.float32).reshape(-1, 1, *image.shape[2:])
+        return image, mask.expand(len(image), -1, *image.shape[2:])
+
+    def _check_parts(self) -> None:
+        encoder, decoder = self.encoder, self.decoder
+        names = type(encoder).__name__, type(decoder).__name__
+        if encoder.ndim != decoder.ndim:
+            raise ValueError(
+                f"{names[0]} is {encoder.ndim}-dimensional, {names[1]} {decoder.ndim}-dimensional; give "
+                "both the same ndim"
+            )
+        if encoder.out_channels != decoder.in_channels:
+            raise ValueError(
+                f"{names[0]} gives {encoder.out_channels} features per cell, {names[1]} takes {decoder.in_channels}; "
+                f"create the decoder with in_channels={encoder.out_channels}"
+            )
+        wanted, given = set(decoder.conditions), set(self.conditions.keys())
+        if wanted != given:
+            raise ValueError(
+                f"{names[1]} reads the conditions {sorted(wanted) or 'none'}; received {sorted(given) or 'none'}"
+            )
+        unknown = set(self.inputs) - {"image", "mask"}
+        if unknown or "image" not in self.inputs:
+            raise ValueError(f"inputs are 'image', or 'image' and 'mask'; received {list(self.inputs)}")
+        if ("mask" in self.inputs) != (encoder.mask_channels == 1):
+            raise ValueError(
+                f"inputs are {list(self.inputs)}, but {names[0]} has {encoder.mask_channels} mask channels; "
+                "a model that is given the mask needs an encoder with mask_channels=1, and no other does"
+            )
+
+
+def build_model(spec: ModelSpec) -> ImplicitModel:
+    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated."""
+    encoder_spec, decoder_spec = spec.encoder.as_dict(), spec.decoder.as_dict()
+    encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", True), decoder_spec.pop("trainable", True)
+    if "mask" in spec.inputs:
+        encoder_spec.setdefault("mask_channels", 1)
+    encoder = create_encoder(encoder_spec)
+    decoder_spec.setdefault("in_channels", encoder.out_channels)
+    if encoder.ndim != 2:
+        decoder_spec.setdefault("ndim", encoder.ndim)
+    decoder = create_decoder(decoder_spec)
+    for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
+        part.trainable = trainable
+    conditions = {name: build_model(condition) for name, condition in spec.conditions.items()}
+    return ImplicitModel(encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales)
+
+
+def create_model(
+    model: str | Mapping[str, Any] | ModelSpec, pretrained: bool = False, **overrides: Any
+) -> ImplicitModel:
+    """A model by name or spec.
+
+    Args:
+        model: a registered name (``"liif_edsr_baseline"``) or a spec ``{"encoder": ..., "decoder": ..., ...}``.
+        pretrained: load the weights that belong to the name; the model then comes in eval mode.
+        overrides: entries of the spec to replace, e.g. ``decoder={"name": "liif", "hidden": [64]}``.
+
+    Raises:
+        UnknownNameError: no model (or part) is called so.
+        ConfigError: the spec has an unknown key or a wrong value.
+        ValueError: the parts do not fit, or ``pretrained`` was asked of a model that has no weights.
+    """
+    if isinstance(model, str):
+        entry, first = models.find(model)
+        if pretrained:
+            if overrides:
+                raise ValueError(
+                    "pretrained=True takes the model as it is; received overrides: " + ", ".join(overrides)
+                )
+            from implicitkit.weights import load_pretrained
+
+            return load_pretrained(entry)
+        spec: Any = {**entry.resolve()(*first), **overrides}
+    else:
+        if pretrained:
+            raise ValueError("pretrained=True needs a model's name; a spec has no weights (see ik.load_model)")
+        spec = {**model, **overrides} if isinstance(model, Mapping) else model
+    return build_model(spec if isinstance(spec, ModelSpec) else validate(ModelSpec, spec, "model"))
+
+
+def _spec_of(part: nn.Module, kind: str) -> dict[str, Any]:
+    spec = getattr(part, "spec", None)
+    if spec is None:
+        raise ValueError(
+            f"the {kind} {type(part).__name__} was not built by name, so no file can say how to build it again; "
+            f"use ik.create_{kind}(...) (register the class first if it is your own)"
+        )
+    return {**spec, **({} if getattr(part, "trainable", True) else {"trainable": False})}

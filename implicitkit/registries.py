@@ -1,0 +1,118 @@
+"""The six registries and the functions that look things up in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from implicitkit.registry import Registry
+
+if TYPE_CHECKING:
+    from implicitkit.decoders.base import Decoder
+    from implicitkit.degradations.base import Degradation
+    from implicitkit.encoders.base import Encoder
+
+T = TypeVar("T")
+
+
+def _load() -> None:
+    """Fill all registries: the built-ins now; other distributions' plugins will come through the same hooks."""
+    from implicitkit import builtin
+
+    registered: dict[str, Registry[Any]] = {
+        "register_encoders": encoders,
+        "register_decoders": decoders,
+        "register_degradations": degradations,
+        "register_models": models,
+        "register_losses": losses,
+        "register_metrics": metrics,
+    }
+    for hook, registry in registered.items():
+        registry._load = None  # each registry asks for this load; the first one answers for all
+        getattr(builtin, hook)(registry.register)
+
+
+encoders: Registry[Encoder] = Registry("encoder", _load)
+decoders: Registry[Decoder] = Registry("decoder", _load)
+degradations: Registry[Degradation] = Registry("degradation", _load)
+models: Registry[dict[str, Any]] = Registry("model", _load)
+losses: Registry[Callable[..., Any]] = Registry("loss", _load)
+metrics: Registry[Callable[..., Any]] = Registry("metric", _load)
+
+
+def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and isinstance(part.get("name"), str):
+        return part["name"], {key: value for key, value in part.items() if key != "name"}
+    raise ValueError(f"{kind} is a name or a mapping with a 'name'; received {part!r}")
+
+
+def create_part(registry: Registry[T], part: str | Mapping[str, Any], **arguments: Any) -> T:
+    """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
+    name, given = parse_part(part, f"the {registry.kind}")
+    merged = {**given, **arguments}
+    built = registry.create(name, **merged)
+    built.spec = {"name": registry_name(registry, name), **merged}  # type: ignore[attr-defined]
+    return built
+
+
+def registry_name(registry: Registry[Any], name: str) -> str:
+    """The canonical name, so that a saved spec does not depend on how it was spelt."""
+    entry, tail = registry.find(name)
+    return entry.name + "".join(tail)
+
+
+def create_encoder(name: str | Mapping[str, Any], **arguments: Any) -> Encoder:
+    """An encoder by name (``"edsr_baseline"``) or spec (``{"name": "edsr", "blocks": 8}``).
+
+    Raises:
+        UnknownNameError: no encoder is called so.
+        TypeError: it does not take one of the arguments.
+    """
+    return create_part(encoders, name, **arguments)
+
+
+def create_decoder(name: str | Mapping[str, Any], **arguments: Any) -> Decoder:
+    """A decoder by name (``"liif"``) or spec; give ``in_channels`` if the encoder has other than 64 features per
+    pixel.
+    """
+    return create_part(decoders, name, **arguments)
+
+
+def create_degradation(
+    spec: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]], **arguments: Any
+) -> Degradation:
+    """A degradation by name or spec; a list applies one after the other.
+
+    >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
+    {'name': 'super_resolution', 'scale': 4}
+    """
+    if isinstance(spec, Sequence) and not isinstance(spec, str):
+        from implicitkit.degradations.base import Chain
+
+        if arguments:
+            raise TypeError("a list of degradations takes its arguments inside the list")
+        return Chain([create_degradation(step) for step in spec])
+    return create_part(degradations, spec, **arguments)
+
+
+def list_encoders(pattern: str | None = None) -> list[str]:
+    """Names of encoders, e.g. those like ``"*edsr*"``."""
+    return encoders.names(pattern)
+
+
+def list_decoders(pattern: str | None = None) -> list[str]:
+    """Names of decoders."""
+    return decoders.names(pattern)
+
+
+def list_degradations(pattern: str | None = None) -> list[str]:
+    """Names of degradations."""
+    return degradations.names(pattern)
+
+
+def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
+    """Names of models; ``pretrained=True`` keeps those whose weights can be loaded."""
+    return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))

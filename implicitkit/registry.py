@@ -1,0 +1,197 @@
+"""Things found by name: encoders, decoders, degradations, models, losses, metrics.
+
+A registry maps a ``snake_case`` name to a factory. Look-up folds case and ``-``/``_`` up to the first ``:``; what
+follows a colon is handed to the factory verbatim (``timm:hf-hub:Org/Name-x``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+from implicitkit.errors import ArgumentError, DuplicateNameError, UnknownNameError
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.]*:?")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The distribution that registered an entry."""
+
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+def own_distribution() -> Owner:
+    """The owner of the built-in entries."""
+    from implicitkit.version import __version__
+
+    return Owner("implicitkit", __version__)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered thing."""
+
+    name: str
+    factory: Callable[..., T] | str
+    """A callable, or ``"module:attribute"``, imported at first use."""
+    owner: Owner
+    summary: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(self) -> Callable[..., T]:
+        """The factory itself."""
+        if callable(self.factory):
+            return self.factory
+        module, _, attribute = self.factory.partition(":")
+        return cast("Callable[..., T]", getattr(importlib.import_module(module), attribute))
+
+
+def fold(name: str) -> str:
+    """The canonical spelling of a name: lower case and ``_`` for ``-``, up to the first colon.
+
+    >>> fold("EDSR-Baseline"), fold("TIMM:resnet-18")
+    ('edsr_baseline', 'timm:resnet-18')
+    """
+    head, colon, tail = name.partition(":")
+    return head.lower().replace("-", "_") + colon + tail
+
+
+class Registry(Generic[T]):
+    """Entries of one kind. ``load`` fills it at the first look-up, so that importing the library registers nothing."""
+
+    def __init__(self, kind: str, load: Callable[[], None] | None = None) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+        self._load = load
+
+    def register(
+        self,
+        name: str,
+        factory: Callable[..., T] | str,
+        *,
+        owner: Owner | None = None,
+        summary: str = "",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Entry[T]:
+        """Add an entry.
+
+        Args:
+            name: ``snake_case``; a trailing colon claims every name that begins so, the rest being the factory's
+                first argument.
+            factory: a callable or ``"module:attribute"``.
+            owner: the distribution it belongs to (default: implicitkit itself).
+            summary: one line for ``implicitkit list``.
+            metadata: anything to filter by (``{"pretrained": True}``).
+
+        Raises:
+            DuplicateNameError: the name is taken; the registry is unchanged.
+            ValueError: the name is not ``snake_case``.
+        """
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"a registry name is snake_case letters, digits and dots (and one trailing ':'); received {name!r}"
+            )
+        if not callable(factory) and not (isinstance(factory, str) and ":" in factory):
+            raise TypeError(
+                f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
+            )
+        entry = Entry(name, factory, owner or own_distribution(), summary, dict(metadata or {}))
+        taken = self._entries.get(name)
+        if taken is not None:
+            raise DuplicateNameError(f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}")
+        self._entries[name] = entry
+        return entry
+
+    def find(self, name: str) -> tuple[Entry[T], tuple[str, ...]]:
+        """The entry of ``name``, and what its factory takes first: ``()``, or the text behind the colon."""
+        self.load()
+        if not isinstance(name, str):
+            raise TypeError(f"the name of {article(self.kind)} is a string; received {name!r}")
+        folded = fold(name)
+        if folded in self._entries and not folded.endswith(":"):
+            return self._entries[folded], ()
+        head, colon, tail = folded.partition(":")
+        if colon and tail and head + ":" in self._entries:
+            return self._entries[head + ":"], (tail,)
+        raise UnknownNameError(self._unknown(name, folded))
+
+    def create(self, name: str, **arguments: Any) -> T:
+        """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
+        entry, first = self.find(name)
+        factory = entry.resolve()
+        check_arguments(f"{self.kind} {name!r}", factory, first, arguments)
+        return factory(*first, **arguments)
+
+    def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
+        """Sorted names that match the shell-style ``pattern`` and have the given metadata."""
+        return [entry.name for entry in self.entries(pattern, **metadata)]
+
+    def entries(self, pattern: str | None = None, **metadata: Any) -> list[Entry[T]]:
+        """Like :meth:`names`, with owner, summary and metadata."""
+        self.load()
+        glob = fold(pattern) if pattern else "*"
+        return [
+            entry
+            for name, entry in sorted(self._entries.items())
+            if fnmatch.fnmatchcase(name, glob)
+            and all((entry.metadata.get(key) or False) == value for key, value in metadata.items())
+        ]
+
+    def load(self) -> None:
+        """Register the built-ins, once."""
+        if self._load is not None:
+            load, self._load = self._load, None
+            try:
+                load()
+            except BaseException:
+                self._load = load
+                raise
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self.find(name)
+        except UnknownNameError:
+            return False
+        return True
+
+    def _unknown(self, name: str, folded: str) -> str:
+        near = difflib.get_close_matches(folded, self._entries, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        known = ", ".join(sorted(self._entries)) or "nothing"
+        return f"unknown {self.kind} {name!r}{hint} (registered: {known})"
+
+
+def article(noun: str) -> str:
+    """The noun with its article."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def check_arguments(
+    what: str, factory: Callable[..., Any], positional: tuple[Any, ...], arguments: Mapping[str, Any]
+) -> None:
+    """Raise :class:`ArgumentError` with the nearest valid name if ``factory`` does not take one of ``arguments``."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a builtin without a signature: let the call itself complain
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    takes = [n for n, p in list(parameters.items())[len(positional) :] if p.kind is not p.POSITIONAL_ONLY]
+    for key in arguments:
+        if key not in takes:
+            near = difflib.get_close_matches(key, takes, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ArgumentError(f"{what} takes no {key!r}{hint} (it takes: {', '.join(takes) or 'nothing'})")

@@ -1,0 +1,63 @@
+"""Where a picture is cut when it is encoded tile by tile, so that no seam can be measured.
+
+A tile owns the cells of a square of the feature grid. It is encoded with a halo wide enough (encoder radius plus
+decoder reach) that every feature a query can touch equals that of the whole picture; origins lie on the encoder's
+size multiple.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import Size, nearest_index
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The cuts of a picture of ``size`` (padded: ``extent``) into tiles of ``tile`` pixels with ``halo`` pixels
+    around them.
+    """
+
+    size: Size
+    extent: Size
+    stride: int
+    tile: int
+    halo: int
+
+    @classmethod
+    def plan(cls, size: Size, *, tile: int, stride: int, multiple: int, radius: int, reach: int) -> Tiling:
+        """Round ``tile`` and the halo up to what the encoder's strides and windows need."""
+        step = max(stride, multiple)
+
+        def up(n: int) -> int:
+            return -(-n // step) * step
+
+        extent = tuple(up(n) for n in size)
+        halo = up(radius + reach * stride)
+        return cls(size, extent, stride, max(up(tile), step), max(halo, step if step > 1 else halo))
+
+    @property
+    def grid(self) -> Size:
+        """Cells of the whole feature grid."""
+        return tuple(n // self.stride for n in self.extent)
+
+    def owners(self, x: Tensor, axis: int) -> Tensor:
+        """The tile of each coordinate ``x`` of an axis (in the padded extent): int64, same shape."""
+        return nearest_index(x.float(), self.grid[axis]) * self.stride // self.tile
+
+    def runs(self, x: Tensor, axis: int) -> list[tuple[int, slice]]:
+        """A sorted axis ``(n,)`` as ``(tile, slice)`` runs."""
+        tiles, counts = torch.unique_consecutive(self.owners(x, axis), return_counts=True)
+        ends = [0, *counts.cumsum(0).tolist()]
+        return [(int(t), slice(a, b)) for t, (a, b) in zip(tiles.tolist(), pairwise(ends), strict=True)]
+
+    def crop(self, tile: Size) -> tuple[slice, ...]:
+        """The pixels, halo included, from which ``tile`` (one number per axis) is encoded."""
+        return tuple(
+            slice(max(0, k * self.tile - self.halo), min(n, (k + 1) * self.tile + self.halo))
+            for k, n in zip(tile, self.size, strict=True)
+        )

@@ -1,0 +1,101 @@
+"""A picture file's worth of upscaling: colour by the model, alpha bicubically, depth and profile kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from implicitkit.degradations.resize import resize
+from implicitkit.errors import UserError
+from implicitkit.images import Picture, Pixels, to_pixels, to_tensor
+from implicitkit.model import ImplicitModel
+from implicitkit.transparency import fill_transparent
+
+WHOLE_SIDE = 768  # pictures up to this side are encoded whole, larger ones in tiles
+AUTO_TILE = 512
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """How large the output is to be: by ``scale``, or with the given ``height`` and ``width`` (one of them keeps the
+    aspect).
+    """
+
+    scale: float = 1.0
+    height: int | None = None
+    width: int | None = None
+
+    def of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The output size ``(H, W)`` for an input of ``size``, at least one pixel each way."""
+        scale = self.scale
+        if self.height is not None:
+            scale = self.height / size[0]
+        elif self.width is not None:
+            scale = self.width / size[1]
+        height, width = (max(1, round(n * scale)) for n in size)
+        return self.height or height, self.width or width
+
+    @property
+    def label(self) -> str:
+        """What to put into a file name: ``x3.7``, ``1080x1920``, ``w1920``, ``h1080``."""
+        if self.height and self.width:
+            return f"{self.height}x{self.width}"
+        return f"w{self.width}" if self.width else f"h{self.height}" if self.height else f"x{self.scale:g}"
+
+
+def check_memory(size: tuple[int, int], channels: int, bits: int) -> None:
+    """Raise :class:`UserError` before work begins if the finished picture could not be held in memory."""
+    needed = size[0] * size[1] * channels * bits // 8
+    available = psutil.virtual_memory().available
+    if needed > 0.9 * available:
+        raise UserError(
+            f"a picture of {size[0]}×{size[1]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
+            "GB are free; ask for a smaller size"
+        )
+
+
+def upscale_picture(
+    model: ImplicitModel,
+    picture: Picture,
+    size: tuple[int, int],
+    *,
+    tile: int | str | None = "auto",
+    precision: str | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Picture:
+    """Render ``picture`` at ``size`` with everything it carries.
+
+    Args:
+        model: maps RGB to RGB.
+        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile is kept.
+        size: ``(H, W)``.
+        tile: pixels per side of an input tile, ``"auto"``, or None to encode the whole picture at once.
+        precision: see :meth:`ImplicitModel.encode`.
+        progress: called with the number of output pixels done.
+    """
+    channels = picture.pixels.shape[2]
+    check_memory(size, channels + (picture.alpha is not None), picture.bits)
+    if tile == "auto":
+        tile = AUTO_TILE if max(picture.size) > WHOLE_SIDE and model.encoder.radius is not None else None
+    colour = picture.rgb()
+    if picture.alpha is not None:
+        colour = fill_transparent(colour, to_tensor(picture.alpha[..., None]))
+    field = model.encode(colour, tile=None if tile is None else int(tile), precision=precision)
+    canvas: Pixels = np.empty((*size, channels), dtype=picture.pixels.dtype)
+    done = 0
+    for (rows, columns), values in field.blocks(size):
+        block = values[0].mean(0, keepdim=True) if picture.is_grey else values[0]
+        canvas[rows, columns] = to_pixels(block, picture.bits)
+        done += block.shape[1] * block.shape[2]
+        if progress:
+            progress(done)
+    alpha = None
+    if picture.alpha is not None:
+        with torch.no_grad():
+            alpha = to_pixels(resize(to_tensor(picture.alpha[..., None]), size), picture.bits)[..., 0]
+    return Picture(canvas, alpha, picture.icc)

@@ -1,0 +1,75 @@
+"""What is measured while training: PSNR of the luma on whole pictures, and one picture to look at."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit.config import ValidationConfig
+from implicitkit.degradations.base import Degradation, seeded
+from implicitkit.images import read_image
+from implicitkit.metrics import psnr_y
+from implicitkit.model import ImplicitModel
+from implicitkit.registries import create_degradation
+
+
+class Validator:
+    """Degrades pictures, the same way every time, and scores what the model makes of them."""
+
+    def __init__(self, files: Sequence[Path], degradation: Any, config: ValidationConfig) -> None:
+        self.files, self.config = list(files), config
+        self.tasks = at_scales(degradation, config.scales)
+        self._pictures: list[Tensor] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    @torch.no_grad()
+    def __call__(self, model: ImplicitModel) -> tuple[dict[str, float], Tensor]:
+        """Mean PSNR-Y in dB per task, and the first picture at the last task: input, prediction, truth side by side
+        ``(3, H, W)``.
+        """
+        if self._pictures is None:
+            self._pictures = [self._centre(read_image(file)) for file in self.files]
+        scores: dict[str, float] = {}
+        shown = torch.zeros(3, 1, 1)
+        for label, (scale, degradation) in self.tasks.items():
+            values = []
+            for k, clean in enumerate(self._pictures):
+                seen = degradation(clean, generator=seeded(k))
+                field = model.encode(seen.image, seen.mask if model.takes_mask else None)
+                size = seen.reference.shape[1:]
+                output = field.render(size).cpu()
+                values.append(psnr_y(output, seen.reference, shave=math.ceil(scale) if scale > 1 else 0))
+                if k == 0:
+                    shown = torch.cat([F.interpolate(seen.image[None], tuple(size))[0], output, seen.reference], dim=2)
+            scores[label] = sum(values) / len(values)
+        return scores, shown
+
+    def _centre(self, picture: Tensor) -> Tensor:
+        starts = [max(0, (n - self.config.max_size) // 2) for n in picture.shape[1:]]
+        return picture[:, starts[0] : starts[0] + self.config.max_size, starts[1] : starts[1] + self.config.max_size]
+
+
+def at_scales(spec: Any, scales: Sequence[float]) -> dict[str, tuple[float, Degradation]]:
+    """The degradation with its super-resolution step (if it has one) at each of ``scales``: label -> (scale,
+    degradation).
+    """
+    steps = spec if isinstance(spec, list) else [spec]
+    if not any(step["name"] == "super_resolution" for step in steps):
+        return {"all": (1.0, create_degradation(spec))}
+    tasks: dict[str, tuple[float, Degradation]] = {}
+    for scale in scales:
+        fixed = copy.deepcopy(steps)
+        for step in fixed:
+            if step["name"] == "super_resolution":
+                step["scale"] = scale
+        tasks[f"x{scale:g}"] = (scale, create_degradation(fixed if isinstance(spec, list) else fixed[0]))
+    return tasks

@@ -1,0 +1,101 @@
+"""Weight files: ours, the authors', those on a hub, and the ones in the box."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from implicitkit.errors import UnknownNameError, WeightsError
+from implicitkit.registry import Entry
+
+if TYPE_CHECKING:
+    from implicitkit.model import ImplicitModel
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_FILE = "model.safetensors"
+
+
+def load_model(source: str | Path) -> ImplicitModel:
+    """A model with its weights, in eval mode.
+
+    Args:
+        source: a native ``.safetensors`` file, an authors' ``.pth`` checkpoint (told apart by content, not by name),
+            the name of a pretrained model (``"liif_small"``), or a hub id ``"Organisation/name"`` whose repository
+            holds ``model.safetensors``.
+
+    Raises:
+        WeightsError: nothing is found there, or it cannot be read.
+    """
+    path = Path(source)
+    if path.is_file():
+        return load_file(path)
+    from implicitkit.registries import models
+
+    text = str(source)
+    try:
+        entry, _ = models.find(text)
+    except UnknownNameError as unknown:
+        looks_like_file = path.suffix in (".safetensors", ".pth", ".pt") or text.startswith((".", "/", "~"))
+        if HUB_ID.fullmatch(text) and not looks_like_file:
+            return load_file(_from_hub(text))
+        raise WeightsError(f"there is no file {text}" if looks_like_file else str(unknown)) from None
+    return load_pretrained(entry)
+
+
+def load_file(path: Path) -> ImplicitModel:
+    """A model from a file of any format we know."""
+    if is_safetensors(path):
+        from implicitkit.weights.native import load_native
+
+        return load_native(path)
+    from implicitkit.weights.authors import load_authors
+
+    return load_authors(path)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file begins as a safetensors file does: a length, then a JSON object."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{"
+
+
+def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
+    """The weights in the box of a named model."""
+    from implicitkit.registries import models
+    from implicitkit.weights.native import load_native
+
+    stored = box() / f"{entry.name}.safetensors"
+    if not entry.metadata.get("pretrained"):
+        have = ", ".join(models.names(pretrained=True))
+        raise WeightsError(
+            f"{entry.name} comes without weights (with weights: {have}); load a checkpoint file instead, "
+            "e.g. the authors' .pth"
+        )
+    if not stored.is_file():
+        raise WeightsError(
+            f"the weights of {entry.name} are missing from this installation (looked for {stored}); "
+            "reinstall implicitkit"
+        )
+    return load_native(stored)
+
+
+def box() -> Path:
+    """The folder of the weight files that come with the package."""
+    return Path(str(files("implicitkit.weights"))) / "box"
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise WeightsError(
+            f"{name!r} looks like a hub id; loading one needs huggingface_hub: pip install 'implicitkit[hub]'"
+        ) from None
+    try:
+        return Path(hf_hub_download(name, HUB_FILE))
+    except Exception as error:  # the hub's client raises many kinds, from no network to no such repository
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"cannot get {HUB_FILE} of {name!r} from the hub: {reason}") from None
