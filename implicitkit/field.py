@@ -203,18 +203,14 @@ class Field:
             return Prediction(self._map_back(decoder.query(self._whole, points, cell, seen)), seen)
         owners = torch.stack([self._tiling.owners(axis, k) for k, axis in enumerate(inside)], dim=-1)
         values = coords.new_empty((*coords.shape[:2], decoder.out_channels))
-        for tile in torch.unique(owners.flatten(0, 1), dim=0).tolist():
-            mine = (owners == torch.tensor(tile, device=owners.device)).all(-1)
-            for b in range(len(coords)):  # pictures of a batch own different points
-                at = mine[b].nonzero()[:, 0]
-                if len(at):
-                    here = {name: value[b : b + 1, at] for name, value in seen.items()}
-                    own = cell if cell is None or cell.shape[1] == 1 else cell[b % len(cell)][None, at]
-                    own = own if own is None or len(own) == 1 else own[b : b + 1]
-                    latent = self._tile(tuple(tile), b)
-                    values[b, at] = self._map_back(decoder.query(latent, points[b : b + 1, at], own, here))[0].to(
-                        values.dtype
-                    )
+        for b in range(len(coords)):  # pictures of a batch own different points, so they take turns
+            cells = cell if cell is None or len(cell) == 1 else cell[b : b + 1]
+            for tile in torch.unique(owners[b], dim=0).tolist():
+                at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
+                here = {name: value[b : b + 1, at] for name, value in seen.items()}
+                own = cells if cells is None or cells.shape[1] == 1 else cells[:, at]
+                latent = self._tile(tuple(tile), b)
+                values[b, at] = self._map_back(decoder.query(latent, points[b : b + 1, at], own, here))[0]
         return Prediction(values, seen)
 
     def _map_back(self, values: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ def read_picture(path: str | Path) -> Picture:
     """A picture file with everything that is to survive: depth, grey, alpha, profile."""
     path = Path(path)
     try:
-        head = path.open("rb").read(32)
+        with path.open("rb") as file:
+            head = file.read(32)
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
     except OSError as error:
@@ -245,7 +246,8 @@ def _png16(picture: Picture) -> bytes:
     pixels = (
         picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], axis=2)
     )
-    data: bytes = bytes(imagecodecs.png_encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    data: bytes = bytes(imagecodecs.png_encode(pixels))
     if picture.icc is None:
         return data
     body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc)

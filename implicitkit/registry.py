@@ -128,7 +128,7 @@ class Registry(Generic[T]):
             return self._entries[head + ":"], (tail,)
         raise UnknownNameError(self._unknown(name, folded))
 
-    def create(self, name: str, **arguments: Any) -> T:
+    def create(self, name: str, /, **arguments: Any) -> T:
         """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
         entry, first = self.find(name)
         factory = entry.resolve()

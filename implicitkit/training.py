@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Sampler
 from implicitkit.atomic import write_text
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.data import TrainingCrops, hold_out, picture_files
+from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field import Prediction
 from implicitkit.images import write_image
@@ -119,6 +120,9 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     )
     clock, seen, total_loss = time.monotonic(), 0, torch.zeros((), device=accelerator.device)
     for step, batch in enumerate(batches, start=start):
+        torch.manual_seed(
+            seeded(config.seed, step, accelerator.process_index).initial_seed()
+        )  # for dropout and the like
         batch = {key: value.to(accelerator.device, non_blocking=True) for key, value in batch.items()}
         rate = learning_rate(step, config.steps, config.optimiser)
         for group in optimiser.param_groups:

@@ -1,8 +1,9 @@
 """Bicubic resizing exactly as MATLAB and as Pillow do it, in torch operations.
 
 Both use the cubic kernel with a = -0.5, widened when shrinking (antialiasing). They differ at the borders: MATLAB's
-``imresize`` mirrors the picture, Pillow leaves out what lies outside and renormalises. Pillow also limits its values to
-the 8-bit range between the two passes.
+``imresize`` mirrors the picture, Pillow leaves out what lies outside and renormalises. Pillow also keeps 8 bits between
+its two passes, which moves the result by up to two levels. The horizontal pass comes first, as in every Pillow up to 12;
+Pillow 13 turns the order round where the height shrinks much more than the width.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def resize(
 
     Returns:
         ``(..., *size)``, same dtype and device; differentiable. ``"matlab"`` may overshoot [0, 1], ``"pil"`` does not.
+        The last pass is not rounded.
     """
     if kernel not in KERNELS:
         raise ValueError(f"the kernel is one of {', '.join(KERNELS)}; received {kernel!r}")
@@ -45,14 +47,21 @@ def resize(
     order = (
         sorted(range(len(size)), key=lambda k: ratios[k]) if kernel == "matlab" else list(reversed(range(len(size))))
     )
-    for k in order:
+    for done, k in enumerate(order):
         axis = first_axis + k
         if kernel == "pil" and size[k] == image.shape[axis]:
             continue  # Pillow skips the pass
         image = _resize_axis(image, axis, size[k], ratios[k], kernel)
         if kernel == "pil":
             image = image.clamp(0, 1)
+            image = image if done == len(order) - 1 else round_to_8_bits(image)
     return image
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """``image`` (in [0, 1]) on the 256 levels of a file; halves go up, and the gradient passes as if
+    nothing had been rounded."""
+    return image + (torch.floor(image * 255 + 0.5) / 255 - image).detach()
 
 
 def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, check_size
 from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
-from implicitkit.degradations.resize import KERNELS, Kernel, resize
+from implicitkit.degradations.resize import KERNELS, Kernel, resize, round_to_8_bits
 
 SLACK = 1e-6  # 48 pixels at scale 3.3 must give 48 again, whatever the last bit of 48 * 3.3 / 3.3
 
@@ -74,7 +74,7 @@ class SuperResolution(Degradation):
         size, covered = self._sizes(tuple(image.shape[2:]), record)
         low = resize(crop_to(image, covered), size, self.kernel).clamp(0, 1)
         if self.quantise:
-            low = low + (torch.round(low * 255) / 255 - low).detach()
+            low = round_to_8_bits(low)
         return Step(low, _any_missing(crop_to(mask, covered), size), covered)
 
     def source_size(self, size: Sequence[int], record: Record) -> Size:

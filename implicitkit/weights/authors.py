@@ -43,7 +43,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         WeightsError: the file is damaged, needs code to be executed, or has a layout that is not known.
     """
     try:
-        content = torch.load(str(path), map_location="cpu", weights_only=True)
+        with Path(path).open("rb") as file:  # a file object: torch.load guesses from a name
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         what = f"refers to {wanted[1]}" if wanted else "holds more than tensors and plain values"

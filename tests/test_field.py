@@ -1,0 +1,225 @@
+"""A field gives the same values however it is asked: points, grids, blocks, tiles, boxes, batches, threads."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import small_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import implicitkit as ik
+from implicitkit.coordinates import axes, cell_size, grid, mesh
+
+EXACT = {"atol": 2e-6, "rtol": 0.0}  # float32 rounding of values of order 1
+
+
+class Strided(ik.Encoder):
+    """Stride 2 and windows of 4: an encoder that must pad, as SwinIR and timm's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stride, self.size_multiple, self.out_channels, self.radius = 2, 4, 6, 3
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 2, stride=2), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1))
+
+    def extract(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Semantic(ik.LocalEnsembleDecoder):
+    """A member of the family that reads another field at the query."""
+
+    conditions = ("semantic",)
+    uses_cell = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_channels = 8
+        self.mix = nn.Linear(8 + 2 + 4, 3)
+
+    def prepare(self, features, inputs, conditions):  # noqa: ANN001, ANN201
+        return self.lay_out(features, features.map)
+
+    def at_point(self, cell, conditions):  # noqa: ANN001, ANN201
+        return conditions["semantic"]
+
+    def local(self, rows, offset, cell, point):  # noqa: ANN001, ANN201
+        return self.mix(torch.cat([rows, offset, point], dim=-1))
+
+
+def conditioned_model() -> ik.ImplicitModel:
+    embedding = ik.create_decoder("liif", in_channels=6, hidden=[5], out_channels=4, cell_decode=False)
+    embedding.output = "embedding"
+    semantic = ik.ImplicitModel(Strided(), embedding)
+    appearance = ik.create_encoder("edsr", blocks=1, channels=8)
+    return ik.ImplicitModel(appearance, Semantic(), {"semantic": semantic}).eval()
+
+
+MODELS = {
+    "liif": lambda: small_model(),
+    "liif with a skip": lambda: small_model(skip="bilinear"),
+    "liif without ensemble": lambda: small_model(local_ensemble=False),
+    "padded, stride 2": lambda: ik.ImplicitModel(
+        Strided(), ik.create_decoder("liif", in_channels=6, hidden=[8], skip="bilinear")
+    ).eval(),
+    "conditioned": conditioned_model,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 23), width=st.integers(1, 23), out=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_render_is_the_field_at_the_pixel_centres(name: str, height: int, width: int, out: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    field = model.encode(torch.rand(3, height, width))
+    rendered = field.render(out, clamp=False)
+    at_points = field(grid(out), cell_size(out)).t().unflatten(1, out)
+    assert rendered.shape == (3, *out)
+    torch.testing.assert_close(rendered, at_points, **EXACT)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=6, deadline=None)
+@given(tile=st.integers(1, 40), size=st.tuples(st.integers(1, 50), st.integers(1, 50)), block=st.integers(1, 500))
+def test_tiles_and_blocks_leave_no_seam(name: str, tile: int, size: tuple[int, int], block: int) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    picture = torch.rand(2, 3, *size)
+    out = (size[0] * 2 + 1, size[1] + 3)
+    whole, tiled = model.encode(picture), model.encode(picture, tile=tile)
+    expected = whole.render(out, clamp=False)
+    torch.testing.assert_close(whole.render(out, clamp=False, block=block), expected, **EXACT)
+    torch.testing.assert_close(tiled.render(out, clamp=False, block=block), expected, **EXACT)
+    box = (-0.7, -0.3, 0.2, 0.9)
+    torch.testing.assert_close(tiled.render((9, 7), box, clamp=False), whole.render((9, 7), box, clamp=False), **EXACT)
+    points, cells = torch.rand(2, 60, 2) * 2 - 1, torch.rand(2, 60, 2) * 0.1
+    torch.testing.assert_close(tiled(points, cells), whole(points, cells), **EXACT)
+    torch.testing.assert_close(tiled(points, 0.05), whole(points, 0.05), **EXACT)
+
+
+def test_a_box_is_a_window_of_the_render(photo: Tensor) -> None:
+    model = small_model(cell_decode=False)
+    field = model.encode(photo)
+    whole = field.render((128, 160))
+    part = field.render((64, 40), box=(-1.0, 0.0, 0.0, 0.5))
+    # the same points up to the last bit of a coordinate, where a border query may take the other of two equal cells
+    torch.testing.assert_close(part, whole[:, :64, 80:120], atol=1e-4, rtol=0)
+
+
+def test_an_explicit_cell_is_used_as_it_is(photo: Tensor) -> None:
+    field = small_model().encode(photo)
+    default = field.render((70, 90))
+    assert torch.equal(default, field.render((70, 90), cell=cell_size((70, 90))))
+    assert not torch.equal(default, field.render((70, 90), cell=0.5))
+    by_hand = field(mesh(axes((70, 90))), torch.tensor([2 / 70, 2 / 90])).clamp(0, 1)
+    torch.testing.assert_close(default, by_hand.t().unflatten(1, (70, 90)), **EXACT)
+
+
+def test_shapes_follow_the_question(photo: Tensor) -> None:
+    model = small_model()
+    one, batch = model.encode(photo), model.encode(torch.stack([photo, photo.flip(1)]))
+    points = torch.rand(5, 2)
+    assert one(points, 0.1).shape == (5, 3)
+    assert one(points[None], 0.1).shape == (1, 5, 3)
+    assert batch(points, 0.1).shape == (2, 5, 3)
+    assert batch(points.expand(2, 5, 2), torch.full((5, 2), 0.1)).shape == (2, 5, 3)
+    assert one.render((4, 6)).shape == (3, 4, 6)
+    assert batch.render((4, 6)).shape == (2, 3, 4, 6)
+    torch.testing.assert_close(batch.render((4, 6))[0], one.render((4, 6)), **EXACT)
+
+
+def test_clamping_is_renders_own(photo: Tensor) -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.decoder.rest[-1].bias += 3
+    field = model.encode(photo)
+    assert field.render((5, 5)).max() == 1
+    assert field.render((5, 5), clamp=False).min() > 1
+    assert field(torch.zeros(1, 2), 0.1).min() > 1
+
+
+def test_embeddings_are_neither_mapped_nor_clamped() -> None:
+    model = conditioned_model().conditions["semantic"]
+    picture = torch.rand(1, 3, 8, 8)
+    latent = model.decoder.prepare(model.encoder(picture), model.encode(picture)._inputs(picture, None), {})
+    raw = model.decoder.query(latent, torch.zeros(1, 1, 2), None, {})
+    torch.testing.assert_close(model.encode(picture)(torch.zeros(1, 2)), raw)
+
+
+def test_an_odd_picture_is_exact_on_a_padding_encoder() -> None:
+    """What is asked inside the picture does not depend on how the padded extent is described."""
+    model = MODELS["padded, stride 2"]()
+    picture = torch.rand(1, 3, 10, 13)
+    padded = F.pad(picture, (0, 3, 0, 2), mode="replicate")
+    for axis, n in ((2, 10), (3, 13)):  # mirrored by hand, the border included
+        idx = list(range(n)) + [n - 1 - k for k in range(padded.shape[axis] - n)]
+        picture_axis = picture if axis == 2 else mirrored
+        mirrored = picture_axis.index_select(axis, torch.tensor(idx))
+    small, large = model.encode(picture), model.encode(mirrored)
+    points = torch.rand(50, 2) * 1.6 - 0.8
+    ratio = torch.tensor([10 / 12, 13 / 16])
+    inside = (points + 1) * ratio - 1
+    torch.testing.assert_close(small(points, 0.1), large(inside, 0.1 * ratio), **EXACT)
+
+
+def test_threads_get_what_one_gets(photo: Tensor) -> None:
+    field = small_model().encode(photo, tile=24)
+    before = copy.deepcopy(field.model.state_dict())
+    boxes = [(-1 + k / 10, -1.0, 0.0 + k / 10, 1.0) for k in range(8)]
+    alone = [field.render((30, 20), box) for box in boxes]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda box: field.render((30, 20), box), boxes))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert all(torch.equal(v, before[k]) for k, v in field.model.state_dict().items())
+
+
+def test_gradients_only_when_asked(photo: Tensor) -> None:
+    model = small_model()
+    assert not model.encode(photo)(torch.zeros(1, 2), 0.1).requires_grad
+    points = torch.zeros(3, 2, requires_grad=True)
+    model.encode(photo, grad=True)(points, 0.1).sum().backward()
+    assert points.grad.abs().sum() > 0
+    assert model.encoder.head[0].weight.grad.abs().sum() > 0
+
+
+def test_one_pixel_and_a_strip() -> None:
+    model = small_model(skip="bilinear")
+    assert model.encode(torch.rand(3, 1, 1)).render((5, 7)).shape == (3, 5, 7)
+    strip = model.encode(torch.rand(3, 1, 40000), tile=4096).render((2, 50000))
+    assert strip.shape == (3, 2, 50000)
+    assert strip.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda m, p: m.encode((p * 255).byte()), "received a torch.uint8 tensor"),
+        (lambda m, p: m.encode(p[:1]), r"takes a picture \(3, H, W\)"),
+        (lambda m, p: m.encode(p[:, :0]), "received"),
+        (lambda m, p: m.encode(p, mask=p[:1]), "takes no mask"),
+        (lambda m, p: m.encode(p, tile=0), "positive number of pixels"),
+        (lambda m, p: m.encode(p, precision="int8"), "float32, bfloat16"),
+        (lambda m, p: m.encode(p)(torch.zeros(1, 2)), "needs cell="),
+        (lambda m, p: m.encode(p)(torch.zeros(1, 3), 0.1), r"coords are \(N, 2\)"),
+        (lambda m, p: m.encode(p)(torch.zeros(4, 2), torch.zeros(3, 2)), "cell is a number"),
+        (lambda m, p: m.encode(p).render((0, 5)), "received"),
+        (lambda m, p: m.encode(p).render((5, 5), box=(1, 1, 0, 0)), "positive extent"),
+    ],
+)
+def test_bad_questions_say_what_was_received(photo: Tensor, ask, message: str) -> None:  # noqa: ANN001
+    with pytest.raises(ValueError, match=message):
+        ask(small_model(), photo)
+
+
+def test_a_global_encoder_refuses_tiles(photo: Tensor) -> None:
+    model = small_model()
+    model.encoder.radius = None
+    with pytest.raises(ValueError, match="whole picture at once"):
+        model.encode(photo, tile=32)
+    assert model.needs["receptive_field"] == "global"

@@ -1,0 +1,120 @@
+import pytest
+import torch
+from conftest import small_model
+
+import implicitkit as ik
+
+
+def test_composed_by_name_by_spec_and_by_hand() -> None:
+    by_name = ik.create_model("liif_edsr_baseline")
+    by_spec = ik.create_model({"encoder": "EDSR-baseline", "decoder": {"name": "liif", "hidden": [256, 256, 256, 256]}})
+    by_hand = ik.ImplicitModel(ik.create_encoder("edsr_baseline"), ik.create_decoder("liif"))
+    shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (by_name, by_spec, by_hand)]
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert sum(p.numel() for p in by_name.decoder.parameters()) == 346_883  # the paper's decoder
+
+
+def test_the_decoder_follows_the_encoders_width_unless_told() -> None:
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 12}, "decoder": "liif"})
+    assert model.decoder.in_channels == 12
+    with pytest.raises(ValueError, match="in_channels=12"):
+        ik.create_model(
+            {"encoder": {"name": "edsr", "blocks": 1, "channels": 12}, "decoder": {"name": "liif", "in_channels": 64}}
+        )
+
+
+def test_a_spec_builds_the_same_model_again() -> None:
+    model = small_model(skip="bilinear")
+    again = ik.create_model(model.spec)
+    assert again.spec == model.spec
+    again.load_state_dict(model.state_dict())
+
+
+def test_overrides_replace_entries_of_a_named_spec() -> None:
+    model = ik.create_model("liif_edsr_baseline", encoder={"name": "edsr", "blocks": 1, "channels": 8})
+    assert model.decoder.in_channels == 8
+
+
+def test_a_mask_goes_to_encoders_that_take_one() -> None:
+    spec = {
+        "encoder": {"name": "edsr", "blocks": 1, "channels": 4},
+        "decoder": {"name": "liif", "hidden": [8]},
+        "inputs": ["image", "mask"],
+    }
+    model = ik.create_model(spec).eval()
+    assert model.needs["mask"] and model.encoder.mask_channels == 1
+    picture = torch.rand(3, 6, 7)
+    mask = torch.zeros(1, 6, 7)
+    assert torch.equal(model.encode(picture).render((6, 7)), model.encode(picture, mask=mask).render((6, 7)))
+    mask[:, 2:4] = 1
+    assert not torch.equal(model.encode(picture).render((6, 7)), model.encode(picture, mask=mask).render((6, 7)))
+    batch = model(
+        picture[None].expand(2, -1, -1, -1), torch.rand(2, 3, 2), torch.rand(2, 1, 2), mask[None].expand(2, -1, -1, -1)
+    )
+    assert batch.values.shape == (2, 3, 3)
+    with pytest.raises(ValueError, match="sizes must agree"):
+        model.encode(picture, mask=torch.zeros(1, 5, 7))
+    with pytest.raises(ValueError, match="mask_channels=1"):
+        ik.ImplicitModel(ik.create_encoder("edsr_baseline"), ik.create_decoder("liif"), inputs=("image", "mask"))
+
+
+def test_forward_is_the_field_in_picture_range() -> None:
+    model = small_model()
+    pictures, points, cell = torch.rand(2, 3, 8, 9), torch.rand(2, 11, 2) * 2 - 1, torch.full((2, 1, 2), 0.2)
+    prediction = model(pictures, points, cell)
+    assert prediction.conditions == {}
+    torch.testing.assert_close(prediction.values, model.encode(pictures)(points, cell))
+    assert prediction.values.requires_grad
+
+
+def test_frozen_parts_stay_frozen() -> None:
+    model = ik.create_model(
+        {
+            "encoder": {"name": "edsr", "blocks": 1, "channels": 4, "trainable": False},
+            "decoder": {"name": "liif", "hidden": [8]},
+        }
+    ).train()
+    assert not model.encoder.training and model.decoder.training
+    assert not any(p.requires_grad for p in model.encoder.parameters())
+    model(torch.rand(1, 3, 5, 5), torch.rand(1, 4, 2), torch.rand(1, 1, 2)).values.sum().backward()
+    assert all(p.grad is not None for p in model.decoder.parameters())
+    assert ik.create_model(model.spec).spec["encoder"]["trainable"] is False
+
+
+def test_models_state_what_they_need() -> None:
+    assert ik.create_model("liif_edsr_baseline").needs == {
+        "input_channels": 3,
+        "mask": False,
+        "stride": 1,
+        "size_multiple": 1,
+        "receptive_field": 69,
+        "trained_scales": (1.0, 4.0),
+    }
+
+
+def test_missing_and_needless_conditions_are_named() -> None:
+    with pytest.raises(ValueError, match=r"received \['semantic'\]"):
+        ik.ImplicitModel(ik.create_encoder("edsr_baseline"), ik.create_decoder("liif"), {"semantic": small_model()})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"encoder": "edsr_baseline"}, "decoder: required"),
+        (
+            {"encoder": "edsr_baseline", "decodr": "liif", "decoder": "liif"},
+            "decodr: unknown key.*did you mean 'decoder'",
+        ),
+        ({"encoder": "edsr_baselin", "decoder": "liif"}, "did you mean 'edsr_baseline'"),
+        ({"encoder": {"name": "edsr", "block": 3}, "decoder": "liif"}, "takes no 'block'; did you mean 'blocks'"),
+        ({"encoder": "edsr_baseline", "decoder": "liif", "inputs": ["mask"]}, "inputs are 'image'"),
+    ],
+)
+def test_mistakes_in_a_spec_are_named(spec: dict[str, object], message: str) -> None:
+    with pytest.raises((ik.UserError, ValueError), match=message):
+        ik.create_model(spec)
+
+
+def test_pretrained_needs_weights() -> None:
+    with pytest.raises(ik.WeightsError, match="comes without weights"):
+        ik.create_model("liif_edsr_baseline", pretrained=True)

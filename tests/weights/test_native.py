@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import small_model
+from safetensors import safe_open
+
+import implicitkit as ik
+
+
+def test_a_file_alone_is_enough(tmp_path: Path, photo: torch.Tensor) -> None:
+    model = small_model(skip="bilinear")
+    model.training_summary = {"steps": 3}
+    path = model.save(tmp_path / "m.safetensors", license="CC0-1.0")
+    again = ik.load_model(path)
+    assert again.spec == model.spec and not again.training
+    assert again.license == "CC0-1.0" and again.training_summary == {"steps": 3}
+    assert torch.equal(again.encode(photo).render((33, 44)), model.encode(photo).render((33, 44)))
+    with safe_open(str(path), "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "implicitkit" and json.loads(metadata["spec"]) == model.spec
+
+
+def test_half_precision_files_load_as_float32(tmp_path: Path, photo: torch.Tensor) -> None:
+    model = small_model()
+    sizes = [model.save(tmp_path / n, dtype=d).stat().st_size for n, d in (("a.safetensors", None), ("b.safetensors", torch.float16))]
+    assert sizes[1] < 0.7 * sizes[0]
+    again = ik.load_model(tmp_path / "b.safetensors")
+    assert all(p.dtype == torch.float32 for p in again.parameters())
+    torch.testing.assert_close(again.encode(photo).render((20, 20)), model.encode(photo).render((20, 20)), atol=2e-3, rtol=0)
+
+
+def test_a_model_with_nameless_parts_cannot_be_saved(tmp_path: Path) -> None:
+    from implicitkit.encoders.edsr import EDSR
+
+    model = ik.ImplicitModel(EDSR(blocks=1, channels=64), ik.create_decoder("liif"))
+    with pytest.raises(ValueError, match="not built by name"):
+        model.save(tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_misfits_are_listed(tmp_path: Path) -> None:
+    path = small_model().save(tmp_path / "m.safetensors")
+    with safe_open(str(path), "pt") as file:
+        metadata = file.metadata()
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    tensors["extra"] = torch.zeros(1)
+    del tensors["decoder.first.bias"]
+    tensors["encoder.head.0.bias"] = torch.zeros(3)
+    safetensors.torch.save_file(tensors, path, metadata)
+    with pytest.raises(ik.WeightsError, match=r"missing: decoder\.first\.bias; unexpected: extra; wrong shape: encoder\.head\.0\.bias \(3,\) for \(8,\)"):
+        ik.load_model(path)
+
+
+def test_other_and_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(ik.WeightsError, match="not one of implicitkit's"):
+        ik.load_model(path)
+    whole = small_model().save(tmp_path / "w.safetensors").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ik.WeightsError, match="not a whole safetensors file"):
+        ik.load_model(path)
+    safetensors.torch.save_file({"x": torch.zeros(2)}, path, {"format": "implicitkit", "format_version": "99", "spec": "{}"})
+    with pytest.raises(ik.WeightsError, match="format version 99"):
+        ik.load_model(path)
+    with pytest.raises(ik.WeightsError, match="end in .safetensors"):
+        small_model().save(tmp_path / "m.pth")
+
+
+def test_what_is_nowhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ik.WeightsError, match=r"there is no file nothing\.pth"):
+        ik.load_model("nothing.pth")
+    with pytest.raises(ik.WeightsError, match="did you mean 'liif_small'"):
+        ik.load_model("liif_smal")
+    import sys
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ik.WeightsError, match="needs huggingface_hub"):
+        ik.load_model("Someone/a-model")
+
+
+def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client is replaced, as there is no network; what it returns is loaded like any file."""
+    import sys
+    import types
+
+    small_model().save(tmp_path / "model.safetensors")
+    asked = []
+
+    def download(repo: str, filename: str) -> str:
+        asked.append((repo, filename))
+        if repo == "Someone/gone":
+            raise OSError("404 not found\nmore")
+        return str(tmp_path / filename)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
+    assert ik.load_model("Someone/a-model").spec == small_model().spec
+    assert asked == [("Someone/a-model", "model.safetensors")]
+    with pytest.raises(ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"):
+        ik.load_model("Someone/gone")
