@@ -34,7 +34,7 @@ from implicitkit.errors import ConfigError, UserError
 from implicitkit.field import Prediction
 from implicitkit.images import write_image
 from implicitkit.model import ImplicitModel, build_model
-from implicitkit.registries import create_degradation, losses
+from implicitkit.registries import create_degradation, losses, parse_part
 from implicitkit.schedule import learning_rate
 from implicitkit.validation import Validator
 
@@ -91,7 +91,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     validator = Validator([*held_out, *picture_files(config.validation.folders)], degradation_spec, config.validation)
 
     model = build_model(config.model).to(accelerator.device).train()
-    loss_of = losses.create(**config.loss.as_dict())
+    loss_name, loss_arguments = parse_part(config.loss.as_dict(), "loss")
+    loss_of = losses.create(loss_name, **loss_arguments)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
     if config.compile:

@@ -43,7 +43,10 @@ def test_parity(name: str, tile: int | None) -> None:
 def test_the_official_shapes_load_strictly() -> None:
     shapes = json.loads((PARITY / "official_state_dict_shapes.json").read_text())["edsr-baseline-liif"]
     state = {name: torch.rand(shape) for name, shape in shapes.items()}
-    args = {"encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}}, "imnet_spec": {"name": "mlp", "args": {}}}
+    args = {
+        "encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}},
+        "imnet_spec": {"name": "mlp", "args": {}},
+    }
     for content in ({"model": {"name": "liif", "args": args, "sd": state}}, state):
         checkpoint = recognise(content, "official")
         model = ik.create_model(checkpoint.spec)
@@ -51,7 +54,9 @@ def test_the_official_shapes_load_strictly() -> None:
         assert set(checkpoint.dropped) == {f"encoder.{n}_mean.{k}" for n in ("sub", "add") for k in ("weight", "bias")}
         assert len(checkpoint.tensors) + len(checkpoint.dropped) == len(shapes)
         named = ik.create_model("liif_edsr_baseline")
-        assert {k: v.shape for k, v in named.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+        assert {k: v.shape for k, v in named.state_dict().items()} == {
+            k: v.shape for k, v in model.state_dict().items()
+        }
         assert torch.equal(model.decoder.first.weight, state["imnet.layers.0.weight"])
         assert model.encoder.body[0].res_scale == 1
 

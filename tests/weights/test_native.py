@@ -25,11 +25,16 @@ def test_a_file_alone_is_enough(tmp_path: Path, photo: torch.Tensor) -> None:
 
 def test_half_precision_files_load_as_float32(tmp_path: Path, photo: torch.Tensor) -> None:
     model = small_model()
-    sizes = [model.save(tmp_path / n, dtype=d).stat().st_size for n, d in (("a.safetensors", None), ("b.safetensors", torch.float16))]
+    sizes = [
+        model.save(tmp_path / n, dtype=d).stat().st_size
+        for n, d in (("a.safetensors", None), ("b.safetensors", torch.float16))
+    ]
     assert sizes[1] < 0.7 * sizes[0]
     again = ik.load_model(tmp_path / "b.safetensors")
     assert all(p.dtype == torch.float32 for p in again.parameters())
-    torch.testing.assert_close(again.encode(photo).render((20, 20)), model.encode(photo).render((20, 20)), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        again.encode(photo).render((20, 20)), model.encode(photo).render((20, 20)), atol=2e-3, rtol=0
+    )
 
 
 def test_a_model_with_nameless_parts_cannot_be_saved(tmp_path: Path) -> None:
@@ -50,7 +55,10 @@ def test_misfits_are_listed(tmp_path: Path) -> None:
     del tensors["decoder.first.bias"]
     tensors["encoder.head.0.bias"] = torch.zeros(3)
     safetensors.torch.save_file(tensors, path, metadata)
-    with pytest.raises(ik.WeightsError, match=r"missing: decoder\.first\.bias; unexpected: extra; wrong shape: encoder\.head\.0\.bias \(3,\) for \(8,\)"):
+    with pytest.raises(
+        ik.WeightsError,
+        match=r"missing: decoder\.first\.bias; unexpected: extra; wrong shape: encoder\.head\.0\.bias \(3,\) for \(8,\)",
+    ):
         ik.load_model(path)
 
 
@@ -63,7 +71,9 @@ def test_other_and_damaged_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ik.WeightsError, match="not a whole safetensors file"):
         ik.load_model(path)
-    safetensors.torch.save_file({"x": torch.zeros(2)}, path, {"format": "implicitkit", "format_version": "99", "spec": "{}"})
+    safetensors.torch.save_file(
+        {"x": torch.zeros(2)}, path, {"format": "implicitkit", "format_version": "99", "spec": "{}"}
+    )
     with pytest.raises(ik.WeightsError, match="format version 99"):
         ik.load_model(path)
     with pytest.raises(ik.WeightsError, match="end in .safetensors"):
@@ -99,5 +109,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
     assert ik.load_model("Someone/a-model").spec == small_model().spec
     assert asked == [("Someone/a-model", "model.safetensors")]
-    with pytest.raises(ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"):
+    with pytest.raises(
+        ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"
+    ):
         ik.load_model("Someone/gone")

@@ -1,0 +1,175 @@
+"""Training for real: killed and resumed, on two ranks, refused where it must be."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import PHOTOS
+from safetensors.torch import load_file
+
+import implicitkit as ik
+from implicitkit.config import OptimiserConfig, TrainConfig, validate
+from implicitkit.schedule import learning_rate
+from implicitkit.training import StepBatches, train
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+
+def config(output: Path, **changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "model": {
+            "encoder": {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0},
+            "decoder": {"name": "liif", "hidden": [16], "skip": "bilinear"},
+        },
+        "data": {"folders": [str(PHOTOS)], "patch": 12, "points": 64, "held_out": 1},
+        "degradation": {"name": "super_resolution", "scale": [1, 4]},
+        "optimiser": {"lr": 1e-3, "schedule": "cosine"},
+        "validation": {"every": 1000, "scales": [2], "max_size": 48},
+        "output": str(output),
+        "steps": 24,
+        "batch": 4,
+        "log_every": 4,
+        "checkpoint_every": 4,
+    }
+    return {**base, **changes}
+
+
+def run(settings: dict[str, Any], *, resume: bool = False) -> Path:
+    return train(validate(TrainConfig, settings, "test"), resume=resume)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "last.safetensors")
+
+
+def identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    folder = run(config(tmp_path / "run", validation={"every": 12, "scales": [2, 3], "max_size": 48}))
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    steps = [e["step"] for e in log if e["event"] == "train"]
+    assert steps == list(range(4, 25, 4))
+    assert all({"loss", "lr", "crops_per_s", "seconds_left"} <= e.keys() for e in log if e["event"] == "train")
+    validations = [e for e in log if e["event"] == "validation"]
+    assert [e["step"] for e in validations] == [12, 24] and {"psnr_x2", "psnr_x3"} <= validations[0].keys()
+    assert sorted(p.name for p in (folder / "images").iterdir()) == ["step-12.png", "step-24.png"]
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["step-20", "step-24"]
+    assert list(folder.glob("events.out.tfevents*"))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["batch"] == 4
+    best = ik.load_model(folder / "best.safetensors")
+    assert best.training_summary["validation_psnr_y"].keys() == {"x2", "x3"}
+    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 24
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    folder = run(config(tmp_path / "run", steps=120, log_every=20, checkpoint_every=1000))
+    losses = [
+        e["loss"]
+        for line in (folder / "log.jsonl").read_text().splitlines()
+        if (e := json.loads(line))["event"] == "train"
+    ]
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+def command(settings: dict[str, Any], file: Path, *options: str) -> list[str]:
+    file.write_text(yaml.safe_dump(settings))
+    return [sys.executable, "-m", "implicitkit", "train", str(file), *options]
+
+
+def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
+    whole = run(config(tmp_path / "whole", steps=60))
+    settings = config(tmp_path / "killed", steps=60)
+    log, kills = tmp_path / "killed" / "log.jsonl", 0
+    for attempt in range(2):
+        options = ["--resume"] if attempt else []
+        process = subprocess.Popen(
+            command(settings, tmp_path / "c.yaml", *options), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+        )
+        reached, deadline = 20 * (attempt + 1), time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            steps = [int(p.name[5:]) for p in (tmp_path / "killed" / "checkpoints").glob("step-*")]
+            if steps and max(steps) >= reached:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.002)
+        process.wait()
+    assert kills == 2
+    assert not (tmp_path / "killed" / "last.safetensors").exists()
+    done = subprocess.run(
+        command(settings, tmp_path / "c.yaml", "--resume"), env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stderr
+    assert identical(weights(whole), weights(tmp_path / "killed"))
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [e["step"] for e in entries if e["event"] == "train"] == list(range(4, 61, 4))  # no step twice, none lost
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    settings = config(tmp_path / "a", steps=6)
+    with_workers = config(tmp_path / "b", steps=6, data={**settings["data"], "workers": 2})
+    assert identical(weights(run(settings)), weights(run(with_workers)))
+
+
+def test_two_ranks_take_the_same_step_together(tmp_path: Path) -> None:
+    """Two real processes share each step's crops; averaged gradients equal those of one process up to rounding."""
+    alone = run(config(tmp_path / "alone", steps=8))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "-m"]
+    arguments = command(config(tmp_path / "pair", steps=8), tmp_path / "c.yaml")[2:]
+    done = subprocess.run([*launch, *arguments], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = weights(alone), weights(tmp_path / "pair")
+    assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
+    log = (tmp_path / "pair" / "log.jsonl").read_text().splitlines()
+    assert len([line for line in log if '"start"' in line]) == 1  # one rank writes
+
+
+def test_steps_are_shared_out_by_rank() -> None:
+    batches = [list(StepBatches(2, 4, 6, rank, 3)) for rank in range(3)]
+    assert batches == [[[12, 13], [18, 19]], [[14, 15], [20, 21]], [[16, 17], [22, 23]]]
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    folder = run(config(tmp_path / "run", steps=4))
+    before = (folder / "last.safetensors").read_bytes()
+    with pytest.raises(ik.UserError, match="already holds a run"):
+        run(config(tmp_path / "run", steps=4))
+    with pytest.raises(ik.UserError, match="another batch and seed"):
+        run(config(tmp_path / "run", steps=4, seed=5, batch=2), resume=True)
+    with pytest.raises(ik.UserError, match="no run to resume"):
+        run(config(tmp_path / "other"), resume=True)
+    assert (folder / "last.safetensors").read_bytes() == before
+
+
+def test_a_longer_run_may_continue(tmp_path: Path) -> None:
+    run(config(tmp_path / "run", steps=4))
+    folder = run(config(tmp_path / "run", steps=8), resume=True)
+    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 8
+
+
+def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ik.UserError, match=r"the loss is (nan|inf)"):
+        run(config(tmp_path / "run", optimiser={"lr": 1e30, "schedule": "constant"}))
+
+
+def test_schedules() -> None:
+    step = OptimiserConfig(lr=1.0)
+    assert [learning_rate(s, 10, step) for s in (0, 2, 4, 6, 8)] == [1, 0.5, 0.25, 0.125, 0.0625]
+    cosine = OptimiserConfig(lr=1.0, schedule="cosine", warmup=2, final_lr=0.1)
+    rates = [learning_rate(s, 12, cosine) for s in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert math.isclose(rates[7], 0.55) and rates[-1] < 0.13
