@@ -98,6 +98,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     if config.compile:
         model.encoder.compile()
     wrapped, optimiser = accelerator.prepare(model, optimiser)
+    run.open()
     start = run.restore()
 
     batches = DataLoader(
@@ -211,13 +212,17 @@ class Run:
             raise UserError(f"there is no run to resume in {self.folder}")
         if resume:
             self._check_same()
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
+
+    def open(self) -> None:
+        """Create the directory; called when everything that can be wrong with the configuration has been found."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
             (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             for leftover in (self.folder / "checkpoints").glob(".*.part"):
                 shutil.rmtree(leftover)
-            write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        accelerator.wait_for_everyone()
+            text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+            write_text(self.folder / "config.yaml", text)
+        self.accelerator.wait_for_everyone()
 
     def restore(self) -> int:
         """Load the newest checkpoint, if there is one, and return the number of steps done."""

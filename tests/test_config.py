@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from support import ROOT
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, apply_settings, json_schema, load_yaml, validate

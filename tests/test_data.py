@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PHOTOS
+from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig

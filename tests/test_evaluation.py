@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PHOTOS
+from support import PHOTOS
 from skimage.metrics import peak_signal_noise_ratio
 
 import implicitkit as ik

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import small_model
+from support import small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

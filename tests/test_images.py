@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import PHOTOS
+from support import PHOTOS
 from PIL import Image, ImageCms
 
 import implicitkit as ik

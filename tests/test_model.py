@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import small_model
+from support import small_model
 
 import implicitkit as ik
 

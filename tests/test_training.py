@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import PHOTOS
+from support import PHOTOS
 from safetensors.torch import load_file
 
 import implicitkit as ik

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import PARITY, PHOTOS
+from support import PARITY, PHOTOS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

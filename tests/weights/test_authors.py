@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PARITY
+from support import PARITY
 
 import implicitkit as ik
 from implicitkit.weights.authors import recognise

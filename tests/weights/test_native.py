@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import small_model
+from support import small_model
 from safetensors import safe_open
 
 import implicitkit as ik

@@ -1,0 +1,209 @@
+"""The upscale command as a stranger uses it: real processes, real files, bad input of every kind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import PHOTOS, small_model
+
+import implicitkit as ik
+from implicitkit.images import Picture, read_picture, write_picture
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    model = small_model(skip="bilinear")
+    with torch.no_grad():  # a gentle model: bilinear interpolation and a little of its own
+        model.decoder.rest[-1].weight.mul_(0.05)
+        model.decoder.rest[-1].bias.zero_()
+    return str(model.save(tmp_path_factory.mktemp("weights") / "m.safetensors"))
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    image = ik.read_image(PHOTOS / "chelsea.png")[:, 60:100, 100:150]
+    ik.write_image(tmp_path / "cat.png", image)
+    return tmp_path / "cat.png"
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--scale", "3.7"], (148, 185)),
+        (["--size", "33x77"], (33, 77)),
+        (["--width", "100"], (80, 100)),
+        (["--height", "81"], (81, 101)),
+        (["--width", "60", "--height", "20"], (20, 60)),
+        (["--scale", "0.5"], (20, 25)),
+        ([], (160, 200)),
+        (["--scale", "2", "--tile", "16"], (80, 100)),
+        (["--scale", "2", "--precision", "bfloat16"], (80, 100)),
+    ],
+)
+def test_sizes(run, cat: Path, weights: str, tmp_path: Path, options: list[str], size: tuple[int, int]) -> None:
+    done = run("upscale", cat, "-o", tmp_path / "out.png", "--model", weights, *options)
+    assert done.code == 0, done.err
+    assert read_picture(tmp_path / "out.png").size == size
+    assert f"{size[0]}×{size[1]}" in done.out
+
+
+def test_names_beside_the_input(run, cat: Path, weights: str) -> None:
+    for options, name in (
+        (["--scale", "1.5"], "cat_x1.5.png"),
+        (["--size", "9x8"], "cat_9x8.png"),
+        (["--width", "9"], "cat_w9.png"),
+    ):
+        assert run("upscale", cat, "--model", weights, *options).code == 0
+        assert (cat.parent / name).exists()
+
+
+def test_nothing_is_overwritten_without_force(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    target = tmp_path / "out.png"
+    target.write_bytes(b"precious")
+    refused = run("upscale", cat, "-o", target, "--model", weights)
+    assert refused.code == 2 and refused.errors == [f"error: {target} exists; pass --force to overwrite it"]
+    assert target.read_bytes() == b"precious"
+    assert run("upscale", cat, "-o", target, "--model", weights, "--force", "--scale", "1.1").code == 0
+    same = run("upscale", cat, "-o", cat, "--model", weights, "--force")
+    assert same.code == 2 and "is the input itself" in same.err
+
+
+def test_grey_alpha_depth_and_profile_are_kept(run, weights: str, tmp_path: Path) -> None:
+    base = (ik.read_image(PHOTOS / "chelsea.png")[:, 60:90, 100:130].movedim(0, -1).numpy() * 65535).astype(np.uint16)
+    ramp = np.tile(np.linspace(0, 65535, 30, dtype=np.uint16), (30, 1))
+    kinds = {
+        "grey.png": Picture((base[..., :1] // 257).astype(np.uint8)),
+        "alpha.png": Picture((base // 257).astype(np.uint8), (ramp // 257).astype(np.uint8)),
+        "deep.png": Picture(base, icc=b"profile"),
+        "deepgrey.tif": Picture(base[..., :1], ramp),
+    }
+    for name, picture in kinds.items():
+        write_picture(tmp_path / name, picture)
+        done = run("upscale", tmp_path / name, "-o", tmp_path / "out" / name, "--model", weights, "--scale", "2.5")
+        assert done.code == 0, done.err
+        result = read_picture(tmp_path / "out" / name)
+        assert (result.bits, result.is_grey, result.alpha is None) == (
+            picture.bits,
+            picture.is_grey,
+            picture.alpha is None,
+        )
+        assert result.size == (75, 75)
+        again = (result.colour().mean((1, 2)) - picture.colour().mean((1, 2))).abs().max()
+        assert again < 0.02, name
+    assert read_picture(tmp_path / "out" / "deep.png").icc == b"profile"
+    assert len(np.unique(read_picture(tmp_path / "out" / "deep.png").pixels & 255)) > 100  # the low byte is in use
+
+
+def test_no_dark_fringe_around_what_is_transparent(run, weights: str, tmp_path: Path) -> None:
+    y, x = np.mgrid[:40, :40]
+    disc = ((y - 19.5) ** 2 + (x - 19.5) ** 2 < 150).astype(np.uint8) * 255
+    white_on_black = np.where(disc[..., None] > 0, np.uint8(250), np.uint8(0)).repeat(3, axis=2)
+    write_picture(tmp_path / "disc.png", Picture(white_on_black, disc))
+    assert (
+        run("upscale", tmp_path / "disc.png", "-o", tmp_path / "out.png", "--model", weights, "--scale", "3.3").code
+        == 0
+    )
+    result = read_picture(tmp_path / "out.png")
+    assert result.pixels[result.alpha > 0].min() > 225  # the model's own deviation; a fringe would go down to half
+
+
+def test_a_folder_keeps_going_and_reports_the_bad_at_the_end(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        (folder / name).write_bytes(cat.read_bytes())
+    (folder / "b.png").write_bytes(cat.read_bytes()[:300])
+    (folder / "notes.txt").write_text("not a picture")
+    done = run("upscale", folder, "-o", tmp_path / "out", "--model", weights, "--scale", "1.5")
+    assert done.code == 2
+    assert len(done.errors) == 1 and "1 of 3 pictures failed" in done.errors[0] and "b.png" in done.errors[0]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_one_pixel_and_a_strip(run, weights: str, tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "dot.png", torch.full((3, 1, 1), 0.4))
+    ik.write_image(tmp_path / "strip.png", torch.rand(3, 1, 40000))
+    assert run("upscale", tmp_path / "dot.png", "-o", tmp_path / "o.png", "--model", weights, "--size", "5x6").code == 0
+    assert (
+        run("upscale", tmp_path / "strip.png", "-o", tmp_path / "s.png", "--model", weights, "--scale", "1.25").code
+        == 0
+    )
+    assert read_picture(tmp_path / "s.png").size == (1, 50000)
+    refused = run("upscale", tmp_path / "strip.png", "-o", tmp_path / "s.webp", "--model", weights)
+    assert refused.code == 2 and "at most 16383 pixels" in refused.err
+    assert not (tmp_path / "s.webp").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scale", "2", "--size", "3x3"], "give one of --scale, --size"),
+        (["--scale", "0"], "--scale is a positive number; received 0"),
+        (["--scale", "-2"], "--scale is a positive number"),
+        (["--scale", "nan"], "--scale is a positive number"),
+        (["--scale", "big"], "--scale"),
+        (["--size", "12"], "--size is HEIGHTxWIDTH"),
+        (["--size", "0x5"], "--size is HEIGHTxWIDTH"),
+        (["--width", "-3"], "--width is a positive number"),
+        (["--size", "1000000x1000000"], "1000000×1000000 pixels needs 3,000.0 GB"),
+        (["--tile", "x"], "--tile is auto or"),
+        (["--device", "tpu9"], "the device 'tpu9' cannot be used"),
+        (["--precision", "int4"], "precision is auto"),
+        (["--model", "liif_smal"], "did you mean 'liif_small'"),
+        (["--model", "no/such.safetensors"], "there is no file no/such.safetensors"),
+        (["--colour", "3"], "No such option"),
+    ],
+)
+def test_bad_options_are_one_line(
+    run, cat: Path, weights: str, tmp_path: Path, options: list[str], message: str
+) -> None:
+    model = [] if "--model" in options else ["--model", weights]
+    done = run("upscale", cat, "-o", tmp_path / "out.png", *model, *options)
+    assert done.code == 2
+    assert len(done.errors) == 1 and message in done.errors[0], done.err
+    assert "Traceback" not in done.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cat.png"]
+
+
+def test_bad_files_are_one_line(run, weights: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    for name, message in (
+        ("empty.png", "0 bytes"),
+        ("text.jpg", "not a picture"),
+        ("none.png", "there is no file"),
+        ("folder", "holds no pictures"),
+    ):
+        done = run("upscale", tmp_path / name, "-o", tmp_path / "out.png", "--model", weights)
+        assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0]
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_outputs_that_cannot_be(run, cat: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("upscale", cat, "-o", tmp_path / "out.gif", "--model", weights)
+    assert done.code == 2 and "pictures are written as" in done.err
+    done = run("upscale", cat, cat.parent, "-o", tmp_path / "out.png", "--model", weights)
+    assert done.code == 2 and "cannot become the one file" in done.err
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda p, mode: Path(p).name != "locked" and access(p, mode)
+    )  # root may write anywhere
+    done = run("upscale", cat, "-o", tmp_path / "locked" / "out.png", "--model", weights)
+    assert done.code == 2 and "locked is read-only" in done.err
+
+
+def test_debug_shows_the_traceback(weights: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "implicitkit", "upscale", str(tmp_path / "none.png")]
+    plain = subprocess.run(command, capture_output=True, text=True)
+    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True)
+    assert plain.returncode == 2 and plain.stderr == f"error: there is no file {tmp_path / 'none.png'}\n"
+    assert "Traceback" in debug.stderr

@@ -1,0 +1,19 @@
+"""What many tests use: where things are, and a small model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import implicitkit as ik
+
+ROOT = Path(__file__).parent.parent
+PHOTOS = ROOT / "examples" / "photos"
+PARITY = ROOT / "tests" / "parity"
+
+
+def small_model(
+    channels: int = 8, blocks: int = 2, hidden: tuple[int, ...] = (16, 16), **decoder: object
+) -> ik.ImplicitModel:
+    """EDSR and LIIF, small enough for a test."""
+    encoder = {"name": "edsr", "blocks": blocks, "channels": channels, "res_scale": 1.0}
+    return ik.create_model({"encoder": encoder, "decoder": {"name": "liif", "hidden": list(hidden), **decoder}}).eval()
