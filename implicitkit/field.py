@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-BLOCK_POINTS = 1 << 14  # queries per block: keeps a block's intermediate values inside the processor's cache
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block: on a CPU, what keeps the intermediate values in its cache
 TILES_KEPT = 2
 
 
@@ -51,6 +51,8 @@ class Field:
         precision: str | None = None,
         grad: bool = False,
     ) -> None:
+        if precision is not None and precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad, self.precision = model, grad, precision
         self.batched = image.ndim == model.ndim + 2
         self._image, self._mask = model.check_inputs(image, mask)
@@ -95,7 +97,7 @@ class Field:
         batched = self.batched or coords.ndim == 3
         coords, cells = self._check_points(coords, cell)
         with self._context():
-            chunks = [coords] if self.grad else coords.split(BLOCK_POINTS, dim=1)
+            chunks = [coords] if self.grad else coords.split(self._block, dim=1)
             values, start = [], 0
             for chunk in chunks:
                 stop = start + chunk.shape[1]
@@ -118,7 +120,7 @@ class Field:
         cell: Tensor | float | Sequence[float] | None = None,
         *,
         clamp: bool = True,
-        block: int = BLOCK_POINTS,
+        block: int | None = None,
     ) -> Tensor:
         """The field on a pixel grid.
 
@@ -127,7 +129,7 @@ class Field:
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
-            block: queries evaluated at a time; the result does not depend on it.
+            block: queries evaluated at a time (default: what suits the device); the result does not depend on it.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -148,7 +150,7 @@ class Field:
         cell: Tensor | float | Sequence[float] | None = None,
         *,
         clamp: bool = True,
-        block: int = BLOCK_POINTS,
+        block: int | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
         """What :meth:`render` assembles, piece by piece: ``(window, values (B, out, *window))``; for canvases too
         large for memory.
@@ -160,7 +162,7 @@ class Field:
         cells = self._check_cell(step, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
-        for window in self._windows(per_axis, block):
+        for window in self._windows(per_axis, block or self._block):
             with self._context():
                 part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
                 values = self._on_grid(part, cells, default)
@@ -172,6 +174,10 @@ class Field:
     def device(self) -> torch.device:
         """Where the field's picture is."""
         return self._image.device
+
+    @property
+    def _block(self) -> int:
+        return CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
 
     # ---------------------------------------------------------------- evaluation
 
@@ -347,25 +353,14 @@ class Field:
             )
         return value
 
-    def _context(self) -> AbstractContextManager[Any]:
-        return _Context(self.grad, self.precision, self.device.type)
-
-
-class _Context(AbstractContextManager[None]):
-    """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
-
-    def __init__(self, grad: bool, precision: str | None, device: str) -> None:
-        if precision is not None and precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
-        self._parts: list[AbstractContextManager[Any]] = [nullcontext() if grad else torch.no_grad()]
-        if precision is not None:
-            low = precision != "float32"
-            self._parts.append(torch.autocast(device, dtype=PRECISIONS[precision] if low else None, enabled=low))
-
-    def __enter__(self) -> None:
-        for part in self._parts:
-            part.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for part in reversed(self._parts):
-            part.__exit__(*error)
+    @contextmanager
+    def _context(self) -> Iterator[None]:
+        """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
+        with ExitStack() as stack:
+            if not self.grad:
+                stack.enter_context(torch.no_grad())
+            if self.precision is not None:
+                low = self.precision != "float32"
+                dtype = PRECISIONS[self.precision] if low else None
+                stack.enter_context(torch.autocast(self.device.type, dtype=dtype, enabled=low))
+            yield

@@ -7,7 +7,7 @@ from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
-from implicitkit.data import PictureCache, TrainingCrops, hold_out, picture_files
+from implicitkit.data import TrainingCrops, hold_out, picture_files
 from implicitkit.images import Picture, write_picture
 
 SR = {"name": "super_resolution", "scale": [1, 4]}

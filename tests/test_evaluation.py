@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import PHOTOS
 from skimage.metrics import peak_signal_noise_ratio
+from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.degradations.resize import resize

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.nn.functional as F
-from support import small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import small_model
 from torch import Tensor, nn
 
 import implicitkit as ik
@@ -42,13 +42,13 @@ class Semantic(ik.LocalEnsembleDecoder):
         self.in_channels = 8
         self.mix = nn.Linear(8 + 2 + 4, 3)
 
-    def prepare(self, features, inputs, conditions):  # noqa: ANN001, ANN201
+    def prepare(self, features, inputs, conditions):
         return self.lay_out(features, features.map)
 
-    def at_point(self, cell, conditions):  # noqa: ANN001, ANN201
+    def at_point(self, cell, conditions):
         return conditions["semantic"]
 
-    def local(self, rows, offset, cell, point):  # noqa: ANN001, ANN201
+    def local(self, rows, offset, cell, point):
         return self.mix(torch.cat([rows, offset, point], dim=-1))
 
 
@@ -212,7 +212,7 @@ def test_one_pixel_and_a_strip() -> None:
         (lambda m, p: m.encode(p).render((5, 5), box=(1, 1, 0, 0)), "positive extent"),
     ],
 )
-def test_bad_questions_say_what_was_received(photo: Tensor, ask, message: str) -> None:  # noqa: ANN001
+def test_bad_questions_say_what_was_received(photo: Tensor, ask, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ask(small_model(), photo)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from support import PHOTOS
 from PIL import Image, ImageCms
+from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.images import Picture, read_picture, to_pixels, write_picture
@@ -130,7 +130,7 @@ def test_odd_tiffs(tmp_path: Path) -> None:
 def test_read_image_is_rgb_float32() -> None:
     image = ik.read_image(PHOTOS / "rocket.jpg")
     assert image.dtype == torch.float32 and image.shape[0] == 3
-    assert 0 <= image.min() and image.max() <= 1
+    assert image.min() >= 0 and image.max() <= 1
 
 
 def test_write_image_rounds(tmp_path: Path) -> None:

@@ -21,10 +21,21 @@ HEAVY = (
     "PIL.TiffImagePlugin",
     "PIL.WebPImagePlugin",
 )
-PROMISED = """
-    create_model create_encoder create_decoder create_degradation load_model read_image write_image ImplicitModel Field
-    list_encoders list_decoders list_degradations list_models
-""".split()
+PROMISED = [
+    "create_model",
+    "create_encoder",
+    "create_decoder",
+    "create_degradation",
+    "load_model",
+    "read_image",
+    "write_image",
+    "ImplicitModel",
+    "Field",
+    "list_encoders",
+    "list_decoders",
+    "list_degradations",
+    "list_models",
+]
 
 
 def loaded_by(code: str) -> set[str]:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from support import PHOTOS
 from safetensors.torch import load_file
+from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, validate

@@ -19,7 +19,7 @@ class Outcome:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     def call(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["implicitkit", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:

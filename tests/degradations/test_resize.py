@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from support import PARITY, PHOTOS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support import PARITY, PHOTOS
 
 from implicitkit.degradations import resize as module
 from implicitkit.degradations.resize import resize

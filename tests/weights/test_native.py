@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from support import small_model
 from safetensors import safe_open
+from support import small_model
 
 import implicitkit as ik
 
