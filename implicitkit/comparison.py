@@ -37,7 +37,7 @@ def compare_upscaling(
     pictures = [*panels.values(), pair.clean]
     detail = _busiest(pair.clean, side=max(8, min(size) // 4))
     zoomed = [_enlarge(picture[(slice(None), *detail)], min(size)) for picture in pictures]
-    title = f"{pair.low.shape[1]}×{pair.low.shape[2]} -> {size[0]}×{size[1]} (×{scale:g})"
+    title = f"{pair.low.shape[1]} x {pair.low.shape[2]} to {size[0]} x {size[1]} pixels, factor {scale:g}"
     first = sheet(pictures, labels, title)
     second = sheet(zoomed, ["detail"] * len(zoomed))
     width = max(first.shape[2], second.shape[2])
@@ -57,7 +57,7 @@ def sheet(pictures: Sequence[Tensor], labels: Sequence[str], title: str = "") ->
     canvas = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((MARGIN, MARGIN), title.replace("->", "to"), fill="black", font=font)
+        draw.text((MARGIN, MARGIN), title, fill="black", font=font)
     left = MARGIN
     for picture, label in zip(pictures, labels, strict=True):
         draw.text((left, top - line), label, fill="black", font=font)

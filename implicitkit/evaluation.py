@@ -111,7 +111,7 @@ class TestSet:
 
 
 def make_pair(name: str, clean: Tensor, scale: float) -> Pair:
-    """Degrade a clean picture as the protocol says for ``scale``: 8-bit, MATLAB's kernel up to x4 and Pillow's above."""
+    """Degrade a clean picture as the protocol says for ``scale``: 8 bits, MATLAB's kernel up to x4, Pillow's above."""
     kernel: Kernel = "matlab" if scale <= LARGEST_MATLAB_SCALE else "pil"
     degraded = SuperResolution(scale=scale, kernel=kernel, quantise=True)(clean, torch.Generator())
     return Pair(name, degraded.image, degraded.reference)

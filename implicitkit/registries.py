@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from implicitkit.registry import Registry
+from implicitkit.registry import Owner, Registry
 
 if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
@@ -18,6 +19,9 @@ T = TypeVar("T")
 def _load() -> None:
     """Fill all registries: the built-ins now; other distributions' plugins will come through the same hooks."""
     from implicitkit import builtin
+    from implicitkit.version import __version__
+
+    ours = Owner("implicitkit", __version__)
 
     registered: dict[str, Registry[Any]] = {
         "register_encoders": encoders,
@@ -29,7 +33,7 @@ def _load() -> None:
     }
     for hook, registry in registered.items():
         registry._load = None  # each registry asks for this load; the first one answers for all
-        getattr(builtin, hook)(registry.register)
+        getattr(builtin, hook)(partial(registry.register, owner=ours))
 
 
 encoders: Registry[Encoder] = Registry("encoder", _load)

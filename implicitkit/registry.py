@@ -33,11 +33,7 @@ class Owner:
         return f"{self.distribution} {self.version}"
 
 
-def own_distribution() -> Owner:
-    """The owner of the built-in entries."""
-    from implicitkit.version import __version__
-
-    return Owner("implicitkit", __version__)
+NOBODYS = Owner("the running program", "(no distribution)")
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Registry(Generic[T]):
             name: ``snake_case``; a trailing colon claims every name that begins so, the rest being the factory's
                 first argument.
             factory: a callable or ``"module:attribute"``.
-            owner: the distribution it belongs to (default: implicitkit itself).
+            owner: the distribution it belongs to (default: none, code of the running program).
             summary: one line for ``implicitkit list``.
             metadata: anything to filter by (``{"pretrained": True}``).
 
@@ -108,7 +104,7 @@ class Registry(Generic[T]):
             raise TypeError(
                 f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
             )
-        entry = Entry(name, factory, owner or own_distribution(), summary, dict(metadata or {}))
+        entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}))
         taken = self._entries.get(name)
         if taken is not None:
             raise DuplicateNameError(f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}")

@@ -38,7 +38,7 @@ class Tiling:
 
         extent = tuple(up(n) for n in size)
         halo = up(radius + reach * stride)
-        return cls(size, extent, stride, max(up(tile), step), max(halo, step if step > 1 else halo))
+        return cls(size, extent, stride, up(tile), halo)
 
     @property
     def grid(self) -> Size:

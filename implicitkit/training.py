@@ -23,6 +23,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -100,6 +101,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     wrapped, optimiser = accelerator.prepare(model, optimiser)
     run.open()
     start = run.restore()
+    if start > config.steps:
+        raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
 
     batches = DataLoader(
         crops,
@@ -240,12 +243,16 @@ class Run:
         """Write ``checkpoints/step-N`` whole or not at all, then drop the oldest."""
         target = self.folder / "checkpoints" / f"step-{step}"
         temporary = target.with_name(f".{target.name}.part")  # one name for all processes
-        self.accelerator.save_state(str(temporary))
+        try:
+            self.accelerator.save_state(str(temporary))
+        except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own word for a full disk
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(
+                f"cannot write {target} (is the disk full?): {error}; what was written before is whole, continue with --resume"
+            ) from error
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_text(temporary / "run.json", json.dumps({"step": step, "best": self.best}))
-            if target.exists():
-                shutil.rmtree(target)
             temporary.rename(target)
             for _, old in self._checkpoints()[: -self.config.keep_checkpoints]:
                 shutil.rmtree(old)

@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, title: str, total: int, live: Any = None) -> None:
         self._title, self._total, self._live = title, total, live
         self._task = live.add_task(title, total=total, note="") if live else None
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
         """``done`` of ``total``, with a note behind it."""

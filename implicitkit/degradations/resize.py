@@ -1,9 +1,9 @@
 """Bicubic resizing exactly as MATLAB and as Pillow do it, in torch operations.
 
 Both use the cubic kernel with a = -0.5, widened when shrinking (antialiasing). They differ at the borders: MATLAB's
-``imresize`` mirrors the picture, Pillow leaves out what lies outside and renormalises. Pillow also keeps 8 bits between
-its two passes, which moves the result by up to two levels. The horizontal pass comes first, as in every Pillow up to 12;
-Pillow 13 turns the order round where the height shrinks much more than the width.
+``imresize`` mirrors the picture, Pillow leaves out what lies outside and renormalises. Pillow also keeps 8 bits
+between its two passes, which moves the result by up to two levels. The horizontal pass comes first, as in every Pillow
+up to 12; Pillow 13 turns the order round where the height shrinks much more than the width.
 """
 
 from __future__ import annotations
