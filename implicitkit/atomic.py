@@ -22,8 +22,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         UserError: the folder does not exist, is read-only or is full.
     """
     path = Path(path)
-    # the real suffix stays last: writers choose their format by it
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    # short, as the name itself may be as long as names get; the suffix stays last, as writers choose their format by it
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -40,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def replacing_folder(path: str | Path) -> Iterator[Path]:
     """Like :func:`replacing` for a new folder; ``path`` must not exist yet."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)
         yield temporary

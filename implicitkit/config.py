@@ -7,14 +7,16 @@ valid key.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from implicitkit.errors import ConfigError
+from implicitkit.errors import ConfigError, UserError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -50,6 +52,13 @@ class ModelSpec(Strict):
     inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
 
+    @field_validator("scales")
+    @classmethod
+    def _low_to_high(cls, scales: tuple[float, float] | None) -> tuple[float, float] | None:
+        if scales is not None and not 0 < scales[0] <= scales[1]:
+            raise ValueError("scales are [lowest, highest]")
+        return scales
+
 
 class DataConfig(Strict):
     """Where training pictures come from and how crops are taken."""
@@ -71,11 +80,14 @@ class DataConfig(Strict):
     workers: int = Field(0, ge=0, description="processes that prepare crops")
 
 
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimiserConfig(Strict):
     """Adam and its learning-rate schedule."""
 
     lr: float = Field(1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "step"] = Field(
         "step", description="step: multiply by gamma at each milestone"
     )
@@ -107,21 +119,32 @@ class TrainConfig(Strict):
 
     model: ModelSpec
     data: DataConfig
-    degradation: PartSpec | list[PartSpec] = Field(description="one, or several applied in order")
+    degradation: list[PartSpec] = Field(min_length=1, description="one, or several applied in order")
     loss: PartSpec = Field(default=PartSpec(name="l1"))
     optimiser: OptimiserConfig = OptimiserConfig()
     validation: ValidationConfig = ValidationConfig()
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    compile: bool = Field(False, description="torch.compile the encoder and the decoder")
+    compile: bool = Field(False, description="torch.compile the encoder")
     log_every: int = Field(50, ge=1)
     checkpoint_every: int = Field(1000, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     license: str = Field("", description="terms of the trained weights, written into their files")
     trained_on: str = Field("", description="the training data, written into the files")
+
+    @field_validator("degradation", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @property
+    def degradation_spec(self) -> Any:
+        """What ``create_degradation`` takes: one spec, or a list of several."""
+        specs = [part.as_dict() for part in self.degradation]
+        return specs[0] if len(specs) == 1 else specs
 
 
 def validate(kind: type[M], value: Any, where: str) -> M:
@@ -135,6 +158,28 @@ def validate(kind: type[M], value: Any, where: str) -> M:
         raise ConfigError(f"{where}: {clauses}") from None
 
 
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the path in the configuration before whatever a part has to say of its arguments."""
+    try:
+        yield
+    except (UserError, TypeError, ValueError, LookupError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as people write it: ``1e-3`` is a number, as YAML 1.2 says and 1.1 does not."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)|[-+]?([0-9]+\.[0-9]*|\.[0-9]+)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    ),
+    list("-+0123456789."),
+)
+
+
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML mapping from a file."""
     try:
@@ -144,7 +189,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader)  # a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -161,7 +206,7 @@ def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str,
         if not equals or not all(path.split(".")):
             raise ConfigError(f"--set takes key.sub=value; received {setting!r}")
         try:
-            value = _numbers(yaml.safe_load(text))
+            value = yaml.load(text, Loader)
         except yaml.YAMLError:
             raise ConfigError(f"--set {path}: {text!r} is not YAML") from None
         *parents, last = path.split(".")
@@ -183,16 +228,6 @@ def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str,
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a training configuration."""
     return TrainConfig.model_json_schema()
-
-
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; users mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if "e" in value.lower() else value
-        except ValueError:
-            return value
-    return value
 
 
 def _refuse_full_stops(value: Any, path: str) -> None:

@@ -8,7 +8,8 @@ Everything here is float32: at bfloat16 a coordinate of a 1024-pixel axis alread
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,10 +38,13 @@ def whole(ndim: int) -> Box:
 
 def check_size(size: Sequence[int] | int, ndim: int) -> Size:
     """``size`` as a tuple of ``ndim`` positive integers; raises ``ValueError`` naming what was received."""
-    values = (size,) if isinstance(size, int) else tuple(size)
-    if len(values) != ndim or any(int(v) != v or v < 1 for v in values):
+    try:
+        values = tuple(operator.index(v) for v in (size if isinstance(size, Iterable) else (size,)))
+    except TypeError:
+        values = ()
+    if len(values) != ndim or min(values) < 1:
         raise ValueError(f"a size is {ndim} positive whole number(s), one per axis; received {size!r}")
-    return tuple(int(v) for v in values)
+    return values
 
 
 def check_box(box: Sequence[float] | None, ndim: int) -> Box:

@@ -46,7 +46,7 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
         found += inside
-    return found
+    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once
 
 
 def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:

@@ -9,6 +9,8 @@ import torch
 from implicitkit.errors import UserError
 from implicitkit.field import PRECISIONS
 
+KINDS = ("cpu", "cuda", "mps", "xpu")
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """``auto``: CUDA if there is one, then Apple's MPS, then the CPU.
@@ -20,11 +22,15 @@ def choose_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.partition(":")[0] not in KINDS:
+        raise UserError(
+            f"the device {name!r} cannot be used: it is auto, or one of {', '.join(KINDS)} (cuda:1 for the second)"
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the device {name!r} cannot be used: {str(error).splitlines()[0][:120]}") from None
     return device
 
 

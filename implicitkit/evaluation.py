@@ -14,7 +14,7 @@ s)`` (as LIIF does).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -78,23 +78,30 @@ class TestSet:
         """How many pictures there are at ``scale``."""
         return len(self._clean_files(scale))
 
-    def pairs(self, scale: float) -> list[Pair]:
-        """All pictures at one scale.
+    def pairs(self, scale: float) -> Iterator[Pair]:
+        """All pictures at one scale, one after the other.
 
         Raises:
             DataError: the folder holds no pictures, or a low-resolution file has no clean one or does not fit it.
         """
-        clean = {file.stem: file for file in self._clean_files(scale)}
         low = self._low_folder(scale)
-        if low is None:
-            return [make_pair(stem, read_image(file), scale) for stem, file in clean.items()]
-        pairs = []
-        for stem, file in clean.items():
+        for stem, file in self._named(scale).items():
+            if low is None:
+                yield make_pair(stem, read_image(file), scale)
+                continue
             found = [p for s in (stem, f"{stem}x{scale:g}") for e in READABLE if (p := low / f"{s}{e}").is_file()]
             if not found:
                 raise DataError(f"{low} has no low-resolution picture for {file.name}")
-            pairs.append(_fit(stem, read_image(found[0]), read_image(file), scale))
-        return pairs
+            yield _fit(stem, read_image(found[0]), read_image(file), scale)
+
+    def _named(self, scale: float) -> dict[str, Path]:
+        """The clean pictures by name; two of one name would make one score vanish."""
+        named: dict[str, Path] = {}
+        for file in self._clean_files(scale):
+            if file.stem in named:
+                raise DataError(f"{named[file.stem]} and {file} have one name; a test set needs different ones")
+            named[file.stem] = file
+        return named
 
     def _clean_files(self, scale: float) -> list[Path]:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]

@@ -97,14 +97,7 @@ class Field:
         batched = self.batched or coords.ndim == 3
         coords, cells = self._check_points(coords, cell)
         with self._context():
-            chunks = [coords] if self.grad else coords.split(self._block, dim=1)
-            values, start = [], 0
-            for chunk in chunks:
-                stop = start + chunk.shape[1]
-                part = cells if cells is None or cells.shape[1] == 1 else cells[:, start:stop]
-                values.append(self._at_points(chunk, part).values)
-                start = stop
-            result = torch.cat(values, dim=1)
+            result = self._at_points(coords, cells).values
         return result if batched else result[0]
 
     def predict(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Prediction:
@@ -206,7 +199,7 @@ class Field:
         points = torch.stack(list(inside), dim=-1)
         decoder = self.model.decoder
         if self._tiling is None:
-            return Prediction(self._map_back(decoder.query(self._whole, points, cell, seen)), seen)
+            return Prediction(self._in_blocks(self._whole, points, cell, seen), seen)
         owners = torch.stack([self._tiling.owners(axis, k) for k, axis in enumerate(inside)], dim=-1)
         values = coords.new_empty((*coords.shape[:2], decoder.out_channels))
         for b in range(len(coords)):  # pictures of a batch own different points, so they take turns
@@ -216,8 +209,19 @@ class Field:
                 here = {name: value[b : b + 1, at] for name, value in seen.items()}
                 own = cells if cells is None or cells.shape[1] == 1 else cells[:, at]
                 latent = self._tile(tuple(tile), b)
-                values[b, at] = self._map_back(decoder.query(latent, points[b : b + 1, at], own, here))[0]
+                values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own, here)[0]
         return Prediction(values, seen)
+
+    def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: dict[str, Tensor]) -> Tensor:
+        """The decoder's values at ``points`` ``(B, N, d)``, so many at a time unless a graph is wanted."""
+        step = points.shape[1] if self.grad else self._block
+        parts = []
+        for start in range(0, max(1, points.shape[1]), max(1, step)):
+            span = slice(start, start + step)
+            own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
+            here = {name: value[:, span] for name, value in seen.items()}
+            parts.append(self._map_back(self.model.decoder.query(latent, points[:, span], own, here)))
+        return torch.cat(parts, dim=1)
 
     def _map_back(self, values: Tensor) -> Tensor:
         """From the model's output space to [0, 1]; embeddings are left alone."""

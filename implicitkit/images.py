@@ -7,6 +7,7 @@ Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs 
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 LARGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # limits of the formats
+_PILLOW_LIMIT = threading.Lock()
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Pixels = NDArray[Any]
 """uint8 or uint16."""
@@ -171,19 +173,42 @@ def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) ->
 
 
 def _read_pillow(path: Path) -> Picture:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = None  # size is checked against memory where it matters, not by a fixed number
     try:
-        opened = Image.open(path)
+        opened = _open_any_size(path)
     except UnidentifiedImageError:
         raise ImageError(f"{path} is not a picture in a format that can be read") from None
     with opened as image:
+        check_decodable(path, image.size)
         if 0 in image.size:
             raise ImageError(f"{path} has no pixels ({image.size[0]}×{image.size[1]})")
         icc = image.info.get("icc_profile")
         upright = ImageOps.exif_transpose(image)
         return _from_pillow(upright, icc)
+
+
+def _open_any_size(path: Path) -> Image.Image:
+    """``Image.open`` without Pillow's fixed limit; :func:`check_decodable` compares with the memory there is."""
+    from PIL import Image
+
+    with _PILLOW_LIMIT:  # a setting of the whole process: put back at once
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_decodable(path: Path, size: tuple[int, int]) -> None:
+    """Raise :class:`ImageError` if a picture of ``size`` as 8-bit and as float32 RGB does not fit into memory."""
+    import psutil
+
+    needed, free = size[0] * size[1] * (4 + 3 * 4), psutil.virtual_memory().available
+    if needed > free:
+        raise ImageError(
+            f"{path} has {size[0]}×{size[1]} pixels; {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} free"
+        )
 
 
 def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
@@ -232,10 +257,9 @@ def _write_pillow(path: Path, picture: Picture) -> None:
 
 def _read_png16(path: Path) -> Picture:
     import imagecodecs
-    from PIL import Image
 
     pixels = imagecodecs.png_decode(path.read_bytes())
-    with Image.open(path) as image:
+    with _open_any_size(path) as image:
         icc, orientation = image.info.get("icc_profile"), image.getexif().get(0x0112, 1)
     return _split_alpha(_upright(pixels if pixels.ndim == 3 else pixels[..., None], orientation), icc)
 
@@ -257,24 +281,44 @@ def _png16(picture: Picture) -> bytes:
 
 
 def _read_tiff16(path: Path) -> Picture | None:
-    """The first page of a TIFF if it has 16 bits per sample, else None."""
+    """The first page of a TIFF if it has 9 to 16 bits per sample, else None."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         if page.dtype != np.uint16 or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             return None
+        colours = {
+            tifffile.PHOTOMETRIC.MINISBLACK: 1,
+            tifffile.PHOTOMETRIC.MINISWHITE: 1,
+            tifffile.PHOTOMETRIC.RGB: 3,
+        }.get(tifffile.PHOTOMETRIC(page.photometric))
+        if colours is None:
+            raise ImageError(
+                f"{path} is a 16-bit TIFF in {tifffile.PHOTOMETRIC(page.photometric).name}; convert it to grey or RGB"
+            )
         pixels = page.asarray()
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         elif page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             pixels = np.moveaxis(pixels, 0, -1)
-        if pixels.ndim != 3 or pixels.shape[2] > 4:
+        if pixels.ndim != 3 or pixels.shape[2] < colours:
             raise ImageError(f"{path} is a TIFF of shape {page.shape}; a grey or RGB picture is needed")
+        top = 2**page.bitspersample - 1
+        if top < 65535:  # 10, 12 or 14 bits in 16
+            pixels = np.round(pixels * (65535 / top)).astype(np.uint16)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = np.iinfo(np.uint16).max - pixels
+            pixels = 65535 - pixels
         tags = {tag.code: tag.value for tag in page.tags}
-        return _split_alpha(_upright(pixels, int(tags.get(274, 1))), tags.get(34675))
+        pixels = _upright(pixels, int(tags.get(274, 1)))
+        colour, alpha = pixels[..., :colours], None
+        kinds = page.extrasamples
+        if kinds and kinds[0] in (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA):
+            alpha = np.ascontiguousarray(pixels[..., colours])
+            if kinds[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:  # stored premultiplied
+                straight = colour / np.maximum(alpha, 1)[..., None].astype(np.float64) * 65535
+                colour = np.clip(np.round(straight), 0, 65535).astype(np.uint16)
+        return Picture(np.ascontiguousarray(colour), alpha, tags.get(34675))
 
 
 def _write_tiff16(path: Path, picture: Picture) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from implicitkit.config import ModelSpec, validate
+from implicitkit.config import ModelSpec, naming, validate
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.field import Field, Prediction
@@ -181,6 +181,11 @@ class ImplicitModel(nn.Module):
                 f"{names[0]} is {encoder.ndim}-dimensional, {names[1]} {decoder.ndim}-dimensional; give "
                 "both the same ndim"
             )
+        if encoder.size_multiple % encoder.stride:
+            raise ValueError(
+                f"{names[0]} has stride {encoder.stride} and size_multiple {encoder.size_multiple}; "
+                "size_multiple must be a multiple of the stride"
+            )
         if encoder.out_channels != decoder.in_channels:
             raise ValueError(
                 f"{names[0]} gives {encoder.out_channels} features per cell, {names[1]} takes {decoder.in_channels}; "
@@ -201,20 +206,29 @@ class ImplicitModel(nn.Module):
             )
 
 
-def build_model(spec: ModelSpec) -> ImplicitModel:
-    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated."""
+def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
+    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated.
+
+    Raises:
+        ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
+        ValueError: the parts do not fit.
+    """
     encoder_spec, decoder_spec = spec.encoder.as_dict(), spec.decoder.as_dict()
     encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", True), decoder_spec.pop("trainable", True)
     if "mask" in spec.inputs:
         encoder_spec.setdefault("mask_channels", 1)
-    encoder = create_encoder(encoder_spec)
+    with naming(f"{where}.encoder"):
+        encoder = create_encoder(encoder_spec)
     decoder_spec.setdefault("in_channels", encoder.out_channels)
     if encoder.ndim != 2:
         decoder_spec.setdefault("ndim", encoder.ndim)
-    decoder = create_decoder(decoder_spec)
+    with naming(f"{where}.decoder"):
+        decoder = create_decoder(decoder_spec)
     for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
         part.trainable = trainable
-    conditions = {name: build_model(condition) for name, condition in spec.conditions.items()}
+    conditions = {
+        name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
+    }
     return ImplicitModel(encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales)
 
 

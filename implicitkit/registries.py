@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from implicitkit.registry import Owner, Registry
+from implicitkit.registry import Owner, Registry, check_arguments
 
 if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
@@ -17,13 +17,15 @@ T = TypeVar("T")
 
 
 def _load() -> None:
-    """Fill all registries: the built-ins now; other distributions' plugins will come through the same hooks."""
+    """Fill all registries: the built-ins now; other distributions' plugins will come through the same hooks.
+
+    Everything is registered in copies first, so that a failure leaves all registries as they were.
+    """
     from implicitkit import builtin
     from implicitkit.version import __version__
 
     ours = Owner("implicitkit", __version__)
-
-    registered: dict[str, Registry[Any]] = {
+    filled: dict[str, Registry[Any]] = {
         "register_encoders": encoders,
         "register_decoders": decoders,
         "register_degradations": degradations,
@@ -31,9 +33,11 @@ def _load() -> None:
         "register_losses": losses,
         "register_metrics": metrics,
     }
-    for hook, registry in registered.items():
-        registry._load = None  # each registry asks for this load; the first one answers for all
-        getattr(builtin, hook)(partial(registry.register, owner=ours))
+    staged = {hook: registry.staged() for hook, registry in filled.items()}
+    for hook, copy in staged.items():
+        getattr(builtin, hook)(partial(copy.register, owner=ours))
+    for hook, registry in filled.items():
+        registry.commit(staged[hook])
 
 
 encoders: Registry[Encoder] = Registry("encoder", _load)
@@ -56,16 +60,12 @@ def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str,
 def create_part(registry: Registry[T], part: str | Mapping[str, Any], **arguments: Any) -> T:
     """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
     name, given = parse_part(part, f"the {registry.kind}")
-    merged = {**given, **arguments}
-    built = registry.create(name, **merged)
-    built.spec = {"name": registry_name(registry, name), **merged}  # type: ignore[attr-defined]
+    entry, first = registry.find(name)
+    factory = entry.resolve()
+    checked = check_arguments(f"{registry.kind} {name!r}", factory, first, {**given, **arguments})
+    built = factory(*first, **checked)
+    built.spec = {"name": entry.name + "".join(first), **checked}  # type: ignore[attr-defined]
     return built
-
-
-def registry_name(registry: Registry[Any], name: str) -> str:
-    """The canonical name, so that a saved spec does not depend on how it was spelt."""
-    entry, tail = registry.find(name)
-    return entry.name + "".join(tail)
 
 
 def create_encoder(name: str | Mapping[str, Any], **arguments: Any) -> Encoder:

@@ -11,14 +11,16 @@ import fnmatch
 import importlib
 import inspect
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from implicitkit.errors import ArgumentError, DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
 
+LOADING = threading.RLock()  # one load fills all registries, so they share a lock
 NAME = re.compile(r"[a-z0-9][a-z0-9_.]*:?")
 
 
@@ -72,6 +74,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
         self._load = load
+        self._is_loading = False
 
     def register(
         self,
@@ -128,8 +131,7 @@ class Registry(Generic[T]):
         """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
         entry, first = self.find(name)
         factory = entry.resolve()
-        check_arguments(f"{self.kind} {name!r}", factory, first, arguments)
-        return factory(*first, **arguments)
+        return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
         """Sorted names that match the shell-style ``pattern`` and have the given metadata."""
@@ -147,14 +149,26 @@ class Registry(Generic[T]):
         ]
 
     def load(self) -> None:
-        """Register the built-ins, once."""
-        if self._load is not None:
-            load, self._load = self._load, None
-            try:
-                load()
-            except BaseException:
-                self._load = load
-                raise
+        """Register the built-ins, once, whichever thread comes first."""
+        with LOADING:
+            if self._load is not None and not self._is_loading:
+                self._is_loading = True
+                try:
+                    self._load()
+                    self._load = None
+                finally:
+                    self._is_loading = False
+
+    def staged(self) -> Registry[T]:
+        """A copy to register into before :meth:`commit`."""
+        copy: Registry[T] = Registry(self.kind)
+        copy._entries = dict(self._entries)
+        return copy
+
+    def commit(self, staged: Registry[T]) -> None:
+        """Take over the entries of a staged copy; nothing is left to load."""
+        self._entries = dict(staged._entries)
+        self._load = None
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -177,17 +191,45 @@ def article(noun: str) -> str:
 
 def check_arguments(
     what: str, factory: Callable[..., Any], positional: tuple[Any, ...], arguments: Mapping[str, Any]
-) -> None:
-    """Raise :class:`ArgumentError` with the nearest valid name if ``factory`` does not take one of ``arguments``."""
+) -> dict[str, Any]:
+    """The arguments as ``factory``'s annotations want them (a spec's ``"1e-3"`` becomes the number).
+
+    Raises:
+        ArgumentError: one is not taken, or has another type; the message names the nearest valid name and what
+            was received.
+    """
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # a builtin without a signature: let the call itself complain
-        return
+        return dict(arguments)
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+        return dict(arguments)
     takes = [n for n, p in list(parameters.items())[len(positional) :] if p.kind is not p.POSITIONAL_ONLY]
     for key in arguments:
         if key not in takes:
             near = difflib.get_close_matches(key, takes, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ArgumentError(f"{what} takes no {key!r}{hint} (it takes: {', '.join(takes) or 'nothing'})")
+    hints = _type_hints(factory)
+    return {
+        key: _as_annotated(what, key, value, hints[key]) if key in hints else value for key, value in arguments.items()
+    }
+
+
+def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except Exception:  # an annotation that cannot be evaluated checks nothing
+        return {}
+
+
+def _as_annotated(what: str, key: str, value: Any, hint: Any) -> Any:
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except PydanticSchemaGenerationError:  # a type that pydantic does not know
+        return value
+    except ValidationError as error:
+        first = error.errors()[0]["msg"]
+        raise ArgumentError(f"{what}, {key}: {first[0].lower() + first[1:]} (received {value!r})") from None

@@ -48,11 +48,12 @@ class Enlargement:
         return f"w{self.width}" if self.width else f"h{self.height}" if self.height else f"x{self.scale:g}"
 
 
-def check_memory(size: tuple[int, int], channels: int, bits: int) -> None:
+def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False) -> None:
     """Raise :class:`UserError` before work begins if the finished picture could not be held in memory."""
-    needed = size[0] * size[1] * channels * bits // 8
+    # the canvas and the writer's copy of it; alpha is resized as one float32 picture, with copies on the way
+    needed = size[0] * size[1] * (3 * channels * bits // 8 + (16 if alpha else 0))
     available = psutil.virtual_memory().available
-    if needed > 0.9 * available:
+    if needed > available:
         raise UserError(
             f"a picture of {size[0]}×{size[1]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
             "GB are free; ask for a smaller size"
@@ -79,7 +80,7 @@ def upscale_picture(
         progress: called with the number of output pixels done.
     """
     channels = picture.pixels.shape[2]
-    check_memory(size, channels + (picture.alpha is not None), picture.bits)
+    check_memory(size, channels, picture.bits, alpha=picture.alpha is not None)
     if tile == "auto":
         tile = AUTO_TILE if max(picture.size) > WHOLE_SIDE and model.encoder.radius is not None else None
     colour = picture.rgb()

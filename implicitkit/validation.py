@@ -12,32 +12,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implicitkit.config import ValidationConfig
+from implicitkit.config import TrainConfig, naming
 from implicitkit.degradations.base import Degradation, seeded
+from implicitkit.errors import DataError
 from implicitkit.images import read_image
 from implicitkit.metrics import psnr_y
 from implicitkit.model import ImplicitModel
 from implicitkit.registries import create_degradation
 
+SMALLEST = 4  # low-resolution pixels a side, so that something is left after shaving
+
 
 class Validator:
-    """Degrades pictures, the same way every time, and scores what the model makes of them."""
+    """Degrades pictures, the same way every time, and scores what the model makes of them.
 
-    def __init__(self, files: Sequence[Path], degradation: Any, config: ValidationConfig) -> None:
-        self.files, self.config = list(files), config
-        self.tasks = at_scales(degradation, config.scales)
-        self._pictures: list[Tensor] | None = None
+    All pictures are read, degraded and checked when it is made, so that none can stop a run hours later.
+
+    Raises:
+        DataError: a picture is too small for one of the scales.
+        ImageError: a picture cannot be read.
+    """
+
+    def __init__(self, files: Sequence[Path], config: TrainConfig) -> None:
+        self.files, self.config = list(files), config.validation
+        self.seen = {file.resolve() for file in self.files}
+        with naming("degradation"):
+            self.tasks = at_scales(config.degradation_spec, self.config.scales)
+        self._pictures = [self._centre(read_image(file)) for file in self.files]
+        for file, clean in zip(self.files, self._pictures, strict=True):
+            largest = max(scale for scale, _ in self.tasks.values())
+            if min(clean.shape[1:]) < SMALLEST * largest:
+                h, w = clean.shape[1:]
+                raise DataError(
+                    f"{file} ({h}×{w} pixels) is too small to validate on at scale {largest:g}; "
+                    f"it needs {math.ceil(SMALLEST * largest)} a side: leave it out or lower validation.scales"
+                )
 
     def __bool__(self) -> bool:
         return bool(self.files)
 
     @torch.no_grad()
     def __call__(self, model: ImplicitModel) -> tuple[dict[str, float], Tensor]:
-        """Mean PSNR-Y in dB per task, and the first picture at the last task: input, prediction, truth side by side
-        ``(3, H, W)``.
-        """
-        if self._pictures is None:
-            self._pictures = [self._centre(read_image(file)) for file in self.files]
+        """Mean PSNR-Y in dB per task, and the first picture at the last task ``(3, H, W)``: input, output, truth."""
         scores: dict[str, float] = {}
         shown = torch.zeros(3, 1, 1)
         for label, (scale, degradation) in self.tasks.items():
@@ -59,9 +75,7 @@ class Validator:
 
 
 def at_scales(spec: Any, scales: Sequence[float]) -> dict[str, tuple[float, Degradation]]:
-    """The degradation with its super-resolution step (if it has one) at each of ``scales``: label -> (scale,
-    degradation).
-    """
+    """The degradation with its super-resolution step, if any, at each of ``scales``: label -> (scale, degradation)."""
     steps = spec if isinstance(spec, list) else [spec]
     if not any(step["name"] == "super_resolution" for step in steps):
         return {"all": (1.0, create_degradation(spec))}

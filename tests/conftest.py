@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
-from support import PHOTOS
+from support import PHOTOS, Outcome
 
 import implicitkit as ik
+from implicitkit.cli.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +20,15 @@ def _fixed_seed() -> None:
 @pytest.fixture
 def photo() -> torch.Tensor:
     return ik.read_image(PHOTOS / "chelsea.png")[:, 60:124, 100:180].contiguous()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["implicitkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call

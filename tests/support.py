@@ -17,3 +17,14 @@ def small_model(
     """EDSR and LIIF, small enough for a test."""
     encoder = {"name": "edsr", "blocks": blocks, "channels": channels, "res_scale": 1.0}
     return ik.create_model({"encoder": encoder, "decoder": {"name": "liif", "hidden": list(hidden), **decoder}}).eval()
+
+
+class Outcome:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error:")]

@@ -66,17 +66,17 @@ def test_protocols_shave_as_published(clean: torch.Tensor) -> None:
 @pytest.mark.parametrize("layout", ["edsr", "paired", "div2k"])
 def test_known_layouts(tmp_path: Path, clean: torch.Tensor, layout: str) -> None:
     write_set(tmp_path, clean, layout)
-    (pair,) = TestSet(tmp_path).pairs(2)
+    (pair,) = list(TestSet(tmp_path).pairs(2))
     assert pair.low.shape == (3, 48, 50) and pair.clean.shape == (3, 96, 100)
-    large = TestSet(tmp_path).pairs(6)[
-        0
-    ]  # no files of that scale are looked for: Pillow's bicubic from the clean picture
+    large = next(
+        TestSet(tmp_path).pairs(6)
+    )  # no files of that scale are looked for: Pillow's bicubic from the clean picture
     assert large.low.shape == (3, 16, 16) and large.clean.shape == (3, 96, 96)
     assert TestSet(tmp_path).count(2) == 1
 
 
 def test_a_plain_folder_is_degraded_by_the_protocol() -> None:
-    pairs = TestSet(PHOTOS).pairs(2.5)
+    pairs = list(TestSet(PHOTOS).pairs(2.5))
     assert [p.name for p in pairs] == ["chelsea", "coffee", "rocket"]
     clean = ik.read_image(PHOTOS / "chelsea.png")
     low = resize(clean[:, :300, :450], (120, 180)).clamp(0, 1)
@@ -105,11 +105,19 @@ def test_what_does_not_fit_is_named(tmp_path: Path, clean: torch.Tensor) -> None
     write_set(tmp_path, clean, "edsr")
     ik.write_image(tmp_path / "LR_bicubic" / "X2" / "catx2.png", clean[:, :30, :30])
     with pytest.raises(ik.DataError, match="30×30 at ×2 does not fit a clean one of 97×101"):
-        TestSet(tmp_path).pairs(2)
+        list(TestSet(tmp_path).pairs(2))
     (tmp_path / "LR_bicubic" / "X2" / "catx2.png").unlink()
     with pytest.raises(ik.DataError, match=r"no low-resolution picture for cat\.png"):
-        TestSet(tmp_path).pairs(2)
+        list(TestSet(tmp_path).pairs(2))
     with pytest.raises(ik.DataError, match="there is no folder"):
         TestSet(tmp_path / "none")
     with pytest.raises(ValueError, match="at least 1"):
         evaluate({}, TestSet(tmp_path), [0.5])
+
+
+def test_pictures_of_one_name_do_not_vanish(tmp_path: Path, clean: torch.Tensor) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        ik.write_image(tmp_path / folder / "1.png", clean)
+    with pytest.raises(ik.DataError, match="have one name"):
+        list(TestSet(tmp_path).pairs(2))

@@ -213,6 +213,25 @@ def test_bad_questions_say_what_was_received(photo: Tensor, ask, message: str) -
         ask(small_model(), photo)
 
 
+def test_points_on_tiles_encode_each_tile_once(photo: Tensor) -> None:
+    model = small_model()
+    calls = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    field = model.encode(photo, tile=32)  # 64x80 pixels: 2 by 3 tiles
+    field(torch.rand(30000, 2) * 2 - 1, 0.1)
+    assert len(calls) == 6
+
+
+def test_an_encoder_that_is_not_what_it_declares_is_named(photo: Tensor) -> None:
+    wrong = Strided()
+    wrong.size_multiple = 1
+    with pytest.raises(ValueError, match="must be a multiple of the stride"):
+        ik.ImplicitModel(wrong, ik.create_decoder("liif", in_channels=6))
+    wrong.size_multiple, wrong.stride = 4, 4
+    with pytest.raises(ValueError, match="declares stride 4, but makes"):
+        wrong(photo[None])
+
+
 def test_a_global_encoder_refuses_tiles(photo: Tensor) -> None:
     model = small_model()
     model.encoder.radius = None

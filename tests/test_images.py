@@ -123,6 +123,23 @@ def test_odd_tiffs(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 65536, (3, 8, 9), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "planar.tif", noise, photometric="rgb", planarconfig="separate")
     assert np.array_equal(read_picture(tmp_path / "planar.tif").pixels, np.moveaxis(noise, 0, -1))
+    red = np.zeros((4, 4, 4), np.uint16)
+    red[..., 0] = red[..., 3] = 16000
+    tifffile.imwrite(tmp_path / "premultiplied.tif", red, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read_picture(tmp_path / "premultiplied.tif")
+    assert picture.pixels[0, 0].tolist() == [65535, 0, 0] and picture.alpha[0, 0] == 16000
+    tifffile.imwrite(tmp_path / "extra.tif", red, photometric="rgb", extrasamples=["unspecified"])
+    assert read_picture(tmp_path / "extra.tif").alpha is None
+    for photometric in ("separated", "cielab"):
+        tifffile.imwrite(
+            tmp_path / "ink.tif", red if photometric == "separated" else red[..., :3], photometric=photometric
+        )
+        with pytest.raises(ik.ImageError, match=f"16-bit TIFF in {photometric.upper()}"):
+            read_picture(tmp_path / "ink.tif")
+    tifffile.imwrite(
+        tmp_path / "twelve.tif", np.full((8, 8), 4095, np.uint16), photometric="minisblack", bitspersample=12
+    )
+    assert read_picture(tmp_path / "twelve.tif").pixels.min() == 65535
     tifffile.imwrite(tmp_path / "white.tif", noise[0], photometric="miniswhite")
     assert np.array_equal(read_picture(tmp_path / "white.tif").pixels[..., 0], 65535 - noise[0])
 
@@ -188,3 +205,9 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
     assert read_picture(target).pixels.max() == 7
+
+
+def test_pillows_own_limit_is_left_as_it_was() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    read_picture(PHOTOS / "rocket.jpg")
+    assert before == Image.MAX_IMAGE_PIXELS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,9 +162,56 @@ def test_a_longer_run_may_continue(tmp_path: Path) -> None:
     assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 8
 
 
-def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:
+def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path) -> None:
+    run(config(tmp_path / "run", steps=4))
+    wild = config(tmp_path / "run", optimiser={"lr": 1e30, "schedule": "constant"}, log_every=100, checkpoint_every=2)
+    with pytest.raises(ik.UserError, match=r"no longer finite at step 6.*lower optimiser\.lr"):
+        run(wild, resume=True)
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-4"]
     with pytest.raises(ik.UserError, match=r"the loss is (nan|inf)"):
-        run(config(tmp_path / "run", optimiser={"lr": 1e30, "schedule": "constant"}))
+        run({**wild, "log_every": 2, "checkpoint_every": 100}, resume=True)
+    folder = run(config(tmp_path / "run", steps=8, optimiser={"lr": 1e-4}), resume=True)
+    assert all(v.isfinite().all() for v in weights(folder).values())
+
+
+def test_a_run_killed_before_its_first_file_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".deadbeef.part.yaml").write_text("half")
+    folder = run(config(tmp_path / "run", steps=2))
+    assert not list(folder.glob(".*.part*"))
+
+
+def test_damaged_checkpoints_say_what_to_do(tmp_path: Path) -> None:
+    folder = run(config(tmp_path / "run", steps=8))
+    (folder / "checkpoints" / "step-old").mkdir()
+    (folder / "checkpoints" / "step-8" / "optimizer.bin").write_bytes(b"damaged")
+    with pytest.raises(ik.UserError, match=r"step-8 cannot be read .*delete it to go on from the one before"):
+        run(config(tmp_path / "run", steps=8), resume=True)
+    shutil.rmtree(folder / "checkpoints" / "step-8")
+    run(config(tmp_path / "run", steps=8), resume=True)
+
+
+def test_bad_validation_pictures_are_found_before_the_first_step(tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "v" / "tiny.png", torch.rand(3, 6, 6)) if (tmp_path / "v").mkdir() is None else None
+    settings = config(tmp_path / "run", validation={"folders": [str(tmp_path / "v")], "scales": [4]})
+    with pytest.raises(ik.DataError, match=r"tiny\.png \(6×6 pixels\) is too small to validate on at scale 4"):
+        run(settings)
+    (tmp_path / "v" / "tiny.png").write_bytes(b"junk")
+    with pytest.raises(ik.ImageError, match=r"tiny\.png"):
+        run(settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_validates_does_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from implicitkit import training
+
+    seen = []
+    original = training.TrainingCrops
+    monkeypatch.setattr(training, "TrainingCrops", lambda files, *rest: seen.extend(files) or original(files, *rest))
+    settings = config(tmp_path / "run", steps=1)
+    settings["data"]["folders"] *= 2  # the same folder twice
+    run(settings)
+    assert len(seen) == 2 and len(set(seen)) == 2
 
 
 def test_schedules() -> None:

@@ -9,6 +9,8 @@ import typer
 
 from implicitkit.errors import UserError
 
+SMALLEST = 32
+
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("implicitkit_demo.png"),
@@ -28,8 +30,11 @@ def demo(
         raise UserError(f"{output} exists; pass --force to overwrite it")
     check_writable(output, (1, 1))
     clean = read_image(photo or PHOTO)
-    if not 1 <= scale <= min(clean.shape[1:]) / 4:
-        raise UserError(f"--scale lies between 1 and {min(clean.shape[1:]) / 4:g} for this photo; received {scale:g}")
+    shortest = min(clean.shape[1:])
+    if shortest < SMALLEST:
+        raise UserError(f"the photo must have at least {SMALLEST} pixels a side; {photo} has {shortest}")
+    if not 1 <= scale <= shortest / 8:
+        raise UserError(f"--scale lies between 1 and {shortest / 8:g} for this photo; received {scale:g}")
     sheet, scores = compare_upscaling(load_model(model), clean, scale, name=Path(model).stem)
     write_image(output, sheet)
     for method, value in scores.items():

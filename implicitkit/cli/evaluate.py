@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 (as papers do), bfloat16 or auto.")] = "float32",
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of so many pixels.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
     """Score a model on a test set beside bicubic, by a published protocol; print a table."""
     import torch
@@ -48,6 +50,12 @@ def evaluate(
         magnifications = [*(float(s) for s in scales.replace(",", " ").split()), *(more or [])]
     except ValueError:
         raise UserError(f"--scales takes numbers such as '2 3 4'; received {scales!r}") from None
+    if not magnifications or any(not 1 <= s <= 1000 for s in magnifications):
+        raise UserError(f"--scales are numbers from 1 to 1000; received {scales!r}")
+    if output is not None and output.exists() and not force:
+        raise UserError(f"{output} exists; pass --force to overwrite it")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"there is no folder {output.parent} to write {output.name} into")
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
     where = choose_device(device)
@@ -75,7 +83,14 @@ def evaluate(
                 "machine": describe_machine(where),
                 "implicitkit": __version__,
                 "seconds": round(time.monotonic() - start, 1),
-                "mean_psnr": {r.method: {f"{s:g}": r.mean(s) for s in magnifications} for r in results},
-                "per_picture": [dataclasses.asdict(r) for r in results],
+                "mean_psnr": {r.method: _finite({f"{s:g}": r.mean(s) for s in magnifications}) for r in results},
+                "per_picture": [_finite(dataclasses.asdict(r)) for r in results],
             },
         )
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: the PSNR of equal pictures becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isinf(value) else value

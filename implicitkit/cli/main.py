@@ -21,7 +21,6 @@ from implicitkit.version import __version__
 app = typer.Typer(
     name="implicitkit",
     help="Pictures as continuous functions: upscale to any size, train, evaluate. Any command takes --debug.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -59,6 +58,7 @@ def main() -> None:
     """Run the command line. Whatever the user can put right is one line on stderr and exit code 2."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
+    arguments = arguments or ["--help"]
     try:
         sys.exit(app(arguments, standalone_mode=False) or 0)
     except Exception as error:

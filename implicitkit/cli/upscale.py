@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from implicitkit.upscaling import Enlargement
 
 DEFAULT_SCALE = 4.0
+LARGEST_SCALE = 1e6
 
 
 def upscale(
@@ -43,7 +46,7 @@ def upscale(
         _check_target(jobs[0][0], jobs[0][1], force)
 
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import read_picture, write_picture
+    from implicitkit.images import check_writable, read_picture, write_picture
     from implicitkit.upscaling import upscale_picture
     from implicitkit.weights import load_model
 
@@ -58,6 +61,7 @@ def upscale(
             _check_target(source, target, force)
             picture = first or read_picture(source)
             wanted = how.of(picture.size)
+            check_writable(target, wanted, alpha=picture.alpha is not None)
             number_format = choose_precision(precision, where, bits=picture.bits)
             with bar(source.name, wanted[0] * wanted[1]) as progress:
                 result = upscale_picture(
@@ -86,7 +90,10 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     sources: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            found = sorted(p for p in given.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith("."))
+            found = pictures_in(given)
+            if output is None:  # the results of an earlier run beside their inputs are not inputs
+                stems = {p.stem for p in found}
+                found = [p for p in found if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
             if not found:
                 raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
             sources += found
@@ -94,6 +101,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
             sources.append(given)
         else:
             raise UserError(f"there is no file {given}")
+    sources = list({source.resolve(): source for source in sources}.values())  # a file named twice is one job
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
         return [(sources[0], output)]
@@ -105,11 +113,23 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
         beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
         folder = source.parent if output is None else output
         jobs.append((source, folder / (f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}")))
-    targets = [target for _, target in jobs]
-    twice = next((t for t in targets if targets.count(t) > 1), None)
+    counts = Counter(target for _, target in jobs)
+    twice = next((target for target, count in counts.items() if count > 1), None)
     if twice is not None:
         raise UserError(f"two inputs would both become {twice}; upscale them separately")
+    originals = {source.resolve() for source in sources}
+    eaten = next((target for target, _ in counts.items() if target.resolve() in originals), None)
+    if eaten is not None:
+        raise UserError(f"{eaten} is an input itself; choose another --output")
     return jobs
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of one folder, sorted."""
+    from implicitkit.images import READABLE
+
+    files = (p for p in folder.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith("."))
+    return sorted(p for p in files if p.is_file())
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
@@ -124,8 +144,6 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
     folder = next((p for p in target.parents if p.exists()), target.parent)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
-    import os
-
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder} is read-only; choose another --output")
 
@@ -146,8 +164,8 @@ def _parse_size(scale: float | None, size: str | None, width: int | None, height
         if value is not None and value < 1:
             raise UserError(f"{name} is a positive number of pixels; received {value}")
     scale = DEFAULT_SCALE if scale is None else scale
-    if not 0 < scale < float("inf"):
-        raise UserError(f"--scale is a positive number; received {scale}")
+    if not 0 < scale <= LARGEST_SCALE:
+        raise UserError(f"--scale is a positive number up to {LARGEST_SCALE:g}; received {scale}")
     return Enlargement(scale, height, width)
 
 

@@ -55,6 +55,11 @@ class LIIF(LocalEnsembleDecoder):
         super().__init__()
         if skip not in ("none", "bilinear"):
             raise ValueError(f"skip is 'none' or 'bilinear'; received {skip!r}")
+        if min(in_channels, out_channels, *hidden, 1) < 1 or ndim not in CONVOLVE:
+            raise ValueError(
+                f"liif takes positive widths and ndim 1, 2 or 3; received in_channels={in_channels}, "
+                f"out_channels={out_channels}, hidden={list(hidden)}, ndim={ndim}"
+            )
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
         self.local_ensemble, self.feat_unfold, self.uses_cell, self.skip = (
             local_ensemble,

@@ -62,6 +62,10 @@ class Degradation:
         """Do to pictures ``(B, C, *S)`` with ``mask`` ``(B, 1, *S)`` what ``record`` says; on the picture's device."""
         raise NotImplementedError(f"{type(self).__name__} does not implement degrade()")
 
+    def output_shape(self, shape: Sequence[int], record: Record) -> Size:
+        """The shape ``(C, *s)`` of what becomes of a picture of ``shape``; a chain samples its next step with it."""
+        return tuple(shape)
+
     def source_size(self, size: Sequence[int], record: Record) -> Size:
         """How large a clean picture must be for the degraded one to have ``size``; for cropping training pictures."""
         return tuple(size)
@@ -131,7 +135,16 @@ class Chain(Degradation):
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
         draw = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        return {"steps": [step.sample(shape, seeded(draw, k)) for k, step in enumerate(self.steps)]}
+        drawn: list[Record] = []
+        for k, step in enumerate(self.steps):
+            drawn.append(step.sample(shape, seeded(draw, k)))
+            shape = step.output_shape(shape, drawn[-1])
+        return {"steps": drawn}
+
+    def output_shape(self, shape: Sequence[int], record: Record) -> Size:
+        for step, drawn in zip(self.steps, record["steps"], strict=True):
+            shape = step.output_shape(shape, drawn)
+        return tuple(shape)
 
     def share(self, records: list[Record]) -> list[Record]:
         per_step = [step.share([r["steps"][k] for r in records]) for k, step in enumerate(self.steps)]

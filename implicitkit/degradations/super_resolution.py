@@ -50,7 +50,7 @@ class SuperResolution(Degradation):
         self.kernel, self.quantise, self.per_axis = kernel, quantise, per_axis
         self.size = None if size is None else check_size(size, len(size))
         factors = [] if scale is None else [float(s) for s in (scale if isinstance(scale, Sequence) else [scale])]
-        if any(not math.isfinite(s) or s < 1 for s in factors):
+        if (scale is not None and not factors) or any(not math.isfinite(s) or s < 1 for s in factors):
             raise ValueError(f"a scale is a finite number of at least 1 (2 halves the size); received {scale!r}")
         if len(factors) == 2 and not per_axis and factors[0] > factors[1]:
             raise ValueError(f"a range of scales is [low, high]; received {scale!r}")
@@ -76,6 +76,9 @@ class SuperResolution(Degradation):
         if self.quantise:
             low = round_to_8_bits(low)
         return Step(low, _any_missing(crop_to(mask, covered), size), covered)
+
+    def output_shape(self, shape: Sequence[int], record: Record) -> Size:
+        return (shape[0], *self._sizes(tuple(shape[1:]), record)[0])
 
     def source_size(self, size: Sequence[int], record: Record) -> Size:
         if "size" in record:

@@ -61,7 +61,13 @@ class Encoder(nn.Module):
             sizes = ", ".join(f"S{k + 1}" for k in range(self.ndim))
             raise ValueError(f"{type(self).__name__} takes (B, {wanted}, {sizes}); received shape {tuple(x.shape)}")
         x = pad_to_multiple(self.normalise(x), self.size_multiple)
-        return Features(self.extract(x), extent=tuple(x.shape[2:]))
+        map = self.extract(x)
+        if any(cells * self.stride != n for cells, n in zip(map.shape[2:], x.shape[2:], strict=True)):
+            raise ValueError(
+                f"{type(self).__name__} declares stride {self.stride}, but makes {tuple(map.shape[2:])} cells of "
+                f"{tuple(x.shape[2:])} pixels; its stride or size_multiple is not what it does"
+            )
+        return Features(map, extent=tuple(x.shape[2:]))
 
     def normalise(self, x: Tensor) -> Tensor:
         """``(x - mean) / std`` on the picture channels; mask channels pass as they are."""

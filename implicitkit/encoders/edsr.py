@@ -47,6 +47,11 @@ class EDSR(Encoder):
         ndim: int = 2,
     ) -> None:
         super().__init__()
+        if blocks < 0 or min(channels, in_channels) < 1 or mask_channels < 0 or ndim not in CONVOLUTIONS:
+            raise ValueError(
+                "edsr takes blocks >= 0, channels and in_channels >= 1, mask_channels >= 0, ndim 1, 2 or 3; received "
+                f"{blocks}, {channels}, {in_channels}, {mask_channels} and {ndim}"
+            )
         conv = CONVOLUTIONS[ndim]
         self.in_channels, self.mask_channels, self.ndim = in_channels, mask_channels, ndim
         self.out_channels = channels
@@ -69,5 +74,5 @@ def edsr(
     mask_channels: int = 0,
     ndim: int = 2,
 ) -> EDSR:
-    """EDSR at its published size (32 blocks, 256 channels, residuals scaled by 0.1); arguments as for :class:`EDSR`."""
+    """EDSR at its published size, residuals scaled by 0.1; arguments as for :class:`EDSR`."""
     return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_FILE = "model.safetensors"
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 
 
 def load_model(source: str | Path) -> ImplicitModel:
@@ -37,7 +38,11 @@ def load_model(source: str | Path) -> ImplicitModel:
     try:
         entry, _ = models.find(text)
     except UnknownNameError as unknown:
-        looks_like_file = path.suffix in (".safetensors", ".pth", ".pt") or text.startswith((".", "/", "~"))
+        looks_like_file = (
+            path.suffix in FILE_SUFFIXES
+            or text.startswith((".", "/", "~"))
+            or (path.parent.parts != () and path.parent.is_dir())
+        )
         if HUB_ID.fullmatch(text) and not looks_like_file:
             return load_file(_from_hub(text))
         raise WeightsError(f"there is no file {text}" if looks_like_file else str(unknown)) from None

@@ -58,10 +58,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def recognise(content: Any, where: str) -> Checkpoint:
     """Tell what a checkpoint's content is, by its keys and shapes."""
-    name, args, state = "", {}, content
+    name, state = "", content
+    args: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         model = content["model"]
-        name, args, state = model.get("name", ""), model.get("args", {}), model.get("sd", model)
+        name, args, state = model.get("name", ""), model.get("args") or {}, model.get("sd", model)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
         raise WeightsError(f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}} or a state dict; found {keys}")
@@ -91,7 +92,7 @@ def load_authors(path: str | Path) -> ImplicitModel:
 
 
 def _liif_spec(tensors: Mapping[str, Tensor], args: Mapping[str, Any]) -> dict[str, Any]:
-    encoder, channels = _edsr_spec(tensors, args.get("encoder_spec", {}))
+    encoder, channels = _edsr_spec(tensors, args.get("encoder_spec") or {})
     layers = _numbers(tensors, r"imnet\.layers\.(\d+)\.weight")
     hidden = [tensors[f"imnet.layers.{k}.weight"].shape[0] for k in layers]
     inputs = tensors["imnet.layers.0.weight"].shape[1]
@@ -118,7 +119,7 @@ def _edsr_spec(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> tuple
         "name": "edsr",
         "blocks": blocks,
         "channels": channels,
-        "res_scale": float(given.get("args", {}).get("res_scale", published)),
+        "res_scale": float((given.get("args") or {}).get("res_scale", published)),
         "in_channels": in_channels,
     }
     return spec, channels

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.atomic import replacing
-from implicitkit.errors import WeightsError
+from implicitkit.errors import UserError, WeightsError
 from implicitkit.version import __version__
 
 if TYPE_CHECKING:
@@ -88,14 +88,21 @@ def load_native(path: str | Path) -> ImplicitModel:
         raise WeightsError(
             f"{path} is a safetensors file, but not one of implicitkit's (its metadata: {sorted(metadata) or 'none'})"
         )
-    if int(metadata.get("format_version", "0")) > FORMAT_VERSION:
+    try:
+        version, spec = int(metadata["format_version"]), json.loads(metadata["spec"])
+        summary = json.loads(metadata.get("training") or "{}")
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
+    if version > FORMAT_VERSION:
         raise WeightsError(
-            f"{path} has format version {metadata['format_version']}; this implicitkit reads up to "
-            f"{FORMAT_VERSION}: upgrade it"
+            f"{path} has format version {version}; this implicitkit reads up to {FORMAT_VERSION}: upgrade it"
         )
-    model = create_model(json.loads(metadata["spec"]))
+    try:
+        model = create_model(spec)
+    except (UserError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}") from None
     fill(model, load_file(str(path)), str(path))
-    model.training_summary = json.loads(metadata.get("training") or "{}")
+    model.training_summary = summary
     model.license = metadata.get("license", "")
     return model.eval()
 

@@ -66,7 +66,11 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path: Path) -> None:
     assert "unknown protocol 'x'" in run("evaluate", "--model", weights, "--data", pictures, "--protocol", "x").err
     assert "received '2 x'" in run("evaluate", "--model", weights, "--data", pictures, "--scales", "2 x").err
     assert "pass --data" in run("evaluate", "--model", weights).err
-    assert "holds no pictures" in run("evaluate", "--model", weights, "--data", tmp_path / "empty").err or True
+    assert (
+        "exists; pass --force" in run("evaluate", "--model", weights, "--data", pictures, "-o", tmp_path / "r.json").err
+    )
+    assert "no folder" in run("evaluate", "--model", weights, "--data", pictures, "-o", tmp_path / "no" / "r.json").err
+    assert "from 1 to 1000" in run("evaluate", "--model", weights, "--data", pictures, "--scales", "").err
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in run("evaluate", "--model", weights, "--data", tmp_path / "empty").errors[0]
 
@@ -105,9 +109,30 @@ def test_train_from_the_command_line(run, tmp_path: Path) -> None:
         (["data.patch=4000"], "are smaller than the largest training crop"),
         (["degradation.scal=3"], "takes no 'scal'; did you mean 'scale'"),
         (["model.decoder.name=liff"], "did you mean 'liif'"),
-        (["loss=l3"], "unknown loss 'l3'"),
+        (["loss=l3"], "loss: unknown loss 'l3'"),
+        (["model.encoder.blocks=abc"], "model.encoder: encoder 'edsr', blocks: input should be a valid integer"),
+        (["model.decoder.hidden=5"], "model.decoder: decoder 'liif', hidden: "),
+        (["model.encoder.channels=-3"], "model.encoder: edsr takes blocks >= 0"),
+        (["model.encoder.ndim=4"], "ndim 1, 2 or 3"),
+        (["degradation.scale=[]"], "degradation: a scale is"),
+        (["degradation={scale: 4}"], "degradation.0.name: required, but not given"),
+        (["optimiser.betas=[2,3]"], "optimiser.betas.0: input should be less than 1 (received 2)"),
+        (["seed=99999999999"], "seed: input should be less than 4294967296"),
+        (["data.held_out=1", "validation.scales=[300]"], "is too small to validate on at scale 300"),
     ):
         flags = [x for s in (*settings, f"output={tmp_path / 'new'}") for x in ("--set", s)]
         done = run("train", path, *flags)
         assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
         assert not (tmp_path / "new").exists()  # nothing is left of a run that could not begin
+
+
+def test_without_arguments_the_help_is_shown(run) -> None:
+    done = run()
+    assert done.code == 0 and "upscale" in done.out and len(done.out.splitlines()) > 10
+
+
+def test_demo_on_a_tiny_photo_says_what_it_needs(run, tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "tiny.png", torch.rand(3, 6, 6))
+    weights = small_model().save(tmp_path / "m.safetensors")
+    done = run("demo", "-o", tmp_path / "x.png", "--photo", tmp_path / "tiny.png", "--model", weights)
+    assert done.code == 2 and "at least 32 pixels a side" in done.err

@@ -145,14 +145,16 @@ def test_one_pixel_and_a_strip(run, weights: str, tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--scale", "2", "--size", "3x3"], "give one of --scale, --size"),
-        (["--scale", "0"], "--scale is a positive number; received 0"),
+        (["--scale", "0"], "--scale is a positive number up to 1e+06; received 0"),
         (["--scale", "-2"], "--scale is a positive number"),
         (["--scale", "nan"], "--scale is a positive number"),
+        (["--scale", "1e300"], "--scale is a positive number up to 1e+06"),
+        (["--device", "meta"], "the device 'meta' cannot be used"),
         (["--scale", "big"], "--scale"),
         (["--size", "12"], "--size is HEIGHTxWIDTH"),
         (["--size", "0x5"], "--size is HEIGHTxWIDTH"),
         (["--width", "-3"], "--width is a positive number"),
-        (["--size", "1000000x1000000"], "1000000×1000000 pixels needs 3,000.0 GB"),
+        (["--size", "1000000x1000000"], "1000000×1000000 pixels needs 9,000.0 GB"),
         (["--tile", "x"], "--tile is auto or"),
         (["--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["--precision", "int4"], "precision is auto"),
@@ -190,7 +192,8 @@ def test_bad_files_are_one_line(run, weights: str, tmp_path: Path) -> None:
 def test_outputs_that_cannot_be(run, cat: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("upscale", cat, "-o", tmp_path / "out.gif", "--model", weights)
     assert done.code == 2 and "pictures are written as" in done.err
-    done = run("upscale", cat, cat.parent, "-o", tmp_path / "out.png", "--model", weights)
+    (tmp_path / "second.png").write_bytes(cat.read_bytes())
+    done = run("upscale", cat, tmp_path / "second.png", "-o", tmp_path / "out.png", "--model", weights)
     assert done.code == 2 and "cannot become the one file" in done.err
     (tmp_path / "locked").mkdir()
     access = os.access
@@ -199,6 +202,26 @@ def test_outputs_that_cannot_be(run, cat: Path, weights: str, tmp_path: Path, mo
     )  # root may write anywhere
     done = run("upscale", cat, "-o", tmp_path / "locked" / "out.png", "--model", weights)
     assert done.code == 2 and "locked is read-only" in done.err
+    monkeypatch.undo()
+    if Path("/proc/self").exists():  # a folder in which nobody can create a file, whatever access() says
+        done = run("upscale", cat, "-o", "/proc/out.png", "--model", weights, "--scale", "1")
+        assert done.code == 2 and len(done.errors) == 1 and "cannot write /proc/out.png" in done.errors[0] + "read-only"
+
+
+def test_force_never_eats_an_input(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "cat.png").write_bytes(cat.read_bytes())
+    done = run("upscale", cat, other, "-o", other, "--force", "--model", weights)
+    assert done.code == 2 and "is an input itself" in done.err
+    assert (other / "cat.png").read_bytes() == cat.read_bytes()
+    assert run("upscale", cat, cat, "-o", tmp_path / "out", "--model", weights, "--scale", "1.1").code == 0
+
+
+def test_a_folder_twice_does_not_enlarge_its_own_results(run, cat: Path, weights: str) -> None:
+    for _ in range(2):
+        run("upscale", cat.parent, "--model", weights, "--scale", "1.5", "--force")
+    assert sorted(p.name for p in cat.parent.iterdir()) == ["cat.png", "cat_x1.5.png"]
 
 
 def test_debug_shows_the_traceback(weights: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import implicitkit as ik
-from implicitkit.degradations.base import seeded
+from implicitkit.degradations.base import Chain, Step, seeded
 from implicitkit.degradations.resize import resize
 
 
@@ -81,6 +81,21 @@ def test_a_chain_covers_what_its_last_step_covers() -> None:
     assert chain.source_size((8, 8), chain.sample((3, 99, 99), seeded(0))) == (48, 48)
 
 
+def test_a_chain_samples_each_step_with_the_shape_it_will_see() -> None:
+    shapes = []
+
+    class Spy(ik.Degradation):
+        def sample(self, shape, generator):
+            shapes.append(tuple(shape))
+            return {}
+
+        def degrade(self, image, mask, record):
+            return Step(image, mask, tuple(image.shape[2:]))
+
+    Chain([ik.create_degradation("super_resolution", scale=4), Spy()])(torch.rand(3, 32, 40))
+    assert shapes == [(3, 8, 10)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -94,5 +109,5 @@ def test_a_chain_covers_what_its_last_step_covers() -> None:
     ],
 )
 def test_impossible_settings_are_named(arguments: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="received"):
+    with pytest.raises((ValueError, ik.ArgumentError), match="received"):
         ik.create_degradation("super_resolution", **arguments)
