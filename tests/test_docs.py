@@ -42,3 +42,10 @@ def test_python_examples_use_promised_names_only() -> None:
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_examples_of_the_concepts_page_run() -> None:
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(block, "docs/concepts.md", "exec"), names)

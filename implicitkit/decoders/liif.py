@@ -26,8 +26,7 @@ class LIIF(LocalEnsembleDecoder):
     The MLP's input is ``[3^d neighbourhood of features, offset (d), cell (d)]`` in the order of
     ``torch.nn.functional.unfold``, so the authors' weights fit as they are. The neighbourhood is never built: the
     feature part of the first linear layer *is* a 3^d convolution. It runs once per feature pixel in :meth:`prepare`;
-    a query adds the part
-    that is linear in offset and cell.
+    a query adds the part that is linear in offset and cell.
 
     Args:
         in_channels: features per cell, ``D``.
@@ -61,12 +60,8 @@ class LIIF(LocalEnsembleDecoder):
                 f"out_channels={out_channels}, hidden={list(hidden)}, ndim={ndim}"
             )
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
-        self.local_ensemble, self.feat_unfold, self.uses_cell, self.skip = (
-            local_ensemble,
-            feat_unfold,
-            cell_decode,
-            skip,
-        )
+        self.local_ensemble, self.feat_unfold = local_ensemble, feat_unfold
+        self.uses_cell, self.skip = cell_decode, skip
         self.reach = max(1, int(local_ensemble) + int(feat_unfold))
         self.read = in_channels * (3**ndim if feat_unfold else 1)  # MLP inputs that are features
         widths = [*hidden, out_channels]
