@@ -6,8 +6,8 @@
 
 Predictions are clamped, not rounded to 8 bits; a set's score is the mean of its pictures' scores. Up to x4 the
 low-resolution pictures are MATLAB-bicubic: the set's own files where it has them, made here otherwise; the clean
-picture is cropped to their size times the scale. Above x4 they are ``floor(H/s)`` pixels, made by Pillow's bicubic from the
-picture cropped to ``round(h s)`` (as LIIF does).
+picture is cropped to their size times the scale. Above x4 they are ``floor(H/s)`` pixels, made by Pillow's bicubic
+from the picture cropped to ``round(h s)`` (as LIIF does).
 """
 
 from __future__ import annotations
