@@ -99,6 +99,8 @@ Encoder `{json.dumps(model.spec["encoder"])}`, decoder `{json.dumps(model.spec["
 
 Trained with `implicitkit train configs/liif_small.yaml` on {summary["trained_on"]}:
 {summary["steps"]:,} steps of {summary["batch"]} crops, seed {summary["seed"]}, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}.
+Two processes of one thread each; the length of the cosine schedule was changed while the run went on (20,000 steps at first, then 14,000, 15,500 and
+16,500, each time with `--resume`), so a new run of the configuration follows a slightly different path.
 The checkpoint was chosen on 12 training pictures held out of training; the sets below were scored once, on the shipped file.
 
 {"![training curves](images/liif_small_training.png)" if curves.exists() else ""}

@@ -114,6 +114,8 @@ class TrainingCrops(Dataset[Sample]):
         self, files: Sequence[Path], config: DataConfig, degradation: Degradation, seed: int, length: int
     ) -> None:
         self.config, self.degradation, self.seed, self.length = config, degradation, seed, length
+        if not files:
+            raise DataError("no picture is left to train on: all of data.folders are validated on")
         pictures = PictureCache(files, config.cache)
         largest = self._largest_source()
         small = [k for k, (h, w) in enumerate(pictures.sizes) if min(h, w) < largest]
