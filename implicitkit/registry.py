@@ -107,6 +107,7 @@ class Registry(Generic[T]):
             raise TypeError(
                 f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
             )
+        self.load()  # the built-ins come first, so that who comes second is told
         entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}))
         taken = self._entries.get(name)
         if taken is not None:

@@ -69,6 +69,18 @@ def test_factories_may_be_named_and_are_imported_at_use() -> None:
         made.create("broken")
 
 
+def test_a_name_of_the_built_ins_is_refused_to_who_wants_it() -> None:
+    def load() -> None:
+        staged = made.staged()
+        staged.register("edsr", dict, owner=Owner("implicitkit", "1"))
+        made.commit(staged)
+
+    made: Registry[object] = Registry("encoder", load)
+    with pytest.raises(ik.DuplicateNameError, match=r"the running program .* already registered by implicitkit 1"):
+        made.register("edsr", list)
+    assert made.create("edsr") == {}
+
+
 def test_a_failed_load_is_tried_again() -> None:
     attempts = []
 
@@ -76,7 +88,9 @@ def test_a_failed_load_is_tried_again() -> None:
         attempts.append(1)
         if len(attempts) == 1:
             raise RuntimeError("first")
-        made.register("x", dict)
+        staged = made.staged()
+        staged.register("x", dict)
+        made.commit(staged)
 
     made: Registry[object] = Registry("loss", load)
     with pytest.raises(RuntimeError):
