@@ -123,6 +123,7 @@ class TrainConfig(Strict):
     loss: PartSpec = Field(default=PartSpec(name="l1"))
     optimiser: OptimiserConfig = OptimiserConfig()
     validation: ValidationConfig = ValidationConfig()
+    weights: str | None = Field(None, description="start from these weights: a file, or a pretrained model's name")
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")

@@ -32,6 +32,8 @@ from implicitkit.registries import create_degradation, losses, parse_part
 from implicitkit.runs import Report, Run
 from implicitkit.schedule import learning_rate
 from implicitkit.validation import Validator
+from implicitkit.weights import load_model
+from implicitkit.weights.native import fill
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -79,7 +81,11 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     validator = Validator([*held_out, *picture_files(config.validation.folders)], config)
     files = [file for file in files if file.resolve() not in validator.seen]
     crops = TrainingCrops(files, config.data, degradation, config.seed, config.steps * config.batch)
-    model = build_model(config.model).to(device).train()
+    model = build_model(config.model)
+    if config.weights:
+        with naming("weights"):
+            fill(model, load_model(config.weights).state_dict(), config.weights)
+    model = model.to(device).train()
     with naming("loss"):
         loss_name, loss_arguments = parse_part(config.loss.as_dict(), "loss")
         loss_of = losses.create(loss_name, **loss_arguments)

@@ -221,3 +221,14 @@ def test_schedules() -> None:
     rates = [learning_rate(s, 12, cosine) for s in range(12)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert math.isclose(rates[7], 0.55) and rates[-1] < 0.13
+
+
+def test_a_run_may_start_from_weights(tmp_path: Path) -> None:
+    first = run(config(tmp_path / "first", steps=4))
+    still = {"lr": 1e-30, "schedule": "constant"}
+    again = run(config(tmp_path / "again", steps=1, weights=str(first / "last.safetensors"), optimiser=still))
+    assert identical(weights(first), weights(again))
+    with pytest.raises(ik.ConfigError, match="weights: there is no file none.safetensors"):
+        run(config(tmp_path / "new", weights="none.safetensors"))
+    with pytest.raises(ik.ConfigError, match="weights: liif_small does not fit the model; missing"):
+        run(config(tmp_path / "new", weights="liif_small", model={"encoder": "edsr_baseline", "decoder": "liif"}))
