@@ -91,7 +91,7 @@ def create_degradation(
     """A degradation by name or spec; a list applies one after the other.
 
     >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
-    {'name': 'super_resolution', 'scale': 4}
+    {'name': 'super_resolution', 'scale': 4.0}
     """
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         from implicitkit.degradations.base import Chain

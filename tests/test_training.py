@@ -91,7 +91,8 @@ def command(settings: dict[str, Any], file: Path, *options: str) -> list[str]:
 
 
 def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
-    whole = run(config(tmp_path / "whole", steps=60))
+    whole = config(tmp_path / "whole", steps=60)  # as a process of its own: sums depend on the number of threads
+    subprocess.run(command(whole, tmp_path / "w.yaml"), env=ENVIRONMENT, check=True, capture_output=True)
     settings = config(tmp_path / "killed", steps=60)
     log, kills = tmp_path / "killed" / "log.jsonl", 0
     for attempt in range(2):
@@ -115,7 +116,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stderr
-    assert identical(weights(whole), weights(tmp_path / "killed"))
+    assert identical(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [e["step"] for e in entries if e["event"] == "train"] == list(range(4, 61, 4))  # no step twice, none lost
 
