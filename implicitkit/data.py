@@ -19,7 +19,7 @@ from implicitkit.config import DataConfig
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
-from implicitkit.images import READABLE, read_picture, to_8_bits, to_tensor
+from implicitkit.images import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
 
 
 class Sample(TypedDict):
@@ -42,7 +42,7 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}")
-        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READABLE and not p.name.startswith("."))
+        inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
         found += inside

@@ -62,6 +62,12 @@ class Picture:
         """Whether there is one channel only."""
         return bool(self.pixels.shape[2] == 1)
 
+    def samples(self) -> Pixels:
+        """What a file stores: ``(H, W)`` for plain grey, else ``(H, W, 2 to 4)`` with alpha last."""
+        if self.alpha is None:
+            return self.pixels[..., 0] if self.is_grey else self.pixels
+        return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+
     def colour(self) -> Tensor:
         """``(C, H, W)`` float32 in [0, 1]."""
         return to_tensor(self.pixels)
@@ -87,6 +93,12 @@ def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
 def to_8_bits(pixels: Pixels) -> Pixels:
     """16-bit integers as the nearest 8-bit ones; 8-bit ones as they are."""
     return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+
+
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The picture files of a folder, sorted; hidden ones left out."""
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -235,10 +247,7 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
 def _write_pillow(path: Path, picture: Picture) -> None:
     from PIL import Image
 
-    pixels = (
-        picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], axis=2)
-    )
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = Image.fromarray(picture.samples())
     options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc else {}
     match path.suffix.lower():
         case ".jpg" | ".jpeg":
@@ -267,11 +276,7 @@ def _read_png16(path: Path) -> Picture:
 def _png16(picture: Picture) -> bytes:
     import imagecodecs
 
-    pixels = (
-        picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], axis=2)
-    )
-    pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    data: bytes = bytes(imagecodecs.png_encode(pixels))
+    data: bytes = bytes(imagecodecs.png_encode(np.ascontiguousarray(picture.samples())))
     if picture.icc is None:
         return data
     body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc)
@@ -324,12 +329,9 @@ def _read_tiff16(path: Path) -> Picture | None:
 def _write_tiff16(path: Path, picture: Picture) -> None:
     import tifffile
 
-    pixels = (
-        picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], axis=2)
-    )
     tifffile.imwrite(
         path,
-        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        picture.samples(),
         photometric="minisblack" if picture.is_grey else "rgb",
         extrasamples=None if picture.alpha is None else ["unassalpha"],
         planarconfig="contig",

@@ -25,8 +25,7 @@ from implicitkit.model import ImplicitModel
 Report = Callable[[dict[str, Any]], None]
 
 # What may differ on resuming. Most of it changes nothing that a step computes; ``steps`` and ``optimiser`` do (the
-# schedule
-# follows them from there on), and are what one changes to go on for longer, or more gently.
+# schedule follows them from there on), and are what one changes to go on for longer, or more gently.
 FREE_ON_RESUME = (
     "steps",
     "optimiser",

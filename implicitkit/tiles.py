@@ -30,11 +30,10 @@ class Tiling:
 
     @classmethod
     def plan(cls, size: Size, *, tile: int, stride: int, multiple: int, radius: int, reach: int) -> Tiling:
-        """Round ``tile`` and the halo up to what the encoder's strides and windows need."""
-        step = max(stride, multiple)
+        """Round ``tile`` and the halo up to ``multiple``, the encoder's size multiple (itself one of the stride)."""
 
         def up(n: int) -> int:
-            return -(-n // step) * step
+            return -(-n // multiple) * multiple
 
         extent = tuple(up(n) for n in size)
         halo = up(radius + reach * stride)

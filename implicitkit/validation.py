@@ -37,16 +37,22 @@ class Validator:
         self.files, self.config = list(files), config.validation
         self.seen = {file.resolve() for file in self.files}
         with naming("degradation"):
-            self.tasks = at_scales(config.degradation_spec, self.config.scales)
-        self._pictures = [self._centre(read_image(file)) for file in self.files]
-        for file, clean in zip(self.files, self._pictures, strict=True):
-            largest = max(scale for scale, _ in self.tasks.values())
+            tasks = at_scales(config.degradation_spec, self.config.scales)
+        largest = max(scale for scale, _ in tasks.values())
+        pictures = [self._centre(read_image(file)) for file in self.files]
+        for file, clean in zip(self.files, pictures, strict=True):
             if min(clean.shape[1:]) < SMALLEST * largest:
                 h, w = clean.shape[1:]
                 raise DataError(
                     f"{file} ({h}×{w} pixels) is too small to validate on at scale {largest:g}; "
                     f"it needs {math.ceil(SMALLEST * largest)} a side: leave it out or lower validation.scales"
                 )
+
+        with naming("degradation"):
+            self._degraded = {
+                label: (scale, [degradation(clean, generator=seeded(k)) for k, clean in enumerate(pictures)])
+                for label, (scale, degradation) in tasks.items()
+            }
 
     def __bool__(self) -> bool:
         return bool(self.files)
@@ -56,10 +62,9 @@ class Validator:
         """Mean PSNR-Y in dB per task, and the first picture at the last task ``(3, H, W)``: input, output, truth."""
         scores: dict[str, float] = {}
         shown = torch.zeros(3, 1, 1)
-        for label, (scale, degradation) in self.tasks.items():
+        for label, (scale, pictures) in self._degraded.items():
             values = []
-            for k, clean in enumerate(self._pictures):
-                seen = degradation(clean, generator=seeded(k))
+            for k, seen in enumerate(pictures):
                 field = model.encode(seen.image, seen.mask if model.takes_mask else None)
                 size = seen.reference.shape[1:]
                 output = field.render(size).cpu()
@@ -85,5 +90,7 @@ def at_scales(spec: Any, scales: Sequence[float]) -> dict[str, tuple[float, Degr
         for step in fixed:
             if step["name"] == "super_resolution":
                 step["scale"] = scale
+                step.pop("size", None)
+                step.pop("per_axis", None)
         tasks[f"x{scale:g}"] = (scale, create_degradation(fixed if isinstance(spec, list) else fixed[0]))
     return tasks

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from implicitkit.model import ImplicitModel
 
 
 def convert(
@@ -19,7 +22,7 @@ def convert(
 
     from implicitkit.errors import UserError, WeightsError
     from implicitkit.weights import is_safetensors
-    from implicitkit.weights.authors import load_authors, read_checkpoint
+    from implicitkit.weights.authors import build, read_checkpoint
     from implicitkit.weights.native import load_native
 
     if not source.is_file():
@@ -31,7 +34,7 @@ def convert(
         typer.echo(f"recognised: native file, {_count(model):,} parameters")
     else:
         checkpoint = read_checkpoint(source)
-        model = load_authors(source)
+        model = build(checkpoint, str(source))
         typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
         if checkpoint.dropped:
             typer.echo(f"left out, as they do nothing: {', '.join(checkpoint.dropped)}")
@@ -39,5 +42,5 @@ def convert(
     typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
 
 
-def _count(model: object) -> int:
-    return sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
+def _count(model: ImplicitModel) -> int:
+    return sum(p.numel() for p in model.parameters())

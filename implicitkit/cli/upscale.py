@@ -85,7 +85,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs would become one file.
     """
-    from implicitkit.images import READABLE, WRITABLE
+    from implicitkit.images import READABLE, WRITABLE, pictures_in
 
     sources: list[Path] = []
     for given in inputs:
@@ -118,25 +118,16 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     if twice is not None:
         raise UserError(f"two inputs would both become {twice}; upscale them separately")
     originals = {source.resolve() for source in sources}
-    eaten = next((target for target, _ in counts.items() if target.resolve() in originals), None)
+    eaten = next((target for target in counts if target.resolve() in originals), None)
     if eaten is not None:
         raise UserError(f"{eaten} is an input itself; choose another --output")
     return jobs
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of one folder, sorted."""
-    from implicitkit.images import READABLE
-
-    files = (p for p in folder.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith("."))
-    return sorted(p for p in files if p.is_file())
-
-
 def _check_target(source: Path, target: Path, force: bool) -> None:
-    from implicitkit.images import WRITABLE
+    from implicitkit.images import check_writable
 
-    if target.suffix.lower() not in WRITABLE:
-        raise UserError(f"{target}: pictures are written as {', '.join(WRITABLE)}")
+    check_writable(target, (1, 1))
     if target.exists() and target.resolve() == source.resolve():
         raise UserError(f"{target} is the input itself; choose another name")
     if target.exists() and not force:

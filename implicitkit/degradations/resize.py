@@ -22,9 +22,7 @@ Kernel = Literal["matlab", "pil"]
 KERNELS: tuple[Kernel, ...] = ("matlab", "pil")
 
 
-def resize(
-    image: Tensor, size: Sequence[int], kernel: Kernel = "matlab", scale: Sequence[float] | None = None
-) -> Tensor:
+def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Tensor:
     """Resize the last ``len(size)`` axes of ``image``, bicubically and antialiased.
 
     Args:
@@ -32,8 +30,6 @@ def resize(
         size: pixels wanted per axis.
         kernel: ``"matlab"`` is ``imresize(image, size, 'bicubic')``; ``"pil"`` is ``Image.resize(size, BICUBIC)``
             on 8-bit data (±1 level).
-        scale: the factor per axis, where it is not exactly ``size / S`` (``imresize`` with a factor rounds the
-            size up).
 
     Returns:
         ``(..., *size)``, same dtype and device; differentiable. ``"matlab"`` may overshoot [0, 1], ``"pil"`` does not.
@@ -42,19 +38,16 @@ def resize(
     if kernel not in KERNELS:
         raise ValueError(f"the kernel is one of {', '.join(KERNELS)}; received {kernel!r}")
     first_axis = image.ndim - len(size)
-    ratios = [n / image.shape[first_axis + k] for k, n in enumerate(size)] if scale is None else list(scale)
-    # MATLAB starts with the axis that shrinks most; Pillow with the last one (rows first, horizontally).
-    order = (
-        sorted(range(len(size)), key=lambda k: ratios[k]) if kernel == "matlab" else list(reversed(range(len(size))))
-    )
-    for done, k in enumerate(order):
-        axis = first_axis + k
-        if kernel == "pil" and size[k] == image.shape[axis]:
-            continue  # Pillow skips the pass
-        image = _resize_axis(image, axis, size[k], ratios[k], kernel)
+    ratios = [n / image.shape[first_axis + k] for k, n in enumerate(size)]
+    if kernel == "matlab":  # the axis that shrinks most comes first
+        order = sorted(range(len(size)), key=lambda k: ratios[k])
+    else:  # the last axis comes first (rows, horizontally); a pass that changes nothing is left out
+        order = [k for k in reversed(range(len(size))) if ratios[k] != 1]
+    for k in order:
+        image = _resize_axis(image, first_axis + k, size[k], ratios[k], kernel)
         if kernel == "pil":
             image = image.clamp(0, 1)
-            image = image if done == len(order) - 1 else round_to_8_bits(image)
+            image = image if k == order[-1] else round_to_8_bits(image)
     return image
 
 

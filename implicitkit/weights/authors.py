@@ -84,9 +84,13 @@ def recognise(content: Any, where: str) -> Checkpoint:
 
 def load_authors(path: str | Path) -> ImplicitModel:
     """The model of an authors' checkpoint, in eval mode; every tensor of theirs is used or known to do nothing."""
-    checkpoint = read_checkpoint(path)
+    return build(read_checkpoint(path), str(path))
+
+
+def build(checkpoint: Checkpoint, where: str) -> ImplicitModel:
+    """The model that a recognised checkpoint holds, in eval mode; ``where`` names it in errors."""
     model = create_model(checkpoint.spec)
-    fill(model, checkpoint.tensors, str(path))
+    fill(model, checkpoint.tensors, where)
     model.training_summary = {"converted_from": checkpoint.layout}
     return model.eval()
 

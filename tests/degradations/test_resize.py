@@ -40,14 +40,6 @@ def test_equals_matlab(
     assert (resize(picture, wanted.shape[1:]) - wanted).abs().max() <= tolerance
 
 
-def test_a_factor_differs_from_a_size_as_in_matlab() -> None:
-    """imresize(x, 0.3) of 8 pixels gives ceil(2.4) = 3, but samples at 1/0.3, not at 8/3."""
-    x = torch.arange(8.0)[None, None]
-    by_size = resize(x, (1, 3))
-    by_factor = resize(x, (1, 3), scale=(1.0, 0.3))
-    assert not torch.allclose(by_size, by_factor)
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
