@@ -27,11 +27,14 @@ if TYPE_CHECKING:
         DataError,
         DuplicateNameError,
         ImageError,
+        PluginError,
+        PluginWarning,
         UnknownNameError,
         UserError,
         WeightsError,
     )
     from implicitkit.field import Field, Prediction
+    from implicitkit.hookspecs import hookimpl
     from implicitkit.images import read_image, write_image
     from implicitkit.model import ImplicitModel, create_model
     from implicitkit.registries import (
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         list_degradations,
         list_encoders,
         list_models,
+        register_plugin,
     )
     from implicitkit.weights import load_model
 
@@ -59,6 +63,8 @@ _HOME = {
     "ImageError": "errors",
     "ImplicitModel": "model",
     "LocalEnsembleDecoder": "decoders.local_ensemble",
+    "PluginError": "errors",
+    "PluginWarning": "errors",
     "Prediction": "field",
     "UnknownNameError": "errors",
     "UserError": "errors",
@@ -67,12 +73,14 @@ _HOME = {
     "create_degradation": "registries",
     "create_encoder": "registries",
     "create_model": "model",
+    "hookimpl": "hookspecs",
     "list_decoders": "registries",
     "list_degradations": "registries",
     "list_encoders": "registries",
     "list_models": "registries",
     "load_model": "weights",
     "read_image": "images",
+    "register_plugin": "registries",
     "write_image": "images",
 }
 
@@ -90,6 +98,8 @@ __all__ = [
     "ImageError",
     "ImplicitModel",
     "LocalEnsembleDecoder",
+    "PluginError",
+    "PluginWarning",
     "Prediction",
     "UnknownNameError",
     "UserError",
@@ -99,12 +109,14 @@ __all__ = [
     "create_degradation",
     "create_encoder",
     "create_model",
+    "hookimpl",
     "list_decoders",
     "list_degradations",
     "list_encoders",
     "list_models",
     "load_model",
     "read_image",
+    "register_plugin",
     "write_image",
 ]
 

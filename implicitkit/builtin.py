@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-Register = Callable[..., Any]
+from implicitkit.hookspecs import Register, hookimpl
 
 
+@hookimpl
 def register_encoders(register: Register) -> None:
     """The built-in encoders."""
     edsr = "implicitkit.encoders.edsr"
@@ -17,11 +15,13 @@ def register_encoders(register: Register) -> None:
     )
 
 
+@hookimpl
 def register_decoders(register: Register) -> None:
     """The built-in decoders."""
     register("liif", "implicitkit.decoders.liif:LIIF", summary="local implicit image function (CVPR 2021)")
 
 
+@hookimpl
 def register_degradations(register: Register) -> None:
     """The built-in degradations."""
     register(
@@ -31,6 +31,7 @@ def register_degradations(register: Register) -> None:
     )
 
 
+@hookimpl
 def register_models(register: Register) -> None:
     """The named models."""
     zoo = "implicitkit.weights.zoo"
@@ -38,11 +39,13 @@ def register_models(register: Register) -> None:
     register("liif_edsr_baseline", f"{zoo}:liif_edsr_baseline", summary="LIIF as published: EDSR-baseline, MLP 256x4")
 
 
+@hookimpl
 def register_losses(register: Register) -> None:
     """The built-in losses."""
     register("l1", "implicitkit.losses:L1", summary="mean absolute difference")
 
 
+@hookimpl
 def register_metrics(register: Register) -> None:
     """The built-in metrics."""
     register("psnr", "implicitkit.metrics:psnr", summary="peak signal-to-noise ratio over all channels, dB")

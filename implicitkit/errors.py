@@ -33,3 +33,11 @@ class UnknownNameError(UserError, LookupError):
 
 class DuplicateNameError(UserError, ValueError):
     """A second owner for a name that is taken; the message names both."""
+
+
+class PluginError(UserError, RuntimeError):
+    """A plugin that cannot be loaded; nothing of it was registered."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin that was found and could not be loaded; everything else works."""

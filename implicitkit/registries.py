@@ -1,12 +1,12 @@
-"""The six registries and the functions that look things up in them."""
+"""The six registries, who fills them, and the functions that look things up in them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from implicitkit.registry import Owner, Registry, check_arguments
+from implicitkit.plugins import Plugin, Plugins
+from implicitkit.registry import Registry, check_arguments
 
 if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
@@ -16,36 +16,55 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _load() -> None:
-    """Fill all registries: the built-ins now; other distributions' plugins will come through the same hooks.
-
-    Everything is registered in copies first, so that a failure leaves all registries as they were.
-    """
+def _built_in() -> Any:
     from implicitkit import builtin
-    from implicitkit.version import __version__
 
-    ours = Owner("implicitkit", __version__)
-    filled: dict[str, Registry[Any]] = {
+    return builtin
+
+
+def _load() -> None:
+    plugins.load()
+
+
+def _where() -> str:
+    return plugins.where()
+
+
+encoders: Registry[Encoder] = Registry("encoder", _load, _where)
+decoders: Registry[Decoder] = Registry("decoder", _load, _where)
+degradations: Registry[Degradation] = Registry("degradation", _load, _where)
+models: Registry[dict[str, Any]] = Registry("model", _load, _where)
+losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
+metrics: Registry[Callable[..., Any]] = Registry("metric", _load, _where)
+
+plugins = Plugins(
+    {
         "register_encoders": encoders,
         "register_decoders": decoders,
         "register_degradations": degradations,
         "register_models": models,
         "register_losses": losses,
         "register_metrics": metrics,
-    }
-    staged = {hook: registry.staged() for hook, registry in filled.items()}
-    for hook, copy in staged.items():
-        getattr(builtin, hook)(partial(copy.register, owner=ours))
-    for hook, registry in filled.items():
-        registry.commit(staged[hook])
+    },
+    _built_in,
+)
 
 
-encoders: Registry[Encoder] = Registry("encoder", _load)
-decoders: Registry[Decoder] = Registry("decoder", _load)
-degradations: Registry[Degradation] = Registry("degradation", _load)
-models: Registry[dict[str, Any]] = Registry("model", _load)
-losses: Registry[Callable[..., Any]] = Registry("loss", _load)
-metrics: Registry[Callable[..., Any]] = Registry("metric", _load)
+def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
+    """Load a plugin of the running program: a module or an object with functions marked ``@implicitkit.hookimpl``.
+
+    Args:
+        plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
+        name: what to call it in lists and errors (default: the module's or class's name).
+
+    Returns:
+        What was registered.
+
+    Raises:
+        PluginError: it implements no hook, or misspells one.
+        DuplicateNameError: it claims a name that is taken; nothing of it is registered.
+    """
+    return plugins.add(plugin, name)
 
 
 def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:

@@ -68,13 +68,21 @@ def fold(name: str) -> str:
 
 
 class Registry(Generic[T]):
-    """Entries of one kind. ``load`` fills it at the first look-up, so that importing the library registers nothing."""
+    """Entries of one kind.
 
-    def __init__(self, kind: str, load: Callable[[], None] | None = None) -> None:
+    Args:
+        kind: what the entries are, in the singular, for messages.
+        load: called at every look-up, so that importing the library registers nothing; it fills the registry once.
+        where: says in an error where a look-up has looked.
+    """
+
+    def __init__(
+        self, kind: str, load: Callable[[], None] | None = None, where: Callable[[], str] | None = None
+    ) -> None:
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
         self._load = load
-        self._is_loading = False
+        self._where = where
 
     def register(
         self,
@@ -150,15 +158,10 @@ class Registry(Generic[T]):
         ]
 
     def load(self) -> None:
-        """Register the built-ins, once, whichever thread comes first."""
-        with LOADING:
-            if self._load is not None and not self._is_loading:
-                self._is_loading = True
-                try:
-                    self._load()
-                    self._load = None
-                finally:
-                    self._is_loading = False
+        """Have the registry filled; whichever thread comes first does it, the others wait."""
+        if self._load is not None:
+            with LOADING:
+                self._load()
 
     def staged(self) -> Registry[T]:
         """A copy to register into before :meth:`commit`."""
@@ -166,10 +169,15 @@ class Registry(Generic[T]):
         copy._entries = dict(self._entries)
         return copy
 
-    def commit(self, staged: Registry[T]) -> None:
-        """Take over the entries of a staged copy; nothing is left to load."""
-        self._entries = dict(staged._entries)
-        self._load = None
+    def commit(self, staged: Registry[T]) -> list[str]:
+        """Take over what was added to a staged copy; returns the new names."""
+        added = {name: entry for name, entry in staged._entries.items() if name not in self._entries}
+        self._entries.update(added)
+        return sorted(added)
+
+    def clear(self) -> None:
+        """Forget all entries, as if nothing had been loaded."""
+        self._entries.clear()
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -182,7 +190,8 @@ class Registry(Generic[T]):
         near = difflib.get_close_matches(folded, self._entries, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         known = ", ".join(sorted(self._entries)) or "nothing"
-        return f"unknown {self.kind} {name!r}{hint} (registered: {known})"
+        where = f"; {self._where()}" if self._where else ""
+        return f"unknown {self.kind} {name!r}{hint} (registered: {known}{where})"
 
 
 def article(noun: str) -> str:

@@ -72,7 +72,8 @@ def test_factories_may_be_named_and_are_imported_at_use() -> None:
 def test_a_name_of_the_built_ins_is_refused_to_who_wants_it() -> None:
     def load() -> None:
         staged = made.staged()
-        staged.register("edsr", dict, owner=Owner("implicitkit", "1"))
+        if not staged.names():
+            staged.register("edsr", dict, owner=Owner("implicitkit", "1"))
         made.commit(staged)
 
     made: Registry[object] = Registry("encoder", load)
@@ -89,7 +90,8 @@ def test_a_failed_load_is_tried_again() -> None:
         if len(attempts) == 1:
             raise RuntimeError("first")
         staged = made.staged()
-        staged.register("x", dict)
+        if not staged.names():
+            staged.register("x", dict)
         made.commit(staged)
 
     made: Registry[object] = Registry("loss", load)
@@ -102,9 +104,10 @@ def test_threads_that_look_up_first_all_find_it() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def load() -> None:
-        time.sleep(0.05)
         staged = made.staged()
-        staged.register("x", dict)
+        if not staged.names():
+            time.sleep(0.05)
+            staged.register("x", dict)
         made.commit(staged)
 
     made: Registry[object] = Registry("loss", load)

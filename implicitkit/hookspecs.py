@@ -1,0 +1,64 @@
+"""The door for plugins: one hook per kind of thing, each given the function that registers it.
+
+A plugin is a module, or any object, with functions of these names marked ``@implicitkit.hookimpl``::
+
+    import implicitkit as ik
+
+    @ik.hookimpl
+    def register_decoders(register):
+        register("mine", "my_package.mine:Mine", summary="what it is, in one line")
+
+``register(name, factory, *, summary="", metadata=None)`` takes a callable or ``"module:attribute"``, which is
+imported at first use. ``docs/plugins.md`` tells the whole story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+Register = Callable[..., Any]
+
+PROJECT = "implicitkit"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_encoders(register: Register) -> None:
+    """Encoders: the factory returns an :class:`implicitkit.Encoder`."""
+
+
+@hookspec
+def register_decoders(register: Register) -> None:
+    """Decoders: the factory returns an :class:`implicitkit.Decoder` and takes ``in_channels``."""
+
+
+@hookspec
+def register_degradations(register: Register) -> None:
+    """Degradations: the factory returns an :class:`implicitkit.Degradation`."""
+
+
+@hookspec
+def register_models(register: Register) -> None:
+    """Named models: the factory returns a model's spec (a mapping)."""
+
+
+@hookspec
+def register_losses(register: Register) -> None:
+    """Losses: the factory returns a callable ``(prediction, batch) -> scalar tensor``."""
+
+
+@hookspec
+def register_metrics(register: Register) -> None:
+    """Metrics: named scores of a picture against the truth."""
+
+
+@hookspec
+def register_commands(app: typer.Typer) -> None:
+    """Sub-commands of ``implicitkit``: add them to ``app`` as to any typer application."""
