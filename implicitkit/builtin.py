@@ -13,12 +13,23 @@ def register_encoders(register: Register) -> None:
     register(
         "edsr", f"{edsr}:edsr", summary="EDSR at its published size, 32 blocks of 256 channels; any other on request"
     )
+    register("rdn", "implicitkit.encoders.rdn:RDN", summary="residual dense network (CVPR 2018), 16 blocks of 8 x 64")
+    register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
+    register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 
 @hookimpl
 def register_decoders(register: Register) -> None:
     """The built-in decoders."""
     register("liif", "implicitkit.decoders.liif:LIIF", summary="local implicit image function (CVPR 2021)")
+    readout = "implicitkit.decoders.readout"
+    register("nearest", f"{readout}:Nearest", summary="the features of the nearest cell, mapped linearly")
+    register("bilinear", f"{readout}:Bilinear", summary="the features interpolated linearly, mapped linearly")
+    register("lmf", "implicitkit.decoders.lmf:LMF", summary="latent modulated function, applied to LIIF (CVPR 2024)")
+    register("thera", "implicitkit.decoders.thera:Thera", summary="neural heat fields, anti-aliased (2025)")
+    register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
+    register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
+    register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 
 @hookimpl
@@ -29,6 +40,11 @@ def register_degradations(register: Register) -> None:
         "implicitkit.degradations.super_resolution:SuperResolution",
         summary="bicubic downscaling by any factor, as MATLAB or as Pillow does it",
     )
+    rooms = "implicitkit.degradations"
+    register("inpainting", f"{rooms}.inpainting:Inpainting", summary="holes: strokes, boxes, rectangles, mask files")
+    register("noise", f"{rooms}.noise:Noise", summary="gaussian, Poisson, speckle, salt and pepper")
+    register("blur", f"{rooms}.blur:Blur", summary="gaussian, anisotropic gaussian, motion, defocus")
+    register("jpeg", f"{rooms}.jpeg:Jpeg", summary="JPEG artefacts, through the codec")
 
 
 @hookimpl

@@ -1,0 +1,150 @@
+"""Inpainting: pictures with holes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from implicitkit.degradations.base import Degradation, Record, Step, seeded
+from implicitkit.degradations.mask_folder import MaskFolder
+from implicitkit.degradations.masks import SIDES, Bin, Mask, boxes, centred, cover, half, scattered, strokes
+from implicitkit.degradations.settings import KindChoice, Kinds, Range, draw_seed
+
+USUAL = {
+    "strokes": (0.01, 0.6),  # the range of Liu et al.'s test set
+    "boxes": (0.05, 0.4),
+    "centre": (0.25, 0.25),  # half of each side
+    "half": (0.5, 0.5),
+    "outpainting": (0.75, 0.75),
+    "scattered": (0.1, 0.9),
+}
+KINDS = (*USUAL, "folder")
+
+
+class Inpainting(Degradation):
+    """Takes pixels away: ``mask`` is 1 where they are missing, and ``fill`` stands in their place.
+
+    ================ ==============================================================================================
+    kind             missing
+    ================ ==============================================================================================
+    ``strokes``      irregular strokes: random walks of thick lines, and ellipses (after Liu et al., ECCV 2018)
+    ``boxes``        boxes anywhere
+    ``centre``       a rectangle in the middle
+    ``half``         one half, at one of ``sides``
+    ``outpainting``  all but a rectangle in the middle
+    ``scattered``    single pixels anywhere
+    ``folder``       what a mask picture in ``folder`` says
+    ================ ==============================================================================================
+
+    A hole ratio (missing pixels / all pixels) is drawn uniformly from ``ratio`` and met to the pixel by strokes, boxes
+    and scattered pixels; rectangles come as near as whole rows and columns can. With ``ratio`` given, every mask's own
+    ratio lies inside it, ends included, at whatever size the record is applied: where that cannot be, an error says so.
+    The mask is joined with one that comes in, and only this step's own holes are filled.
+
+    Args:
+        kind: one of the above, several, or ``{kind: weight}``.
+        ratio: the hole ratio's bin ``[low, high]``, in [0, 1]; a single number asks for exactly that. By default each
+            kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
+        fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the CPU)
+            or ``"mean"`` (of each channel's known pixels).
+        sides: where a missing half may be, of left, right, top and bottom.
+        folder: the folder of mask pictures, sub-folders included; any size.
+        hole: which of their pixels are missing, ``"white"`` or ``"black"``.
+        augment: crop (70 to 100 % a side), mirror and quarter-turn them at random.
+
+    Raises:
+        ValueError: a setting is out of range, or ``half`` is asked for with a bin without 0.5.
+        DataError: the folder is missing, empty or, when drawing, without a mask in the bin.
+    """
+
+    def __init__(
+        self,
+        kind: KindChoice = "strokes",
+        ratio: float | Sequence[float] | None = None,
+        fill: float | Sequence[float] | Literal["noise", "mean"] = 0.5,
+        sides: str | Sequence[str] = SIDES,
+        folder: str | None = None,
+        hole: Literal["white", "black"] = "white",
+        augment: bool = True,
+    ) -> None:
+        self.kinds = Kinds("inpainting", kind, KINDS)
+        self.ratio = None if ratio is None else Range("ratio, a fraction of all pixels,", ratio, 0, 1)
+        self.bin = None if self.ratio is None else Bin.of(self.ratio.low, self.ratio.high)
+        if self.ratio is not None and "half" in self.kinds and not self.ratio.low <= 0.5 <= self.ratio.high:
+            raise ValueError(f"half a picture has a hole ratio of 0.5, outside of the bin; received ratio={ratio!r}")
+        self.sides = [sides] if isinstance(sides, str) else list(sides)
+        if not self.sides or any(side not in SIDES for side in self.sides):
+            raise ValueError(f"sides are some of {', '.join(SIDES)}; received {sides!r}")
+        if ("folder" in self.kinds) != (folder is not None):
+            raise ValueError(f"kind 'folder' and a folder of masks go together; received kind={kind!r}, {folder=}")
+        if hole not in ("white", "black"):
+            raise ValueError(f"the hole of a mask picture is white or black; received {hole!r}")
+        self.masks = None if folder is None else MaskFolder(folder, hole, self.bin, augment)
+        self.fill = _check_fill(fill)
+
+    def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
+        # nothing here depends on the shape: a training crop has another size than the picture it comes from
+        kind = self.kinds.draw(generator)
+        record = {"name": "inpainting", "kind": kind, "seed": draw_seed(generator)}
+        if kind == "folder":
+            assert self.masks is not None
+            return {**record, **self.masks.choose(generator)}
+        target = (self.ratio or Range(kind, USUAL[kind])).draw(generator)
+        side = {"side": self.sides[int(torch.randint(len(self.sides), (), generator=generator))]}
+        return {**record, "ratio": target, **(side if kind == "half" else {})}
+
+    def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
+        height, width = image.shape[2:]
+        drawn = torch.from_numpy(self.draw_mask((height, width), record)).to(image.device)
+        mask = torch.maximum(mask, drawn.to(mask).expand_as(mask))
+        return Step(torch.where(drawn, self._filling(image, mask, record["seed"]), image), mask, (height, width))
+
+    def draw_mask(self, size: tuple[int, int], record: Record) -> Mask:
+        """The mask of ``record`` for a picture of ``size`` ``(H, W)``; True where a pixel is missing."""
+        kind, generator, ratios = record["kind"], seeded(record["seed"], 0), self.bin or Bin()
+        if kind == "folder":
+            if self.masks is None:
+                raise ValueError("the record has a mask from a folder; received no folder")
+            return self.masks.render(record, size)
+        target = record["ratio"]
+        match kind:
+            case "strokes":
+                return cover(size, ratios.nearest_count(target, size), strokes(size, generator))
+            case "boxes":
+                return cover(size, ratios.nearest_count(target, size), boxes(size, target, generator))
+            case "scattered":
+                return scattered(size, ratios.nearest_count(target, size), generator)
+            case "centre":
+                return centred(size, ratios, target)
+            case "outpainting":
+                return ~centred(size, ratios.complement(), 1 - target)
+            case "half":
+                return half(size, record["side"], ratios)
+        raise ValueError(f"the kinds of inpainting are {', '.join(KINDS)}; the record has {kind!r}")
+
+    def _filling(self, image: Tensor, mask: Tensor, seed: int) -> Tensor:
+        """What stands in the holes, broadcastable to ``image`` ``(B, C, H, W)``."""
+        if self.fill == "noise":
+            return torch.rand(tuple(image.shape[1:]), generator=seeded(seed, 1)).to(image)
+        if self.fill == "mean":
+            known = 1 - mask.double()
+            total, count = (image * known).sum((2, 3), keepdim=True), known.sum((2, 3), keepdim=True)
+            return torch.where(count > 0, total / count.clamp(min=1), 0.5).to(image)
+        values = torch.tensor(self.fill).to(image)
+        if values.numel() not in (1, image.shape[1]):
+            raise ValueError(f"fill has {values.numel()} values for a picture of {image.shape[1]} channels")
+        return values.reshape(-1, 1, 1)
+
+
+def _check_fill(fill: float | Sequence[float] | str) -> list[float] | str:
+    if isinstance(fill, str):
+        if fill in ("noise", "mean"):
+            return fill
+    else:
+        values = [float(v) for v in fill] if isinstance(fill, Sequence) else [float(fill)]
+        if values and all(0 <= v <= 1 for v in values):
+            return values
+    raise ValueError(f"fill is a number in [0, 1], one per channel, noise or mean; received {fill!r}")

@@ -1,0 +1,260 @@
+"""Masks of missing pixels with an exact number of them: strokes, boxes, scattered pixels, rectangles, halves.
+
+Everything is drawn with numpy from the picture's size and a generator: a pixel belongs to a shape if its centre does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from implicitkit.degradations.base import uniform
+
+Mask = NDArray[np.bool_]
+"""``(H, W)``, True where a pixel is missing."""
+
+SIDES = ("left", "right", "top", "bottom")
+MOST_SHAPES = 2000  # far more than any mask needs; what is still to be covered then grows from the shapes there are
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A range of hole ratios, both ends included; exact, as 0.3 of 10 pixels is 3 of them."""
+
+    low: Fraction = Fraction(0)
+    high: Fraction = Fraction(1)
+
+    @classmethod
+    def of(cls, low: float, high: float) -> Bin:
+        """The bin between two numbers, taken as the decimals they are written as."""
+        return cls(Fraction(repr(float(low))), Fraction(repr(float(high))))
+
+    def __str__(self) -> str:
+        return f"{float(self.low):g} to {float(self.high):g}"
+
+    def complement(self) -> Bin:
+        """The ratios of what is not missing."""
+        return Bin(1 - self.high, 1 - self.low)
+
+    def counts(self, pixels: int) -> tuple[int, int]:
+        """The smallest and largest number of missing pixels of so many; the smallest is the larger if none fits."""
+        return math.ceil(self.low * pixels), math.floor(self.high * pixels)
+
+    def holds(self, mask: Mask) -> bool:
+        """Whether the mask's ratio lies inside."""
+        return self.low * mask.size <= int(mask.sum()) <= self.high * mask.size
+
+    def nearest_count(self, target: float, size: tuple[int, int]) -> int:
+        """The number of missing pixels inside the bin that is nearest to the ratio ``target``.
+
+        Raises:
+            ValueError: no whole number of pixels lies in the bin.
+        """
+        low, high = self.counts(math.prod(size))
+        if low > high:
+            raise ValueError(
+                f"no whole number of missing pixels in a picture of {size[0]}×{size[1]} gives a hole ratio from "
+                f"{self}; make the bin wider or the picture larger"
+            )
+        return min(max(round(target * math.prod(size)), low), high)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Pixels of a window of the picture, and the order in which to take them if only some are needed."""
+
+    rows: slice
+    columns: slice
+    inside: Mask
+    order: NDArray[np.float64]
+
+
+def cover(size: tuple[int, int], count: int, shapes: Iterable[Shape]) -> Mask:
+    """Draw ``shapes`` until exactly ``count`` pixels are covered; the last shape is cut to what is needed."""
+    mask: Mask = np.zeros(size, dtype=bool)
+    missing = count
+    for shape in islice(shapes, MOST_SHAPES):
+        view = mask[shape.rows, shape.columns]
+        rows, columns = np.nonzero(shape.inside & ~view)
+        if rows.size > missing:
+            first = np.argsort(shape.order[rows, columns], kind="stable")[:missing]
+            rows, columns = rows[first], columns[first]
+        view[rows, columns] = True
+        missing -= rows.size
+        if missing == 0:
+            break
+    return adjust(mask, count)
+
+
+def adjust(mask: Mask, count: int) -> Mask:
+    """``mask`` grown or worn away at its edge, layer by layer, until exactly ``count`` pixels are missing.
+
+    The last layer is incomplete: of it, the pixels nearest to its first are taken, which lie together.
+    """
+    mask = mask.copy()
+    while (missing := count - int(mask.sum())) != 0:
+        growing = mask if missing > 0 else ~mask  # the known pixels grow where fewer are to be missing
+        rows, columns = np.nonzero(_grown(growing) & ~growing)
+        if rows.size == 0:  # nothing to grow from: begin in the middle
+            rows, columns = np.array([mask.shape[0] // 2]), np.array([mask.shape[1] // 2])
+        if rows.size > abs(missing):
+            distance = (rows - rows[0]) ** 2 + (columns - columns[0]) ** 2
+            nearest = np.argsort(distance, kind="stable")[: abs(missing)]
+            rows, columns = rows[nearest], columns[nearest]
+        mask[rows, columns] = missing > 0
+    return mask
+
+
+def _grown(mask: Mask) -> Mask:
+    """``mask`` and the four neighbours of each of its pixels."""
+    grown = mask.copy()
+    grown[1:] |= mask[:-1]
+    grown[:-1] |= mask[1:]
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    return grown
+
+
+# ---------------------------------------------------------------------------- shapes to cover with
+
+
+def strokes(size: tuple[int, int], generator: torch.Generator) -> Iterator[Shape]:
+    """Endless irregular strokes in the manner of Liu et al. (ECCV 2018): random walks of thick, round lines, and now
+    and then an ellipse. Widths and lengths are in proportion to the picture's shorter side.
+    """
+    side = min(size)
+    while True:
+        y, x = (uniform(0, n, generator) for n in size)
+        if uniform(0, 1, generator) < 0.2:
+            a, b = (uniform(0.03, 0.12, generator) * side for _ in range(2))
+            yield from _window(size, (y, x), max(a, b), _ellipse(y, x, a, b, uniform(0, math.pi, generator)))
+            continue
+        radius = max(uniform(0.015, 0.065, generator) * side, 0.5)
+        heading = uniform(0, 2 * math.pi, generator)
+        for _ in range(3 + int(uniform(0, 8, generator))):
+            heading += uniform(-1.3, 1.3, generator)
+            length = uniform(0.05, 0.3, generator) * side
+            # a walk is held inside the picture, where a line drawn beyond it would be lost
+            end_y = min(max(y + length * math.sin(heading), 0.0), float(size[0]))
+            end_x = min(max(x + length * math.cos(heading), 0.0), float(size[1]))
+            middle, reach = ((y + end_y) / 2, (x + end_x) / 2), math.hypot(end_y - y, end_x - x) / 2 + radius
+            yield from _window(size, middle, reach, _line(y, x, end_y, end_x, radius))
+            y, x = end_y, end_x
+
+
+def boxes(size: tuple[int, int], target: float, generator: torch.Generator) -> Iterator[Shape]:
+    """Endless boxes anywhere; it takes several to cover the fraction ``target`` of the picture."""
+    while True:
+        height, width = (max(1.0, uniform(0.3, 0.8, generator) * math.sqrt(target) * n) for n in size)
+        y, x = (uniform(m / 2, n - m / 2, generator) for n, m in zip(size, (height, width), strict=True))
+        yield from _window(size, (y, x), max(height, width) / 2, _box(y, x, height, width))
+
+
+def scattered(size: tuple[int, int], count: int, generator: torch.Generator) -> Mask:
+    """``count`` pixels anywhere."""
+    mask = np.zeros(math.prod(size), dtype=bool)
+    mask[torch.randperm(mask.size, generator=generator)[:count].numpy()] = True
+    return mask.reshape(size)
+
+
+Draw = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[Mask, NDArray[np.float64]]]
+"""Rows ``(H, 1)`` and columns ``(1, W)`` of pixel centres to which of them are inside, and their order."""
+
+
+def _line(y0: float, x0: float, y1: float, x1: float, radius: float) -> Draw:
+    """Pixels within ``radius`` of a line, those near its beginning first."""
+
+    def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
+        length = (y1 - y0) ** 2 + (x1 - x0) ** 2
+        along = np.clip(((y - y0) * (y1 - y0) + (x - x0) * (x1 - x0)) / max(length, 1e-12), 0, 1)
+        away = (y - y0 - along * (y1 - y0)) ** 2 + (x - x0 - along * (x1 - x0)) ** 2
+        return away <= radius**2, (y - y0) ** 2 + (x - x0) ** 2
+
+    return draw
+
+
+def _box(y0: float, x0: float, height: float, width: float) -> Draw:
+    """Pixels of a box, those in its middle first, so that a part of it is a box again."""
+
+    def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
+        distance = np.maximum(abs(y - y0) / height, abs(x - x0) / width)
+        return distance <= 0.5, distance
+
+    return draw
+
+
+def _ellipse(y0: float, x0: float, a: float, b: float, angle: float) -> Draw:
+    """Pixels of an ellipse, those in its middle first."""
+
+    def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
+        u = (x - x0) * math.cos(angle) + (y - y0) * math.sin(angle)
+        v = (y - y0) * math.cos(angle) - (x - x0) * math.sin(angle)
+        distance = (u / a) ** 2 + (v / b) ** 2
+        return distance <= 1, distance
+
+    return draw
+
+
+def _window(size: tuple[int, int], middle: tuple[float, float], reach: float, draw: Draw) -> Iterator[Shape]:
+    """What ``draw`` makes of the pixel centres within ``reach`` of ``middle``, if the picture has any there."""
+    (top, bottom), (left, right) = (
+        (max(math.floor(m - reach), 0), min(math.ceil(m + reach), n)) for m, n in zip(middle, size, strict=True)
+    )
+    if top < bottom and left < right:
+        rows, columns = (np.arange(*ends, dtype=np.float64) + 0.5 for ends in ((top, bottom), (left, right)))
+        inside, order = draw(rows[:, None], columns[None, :])
+        yield Shape(slice(top, bottom), slice(left, right), inside, order)
+
+
+# ---------------------------------------------------------------------------- fixed shapes
+
+
+def centred(size: tuple[int, int], ratios: Bin, target: float) -> Mask:
+    """A rectangle in the middle with a hole ratio in the bin, near to ``target`` and to the picture's aspect.
+
+    Raises:
+        ValueError: no rectangle has so many pixels.
+    """
+    (height, width), pixels = size, math.prod(size)
+    least, most = ratios.counts(pixels)
+    h = np.arange(1, height + 1)
+    narrowest, widest = np.maximum(-(-least // h), 1), np.minimum(most // h, width)
+    w = np.clip(np.round(target * pixels / h).astype(np.int64), narrowest, np.maximum(widest, narrowest))
+    miss = np.where(narrowest <= widest, np.abs(h * w / pixels - target), np.inf)
+    best = int(np.argmin(miss + np.abs(h / height - w / width)))
+    if least == 0 and target < miss[best]:
+        return np.zeros(size, dtype=bool)
+    if miss[best] == np.inf:
+        raise ValueError(
+            f"no rectangle in the middle of a picture of {height}×{width} covers a fraction of {ratios} of it; make "
+            "the ratio's bin wider or the picture larger"
+        )
+    mask = np.zeros(size, dtype=bool)
+    top, left = (height - h[best]) // 2, (width - w[best]) // 2
+    mask[top : top + h[best], left : left + w[best]] = True
+    return mask
+
+
+def half(size: tuple[int, int], side: str, ratios: Bin) -> Mask:
+    """The half of the picture at ``side``; of an odd number of lines, the smaller half if it lies in the bin.
+
+    Raises:
+        ValueError: neither lies in it.
+    """
+    axis = 1 if side in ("left", "right") else 0
+    lines = size[axis]
+    least, most = ratios.counts(math.prod(size))
+    for count in (lines // 2, lines - lines // 2):
+        if least <= count * size[1 - axis] <= most:
+            mask = np.zeros(size, dtype=bool)
+            part = slice(0, count) if side in ("left", "top") else slice(lines - count, lines)
+            mask[(slice(None), part) if axis else (part, slice(None))] = True
+            return mask
+    raise ValueError(f"half of a picture of {size[0]}×{size[1]} has no hole ratio from {ratios}; make the bin wider")
