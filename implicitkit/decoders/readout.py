@@ -1,0 +1,104 @@
+"""Features read as they are, at the nearest cell or interpolated: the zero baselines that any decoder must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from implicitkit.coordinates import Size, nearest_index
+from implicitkit.decoders.base import Decoder, Inputs
+from implicitkit.decoders.local_ensemble import Rows, read_linear
+from implicitkit.encoders.base import Features
+
+if TYPE_CHECKING:
+    from implicitkit.field import Field
+
+
+class Readout(Decoder):
+    """Reads the feature map at a point and maps what it finds linearly; it knows neither offset nor cell.
+
+    The projection runs once per cell in :meth:`prepare`: reading is linear too, and its weights sum to one, so the
+    order of the two does not matter.
+
+    Args:
+        in_channels: features per cell.
+        out_channels: values per point (default: 3, or ``in_channels`` without the projection).
+        project: map the features to ``out_channels`` by a linear layer. Without it the features themselves are the
+            values, an embedding that is neither mapped back to [0, 1] nor clamped.
+        ndim: 1, 2 or 3.
+    """
+
+    uses_cell = False
+
+    def __init__(
+        self, in_channels: int = 64, out_channels: int | None = None, project: bool = True, ndim: int = 2
+    ) -> None:
+        super().__init__()
+        if out_channels is None:
+            out_channels = 3 if project else in_channels
+        if min(in_channels, out_channels) < 1 or ndim not in (1, 2, 3):
+            raise ValueError(
+                "a read-out takes positive channels and ndim 1, 2 or 3; received "
+                f"in_channels={in_channels}, out_channels={out_channels}, ndim={ndim}"
+            )
+        if not project and out_channels != in_channels:
+            raise ValueError(
+                f"without a projection, values are the {in_channels} features; received out_channels={out_channels}"
+            )
+        self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
+        self.project = nn.Linear(in_channels, out_channels) if project else None
+        self.output = "picture" if project else "embedding"
+
+    def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:
+        """The rows ``(B, N, C)`` at queries given per axis, whose shapes broadcast."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement read()")
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Rows:
+        map = features.map
+        if self.project is not None:
+            map = self.project(map.movedim(1, -1)).movedim(-1, 1)
+        return Rows.of(map, features.origin, features.grid)
+
+    def query(self, latent: Rows, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        return self.read(latent, coords.float().unbind(-1))
+
+    def query_grid(
+        self, latent: Rows, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        ndim = len(axes)
+        per_axis = [axis.float().reshape(1, *(-1 if k == i else 1 for i in range(ndim))) for k, axis in enumerate(axes)]
+        values = self.read(latent, per_axis).transpose(1, 2)
+        return values.reshape(*values.shape[:2], *(len(axis) for axis in axes))
+
+
+class Nearest(Readout):
+    """The features of the cell that contains the point: a picture of flat squares."""
+
+    def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:
+        return read_nearest(rows, rows.grid, per_axis)
+
+
+class Bilinear(Readout):
+    """The features interpolated linearly between the cells' centres, the border cells continued outwards.
+
+    Linear, bilinear or trilinear, after ``ndim``.
+    """
+
+    def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:
+        return read_linear(rows, rows.grid, per_axis)
+
+
+def read_nearest(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:
+    """The pixel ``(B, N, C)`` of the picture nearest to each query, given per axis in ``extent`` (pixels).
+
+    Beyond the picture's last pixel (the rest of the extent is padding) that pixel is repeated; ties go to the even
+    pixel, as in ``grid_sample``.
+    """
+    index: Tensor | None = None
+    for x, e, n, stored, origin in zip(per_axis, extent, picture.grid, picture.cells, picture.origin, strict=True):
+        pixel = (nearest_index(x.float(), e).clamp(max=n - 1) - origin).clamp(0, stored - 1)
+        index = pixel if index is None else index * stored + pixel
+    assert index is not None
+    return picture.take(index.flatten(1)).reshape(picture.rows.shape[0], -1, picture.rows.shape[-1])
