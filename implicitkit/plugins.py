@@ -60,6 +60,9 @@ class Plugin:
     traceback: str = ""
     commands: typer.Typer | None = None
 
+    def __str__(self) -> str:
+        return str(self.owner) if self.name == self.owner.distribution else f"{self.name} of {self.owner}"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -104,7 +107,7 @@ class Plugins:
                     self._forget()
                     raise
                 self._state = "loaded"
-            if self.failed and os.environ.get(STRICT, "0") not in ("", "0"):
+            if self.failed and is_strict():
                 raise PluginError(f"plugins failed to load, and {STRICT} is set: {describe(self.failed)}")
 
     def add(self, plugin: Any, name: str | None = None) -> Plugin:
@@ -139,9 +142,8 @@ class Plugins:
             plugin.error = f"{type(error).__name__}: {text}" if text else type(error).__name__
             plugin.traceback = traceback.format_exc()
             plugin.provides, plugin.commands = {}, None
-            warnings.warn(
-                f"plugin {plugin.name} ({plugin.owner}) failed to load: {plugin.error}", PluginWarning, stacklevel=2
-            )
+            if not is_strict():  # there, load() raises
+                warnings.warn(f"plugin {plugin} failed to load: {plugin.error}", PluginWarning, stacklevel=2)
         plugin.seconds = time.perf_counter() - started
         self.loaded.append(plugin)
         return plugin
@@ -210,7 +212,12 @@ def command_names(app: typer.Typer) -> list[str]:
 
 def describe(plugins: list[Plugin]) -> str:
     """Failed plugins and their reasons in one line."""
-    return "; ".join(f"{plugin.name} of {plugin.owner} ({plugin.error})" for plugin in plugins)
+    return "; ".join(f"{plugin} ({plugin.error})" for plugin in plugins)
+
+
+def is_strict() -> bool:
+    """Whether a plugin that fails is to stop everything."""
+    return os.environ.get(STRICT, "0") not in ("", "0")
 
 
 def _import(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ from support import PHOTOS, Outcome
 
 import implicitkit as ik
 from implicitkit.cli.main import main
+
+os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ def list_names(
 
     if kind is not None and kind not in KINDS:
         raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(KINDS)}")
+    registries.plugins.load()
     kinds = [kind] if kind else ["models"] if pretrained else list(KINDS)
     for name in kinds:
         wanted = {"pretrained": True} if pretrained else {}

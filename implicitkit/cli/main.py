@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -13,9 +14,10 @@ from implicitkit.cli.demo import demo
 from implicitkit.cli.evaluate import evaluate
 from implicitkit.cli.info import info
 from implicitkit.cli.listing import list_names
+from implicitkit.cli.plugins import plugins
 from implicitkit.cli.train import train
 from implicitkit.cli.upscale import upscale
-from implicitkit.errors import UserError
+from implicitkit.errors import PluginWarning, UserError
 from implicitkit.version import __version__
 
 app = typer.Typer(
@@ -37,6 +39,9 @@ for command, name in (
     (config_schema, "config-schema"),
 ):
     app.command(name)(command)
+app.add_typer(plugins, name="plugins")
+ADDED: list[typer.Typer] = []  # plugins' applications that are in ours already
+OURS = dict.fromkeys((c.name for c in app.registered_commands), "implicitkit") | {"plugins": "implicitkit"}
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,7 +64,10 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     arguments = arguments or ["--help"]
+    warnings.showwarning = _one_line_warning
     try:
+        if arguments[0] not in OURS and arguments[0] != "--version":  # only now can a plugin's command be meant
+            add_plugin_commands()
         sys.exit(app(arguments, standalone_mode=False) or 0)
     except Exception as error:
         if debug:
@@ -70,6 +78,26 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
+
+
+def add_plugin_commands() -> None:
+    """Take the sub-commands of the plugins into :data:`app`; one that claims a taken name is left out and named."""
+    from implicitkit.registries import plugins as loaded
+
+    loaded.load()
+    taken = dict(OURS)
+    for plugin in loaded.loaded:
+        if plugin.commands is None or plugin.commands in ADDED:
+            continue
+        clash = [name for name in plugin.provides["command"] if name in taken]
+        if clash:
+            owners = f"{plugin.owner} is already the command of {taken[clash[0]]}"
+            warnings.warn(f"{clash[0]!r} of {owners}; none of its commands are added", PluginWarning, stacklevel=1)
+            continue
+        taken.update(dict.fromkeys(plugin.provides["command"], str(plugin.owner)))
+        app.registered_commands += plugin.commands.registered_commands
+        app.registered_groups += plugin.commands.registered_groups
+        ADDED.append(plugin.commands)
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -86,6 +114,11 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.Abort):
         return "aborted", 130
     return f"{type(error).__name__}: {text} (run again with --debug for the traceback)", 1
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Warnings as errors are: one line on stderr, without the place in the code."""
+    typer.echo(f"warning: {_one_line(str(message))}", err=True)
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,62 @@
+"""``implicitkit plugins`` and ``implicitkit plugins new``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+plugins = typer.Typer(help="Say what plugins provide, and why one failed; or start one with 'new'.")
+
+
+@plugins.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="The whole story of those that failed.")] = False,
+) -> None:
+    """List plugins: name, version, what each provides, how long it took to load, and why one failed."""
+    if context.invoked_subcommand is not None:
+        return
+    from implicitkit.registries import plugins as loaded
+
+    loaded.load()
+    if as_json:
+        rows = [
+            {
+                "name": p.name,
+                "distribution": p.owner.distribution,
+                "version": p.owner.version,
+                "source": p.source,
+                "provides": p.provides,
+                "seconds": round(p.seconds, 4),
+                "error": p.error or None,
+            }
+            for p in loaded.loaded
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for plugin in loaded.loaded:
+        typer.echo(f"{plugin}, {plugin.source}, loaded in {plugin.seconds * 1000:.0f} ms")
+        for kind, names in plugin.provides.items():
+            if names:
+                typer.echo(f"  {kind + ':':<12} {', '.join(names)}")
+        if plugin.error:
+            typer.echo(f"  FAILED, nothing of it is registered: {plugin.error}")
+            if traceback:
+                typer.echo(plugin.traceback)
+
+
+@plugins.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="What it is about, e.g. 'siren'; the project is implicitkit-siren.")],
+    into: Annotated[Path, typer.Option(help="The folder in which the project's own folder is made.")] = Path(),
+) -> None:
+    """Write a working plugin project: pyproject.toml, one decoder, its tests and a README."""
+    from implicitkit.scaffold import new_plugin
+
+    folder = new_plugin(name, into)
+    typer.echo(f"wrote {folder}")
+    typer.echo(f"try it:  pip install -e '{folder}[test]'  &&  python -m pytest {folder}  &&  implicitkit plugins")

@@ -1,0 +1,15 @@
+"""Contract tests for plugin authors: the ones that the built-ins pass.
+
+    from implicitkit import testing
+
+    def test_contract():
+        testing.check_decoder({"name": "mine", "hidden": 16})
+
+Each function raises ``AssertionError`` with one line that says which promise is broken.
+"""
+
+from __future__ import annotations
+
+from implicitkit.testing.models import check_decoder, check_encoder, check_model
+
+__all__ = ["check_decoder", "check_encoder", "check_model"]

@@ -1,0 +1,181 @@
+"""The contract of encoders, decoders and the models made of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import axes, mesh
+from implicitkit.decoders.base import Decoder
+from implicitkit.encoders.base import Encoder
+from implicitkit.model import ImplicitModel
+from implicitkit.registries import create_decoder, create_encoder, parse_part
+from implicitkit.weights import load_model
+
+SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
+SMALL_DECODER = {"name": "liif", "hidden": [8]}
+
+Spec = str | Mapping[str, Any]
+
+
+def check_encoder(spec: Spec | Encoder, *, size: tuple[int, int] = (21, 18), tile: int = 16) -> None:
+    """Assert that an encoder keeps its contract: stride, extent, receptive field, and a working model with ``liif``.
+
+    Args:
+        spec: a name, a spec or an encoder; small ones keep the check quick.
+        size: of the test picture.
+        tile: tile size, for encoders with a finite receptive field.
+    """
+    encoder = create_encoder(spec) if isinstance(spec, (str, Mapping)) else spec
+    encoder.eval()
+    picture = _picture(encoder.in_channels + encoder.mask_channels, size)
+    with torch.no_grad():
+        features = encoder(picture)
+        assert features.map.shape[:2] == (2, encoder.out_channels), (
+            f"the map has shape {tuple(features.map.shape)}; out_channels says {encoder.out_channels}"
+        )
+        assert all(e >= n for e, n in zip(features.extent, size, strict=True)), "the extent is less than the picture"
+        assert torch.isfinite(features.map).all(), "a feature is not finite"
+        one_by_one = encoder(picture[:, :, :1, :1]).map
+        assert torch.isfinite(one_by_one).all(), "a picture of one pixel gives a feature that is not finite"
+    _check_radius(encoder)
+    decoder = {**SMALL_DECODER, "in_channels": encoder.out_channels}
+    inputs = ("image", "mask") if encoder.mask_channels else ("image",)
+    check_model(ImplicitModel(encoder, create_decoder(decoder), inputs=inputs), size=size, tile=tile)
+
+
+def check_decoder(
+    spec: Spec | Decoder, *, encoder: Spec = SMALL_ENCODER, size: tuple[int, int] = (21, 18), tile: int = 16
+) -> None:
+    """Assert that a decoder keeps its contract, on the features of a small encoder.
+
+    Args:
+        spec: a name, a spec or a decoder; small ones keep the check quick.
+        encoder: where its features come from.
+        size: of the test picture.
+        tile: tile size.
+    """
+    built = create_encoder(encoder)
+    if isinstance(spec, (str, Mapping)):
+        name, arguments = parse_part(spec, "decoder")
+        spec = create_decoder(name, **{"in_channels": built.out_channels, **arguments})
+    check_model(ImplicitModel(built, spec), size=size, tile=tile)
+
+
+def check_model(
+    model: ImplicitModel, *, size: tuple[int, int] = (21, 18), tile: int = 16, tolerance: float = 1e-4
+) -> None:
+    """Assert what every model promises: see the functions this calls, one per promise.
+
+    Args:
+        model: any model; random weights will do.
+        size: of the test picture, odd sizes on purpose.
+        tile: tile size, for models with a finite receptive field.
+        tolerance: largest difference between two ways of computing one value, relative to the largest value.
+    """
+    torch.manual_seed(0)
+    model.eval()
+    picture = _picture(model.encoder.in_channels, size)
+    mask = (torch.rand(2, 1, *size) < 0.3).float() if model.takes_mask else None
+    check_gradients(model, picture, mask)
+    check_queries(model, picture, mask, tolerance)
+    check_tiles(model, picture, mask, tile, tolerance)
+    check_round_trip(model, picture, mask)
+
+
+def check_gradients(model: ImplicitModel, picture: Tensor, mask: Tensor | None) -> None:
+    """Every trainable parameter takes part: a loss on values at points reaches it."""
+    coords = torch.rand(2, 97, 2) * 2 - 1
+    prediction = model(picture, coords, torch.full((1, 1, 2), 0.05), mask)
+    assert prediction.values.shape == (2, 97, model.decoder.out_channels), (
+        f"97 points of 2 pictures gave {tuple(prediction.values.shape)}"
+    )
+    assert torch.isfinite(prediction.values).all(), "a value is not finite"
+    model.zero_grad()
+    (prediction.values * torch.randn_like(prediction.values)).sum().backward()
+    unreached = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    model.zero_grad()
+    assert not unreached, f"no gradient reaches {', '.join(unreached)}"
+
+
+def check_queries(model: ImplicitModel, picture: Tensor, mask: Tensor | None, tolerance: float) -> None:
+    """However one asks, the answer is one: as points, as a grid, in blocks, alone or in a batch; and asking changes
+    nothing.
+    """
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    field = model.encode(picture, mask)
+    size = (31, 17)
+    grid = field.render(size, clamp=False)
+    assert grid.shape == (2, model.decoder.out_channels, *size), f"render{size} gave {tuple(grid.shape)}"
+    assert torch.equal(grid, field.render(size, clamp=False)), "rendering twice gives two pictures"
+    cell = model.decoder.default_cell(torch.tensor([2 / n for n in size]), field._grid_size)
+    points = field(mesh(axes(size)), cell).transpose(1, 2).reshape(grid.shape)
+    _assert_close(points, grid, tolerance, "values at points differ from the grid's")
+    _assert_close(field.render(size, clamp=False, block=50), grid, tolerance, "blocks change the picture")
+    alone = model.encode(picture[:1], None if mask is None else mask[:1]).render(size, clamp=False)
+    _assert_close(alone, grid[:1], tolerance, "a picture alone differs from the same in a batch")
+    low = model.encode(picture, mask, precision="bfloat16").render(size, clamp=False)
+    assert torch.isfinite(low).all(), "bfloat16 gives a value that is not finite"
+    one = model.encode(picture[:, :, :1, :1], None if mask is None else mask[:, :, :1, :1]).render((3, 2))
+    assert torch.isfinite(one).all(), "a picture of one pixel gives a value that is not finite"
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert not changed, f"a query changed the model's {', '.join(changed)}"
+
+
+def check_tiles(model: ImplicitModel, picture: Tensor, mask: Tensor | None, tile: int, tolerance: float) -> None:
+    """A finite receptive field is honest, so that no seam can be measured; a global one refuses tiles."""
+    if model.encoder.radius is None:
+        try:
+            model.encode(picture, mask, tile=tile)
+        except ValueError:
+            return
+        raise AssertionError("a global encoder must refuse tiles")
+    whole = model.encode(picture, mask).render((29, 33), clamp=False)
+    tiled = model.encode(picture, mask, tile=tile).render((29, 33), clamp=False)
+    _assert_close(tiled, whole, tolerance, "tiles change the picture (is the radius or the reach too small?)")
+
+
+def check_round_trip(model: ImplicitModel, picture: Tensor, mask: Tensor | None) -> None:
+    """Saved and loaded, a model that was built by name renders the same bits."""
+    try:
+        model.spec  # noqa: B018
+    except ValueError:  # built by hand: no text describes it, and save says so
+        return
+    expected = model.encode(picture, mask).render((15, 14), clamp=False)
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load_model(model.save(Path(folder) / "model.safetensors"))
+    assert torch.equal(loaded.encode(picture, mask).render((15, 14), clamp=False), expected), (
+        "the model that was saved and loaded renders another picture"
+    )
+
+
+def _check_radius(encoder: Encoder) -> None:
+    """What a feature at the middle depends on lies within the declared radius."""
+    if encoder.radius is None:
+        return
+    reach = encoder.radius // encoder.size_multiple * encoder.size_multiple + 2 * encoder.size_multiple
+    picture = _picture(encoder.in_channels + encoder.mask_channels, (2 * reach + encoder.size_multiple,) * 2)[:1]
+    picture.requires_grad_()
+    map = encoder(picture).map
+    middle = map.shape[2] // 2
+    (gradient,) = torch.autograd.grad(map[:, :, middle, middle].sum(), picture)
+    rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
+    first, last = middle * encoder.stride, (middle + 1) * encoder.stride - 1
+    found = max(first - int(rows.min()), int(rows.max()) - last) if len(rows) else 0
+    assert found <= encoder.radius, f"a feature sees {found} pixels away; radius says {encoder.radius}"
+
+
+def _picture(channels: int, size: tuple[int, int]) -> Tensor:
+    return torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0))
+
+
+def _assert_close(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    assert found.shape == expected.shape, f"{what}: {tuple(found.shape)} and {tuple(expected.shape)}"
+    difference = float((found - expected).abs().max())
+    allowed = tolerance * max(1.0, float(expected.abs().max()))
+    assert difference <= allowed, f"{what}: by {difference:.2g}, allowed is {allowed:.2g}"
