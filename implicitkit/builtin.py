@@ -53,6 +53,18 @@ def register_models(register: Register) -> None:
     zoo = "implicitkit.weights.zoo"
     register("liif_small", f"{zoo}:liif_small", summary="the model in the box", metadata={"pretrained": True})
     register("liif_edsr_baseline", f"{zoo}:liif_edsr_baseline", summary="LIIF as published: EDSR-baseline, MLP 256x4")
+    for name, summary in {
+        "liif_rdn": "LIIF with RDN, as published",
+        "liif_swinir": "LIIF with SwinIR, as LTE's authors compare with",
+        "lte_edsr_baseline": "LTE as published: EDSR-baseline, 256 waves, MLP 256x3",
+        "lte_rdn": "LTE with RDN, as published",
+        "lte_swinir": "LTE with SwinIR, as published",
+        "lte_plus_edsr_baseline": "LTE+ as published, the authors' lte-fast",
+        "metasr_edsr_baseline": "MetaSR with EDSR-baseline, as LIIF's authors compare with",
+        "metasr_rdn": "MetaSR with RDN, as LIIF's authors compare with",
+        "metasr_swinir": "MetaSR with SwinIR, as LTE's authors compare with",
+    }.items():
+        register(name, f"{zoo}:{name}", summary=summary)
 
 
 @hookimpl

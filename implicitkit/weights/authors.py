@@ -1,7 +1,8 @@
-"""Checkpoints of the authors' repositories, read without executing anything.
+"""Checkpoints of other repositories, read without executing anything: yinboc/liif, jaewon-lee-b/lte and mmagic.
 
-Their file is a pickled ``{"model": {"name", "args", "sd"}, ...}``. The architecture is read off the tensors' shapes;
-``args`` only tells what no shape shows (``local_ensemble``, ``res_scale``). A bare state dict is understood as well.
+The authors' file is a pickled ``{"model": {"name", "args", "sd"}, ...}``, mmagic's a ``{"state_dict", ...}``; a bare
+state dict is understood as well, and so is that of an encoder alone. The architecture is read off the tensors' shapes;
+``args`` only tells what no shape shows (``local_ensemble``, ``res_scale``).
 """
 
 from __future__ import annotations
@@ -16,19 +17,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from implicitkit.encoders.base import Encoder
 from implicitkit.errors import WeightsError
 from implicitkit.model import ImplicitModel, create_model
+from implicitkit.registries import create_encoder
+from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
 from implicitkit.weights.native import fill
 
-# Tensors that are in the authors' files and take no part in their forward pass (RGB mean shifts, never called).
-DO_NOTHING = re.compile(r"encoder\.(sub|add)_mean\.(weight|bias)")
-
-LIIF_KEYS = "encoder.head.0.weight, encoder.body.N.body.{0,2}.weight, imnet.layers.N.weight"
+# Tensors that are in the files and take no part in the forward pass: RGB mean shifts that are never called, what a
+# window attention recomputes, the upsampling tail that mmagic builds and LIIF leaves out, and a trainer's own buffers.
+DO_NOTHING = re.compile(
+    r"(encoder\.)?((sub|add)_mean\.(weight|bias)|layers\..*\.(attn_mask|relative_position_index))"
+    r"|generator(_ema)?\.encoder\.(upsample|upscale|conv_last|output)\..*"
+    r"|step_counter|data_preprocessor\..*"
+)
+WRAPPERS = ("state_dict", "sd", "params")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What an authors' file turned out to hold."""
+    """What a file turned out to hold; ``spec`` has no decoder if the file is of an encoder alone."""
 
     layout: str
     spec: dict[str, Any]
@@ -57,29 +65,40 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def recognise(content: Any, where: str) -> Checkpoint:
-    """Tell what a checkpoint's content is, by its keys and shapes."""
-    name, state = "", content
-    args: Mapping[str, Any] = {}
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        model = content["model"]
-        name, args, state = model.get("name", ""), model.get("args") or {}, model.get("sd", model)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
-        raise WeightsError(f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}} or a state dict; found {keys}")
-    dropped = tuple(key for key in state if DO_NOTHING.fullmatch(key))
+    """Tell what a checkpoint's content is, by its keys and shapes; ``where`` names it in errors."""
+    name, args, state = _unwrap(content, where)
+    dropped = [key for key in state if DO_NOTHING.fullmatch(key)]
     tensors = {key: value for key, value in state.items() if key not in dropped}
-    if name in ("", "liif") and "encoder.head.0.weight" in tensors and "imnet.layers.0.weight" in tensors:
-        try:
-            return Checkpoint(
-                "LIIF with EDSR (yinboc/liif)", _liif_spec(tensors, args), _liif_tensors(tensors), dropped
-            )
-        except KeyError as error:
-            raise WeightsError(f"{where}: looks like LIIF with EDSR, but lacks {error}") from None
-    found = ", ".join(sorted(tensors)[:6])
-    raise WeightsError(
-        f"{where}: unknown layout{f' {name!r}' if name else ''}; expected {LIIF_KEYS}; found {found}, … "
-        f"({len(tensors)} tensors)"
-    )
+    from_mmagic = any(re.match(r"generator(_ema)?\.", key) for key in tensors)
+    if from_mmagic:
+        tensors, averaged_over = _mmagic(tensors)
+        dropped += averaged_over
+    parts = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
+    others = {key: value for key, value in tensors.items() if not key.startswith("encoder.")}
+    if not parts:  # a bare encoder has no prefix
+        parts, others = others, {}
+    encoder = next((layout for layout in ENCODERS if layout.sign in parts), None)
+    decoder = next((layout for layout in DECODERS if layout.sign(others) and name in ("", layout.registered)), None)
+    if encoder is None or (decoder is None and (others or name)):
+        raise _unknown(where, name, tensors, encoder)
+    try:
+        renamed_encoder = renamed(parts, encoder.rules(parts))
+        spec = encoder.spec(renamed_encoder, (args.get("encoder_spec") or {}).get("args") or {})
+        ours = {f"encoder.{key}": value for key, value in renamed_encoder.items()}
+        if decoder is None:
+            return Checkpoint(f"{encoder.title}, an encoder alone", {"encoder": spec}, ours, tuple(dropped))
+        renamed_decoder = {key: _linear(key, value) for key, value in renamed(others, decoder.rules(others)).items()}
+        model = {
+            "encoder": spec,
+            "decoder": decoder.spec(renamed_decoder, args, spec[encoder.features]),
+            "scales": [1, 4],
+        }
+    except KeyError as error:
+        what = encoder.title if decoder is None else f"{decoder.title} with {encoder.title}"
+        raise WeightsError(f"{where}: looks like {what}, but lacks {error}") from None
+    ours |= {f"decoder.{key}": value for key, value in renamed_decoder.items()}
+    source = "mmagic" if from_mmagic else _source(encoder, decoder)
+    return Checkpoint(f"{decoder.title} with {encoder.title} ({source})", model, ours, tuple(dropped))
 
 
 def load_authors(path: str | Path) -> ImplicitModel:
@@ -89,58 +108,80 @@ def load_authors(path: str | Path) -> ImplicitModel:
 
 def build(checkpoint: Checkpoint, where: str) -> ImplicitModel:
     """The model that a recognised checkpoint holds, in eval mode; ``where`` names it in errors."""
+    if "decoder" not in checkpoint.spec:
+        raise WeightsError(
+            f"{where} holds {checkpoint.layout}, so there is nothing to ask for values; "
+            "implicitkit.weights.authors.load_encoder reads it"
+        )
     model = create_model(checkpoint.spec)
     fill(model, checkpoint.tensors, where)
     model.training_summary = {"converted_from": checkpoint.layout}
     return model.eval()
 
 
-def _liif_spec(tensors: Mapping[str, Tensor], args: Mapping[str, Any]) -> dict[str, Any]:
-    encoder, channels = _edsr_spec(tensors, args.get("encoder_spec") or {})
-    layers = _numbers(tensors, r"imnet\.layers\.(\d+)\.weight")
-    hidden = [tensors[f"imnet.layers.{k}.weight"].shape[0] for k in layers]
-    inputs = tensors["imnet.layers.0.weight"].shape[1]
-    unfold = inputs >= 9 * channels
-    geometry = inputs - channels * (9 if unfold else 1)
-    if geometry not in (2, 4):
-        raise WeightsError(f"the first decoder layer takes {inputs} inputs, which no LIIF on {channels} features does")
-    decoder = {
-        "name": "liif",
-        "hidden": hidden[:-1],
-        "out_channels": hidden[-1],
-        "local_ensemble": bool(args.get("local_ensemble", True)),
-        "feat_unfold": unfold,
-        "cell_decode": geometry == 4,
-    }
-    return {"encoder": encoder, "decoder": decoder, "scales": [1, 4]}
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder of an authors' checkpoint, in eval mode, whether or not a decoder comes with it."""
+    checkpoint = read_checkpoint(path)
+    encoder = create_encoder(checkpoint.spec["encoder"])
+    own = {k.removeprefix("encoder."): v for k, v in checkpoint.tensors.items() if k.startswith("encoder.")}
+    fill(encoder, own, str(path))
+    return encoder.eval()
 
 
-def _edsr_spec(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    channels, in_channels = tensors["encoder.head.0.weight"].shape[:2]
-    blocks = len(_numbers(tensors, r"encoder\.body\.(\d+)\.body\.0\.weight"))
-    published = 1.0 if channels < 256 else 0.1  # the authors' defaults of edsr-baseline and edsr
-    spec = {
-        "name": "edsr",
-        "blocks": blocks,
-        "channels": channels,
-        "res_scale": float((given.get("args") or {}).get("res_scale", published)),
-        "in_channels": in_channels,
-    }
-    return spec, channels
+def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
+    """``(name, args, state dict)`` of a file's content; name and args are empty where it does not tell them."""
+    name, state = "", content
+    args: Mapping[str, Any] = {}
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        state = content["model"]
+        name, args = state.get("name", ""), state.get("args") or {}
+    if isinstance(state, Mapping):
+        state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+        raise WeightsError(
+            f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}}, {{'state_dict'}} or a state dict; found {keys}"
+        )
+    return name, args, state
 
 
-def _liif_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' names as ours: ``imnet.layers.0`` is the decoder's first layer, the others follow in a sequence."""
+def _mmagic(tensors: Tensors) -> tuple[dict[str, Tensor], list[str]]:
+    """mmagic's tensors with the authors' prefixes, and the keys left out because their moving average is there too.
 
-    def ours(key: str) -> str:
-        match = re.fullmatch(r"imnet\.layers\.(\d+)\.(weight|bias)", key)
-        if match is None:
-            return key
-        number, kind = int(match[1]), match[2]
-        return f"decoder.first.{kind}" if number == 0 else f"decoder.rest.{number - 1}.{kind}"
+    Its LIIF takes the encoder's layers over as its own, so they stand with or without ``encoder.``.
+    """
+    averaged = any(key.startswith("generator_ema.") for key in tensors)
+    prefix = "generator_ema." if averaged else "generator."
+    left_out = [key for key in tensors if averaged and key.startswith("generator.")]
+    renamed_: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        if key in left_out:
+            continue
+        inner = key.removeprefix(prefix)
+        is_encoders = key != inner and not inner.startswith(("imnet.", "encoder."))
+        renamed_["encoder." + inner if is_encoders else inner] = value
+    return renamed_, left_out
 
-    return {ours(key): value for key, value in tensors.items()}
+
+def _linear(key: str, value: Tensor) -> Tensor:
+    """LTE+ stores its MLP as 1x1 convolutions; ours is made of linear layers."""
+    return value.flatten(1) if key.startswith("mlp.") and value.ndim == 4 else value
 
 
-def _numbers(tensors: Mapping[str, Tensor], pattern: str) -> list[int]:
-    return sorted(int(m[1]) for key in tensors if (m := re.fullmatch(pattern, key)))
+def _source(encoder: EncoderLayout, decoder: DecoderLayout) -> str:
+    return "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
+
+
+def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | None) -> WeightsError:
+    """What was expected, and what was found; only the decoders if the encoder is known."""
+    called = f" {name!r}" if name else ""
+    known = f" with the encoder {encoder.title}" if encoder else ""
+    expected = [f"{x.keys} ({x.title})" for x in (() if encoder else ENCODERS)]
+    expected_too = [f"{x.keys} ({x.title})" for x in DECODERS]
+    wanted = "; or ".join(expected) + (" and " if expected else "") + "; or ".join(expected_too)
+    keys = sorted(key for key in tensors if not (encoder and key.startswith("encoder.")))
+    more = ", …" if len(keys) > 6 else ""
+    return WeightsError(
+        f"{where}: unknown layout{called}{known}; expected {wanted}; found {', '.join(keys[:6]) or 'no others'}{more} "
+        f"({len(keys)} tensors)"
+    )

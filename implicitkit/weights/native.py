@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.atomic import replacing
 from implicitkit.errors import UserError, WeightsError
@@ -107,7 +107,7 @@ def load_native(path: str | Path) -> ImplicitModel:
     return model.eval()
 
 
-def fill(model: ImplicitModel, tensors: dict[str, Tensor], where: str) -> None:
+def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     """Load ``tensors`` strictly; whatever is missing, unexpected or of another shape is listed."""
     own: dict[str, Any] = model.state_dict()
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())

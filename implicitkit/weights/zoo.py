@@ -16,4 +16,56 @@ def liif_small() -> dict[str, Any]:
 
 def liif_edsr_baseline() -> dict[str, Any]:
     """LIIF at its published size: EDSR-baseline and an MLP of four layers of 256."""
-    return {"encoder": "edsr_baseline", "decoder": "liif", "scales": [1, 4]}
+    return _published("edsr_baseline", "liif")
+
+
+def liif_rdn() -> dict[str, Any]:
+    """LIIF with RDN (configuration B)."""
+    return _published("rdn", "liif")
+
+
+def liif_swinir() -> dict[str, Any]:
+    """LIIF with SwinIR, as LTE's authors compare with."""
+    return _published(SWINIR, "liif")
+
+
+def lte_edsr_baseline() -> dict[str, Any]:
+    """LTE at its published size: 256 waves per cell and an MLP of three layers of 256."""
+    return _published("edsr_baseline", "lte")
+
+
+def lte_rdn() -> dict[str, Any]:
+    """LTE with RDN (configuration B)."""
+    return _published("rdn", "lte")
+
+
+def lte_swinir() -> dict[str, Any]:
+    """LTE with SwinIR."""
+    return _published(SWINIR, "lte")
+
+
+def lte_plus_edsr_baseline() -> dict[str, Any]:
+    """LTE+, the authors' lte-fast, with EDSR-baseline."""
+    return _published("edsr_baseline", "lte_plus")
+
+
+def metasr_edsr_baseline() -> dict[str, Any]:
+    """MetaSR with EDSR-baseline, as LIIF's authors compare with."""
+    return _published("edsr_baseline", "metasr")
+
+
+def metasr_rdn() -> dict[str, Any]:
+    """MetaSR with RDN (configuration B), likewise."""
+    return _published("rdn", "metasr")
+
+
+def metasr_swinir() -> dict[str, Any]:
+    """MetaSR with SwinIR, as LTE's authors compare with."""
+    return _published(SWINIR, "metasr")
+
+
+SWINIR = {"name": "swinir", "drop_path": 0.1}  # the authors' training; nothing is dropped in eval mode
+
+
+def _published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
+    return {"encoder": encoder, "decoder": decoder, "scales": [1, 4]}

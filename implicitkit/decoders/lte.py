@@ -1,0 +1,133 @@
+"""LTE, the local texture estimator (Lee, Jin; CVPR 2022), and its fast variant LTE+."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from implicitkit.coordinates import Size
+from implicitkit.decoders.base import Inputs, in_float32
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, Rows, read_linear
+from implicitkit.encoders.base import Features
+
+if TYPE_CHECKING:
+    from implicitkit.field import Field
+
+
+class LTE(LocalEnsembleDecoder):
+    """Each cell's features become waves; an MLP reads their values at the query.
+
+    Two 3x3 convolutions make amplitudes ``A`` (``basis`` per cell) and frequencies ``F`` (``basis / 2`` pairs); a
+    linear layer without bias makes phases ``phi`` of the output pixel's size in cells. For a neighbour at offset
+    ``d`` in cells, the MLP reads ``A * [cos(pi (F d + phi)), sin(pi (F d + phi))]`` (their eq. 5 and 7). The
+    neighbours are blended by opposite area, and the linearly interpolated input picture is added.
+
+    Frequencies and phases are float32 under autocast too: their rounding would be multiplied by the offset.
+
+    Args:
+        in_channels: features per cell.
+        out_channels: values per point; with the bilinear skip, the picture's channels.
+        hidden: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
+        basis: waves per cell, an even number (default: the first hidden width).
+        local_ensemble: blend the four nearest cells (else: the nearest one alone).
+        skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not.
+        scale_max: the largest trained magnification: a grid's default cell is never finer than at this one, as in the
+            authors' test. None turns it off; a cell that is given is never altered.
+    """
+
+    pairs: ClassVar[Literal["consecutive", "halves"]] = "consecutive"
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        hidden: int | Sequence[int] = 256,
+        basis: int | None = None,
+        local_ensemble: bool = True,
+        skip: Literal["none", "bilinear"] = "bilinear",
+        scale_max: float | None = 4.0,
+    ) -> None:
+        super().__init__()
+        if skip not in ("none", "bilinear"):
+            raise ValueError(f"skip is 'none' or 'bilinear'; received {skip!r}")
+        if scale_max is not None and not 0 < scale_max < float("inf"):
+            raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
+        widths = [hidden] * 3 if isinstance(hidden, int) else list(hidden)
+        if basis is None:
+            basis = widths[0] if widths else 256
+        if min(in_channels, out_channels, basis, *widths) < 1 or basis % 2:
+            raise ValueError(
+                f"lte takes positive widths and an even basis; received in_channels={in_channels}, "
+                f"out_channels={out_channels}, hidden={widths}, basis={basis}"
+            )
+        self.in_channels, self.out_channels, self.basis = in_channels, out_channels, basis
+        self.local_ensemble, self.skip, self.scale_max = local_ensemble, skip, scale_max
+        self.reach = 1 + int(local_ensemble)  # the 3x3 convolution's cell, and the neighbour's
+        self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
+        self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
+        self.phase = nn.Linear(2, basis // 2, bias=False)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([basis, *widths, out_channels]):
+            layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+        weight, bias = self.frequency.weight, self.frequency.bias
+        assert bias is not None and self.amplitude.bias is not None
+        if self.pairs == "consecutive":  # all y frequencies first, then all x: what local() reads, and what LTE+ stores
+            weight, bias = (torch.cat([value[0::2], value[1::2]]) for value in (weight, bias))
+        with in_float32(features.map.device.type):
+            kernel = torch.cat([self.amplitude.weight, weight]).float()
+            waves = F.conv2d(features.map.float(), kernel, torch.cat([self.amplitude.bias, bias]).float(), padding=1)
+        return self.lay_out(features, waves, extra=self._picture(inputs))
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        assert cell is not None
+        with in_float32(cell.device.type):
+            return F.linear(cell, self.phase.weight.float())
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        assert point is not None
+        amplitude, along_y, along_x = rows.split([self.basis, self.basis // 2, self.basis // 2], dim=-1)
+        turns = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
+        angle = torch.pi * turns
+        wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
+        values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
+        return values
+
+    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
+        if latent.extra is None:
+            return blended
+        return blended + read_linear(latent.extra, latent.extent, per_axis)
+
+    def default_cell(self, cell: Tensor, grid: Size) -> Tensor:
+        if self.scale_max is None:
+            return cell
+        finest = [2 / (n * self.scale_max) for n in grid]
+        return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
+
+    def _picture(self, inputs: Inputs) -> Rows | None:
+        if self.skip == "none":
+            return None
+        channels = inputs.picture.shape[1]
+        if channels != self.out_channels:
+            raise ValueError(
+                f"the bilinear skip adds the picture, which has {channels} channels, to {self.out_channels} values "
+                f"per point; set out_channels={channels} or skip='none'"
+            )
+        return Rows.of(inputs.picture, inputs.origin, inputs.size)
+
+
+class LTEPlus(LTE):
+    """LTE+, the authors' ``lte-fast``: the same network, its frequencies stored as all y, then all x.
+
+    Theirs gains speed by evaluating whole grids with 1x1 convolutions (a linear layer per point, as here) and one cell
+    per picture; here both decoders render grids in the same way, and a cell per point is understood as well.
+    """
+
+    pairs = "halves"

@@ -1,0 +1,90 @@
+"""RDN without its upsampling tail (Zhang et al., CVPR 2018), as LIIF and LTE use it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit.encoders.base import Encoder
+
+CONFIGS = {"A": (20, 6, 32), "B": (16, 8, 64)}  # the authors': dense blocks, convolutions per block, growth
+
+
+class DenseBlock(nn.Module):
+    """A residual dense block (their fig. 3): every convolution reads all that came before it; a 1x1 convolution fuses.
+
+    Maps ``(B, channels, H, W)`` to the same shape.
+    """
+
+    def __init__(self, channels: int, convs: int, growth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(channels + k * growth, growth, 3, padding=1) for k in range(convs))
+        self.fuse = nn.Conv2d(channels + convs * growth, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = x
+        for layer in self.layers:
+            seen = torch.cat([seen, layer(seen).relu_()], dim=1)
+        fused: Tensor = self.fuse(seen)
+        return fused + x
+
+
+class RDN(Encoder):
+    """Residual dense blocks at the picture's own resolution, all their outputs fused; stride 1.
+
+    Args:
+        config: ``"A"`` (20 blocks of 6 convolutions, growth 32) or ``"B"`` (16 of 8, growth 64), the published sizes.
+        depth: number of dense blocks, in place of the configuration's.
+        convs: 3x3 convolutions per block, likewise.
+        growth: channels that each of them adds, likewise.
+        channels: features per pixel (64).
+        in_channels: picture channels, each normalised by (x - 0.5)/0.5.
+        mask_channels: further channels, taken as they are.
+    """
+
+    def __init__(
+        self,
+        config: Literal["A", "B"] = "B",
+        depth: int | None = None,
+        convs: int | None = None,
+        growth: int | None = None,
+        channels: int = 64,
+        in_channels: int = 3,
+        mask_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        if config not in CONFIGS:
+            raise ValueError(f"rdn's config is 'A' or 'B'; received {config!r}")
+        published = CONFIGS[config]
+        depth, convs, growth = (
+            default if given is None else given
+            for given, default in zip((depth, convs, growth), published, strict=True)
+        )
+        if min(depth, convs, growth, channels, in_channels) < 1 or mask_channels < 0:
+            raise ValueError(
+                "rdn takes depth, convs, growth, channels and in_channels >= 1 and mask_channels >= 0; received "
+                f"{depth}, {convs}, {growth}, {channels}, {in_channels} and {mask_channels}"
+            )
+        self.in_channels, self.mask_channels = in_channels, mask_channels
+        self.out_channels = channels
+        self.radius = 3 + depth * convs  # one pixel per 3x3 convolution: two shallow ones, the blocks', the last
+        self.shallow = nn.ModuleList(
+            [
+                nn.Conv2d(in_channels + mask_channels, channels, 3, padding=1),
+                nn.Conv2d(channels, channels, 3, padding=1),
+            ]
+        )
+        self.blocks = nn.ModuleList(DenseBlock(channels, convs, growth) for _ in range(depth))
+        self.fuse = nn.Sequential(nn.Conv2d(depth * channels, channels, 1), nn.Conv2d(channels, channels, 3, padding=1))
+
+    def extract(self, x: Tensor) -> Tensor:
+        first: Tensor = self.shallow[0](x)
+        x = self.shallow[1](first)
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        fused: Tensor = self.fuse(torch.cat(outputs, dim=1))
+        return fused + first
