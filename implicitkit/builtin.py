@@ -13,6 +13,12 @@ def register_encoders(register: Register) -> None:
     register(
         "edsr", f"{edsr}:edsr", summary="EDSR at its published size, 32 blocks of 256 channels; any other on request"
     )
+    register(
+        "timm:",
+        "implicitkit.encoders.timm:Timm",
+        summary="any of timm's feature backbones, e.g. timm:convnext_tiny; list 'timm:*' names them",
+        expand="implicitkit.encoders.timm:names",
+    )
     register("rdn", "implicitkit.encoders.rdn:RDN", summary="residual dense network (CVPR 2018), 16 blocks of 8 x 64")
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")

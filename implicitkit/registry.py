@@ -12,8 +12,8 @@ import importlib
 import inspect
 import re
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from implicitkit.errors import ArgumentError, DuplicateNameError, UnknownNameError
@@ -48,13 +48,19 @@ class Entry(Generic[T]):
     owner: Owner
     summary: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    expand: Callable[[], Iterable[str]] | str | None = None
+    """For a name with a trailing colon: what lists the names behind it (or its ``"module:attribute"``)."""
 
     def resolve(self) -> Callable[..., T]:
         """The factory itself."""
-        if callable(self.factory):
-            return self.factory
-        module, _, attribute = self.factory.partition(":")
-        return cast("Callable[..., T]", getattr(importlib.import_module(module), attribute))
+        return _imported(self.factory)
+
+    def matching(self, glob: str) -> list[Entry[T]]:
+        """The entry, if its name matches the pattern; if the pattern goes on behind its colon, those it stands for."""
+        if self.expand is not None and glob.startswith(self.name) and glob != self.name:
+            found = sorted(self.name + tail for tail in _imported(self.expand)())
+            return [replace(self, name=name, expand=None) for name in found if fnmatch.fnmatchcase(name, glob)]
+        return [self] if fnmatch.fnmatchcase(self.name, glob) else []
 
 
 def fold(name: str) -> str:
@@ -92,6 +98,7 @@ class Registry(Generic[T]):
         owner: Owner | None = None,
         summary: str = "",
         metadata: Mapping[str, Any] | None = None,
+        expand: Callable[[], Iterable[str]] | str | None = None,
     ) -> Entry[T]:
         """Add an entry.
 
@@ -102,6 +109,8 @@ class Registry(Generic[T]):
             owner: the distribution it belongs to (default: none, code of the running program).
             summary: one line for ``implicitkit list``.
             metadata: anything to filter by (``{"pretrained": True}``).
+            expand: for a name with a trailing colon, lists what may follow it (a callable or ``"module:attribute"``);
+                asked only for a pattern that begins with the name.
 
         Raises:
             DuplicateNameError: the name is taken; the registry is unchanged.
@@ -115,8 +124,10 @@ class Registry(Generic[T]):
             raise TypeError(
                 f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
             )
+        if expand is not None and not name.endswith(":"):
+            raise ValueError(f"only a name that ends in ':' stands for others; received {name!r} with expand")
         self.load()  # the built-ins come first, so that who comes second is told
-        entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}))
+        entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}), expand)
         taken = self._entries.get(name)
         if taken is not None:
             raise DuplicateNameError(f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}")
@@ -143,7 +154,10 @@ class Registry(Generic[T]):
         return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
-        """Sorted names that match the shell-style ``pattern`` and have the given metadata."""
+        """Sorted names that match the shell-style ``pattern`` and have the given metadata.
+
+        A family (``timm:``) is one name, unless the pattern goes on behind its colon (``timm:*vit*``).
+        """
         return [entry.name for entry in self.entries(pattern, **metadata)]
 
     def entries(self, pattern: str | None = None, **metadata: Any) -> list[Entry[T]]:
@@ -151,10 +165,10 @@ class Registry(Generic[T]):
         self.load()
         glob = fold(pattern) if pattern else "*"
         return [
-            entry
-            for name, entry in sorted(self._entries.items())
-            if fnmatch.fnmatchcase(name, glob)
-            and all((entry.metadata.get(key) or False) == value for key, value in metadata.items())
+            found
+            for _, entry in sorted(self._entries.items())
+            if all((entry.metadata.get(key) or False) == value for key, value in metadata.items())
+            for found in entry.matching(glob)
         ]
 
     def load(self) -> None:
@@ -192,6 +206,14 @@ class Registry(Generic[T]):
         known = ", ".join(sorted(self._entries)) or "nothing"
         where = f"; {self._where()}" if self._where else ""
         return f"unknown {self.kind} {name!r}{hint} (registered: {known}{where})"
+
+
+def _imported(what: Callable[..., T] | str) -> Callable[..., T]:
+    """A callable, given as itself or as ``"module:attribute"``."""
+    if callable(what):
+        return what
+    module, _, attribute = what.partition(":")
+    return cast("Callable[..., T]", getattr(importlib.import_module(module), attribute))
 
 
 def article(noun: str) -> str:
