@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -175,11 +176,12 @@ class SwinIR(Encoder):
         self.window = self.size_multiple = window
         self.extra_window = extra_window
         self.radius = None if extra_window else radius_of(depths, window)
-        drops = torch.linspace(0, drop_path, sum(depths)).split(list(depths))
+        drops = iter([drop_path * k / max(1, sum(depths) - 1) for k in range(sum(depths))])
         self.first = nn.Conv2d(in_channels + mask_channels, channels, 3, padding=1)
         self.norm_in = nn.LayerNorm(channels)
         self.groups = nn.ModuleList(
-            Group(channels, n, window, hidden, rates.tolist()) for n, rates in zip(heads, drops, strict=True)
+            Group(channels, n, window, hidden, list(islice(drops, depth)))
+            for n, depth in zip(heads, depths, strict=True)
         )
         self.norm_out = nn.LayerNorm(channels)
         self.last = nn.Conv2d(channels, channels, 3, padding=1)

@@ -1,0 +1,52 @@
+"""``implicitkit convert`` on files of other repositories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from support import PARITY
+
+import implicitkit as ik
+
+
+def swinir_with_liif() -> dict[str, torch.Tensor]:
+    """A checkpoint as LTE's authors store SwinIR with LIIF."""
+    encoder = torch.load(PARITY / "swinir-small.pth", weights_only=True)
+    decoder = {"0.weight": (8, 64 * 9 + 4), "0.bias": (8,), "2.weight": (3, 8), "2.bias": (3,)}
+    return {
+        **{f"encoder.{key}": value for key, value in encoder.items()},
+        **{f"imnet.layers.{key}": torch.rand(shape) for key, shape in decoder.items()},
+    }
+
+
+def test_says_what_was_recognised_and_left_out(run, tmp_path: Path) -> None:
+    torch.save({"model": {"name": "liif", "args": {}, "sd": swinir_with_liif()}}, tmp_path / "x.pth")
+    done = run("convert", tmp_path / "x.pth", tmp_path / "x.safetensors")
+    assert done.code == 0, done.err
+    assert "recognised: LIIF with SwinIR (jaewon-lee-b/lte)" in done.out
+    assert "encoder.layers.N.residual_group.blocks.N.attn_mask (×2)" in done.out
+    assert "encoder.layers.N.residual_group.blocks.N.attn.relative_position_index (×4)" in done.out
+    vectors, model = np.load(PARITY / "swinir-small.npz"), ik.load_model(tmp_path / "x.safetensors")
+    features = model.encoder(torch.from_numpy(vectors["input"]) * 0.5 + 0.5).map.detach().numpy()
+    assert np.abs(features - vectors["features"]).max() <= 1e-5 * max(1, np.abs(vectors["features"]).max())
+
+
+def test_every_checkpoint_becomes_the_same_model(run, tmp_path: Path, photo: torch.Tensor) -> None:
+    for name in ("liif-rcan", "lte-edsr", "lte-plus-edsr", "metasr-edsr"):
+        source, target = PARITY / f"{name}.pth", tmp_path / f"{name}.safetensors"
+        assert run("convert", source, target).code == 0
+        pictures = [ik.load_model(path).encode(photo[:, :16, :20]).render((21, 33)) for path in (source, target)]
+        assert torch.equal(*pictures)
+
+
+def test_what_is_no_model_is_refused_in_one_line(run, tmp_path: Path) -> None:
+    done = run("convert", PARITY / "swinir-small.pth", tmp_path / "x.safetensors")
+    assert done.code == 2 and len(done.errors) == 1 and "SwinIR, an encoder alone" in done.errors[0]
+    state = swinir_with_liif()
+    state["imnet.layers.0.weight"] = torch.rand(8, 64 * 9 + 7)
+    torch.save(state, tmp_path / "x.pth")
+    done = run("convert", tmp_path / "x.pth", tmp_path / "x.safetensors")
+    assert done.code == 2 and "takes 583 inputs, which no LIIF on 64 features does" in done.errors[0]
+    assert not (tmp_path / "x.safetensors").exists()
