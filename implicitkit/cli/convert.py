@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint: the authors' .pth, or a native file.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The authors' or mmagic's .pth, or a native file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The native file to write (.safetensors).")],
     half: Annotated[bool, typer.Option(help="Store the weights in half precision.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite OUT.")] = False,
@@ -37,9 +40,15 @@ def convert(
         model = build(checkpoint, str(source))
         typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
         if checkpoint.dropped:
-            typer.echo(f"left out, as they do nothing: {', '.join(checkpoint.dropped)}")
+            typer.echo(f"left out, as they do nothing: {', '.join(_summary(checkpoint.dropped))}")
     model.save(target, dtype=torch.float16 if half else None)
     typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
+
+
+def _summary(keys: Sequence[str]) -> list[str]:
+    """The keys, those alike but for their numbers as one: ``encoder.layers.N.attn_mask (x18)``."""
+    alike = Counter(re.sub(r"\.\d+(?=\.)", ".N", key) for key in keys)
+    return [f"{key} (×{count})" if count > 1 else key for key, count in alike.items()]
 
 
 def _count(model: ImplicitModel) -> int:
