@@ -111,10 +111,12 @@ def gaussian(sigma: float) -> Kernel:
 
 
 def anisotropic(along: float, across: float, angle: float) -> Kernel:
-    """A gaussian of two widths whose first lies at ``angle`` (degrees)."""
+    """A gaussian of two widths whose first lies at ``angle`` (degrees), cut at 4 sigma along and across it."""
     x = _pixels(int(4 * along + 0.5))
     u, v = _turned(x[None, :], -x[:, None], angle)
-    return _of_sum_1(np.exp(-(u**2) / (2 * max(along, 1e-3) ** 2) - v**2 / (2 * max(across, 1e-3) ** 2)))
+    inside = (np.abs(u) <= 4 * along + 0.5) & (np.abs(v) <= 4 * across + 0.5)
+    weight = np.exp(-(u**2) / (2 * max(along, 1e-3) ** 2) - v**2 / (2 * max(across, 1e-3) ** 2))
+    return _of_sum_1(np.where(inside, weight, 0.0))
 
 
 def motion(length: float, angle: float) -> Kernel:

@@ -112,7 +112,7 @@ class Inpainting(Degradation):
         target = record["ratio"]
         match kind:
             case "strokes":
-                return cover(size, ratios.nearest_count(target, size), strokes(size, generator))
+                return cover(size, ratios.nearest_count(target, size), strokes(size, target, generator))
             case "boxes":
                 return cover(size, ratios.nearest_count(target, size), boxes(size, target, generator))
             case "scattered":

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from implicitkit.degradations.base import uniform
-
 Mask = NDArray[np.bool_]
 """``(H, W)``, True where a pixel is missing."""
 
@@ -125,35 +123,38 @@ def _grown(mask: Mask) -> Mask:
 # ---------------------------------------------------------------------------- shapes to cover with
 
 
-def strokes(size: tuple[int, int], generator: torch.Generator) -> Iterator[Shape]:
+def strokes(size: tuple[int, int], target: float, generator: torch.Generator) -> Iterator[Shape]:
     """Endless irregular strokes in the manner of Liu et al. (ECCV 2018): random walks of thick, round lines, and now
-    and then an ellipse. Widths and lengths are in proportion to the picture's shorter side.
+    and then an ellipse.
+
+    Lengths are in proportion to the picture's shorter side: a line is 3 to 13 % of it wide, twice that where all is to
+    be covered (``target`` 1).
     """
-    side = min(size)
+    draw, side = _drawing(generator), min(size)
+    margin = 0.1 * side  # walks go a little beyond the border, else it would be missing less often than the middle
     while True:
-        y, x = (uniform(0, n, generator) for n in size)
-        if uniform(0, 1, generator) < 0.2:
-            a, b = (uniform(0.03, 0.12, generator) * side for _ in range(2))
-            yield from _window(size, (y, x), max(a, b), _ellipse(y, x, a, b, uniform(0, math.pi, generator)))
+        y, x = (draw(-margin, n + margin) for n in size)
+        if draw(0, 1) < 0.2:
+            a, b = draw(0.03, 0.12) * side, draw(0.03, 0.12) * side
+            yield from _window(size, (y, x), max(a, b), _ellipse(y, x, a, b, draw(0, math.pi)))
             continue
-        radius = max(uniform(0.015, 0.065, generator) * side, 0.5)
-        heading = uniform(0, 2 * math.pi, generator)
-        for _ in range(3 + int(uniform(0, 8, generator))):
-            heading += uniform(-1.3, 1.3, generator)
-            length = uniform(0.05, 0.3, generator) * side
-            # a walk is held inside the picture, where a line drawn beyond it would be lost
-            end_y = min(max(y + length * math.sin(heading), 0.0), float(size[0]))
-            end_x = min(max(x + length * math.cos(heading), 0.0), float(size[1]))
-            middle, reach = ((y + end_y) / 2, (x + end_x) / 2), math.hypot(end_y - y, end_x - x) / 2 + radius
-            yield from _window(size, middle, reach, _line(y, x, end_y, end_x, radius))
-            y, x = end_y, end_x
+        radius = max(draw(0.015, 0.065) * (1 + target) * side, 1.0)
+        heading = draw(0, 2 * math.pi)
+        for _ in range(int(draw(3, 11))):
+            heading += draw(-1.3, 1.3)
+            length = draw(0.05, 0.3) * side
+            ends = zip((length * math.sin(heading), length * math.cos(heading)), (y, x), size, strict=True)
+            dy, dx = (d if -margin <= at + d <= n + margin else -d for d, at, n in ends)  # it turns back there
+            yield from _window(size, (y + dy / 2, x + dx / 2), length / 2 + radius, _line(y, x, dy, dx, radius))
+            heading, y, x = math.atan2(dy, dx), y + dy, x + dx
 
 
 def boxes(size: tuple[int, int], target: float, generator: torch.Generator) -> Iterator[Shape]:
     """Endless boxes anywhere; it takes several to cover the fraction ``target`` of the picture."""
+    draw = _drawing(generator)
     while True:
-        height, width = (max(1.0, uniform(0.3, 0.8, generator) * math.sqrt(target) * n) for n in size)
-        y, x = (uniform(m / 2, n - m / 2, generator) for n, m in zip(size, (height, width), strict=True))
+        height, width = (max(1.0, draw(0.3, 0.8) * math.sqrt(target) * n) for n in size)
+        y, x = (draw(m / 2, n - m / 2) for n, m in zip(size, (height, width), strict=True))
         yield from _window(size, (y, x), max(height, width) / 2, _box(y, x, height, width))
 
 
@@ -168,14 +169,24 @@ Draw = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[Mask, NDArray[
 """Rows ``(H, 1)`` and columns ``(1, W)`` of pixel centres to which of them are inside, and their order."""
 
 
-def _line(y0: float, x0: float, y1: float, x1: float, radius: float) -> Draw:
-    """Pixels within ``radius`` of a line, those near its beginning first."""
+def _drawing(generator: torch.Generator) -> Callable[[float, float], float]:
+    """``uniform`` with the generator, for thousands of numbers: they are drawn many at a time."""
+
+    def endless() -> Iterator[float]:
+        while True:
+            yield from torch.rand(64, generator=generator, dtype=torch.float64).tolist()
+
+    numbers = endless()
+    return lambda low, high: low + (high - low) * next(numbers)
+
+
+def _line(y0: float, x0: float, dy: float, dx: float, radius: float) -> Draw:
+    """Pixels within ``radius`` of the line from ``(y0, x0)`` on by ``(dy, dx)``, those near its beginning first."""
 
     def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
-        length = (y1 - y0) ** 2 + (x1 - x0) ** 2
-        along = np.clip(((y - y0) * (y1 - y0) + (x - x0) * (x1 - x0)) / max(length, 1e-12), 0, 1)
-        away = (y - y0 - along * (y1 - y0)) ** 2 + (x - x0 - along * (x1 - x0)) ** 2
-        return away <= radius**2, (y - y0) ** 2 + (x - x0) ** 2
+        y, x = y - y0, x - x0
+        along = np.minimum(np.maximum((y * dy + x * dx) / (dy * dy + dx * dx), 0), 1)
+        return (y - along * dy) ** 2 + (x - along * dx) ** 2 <= radius**2, y**2 + x**2
 
     return draw
 
@@ -228,7 +239,8 @@ def centred(size: tuple[int, int], ratios: Bin, target: float) -> Mask:
     narrowest, widest = np.maximum(-(-least // h), 1), np.minimum(most // h, width)
     w = np.clip(np.round(target * pixels / h).astype(np.int64), narrowest, np.maximum(widest, narrowest))
     miss = np.where(narrowest <= widest, np.abs(h * w / pixels - target), np.inf)
-    best = int(np.argmin(miss + np.abs(h / height - w / width)))
+    skew = np.abs(h / height - w / width)  # one pixel's worth of it is free, so that ratios come close enough
+    best = int(np.argmin(miss + np.maximum(skew - 1 / min(size), 0) + 1e-6 * skew))
     if least == 0 and target < miss[best]:
         return np.zeros(size, dtype=bool)
     if miss[best] == np.inf:
