@@ -1,12 +1,17 @@
 """The documentation says what is so."""
 
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 from support import ROOT
 
 import implicitkit as ik
+from implicitkit import testing
 from implicitkit.cli.main import app
+from implicitkit.plugins import HOOKS, STRICT, VARIABLE
+from implicitkit.registries import plugins
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
@@ -23,7 +28,8 @@ def test_the_first_command_names_a_photo_that_is_there() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    names = {c.name for c in app.registered_commands} - {"config-schema"}
+    names = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    names.remove("config-schema")
     assert names <= set(re.findall(r"implicitkit (\w+)", README))
     assert "config-schema" in README
 
@@ -44,8 +50,33 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-def test_the_examples_of_the_concepts_page_run() -> None:
-    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
-        exec(compile(block, "docs/concepts.md", "exec"), names)
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+
+
+def test_the_commands_of_the_quickstart_are_what_there_is() -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    names = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    used = re.findall(r"^implicitkit ([\w-]+)", text, flags=re.MULTILINE)
+    assert len(used) >= 6 and set(used) <= names
+
+
+def test_every_public_name_is_documented() -> None:
+    make_api = runpy.run_path(str(ROOT / "docs" / "make_api.py"))
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == make_api["page"]()
+
+
+def test_every_hook_and_registry_is_in_the_plugins_page() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for hook in HOOKS:
+        assert f"`{hook}(" in page
+    for hook in plugins.registries:
+        assert f"`{hook.removeprefix('register_')}`" in page
+    for name in (VARIABLE, STRICT, *(f"{check}(" for check in testing.__all__)):
+        assert f"`{name}" in page

@@ -10,6 +10,7 @@ Each function raises ``AssertionError`` with one line that says which promise is
 
 from __future__ import annotations
 
+from implicitkit.testing.degradations import check_degradation
 from implicitkit.testing.models import check_decoder, check_encoder, check_model
 
-__all__ = ["check_decoder", "check_encoder", "check_model"]
+__all__ = ["check_decoder", "check_degradation", "check_encoder", "check_model"]

@@ -89,7 +89,15 @@ def check_model(
 
 
 def check_gradients(model: ImplicitModel, picture: Tensor, mask: Tensor | None) -> None:
-    """Every trainable parameter takes part: a loss on values at points reaches it."""
+    """Every trainable parameter takes part: a loss on values at points reaches it.
+
+    Parameters that are zero by design (a residual branch that starts as nothing) would hide what stands before them;
+    they are given other values for the while.
+    """
+    zeros = [p for p in model.parameters() if p.requires_grad and not p.any()]
+    with torch.no_grad():
+        for parameter in zeros:
+            parameter.normal_(0, 0.1)
     coords = torch.rand(2, 97, 2) * 2 - 1
     prediction = model(picture, coords, torch.full((1, 1, 2), 0.05), mask)
     assert prediction.values.shape == (2, 97, model.decoder.out_channels), (
@@ -100,6 +108,9 @@ def check_gradients(model: ImplicitModel, picture: Tensor, mask: Tensor | None) 
     (prediction.values * torch.randn_like(prediction.values)).sum().backward()
     unreached = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     model.zero_grad()
+    with torch.no_grad():
+        for parameter in zeros:
+            parameter.zero_()
     assert not unreached, f"no gradient reaches {', '.join(unreached)}"
 
 

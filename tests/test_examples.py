@@ -1,0 +1,38 @@
+"""The examples run as their first lines say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+from support import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+def run(*arguments: str, **environment: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, *arguments], cwd=EXAMPLES, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_compose() -> None:
+    printed = run("compose.py", "--steps", "30")
+    scores = [float(x) for x in re.findall(r": ([\d.]+) dB", printed)]
+    assert len(scores) == 3 and printed.count("drawn:") == 3
+    assert scores[0] > max(scores[1:]) > 20  # the trained model is the best, the fitted ones have learnt something
+
+
+def test_a_plugin_in_one_file() -> None:
+    printed = run("third_party_plugin.py")
+    assert "'decoder': ['affine']" in printed and printed.endswith("keeps the contract\n")
+
+
+def test_it_is_found_by_the_variable_too() -> None:
+    environment = {"IMPLICITKIT_PLUGINS": "none,third_party_plugin"}
+    assert "posterise" in run("-m", "implicitkit", "list", "degradations", **environment)
+    assert "G: " in run("-m", "implicitkit", "count-levels", "photos/coffee.png", **environment)

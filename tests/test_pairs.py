@@ -1,0 +1,41 @@
+"""Compose by name is true for every pair: one contract over all registered encoders and decoders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reduced import DECODERS, ENCODERS
+
+import implicitkit as ik
+from implicitkit.testing import check_decoder, check_encoder
+from implicitkit.testing.models import check_gradients, check_round_trip
+
+SIZE = (19, 26)
+
+
+def test_no_registered_name_is_left_out() -> None:
+    assert {name if ":" not in name else name.partition(":")[0] + ":" for name in ENCODERS} == set(ik.list_encoders())
+    assert set(DECODERS) == set(ik.list_decoders())
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("mask", [False, True], ids=["picture", "picture+mask"])
+def test_every_encoder_keeps_the_contract(encoder: str, mask: bool) -> None:
+    check_encoder({**ENCODERS[encoder], **({"mask_channels": 1} if mask else {})})
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_keeps_the_contract(decoder: str) -> None:
+    check_decoder(DECODERS[decoder])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_pair(encoder: str, decoder: str) -> None:
+    torch.manual_seed(0)
+    model = ik.create_model({"encoder": ENCODERS[encoder], "decoder": DECODERS[decoder]}).eval()
+    picture = torch.rand(2, 3, *SIZE)
+    check_gradients(model, picture, None)
+    check_round_trip(model, picture, None)
+    rendered = model.encode(picture).render((33, 47))
+    assert rendered.shape == (2, 3, 33, 47) and torch.isfinite(rendered).all()
