@@ -73,32 +73,23 @@ def recognise(content: Any, where: str) -> Checkpoint:
     if from_mmagic:
         tensors, averaged_over = _mmagic(tensors)
         dropped += averaged_over
-    parts = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
-    others = {key: value for key, value in tensors.items() if not key.startswith("encoder.")}
-    if not parts:  # a bare encoder has no prefix
-        parts, others = others, {}
+    parts, others = _split(tensors)
     encoder = next((layout for layout in ENCODERS if layout.sign in parts), None)
     decoder = next((layout for layout in DECODERS if layout.sign(others) and name in ("", layout.registered)), None)
     if encoder is None or (decoder is None and (others or name)):
         raise _unknown(where, name, tensors, encoder)
+    title = f"{decoder.title} with {encoder.title}" if decoder else f"{encoder.title}, an encoder alone"
     try:
-        renamed_encoder = renamed(parts, encoder.rules(parts))
-        spec = encoder.spec(renamed_encoder, (args.get("encoder_spec") or {}).get("args") or {})
-        ours = {f"encoder.{key}": value for key, value in renamed_encoder.items()}
-        if decoder is None:
-            return Checkpoint(f"{encoder.title}, an encoder alone", {"encoder": spec}, ours, tuple(dropped))
-        renamed_decoder = {key: _linear(key, value) for key, value in renamed(others, decoder.rules(others)).items()}
-        model = {
-            "encoder": spec,
-            "decoder": decoder.spec(renamed_decoder, args, spec[encoder.features]),
-            "scales": [1, 4],
-        }
+        spec, ours = _ours(encoder, decoder, parts, others, args)
     except KeyError as error:
-        what = encoder.title if decoder is None else f"{decoder.title} with {encoder.title}"
-        raise WeightsError(f"{where}: looks like {what}, but lacks {error}") from None
-    ours |= {f"decoder.{key}": value for key, value in renamed_decoder.items()}
-    source = "mmagic" if from_mmagic else _source(encoder, decoder)
-    return Checkpoint(f"{decoder.title} with {encoder.title} ({source})", model, ours, tuple(dropped))
+        raise WeightsError(f"{where}: looks like {title}, but lacks {error}") from None
+    except WeightsError as error:
+        raise WeightsError(f"{where}: looks like {title}, but {error}") from None
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise WeightsError(f"{where}: looks like {title}, but its tensors or arguments have other forms") from None
+    if decoder:
+        title += f" ({'mmagic' if from_mmagic else _source(encoder, decoder)})"
+    return Checkpoint(title, spec, ours, tuple(dropped))
 
 
 def load_authors(path: str | Path) -> ImplicitModel:
@@ -153,14 +144,40 @@ def _mmagic(tensors: Tensors) -> tuple[dict[str, Tensor], list[str]]:
     averaged = any(key.startswith("generator_ema.") for key in tensors)
     prefix = "generator_ema." if averaged else "generator."
     left_out = [key for key in tensors if averaged and key.startswith("generator.")]
-    renamed_: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if key in left_out:
             continue
         inner = key.removeprefix(prefix)
         is_encoders = key != inner and not inner.startswith(("imnet.", "encoder."))
-        renamed_["encoder." + inner if is_encoders else inner] = value
-    return renamed_, left_out
+        kept["encoder." + inner if is_encoders else inner] = value
+    return kept, left_out
+
+
+def _split(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The encoder's tensors, without their prefix, and all others; without any prefix, all are an encoder's."""
+    parts = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
+    others = {key: value for key, value in tensors.items() if not key.startswith("encoder.")}
+    return (parts, others) if parts else (others, {})
+
+
+def _ours(
+    encoder: EncoderLayout,
+    decoder: DecoderLayout | None,
+    parts: Tensors,
+    others: Tensors,
+    args: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The spec of a model (or of an encoder alone) and its tensors by our names."""
+    inner = renamed(parts, encoder.rules(parts))
+    spec = encoder.spec(inner, (args.get("encoder_spec") or {}).get("args") or {})
+    ours = {f"encoder.{key}": value for key, value in inner.items()}
+    if decoder is None:
+        return {"encoder": spec}, ours
+    outer = {key: _linear(key, value) for key, value in renamed(others, decoder.rules(others)).items()}
+    ours |= {f"decoder.{key}": value for key, value in outer.items()}
+    read = decoder.spec(outer, args, spec[encoder.features])
+    return {"encoder": spec, "decoder": read, "scales": [1, 4]}, ours
 
 
 def _linear(key: str, value: Tensor) -> Tensor:
@@ -183,5 +200,5 @@ def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | N
     more = ", …" if len(keys) > 6 else ""
     return WeightsError(
         f"{where}: unknown layout{called}{known}; expected {wanted}; found {', '.join(keys[:6]) or 'no others'}{more} "
-        f"({len(keys)} tensors)"
+        f"(tensors: {len(keys)})"
     )

@@ -253,7 +253,7 @@ def _liif(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str,
     unfold = inputs >= 9 * features
     geometry = inputs - features * (9 if unfold else 1)
     if geometry not in (2, 4):
-        raise WeightsError(f"the first decoder layer takes {inputs} inputs, which no LIIF on {features} features does")
+        raise WeightsError(f"its first decoder layer takes {inputs} inputs, which no LIIF on {features} features does")
     return {
         "name": "liif",
         "hidden": widths[:-1],
@@ -297,7 +297,7 @@ def _metasr(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[st
     hidden = [tensors[f"hidden.{k}.weight"].shape[0] for k in numbers(tensors, r"hidden\.(\d+)\.weight")]
     values = tensors["matrix.weight"].shape[0]
     if values % (9 * features):
-        raise WeightsError(f"the last decoder layer makes {values} values, which no MetaSR on {features} features does")
+        raise WeightsError(f"its last decoder layer makes {values} values, which no MetaSR on {features} features does")
     return {"name": "metasr", "hidden": hidden, "out_channels": values // (9 * features)}
 
 

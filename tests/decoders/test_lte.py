@@ -60,7 +60,7 @@ def literal(decoder: LTE, features: torch.Tensor, picture: torch.Tensor, coords:
 def test_equals_the_literal_formula(kind: type[LTE], ensemble: bool, skip: str) -> None:
     decoder = kind(4, 3, [7, 5], basis=6, local_ensemble=ensemble, skip=skip)
     features, picture = torch.randn(2, 4, 5, 7), torch.rand(2, 3, 5, 7) * 2 - 1
-    coords, cell = torch.rand(2, 25, 2) * 2.2 - 1.1, torch.rand(2, 25, 2) * 0.3
+    coords, cell = torch.rand(2, 12, 2) * 2.2 - 1.1, torch.rand(2, 12, 2) * 0.3
     with torch.no_grad():
         latent = decoder.prepare(Features(features, (5, 7)), Inputs(picture), {})
         ours = decoder.query(latent, coords, cell, {})

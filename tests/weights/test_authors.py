@@ -203,6 +203,12 @@ def test_unknown_layouts_say_what_was_expected_and_found(tmp_path: Path) -> None
     torch.save(state, tmp_path / "n.pth")
     with pytest.raises(ik.WeightsError, match=r"looks like LTE with EDSR, but lacks 'head\.0\.weight'"):
         ik.load_model(tmp_path / "n.pth")
+    state["encoder.head.0.weight"] = torch.zeros(3)
+    torch.save(state, tmp_path / "n.pth")
+    with pytest.raises(
+        ik.WeightsError, match="looks like LTE with EDSR, but its tensors or arguments have other forms"
+    ):
+        ik.load_model(tmp_path / "n.pth")
     torch.save([1, 2], tmp_path / "y.pth")
     with pytest.raises(ik.WeightsError, match="found list"):
         ik.load_model(tmp_path / "y.pth")
