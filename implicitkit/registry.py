@@ -59,7 +59,8 @@ class Entry(Generic[T]):
         """The entry, if its name matches the pattern; if the pattern goes on behind its colon, those it stands for."""
         if self.expand is not None and glob.startswith(self.name) and glob != self.name:
             found = sorted(self.name + tail for tail in _imported(self.expand)())
-            return [replace(self, name=name, expand=None) for name in found if fnmatch.fnmatchcase(name, glob)]
+            fits = [name for name in found if fnmatch.fnmatchcase(name, glob)]
+            return [replace(self, name=name, summary="", expand=None) for name in fits]
         return [self] if fnmatch.fnmatchcase(self.name, glob) else []
 
 

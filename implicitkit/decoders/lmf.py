@@ -31,7 +31,7 @@ class LMF(LocalEnsembleDecoder):
         ``h_0 = [c, d, p]``,  ``h_i = relu((1 + a_i) * (W_i h_(i-1) + w_i) + b_i)``,  ``s = W h_depth + w``
 
     and the 2^d nearest cells are blended as LIIF's are ("LM-LIIF"). At the default widths a point of a picture costs
-    6 thousand multiplications, all four cells together; LIIF's costs 1.4 million.
+    6 thousand multiplications, all four cells together; LIIF's, as its paper writes it, 1.4 million.
 
     Everything that :meth:`prepare` can know it computes there, per feature: the latent MLP, whose first layer is a 3^d
     convolution, and of the first render layer all but the part that is linear in ``d`` and ``p``.
