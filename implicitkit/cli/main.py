@@ -10,6 +10,7 @@ import typer
 
 from implicitkit.cli.config_schema import config_schema
 from implicitkit.cli.convert import convert
+from implicitkit.cli.degrade import degrade
 from implicitkit.cli.demo import demo
 from implicitkit.cli.evaluate import evaluate
 from implicitkit.cli.info import info
@@ -33,6 +34,7 @@ for command, name in (
     (demo, "demo"),
     (train, "train"),
     (evaluate, "evaluate"),
+    (degrade, "degrade"),
     (list_names, "list"),
     (info, "info"),
     (convert, "convert"),

@@ -142,7 +142,7 @@ class Chain(Degradation):
         return {"steps": drawn}
 
     def output_shape(self, shape: Sequence[int], record: Record) -> Size:
-        for step, drawn in zip(self.steps, record["steps"], strict=True):
+        for step, drawn in zip(self.steps, self._drawn(record), strict=True):
             shape = step.output_shape(shape, drawn)
         return tuple(shape)
 
@@ -152,7 +152,7 @@ class Chain(Degradation):
 
     def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
         covered = tuple(image.shape[2:])
-        for step, drawn in zip(self.steps, record["steps"], strict=True):
+        for step, drawn in zip(self.steps, self._drawn(record), strict=True):
             before = image.shape[2:]
             done = step.degrade(image, mask, drawn)
             # what a step covers of its own input, in pixels of the first picture
@@ -161,9 +161,16 @@ class Chain(Degradation):
         return Step(image, mask, covered)
 
     def source_size(self, size: Sequence[int], record: Record) -> Size:
-        for step, drawn in zip(reversed(self.steps), reversed(record["steps"]), strict=True):
+        for step, drawn in zip(reversed(self.steps), reversed(self._drawn(record)), strict=True):
             size = step.source_size(size, drawn)
         return tuple(size)
+
+    def _drawn(self, record: Record) -> list[Record]:
+        """The steps' records; a record of another chain is refused."""
+        drawn = record.get("steps")
+        if not isinstance(drawn, list) or len(drawn) != len(self.steps):
+            raise ValueError(f"a chain of {len(self.steps)} takes a record with as many steps; received {record!r}")
+        return drawn
 
 
 def crop_to(image: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,0 +1,219 @@
+"""``implicitkit degrade``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from implicitkit.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from implicitkit.degradations.base import Degradation, Degraded
+    from implicitkit.images import Picture
+
+
+def degrade(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            help="A degradation's name, its settings as YAML or JSON (a list for a chain), or a file of them."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn; each input draws on its own.")] = 0,
+    record: Annotated[Path | None, typer.Option(help="Replay a record that this command wrote.")] = None,
+    reference: Annotated[
+        bool, typer.Option(help="Write what the degraded picture covers of the clean one too.")
+    ] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Degrade pictures, and write the mask (white: missing) and the record of what was drawn beside each.
+
+    Grey, 16 bits and the colour profile are kept, transparency is left out.
+    """
+    if (spec is None) == (record is None):
+        raise UserError("give either --spec, to draw, or --record, to replay")
+    jobs = plan(inputs, output)
+    for source, targets in jobs:
+        targets.check(source, reference, force)
+
+    from implicitkit.degradations.base import seeded
+    from implicitkit.images import read_picture
+    from implicitkit.registries import create_degradation
+
+    wanted, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
+    try:
+        degradation = create_degradation(wanted)
+    except (UserError, TypeError, ValueError) as error:
+        raise UserError(f"{record or '--spec'}: {error}") from error
+    failures: list[str] = []
+    for k, (source, targets) in enumerate(jobs):
+        try:
+            picture = read_picture(source)
+            clean = picture.colour()
+            seen = degradation(clean, seeded(seed, k)) if replayed is None else replay(degradation, clean, replayed)
+            targets.write(seen, picture, degradation.spec, reference)
+            missing = f", {float(seen.mask.double().mean()):.1%} missing" if seen.mask.any() else ""
+            typer.echo(f"{source} -> {targets.picture} ({' then '.join(_names(seen.record))}{missing})")
+        except (UserError, ValueError, OSError, MemoryError) as error:
+            if len(jobs) == 1:
+                raise
+            failures.append(f"{source}: {' '.join(str(error).split())}")
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The files that one input becomes."""
+
+    picture: Path
+
+    def beside(self, ending: str) -> Path:
+        """``x.png``'s companion ``x_ending``."""
+        return self.picture.with_name(f"{self.picture.stem}_{ending}")
+
+    def check(self, source: Path, reference: bool, force: bool) -> None:
+        """Raise :class:`UserError` if something is in the way, before anything is read."""
+        from implicitkit.images import check_writable
+
+        check_writable(self.picture, (1, 1))
+        for target in self._all(reference):
+            if target.resolve() == source.resolve():
+                raise UserError(f"{target} is the input itself; choose another --output")
+            if target.exists() and not force:
+                raise UserError(f"{target} exists; pass --force to overwrite it")
+        folder = next((p for p in self.picture.parents if p.exists()), self.picture.parent)
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder")
+
+    def write(self, seen: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
+        """Write all files, or, if one of them cannot be written, none."""
+        from implicitkit.atomic import replacing
+        from implicitkit.images import Picture, check_writable, to_pixels, write_picture
+
+        degraded = Picture(to_pixels(seen.image, clean.bits), icc=clean.icc)
+        check_writable(self.picture, degraded.size)
+        self.picture.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as all_or_none:  # the files take their names when the last of them is written
+            picture, mask, record, *crop = (
+                all_or_none.enter_context(replacing(target)) for target in self._all(reference)
+            )
+            write_picture(picture, degraded)
+            write_picture(mask, Picture(to_pixels(seen.mask)))
+            record.write_text(json.dumps({"spec": spec, "record": seen.record}, indent=2) + "\n", encoding="utf-8")
+            if crop:
+                write_picture(crop[0], Picture(to_pixels(seen.reference, clean.bits), icc=clean.icc))
+
+    def _all(self, reference: bool) -> list[Path]:
+        clean = [self.beside(f"reference{self.picture.suffix}")] if reference else []
+        return [self.picture, self.beside("mask.png"), self.beside("record.json"), *clean]
+
+
+def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
+    """Which file becomes which: one picture may become the file ``output``; else it is a folder of PNG files.
+
+    Raises:
+        UserError: an input is missing, a folder holds no picture, or two files would get one name.
+    """
+    from implicitkit.images import READABLE, WRITABLE, pictures_in
+
+    sources: list[Path] = []
+    for given in inputs:
+        if given.is_dir():
+            if given.resolve() == output.resolve():
+                raise UserError(f"{output} is the folder of the inputs; choose another --output")
+            found = pictures_in(given)
+            if not found:
+                raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
+            sources += found
+        elif given.exists():
+            sources.append(given)
+        else:
+            raise UserError(f"there is no file {given}")
+    sources = list({source.resolve(): source for source in sources}.values())  # a file named twice is one job
+    many = len(sources) > 1 or inputs[0].is_dir()
+    if output.suffix and not output.is_dir():
+        if not many:
+            return [(sources[0], Targets(output))]
+        if output.suffix.lower() in WRITABLE:
+            raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
+    jobs = [(source, Targets(output / f"{source.stem}.png")) for source in sources]
+    taken: dict[Path, Path] = {}
+    for source, targets in jobs:
+        for target in (targets.picture, targets.beside("mask.png"), targets.beside("reference.png")):
+            first = taken.setdefault(target, source)
+            if first != source:
+                raise UserError(f"{first} and {source} would both become {target}; degrade them separately")
+    originals = {source.resolve() for source in sources}
+    eaten = next((target for target in taken if target.resolve() in originals), None)
+    if eaten is not None:
+        raise UserError(f"{eaten} is an input itself; choose another --output")
+    return jobs
+
+
+def parse_spec(text: str) -> Any:
+    """What ``create_degradation`` takes, from a registered name, a file of YAML or JSON, or such text itself."""
+    import yaml
+
+    from implicitkit.config import Loader
+    from implicitkit.registries import degradations
+
+    where = "--spec"
+    if text not in degradations and not any(bracket in text for bracket in "{[\n"):
+        path = Path(text)
+        if path.is_file():
+            where = text
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"cannot read {path}: {error}") from None
+        elif path.suffix.lower() in (".yaml", ".yml", ".json"):
+            raise UserError(f"there is no file {path}")
+    try:
+        spec = yaml.load(text, Loader)  # a subclass of SafeLoader, which reads JSON as well
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is neither YAML nor JSON: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(spec, (str, dict, list)):
+        raise UserError(f"{where} is a degradation's name, a mapping with a 'name', or a list; received {text!r}")
+    return spec
+
+
+def read_record(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The spec and the record in a file that this command wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # not JSON, or not even text
+        raise UserError(f"{path} is not a record: {error}") from None
+    match content:
+        case {"spec": dict() | list() as spec, "record": dict() as record}:
+            return spec, record
+    raise UserError(f"{path} is not a record that `implicitkit degrade` wrote: it holds no spec and record")
+
+
+def replay(degradation: Degradation, clean: Tensor, record: dict[str, Any]) -> Degraded:
+    """``degradation.apply``, with one line for a record that was edited or belongs to another spec."""
+    try:
+        return degradation.apply(clean, record)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"the record does not fit its spec ({type(error).__name__}: {error})") from error
+
+
+def _names(record: Any) -> list[str]:
+    """What happened to a picture, in order: ``["blur gaussian", "jpeg"]``."""
+    if "steps" in record:
+        return [name for step in record["steps"] for name in _names(step)]
+    return [" ".join(str(record[key]) for key in ("kind", "name") if key in record) or "degraded"]
