@@ -107,7 +107,7 @@ class Timm(Encoder):
                 f"timm's {model!r} gives no feature maps, not even of its own {native[0]}x{native[1]} pixels"
             )
 
-        self._spec: dict[str, Any] = {}
+        self._spec: dict[str, Any] | None = None
         self._portable: dict[str, Any] = {}
         if ":" in model:  # a file must not need the hub, or the folder, that its model came from
             self._portable = {
@@ -118,8 +118,10 @@ class Timm(Encoder):
             }
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """What the encoder is built from again; it asks for no weights, which come from the file it was saved in."""
+    def spec(self) -> dict[str, Any] | None:
+        """What the encoder is built from again, if it was built by name; it asks for no weights, which come from the
+        file it was saved in.
+        """
         return self._spec
 
     @spec.setter

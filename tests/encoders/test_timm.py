@@ -183,6 +183,12 @@ def test_a_saved_model_needs_neither_net_nor_folder(folder: tuple[Path, nn.Modul
     assert torch.equal(again.encode(picture).render((30, 20)), model.encode(picture).render((30, 20)))
 
 
+def test_built_by_hand_it_cannot_be_described() -> None:
+    model = ik.ImplicitModel(Timm("resnet10t", options=NETS["resnet10t"]), ik.create_decoder("nearest"))
+    with pytest.raises(ValueError, match="was not built by name"):
+        _ = model.spec
+
+
 def test_names_are_listed_only_behind_the_colon() -> None:
     assert "timm:" in ik.list_encoders() and len(ik.list_encoders()) < 100
     found = ik.list_encoders("timm:*convnext*")
