@@ -76,15 +76,21 @@ def register_models(register: Register) -> None:
 @hookimpl
 def register_losses(register: Register) -> None:
     """The built-in losses."""
-    register("l1", "implicitkit.losses:L1", summary="mean absolute difference")
+    losses = "implicitkit.losses"
+    register("l1", f"{losses}:L1", summary="mean absolute difference")
+    register("l2", f"{losses}:L2", summary="mean squared difference")
+    register("charbonnier", f"{losses}:Charbonnier", summary="L1 with a rounded tip, sqrt(d² + eps²)")
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
     """The built-in metrics."""
-    register("psnr", "implicitkit.metrics:psnr", summary="peak signal-to-noise ratio over all channels, dB")
-    register(
-        "psnr_y",
-        "implicitkit.metrics:psnr_y",
-        summary="PSNR of the luma, as the super-resolution benchmarks use it, dB",
-    )
+    metrics = "implicitkit.metrics"
+    register("psnr", f"{metrics}.psnr:PSNR", summary="peak signal-to-noise ratio over all channels, dB")
+    register("psnr_y", f"{metrics}.psnr:LumaPSNR", summary="PSNR of the luma, as super-resolution papers report, dB")
+    register("ssim", f"{metrics}.ssim:SSIM", summary="structural similarity, 7×7 window, as inpainting papers report")
+    register("ssim_gaussian", f"{metrics}.ssim:ssim_gaussian", summary="structural similarity, 11×11 gaussian window")
+    register("l1", f"{metrics}.l1:L1", summary="mean absolute difference of values in [0, 1]")
+    register("lpips", f"{metrics}.lpips:LPIPS", summary="learned perceptual distance, VGG unless told otherwise")
+    register("lpips_alex", f"{metrics}.lpips:lpips_alex", summary="learned perceptual distance, AlexNet")
+    register("lpips_squeeze", f"{metrics}.lpips:lpips_squeeze", summary="learned perceptual distance, SqueezeNet")

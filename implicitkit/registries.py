@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
+    from implicitkit.metrics.base import Metric
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ decoders: Registry[Decoder] = Registry("decoder", _load, _where)
 degradations: Registry[Degradation] = Registry("degradation", _load, _where)
 models: Registry[dict[str, Any]] = Registry("model", _load, _where)
 losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
-metrics: Registry[Callable[..., Any]] = Registry("metric", _load, _where)
+metrics: Registry[Metric] = Registry("metric", _load, _where)
 
 plugins = Plugins(
     {
@@ -121,6 +122,22 @@ def create_degradation(
     return create_part(degradations, spec, **arguments)
 
 
+def create_loss(name: str | Mapping[str, Any], **arguments: Any) -> Callable[..., Any]:
+    """A loss by name (``"charbonnier"``) or spec; call it as ``loss(prediction, batch)``, see
+    :mod:`implicitkit.losses`.
+    """
+    return create_part(losses, name, **arguments)
+
+
+def create_metric(name: str | Mapping[str, Any], **arguments: Any) -> Metric:
+    """A metric by name (``"ssim"``) or spec; call it as ``metric(prediction, target, mask=None)``.
+
+    >>> create_metric({"name": "psnr_y", "shave": 4}).unit
+    'dB'
+    """
+    return create_part(metrics, name, **arguments)
+
+
 def list_encoders(pattern: str | None = None) -> list[str]:
     """Names of encoders, e.g. those like ``"*edsr*"``."""
     return encoders.names(pattern)
@@ -134,6 +151,16 @@ def list_decoders(pattern: str | None = None) -> list[str]:
 def list_degradations(pattern: str | None = None) -> list[str]:
     """Names of degradations."""
     return degradations.names(pattern)
+
+
+def list_losses(pattern: str | None = None) -> list[str]:
+    """Names of losses."""
+    return losses.names(pattern)
+
+
+def list_metrics(pattern: str | None = None) -> list[str]:
+    """Names of metrics."""
+    return metrics.names(pattern)
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:

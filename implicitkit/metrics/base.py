@@ -1,0 +1,97 @@
+"""The metric contract: a prediction, the truth and, where it means something, a mask of the pixels that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+class Metric:
+    """How near a prediction is to the truth, as one number.
+
+    A subclass writes :meth:`measure`.
+
+    Args:
+        shave: pixels left out at every border, or ``(rows, columns)``.
+
+    Attributes:
+        name: what results are filed under; ``psnr_y``.
+        unit: ``"dB"``, or nothing.
+        higher_is_better: the direction.
+        takes_mask: whether it can be restricted to some pixels.
+    """
+
+    name: str
+    unit: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool] = True
+    takes_mask: ClassVar[bool] = True
+    spec: Any = None
+
+    def __init__(self, shave: int | Sequence[int] = 0) -> None:
+        self.shave = shave
+
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
+        """The score of float64 pictures ``(..., C, H, W)``, checked and shaved; ``mask`` ``(..., 1, H, W)`` is 1 where
+        a pixel counts, None where all do.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement measure()")
+
+    def __call__(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+        """The score of one picture, or of all pixels of a batch.
+
+        Args:
+            prediction: ``(..., C, H, W)`` in [0, 1]; not clamped here.
+            target: the truth, of the same shape.
+            mask: ``(..., 1, H, W)``, 1 where a pixel counts (default: all do). ``nan`` comes back if none does.
+
+        Raises:
+            ValueError: shapes do not agree, the pictures are not of floating point, nothing is left after shaving, or
+                the metric takes no mask.
+        """
+        if prediction.shape != target.shape:
+            raise ValueError(
+                f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must have one shape"
+            )
+        if prediction.ndim < 3 or not (prediction.is_floating_point() and target.is_floating_point()):
+            raise ValueError(
+                f"{self.name} compares floating-point pictures (..., C, H, W) in [0, 1]; received {prediction.dtype} "
+                f"and {target.dtype} of shape {tuple(prediction.shape)}"
+            )
+        if mask is not None:
+            if not self.takes_mask:
+                raise ValueError(f"{self.name} scores whole pictures; it takes no mask")
+            if mask.ndim < 3 or mask.shape[-3] != 1 or mask.shape[-2:] != target.shape[-2:]:
+                height, width = target.shape[-2:]
+                raise ValueError(f"a mask is (..., 1, {height}, {width}) here; received {tuple(mask.shape)}")
+            mask = shaved(mask, self.shave)
+        prediction, target = (shaved(p.detach(), self.shave).double() for p in (prediction, target))
+        return self.measure(prediction, target, mask)
+
+
+def shaved(picture: Tensor, shave: int | Sequence[int]) -> Tensor:
+    """``picture`` ``(..., H, W)`` without its outermost ``shave`` pixels, or ``(rows, columns)`` of them.
+
+    Raises:
+        ValueError: nothing would be left, or a number is negative.
+    """
+    cuts = [shave] * 2 if isinstance(shave, int) else list(shave)
+    height, width = picture.shape[-2:]
+    if len(cuts) != 2 or any(cut < 0 for cut in cuts):
+        raise ValueError(
+            f"shave is a number of pixels of at least 0, or one per axis (rows, columns); received {shave}"
+        )
+    for cut, side in zip(cuts, (height, width), strict=True):
+        if cut and 2 * cut >= side:
+            raise ValueError(f"a picture of {height}×{width} has nothing left after shaving {cut} pixels")
+    return picture[..., cuts[0] : height - cuts[0], cuts[1] : width - cuts[1]]
+
+
+def mean_where(values: Tensor, mask: Tensor | None) -> float:
+    """The mean of ``values`` ``(..., C, H, W)`` over the pixels where ``mask`` ``(..., 1, H, W)`` is 1; ``nan`` if it
+    is nowhere.
+    """
+    if mask is not None:
+        values = values[mask.expand_as(values) > 0.5]
+    return float(values.mean())

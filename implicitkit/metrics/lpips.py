@@ -1,0 +1,149 @@
+"""Learned perceptual image patch similarity."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from implicitkit.errors import WeightsError
+from implicitkit.metrics.base import Metric
+
+Net = Literal["alex", "vgg", "squeeze"]
+NETS: tuple[Net, ...] = get_args(Net)
+SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels a side that leave one after the last pooling
+BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}
+"""Torchvision's enumerations of its ImageNet weights; all are ``IMAGENET1K_V1``."""
+
+
+class LPIPS(Metric):
+    """LPIPS, version 0.1 (Zhang et al., CVPR 2018, equation 1): the distance of two pictures' features, normalised per
+    pixel, weighted per channel, averaged over pixels and summed over layers. A batch's mean comes back.
+
+    The ``lpips`` package computes it, in float32, and brings the channels' weights. The features are torchvision's,
+    trained on ImageNet; their file is ``weights``, or the one in torch's hub cache, or is downloaded into it. Grey
+    pictures are repeated. It scores whole pictures: a pixel's features depend on all around it.
+
+    Args:
+        shave: see :class:`~implicitkit.metrics.Metric`.
+        net: ``"alex"``, ``"vgg"`` (what inpainting papers report) or ``"squeeze"``.
+        weights: a torchvision checkpoint of alexnet, vgg16 or squeezenet1_1, or its ``features.*`` alone; it is read
+            without executing anything.
+        device: where to compute.
+
+    Raises:
+        WeightsError: the weights are neither given nor cached and cannot be downloaded, or do not fit.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+    takes_mask: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        shave: int | Sequence[int] = 0,
+        net: Net = "vgg",
+        weights: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(shave)
+        if net not in NETS:
+            raise ValueError(f"the net of lpips is one of {', '.join(NETS)}; received {net!r}")
+        self.net, self.device = net, torch.device(device)
+        self.name = "lpips" if net == "vgg" else f"lpips_{net}"
+        self._model = _build(net, _read(Path(weights)) if weights else _published(net), weights or net).to(self.device)
+
+    @torch.no_grad()
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
+        *_, channels, height, width = target.shape
+        if channels not in (1, 3) or min(height, width) < SMALLEST[self.net]:
+            side = SMALLEST[self.net]
+            raise ValueError(
+                f"{self.name} compares RGB or grey pictures of at least {side}×{side} pixels; received "
+                f"{channels} channels of {height}×{width}"
+            )
+        pictures = [
+            p.to(self.device, torch.float32).reshape(-1, channels, height, width).expand(-1, 3, -1, -1)
+            for p in (prediction, target)
+        ]
+        return float(self._model(*pictures, normalize=True).mean())  # normalize: from [0, 1] to [-1, 1]
+
+
+def lpips_alex(shave: int | Sequence[int] = 0, weights: str | None = None, device: str = "cpu") -> LPIPS:
+    """:class:`LPIPS` with AlexNet, to be found by a name of its own."""
+    return LPIPS(shave, "alex", weights, device)
+
+
+def lpips_squeeze(shave: int | Sequence[int] = 0, weights: str | None = None, device: str = "cpu") -> LPIPS:
+    """:class:`LPIPS` with SqueezeNet, to be found by a name of its own."""
+    return LPIPS(shave, "squeeze", weights, device)
+
+
+def _build(net: str, backbone: Mapping[str, Tensor], where: str) -> torch.nn.Module:
+    """The package's network, filled with ``backbone``, whose tensors are called ``features.*``."""
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package asks torchvision in a deprecated way
+        # on "meta": VGG's unused classifier alone would be 0.5 GB of random numbers
+        with torch.device("meta"):
+            model: Any = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+    state = {}
+    for key, wanted in model.net.state_dict(prefix="net.").items():
+        ours = "features." + key.split(".", 2)[2]  # net.slice3.5.weight is features.5.weight
+        given = backbone.get(ours)
+        if given is None or given.shape != wanted.shape:
+            found = "nothing of that name" if given is None else tuple(given.shape)
+            raise WeightsError(
+                f"{where}: not the weights of lpips' {net} backbone: {ours} should be {tuple(wanted.shape)}; found "
+                f"{found}"
+            )
+        state[key] = given.float()
+    state |= _read(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth")
+    model.load_state_dict(state, strict=False, assign=True)  # the input's scaling, a constant, is in neither file
+    left = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
+    if left:
+        raise WeightsError(f"the installed lpips package has weights that no file fills: {', '.join(left)}")
+    frozen: torch.nn.Module = model.eval().requires_grad_(False)
+    return frozen
+
+
+def _published(net: str) -> dict[str, Tensor]:
+    """Torchvision's ImageNet weights, from torch's hub cache or the network."""
+    import torchvision
+
+    url = getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.url
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    file = cache / url.rpartition("/")[2]
+    if not file.is_file():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2], progress=False)
+        except (OSError, RuntimeError) as error:  # no network; another checksum
+            raise WeightsError(
+                f"lpips with {net} needs {file.name}, which is not in {cache} and cannot be downloaded from {url} "
+                f"({error}); put it there, or pass weights= (--lpips-weights on the command line)"
+            ) from None
+    return _read(file)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """A state dict, read without executing anything."""
+    try:
+        with file.open("rb") as stream:
+            state: Any = torch.load(stream, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no file {file}") from None
+    except pickle.UnpicklingError:
+        raise WeightsError(f"{file} holds more than tensors; reading it could execute code, so it is refused") from None
+    except Exception as error:
+        raise WeightsError(
+            f"{file} cannot be read as a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{file} is not a state dict; received {type(state).__name__}")
+    return dict(state)
