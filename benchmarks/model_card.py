@@ -37,7 +37,8 @@ def evaluate(folder: Path, scales: tuple[float, ...]) -> dict:
 
 def table(report: dict, scales: tuple[float, ...]) -> str:
     """The report's means as a Markdown table."""
-    return markdown_table([Scores(**row) for row in report["per_picture"]], scales)
+    kept = {method: {f"{s:g}": values[f"{s:g}"] for s in scales} for method, values in report["per_picture"].items()}
+    return markdown_table(Scores(kept, report["units"]))
 
 
 def curve(log: Path, target: Path) -> None:
@@ -126,10 +127,10 @@ Other magnifications, of which those above ×{model.scales[1]:g} were never trai
 |---{"|---" * len(PUBLISHED)}|
 """ + "\n".join(
         f"| {report['data']} {name} | "
-        + " | ".join(f"{report['per_picture'][1]['psnr'][str(s)][name]:.2f}" for s in PUBLISHED)
+        + " | ".join(f"{report['per_picture'][NAME][str(s)]['psnr_y'][name]:.2f}" for s in PUBLISHED)
         + " |"
         for report in (set5, set14)
-        for name in report["per_picture"][1]["psnr"]["2"]
+        for name in report["per_picture"][NAME]["2"]["psnr_y"]
     )
     (ROOT / "docs" / "liif_small.md").write_text(re.sub(r"\n{3,}", "\n\n", card) + "\n")
     readme = ROOT / "README.md"

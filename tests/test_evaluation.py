@@ -1,14 +1,14 @@
+import math
 from pathlib import Path
 
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio
 from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.degradations.resize import resize
-from implicitkit.evaluation import TestSet, bicubic, evaluate, make_pair, markdown_table, score
-from implicitkit.metrics import psnr, psnr_y
+from implicitkit.evaluation import Scores, TestSet, bicubic, evaluate, make_pair, markdown_table, score
+from implicitkit.metrics import psnr, psnr_y, ssim
 
 
 @pytest.fixture
@@ -29,37 +29,13 @@ def write_set(folder: Path, clean: torch.Tensor, layout: str) -> None:
     ik.write_image(lr / name, low)
 
 
-def test_psnr_is_scikit_images(clean: torch.Tensor) -> None:
-    noisy = (clean + 0.1 * torch.rand_like(clean)).clamp(0, 1)
-    assert psnr(noisy, clean) == pytest.approx(
-        peak_signal_noise_ratio(clean.double().numpy(), noisy.double().numpy(), data_range=1), abs=1e-6
-    )
-    assert psnr(clean, clean) == float("inf")
-
-
-def test_luma_psnr_is_the_literal_formula(clean: torch.Tensor) -> None:
-    noisy = (clean + 0.1 * torch.rand_like(clean)).clamp(0, 1)
-    total, count = 0.0, 0
-    d = (noisy.double() - clean.double()).tolist()
-    for y in range(3, 94):
-        for x in range(3, 98):
-            total += ((65.738 * d[0][y][x] + 129.057 * d[1][y][x] + 25.064 * d[2][y][x]) / 256) ** 2
-            count += 1
-    import math
-
-    assert psnr_y(noisy, clean, shave=3) == pytest.approx(-10 * math.log10(total / count), abs=1e-9)
-    with pytest.raises(ValueError, match="nothing left"):
-        psnr(noisy, clean, shave=60)
-    with pytest.raises(ValueError, match="one shape"):
-        psnr(noisy, clean[:, :-1])
-
-
 def test_protocols_shave_as_published(clean: torch.Tensor) -> None:
     noisy = (clean + 0.3 * torch.rand_like(clean)).clamp(0, 1)
     assert score(noisy, clean, 3, "benchmark") == psnr_y(noisy, clean, shave=3)
     assert score(noisy, clean, 3, "div2k") == psnr(noisy, clean, shave=9)
     assert score(noisy, clean, 3, "plain") == psnr(noisy, clean)
     assert score(noisy, clean, 2.7, "benchmark") == psnr_y(noisy, clean, shave=3)
+    assert score(noisy, clean, 3, "benchmark", ik.create_metric("ssim")) == ssim(noisy, clean, shave=3)
     assert score(clean + 9, torch.ones_like(clean), 2, "plain") == float("inf")  # clamped, so it is white exactly
 
 
@@ -88,17 +64,43 @@ def test_a_plain_folder_is_degraded_by_the_protocol() -> None:
 def test_results_keep_every_picture_and_average_them(clean: torch.Tensor, tmp_path: Path) -> None:
     for k in range(2):
         ik.write_image(tmp_path / f"{k}.png", clean.flip(k + 1) if k else clean)
-    results = evaluate(
-        {"bicubic": bicubic, "grey": lambda low, size: torch.full((3, *size), 0.5)}, TestSet(tmp_path), [2, 3.5]
-    )
-    assert results[0].psnr.keys() == {"2", "3.5"} and results[0].psnr["2"].keys() == {"0", "1"}
-    assert results[0].mean(2) == pytest.approx(sum(results[0].psnr["2"].values()) / 2)
-    assert results[0].mean(2) > results[0].mean(3.5) > results[1].mean(2)
-    table = markdown_table(results, [2, 3.5]).splitlines()
-    assert (
-        table[0] == "| PSNR, dB | ×2 | ×3.5 |"
-        and table[2] == f"| bicubic | {results[0].mean(2):.2f} | {results[0].mean(3.5):.2f} |"
-    )
+    methods = {"bicubic": bicubic, "grey": lambda low, size: torch.full((3, *size), 0.5)}
+    scores = evaluate(methods, TestSet(tmp_path), [2, 3.5], metrics=["psnr_y", {"name": "ssim"}])
+    assert scores.values.keys() == {"bicubic", "grey"} and scores.units == {"psnr_y": "dB", "ssim": ""}
+    assert scores.values["bicubic"].keys() == {"2", "3.5"} and scores.values["grey"]["2"].keys() == {"psnr_y", "ssim"}
+    pictures = scores.values["bicubic"]["2"]["psnr_y"]
+    assert pictures.keys() == {"0", "1"}
+    assert scores.mean("bicubic", "2", "psnr_y") == pytest.approx(sum(pictures.values()) / 2)
+    pair = next(TestSet(tmp_path).pairs(2))
+    assert pictures["0"] == psnr_y(bicubic(pair.low, (96, 100)).clamp(0, 1), pair.clean, shave=2)
+    means = scores.means()
+    for metric in ("psnr_y", "ssim"):
+        assert means["bicubic"]["2"][metric] > means["bicubic"]["3.5"][metric] > means["grey"]["2"][metric]
+    table = markdown_table(scores).splitlines()
+    assert table[0] == "| PSNR-Y, dB / SSIM | ×2 | ×3.5 |" and table[1] == "|---|---|---|" and len(table) == 4
+    two, more = (means["bicubic"][s] for s in ("2", "3.5"))
+    cells = (f"{cell['psnr_y']:.2f} / {cell['ssim']:.4f}" for cell in (two, more))
+    assert table[2] == f"| bicubic | {' | '.join(cells)} |"
+    assert markdown_table(scores, ["ssim"]).splitlines()[2].startswith(f"| bicubic | {two['ssim']:.4f} |")
+
+
+def test_each_protocol_has_its_usual_metric(clean: torch.Tensor, tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "a.png", clean)
+    for protocol, metric in (("benchmark", "psnr_y"), ("div2k", "psnr"), ("plain", "psnr")):
+        assert list(evaluate({"bicubic": bicubic}, TestSet(tmp_path), [2], protocol).units) == [metric]  # type: ignore[arg-type]
+
+
+def test_what_was_not_scored_does_not_count() -> None:
+    scores = Scores(units={"psnr": "dB"})
+    scores.add("m", "20-40", "psnr", "a", 10.0)
+    scores.add("m", "20-40", "psnr", "b", math.nan)
+    scores.add("m", "40-60", "psnr", "a", math.nan)
+    assert scores.values["m"]["20-40"]["psnr"] == {"a": 10.0} and scores.mean("m", "20-40", "psnr") == 10
+    assert markdown_table(scores).splitlines() == [
+        "| PSNR, dB | 20–40 % | 40–60 % |",
+        "|---|---|---|",
+        "| m | 10.00 | nan |",
+    ]
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path, clean: torch.Tensor) -> None:
@@ -113,6 +115,12 @@ def test_what_does_not_fit_is_named(tmp_path: Path, clean: torch.Tensor) -> None
         TestSet(tmp_path / "none")
     with pytest.raises(ValueError, match="at least 1"):
         evaluate({}, TestSet(tmp_path), [0.5])
+    with pytest.raises(ValueError, match="received 'inpainting'"):
+        evaluate({}, TestSet(tmp_path), [2], "inpainting")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="different metrics, one at least; received psnr, psnr"):
+        evaluate({}, TestSet(tmp_path), [2], metrics=["psnr", "psnr"])
+    with pytest.raises(ik.UnknownNameError, match="did you mean 'ssim'"):
+        evaluate({}, TestSet(tmp_path), [2], metrics=["sim"])
 
 
 def test_pictures_of_one_name_do_not_vanish(tmp_path: Path, clean: torch.Tensor) -> None:

@@ -58,10 +58,10 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path: Path) -> None:
         "evaluate", "--model", weights, "--data", pictures, "--scales", "2", "3.5", "6", "-o", tmp_path / "r.json"
     )
     assert done.code == 0, done.err
-    assert done.out.splitlines()[0] == "| PSNR, dB | ×2 | ×3.5 | ×6 |"
+    assert done.out.splitlines()[0] == "| PSNR-Y, dB | ×2 | ×3.5 | ×6 |"
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["mean_psnr"]["bicubic"].keys() == {"2", "3.5", "6"}
-    assert report["per_picture"][1]["psnr"]["2"].keys() == {"cat"}
+    assert report["mean"]["bicubic"].keys() == {"2", "3.5", "6"}
+    assert report["per_picture"]["m"]["2"]["psnr_y"].keys() == {"cat"}
     assert report["machine"] and report["protocol"] == "benchmark"
     assert "unknown protocol 'x'" in run("evaluate", "--model", weights, "--data", pictures, "--protocol", "x").err
     assert "received '2 x'" in run("evaluate", "--model", weights, "--data", pictures, "--scales", "2 x").err

@@ -1,8 +1,10 @@
-"""Scores on test sets, by the protocols that papers use.
+"""The protocols of super-resolution.
 
 * ``benchmark`` (Set5, Set14, B100, Urban100): PSNR of the luma, ``scale`` pixels shaved off every border.
 * ``div2k``: PSNR over RGB, ``scale + 6`` pixels shaved.
 * ``plain``: PSNR over RGB, nothing shaved.
+
+Other metrics may take PSNR's place; what a protocol shaves is shaved for them too.
 
 Predictions are clamped, not rounded to 8 bits; a set's score is the mean of its pictures' scores. Up to x4 the
 low-resolution pictures are MATLAB-bicubic: the set's own files where it has them, made here otherwise; the clean
@@ -13,10 +15,10 @@ from the picture cropped to ``round(h s)`` (as LIIF does).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -25,11 +27,16 @@ from implicitkit.data import picture_files
 from implicitkit.degradations.resize import Kernel, resize
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
+from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
 from implicitkit.images import READABLE, read_image
-from implicitkit.metrics import psnr, psnr_y
+from implicitkit.metrics import Metric
+from implicitkit.metrics.base import shaved
+from implicitkit.registries import create_metric
 
 Protocol = Literal["benchmark", "div2k", "plain"]
-PROTOCOLS: tuple[Protocol, ...] = ("benchmark", "div2k", "plain")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+USUAL: dict[Protocol, str] = {"benchmark": "psnr_y", "div2k": "psnr", "plain": "psnr"}
+"""The metric that each protocol reports."""
 LARGEST_MATLAB_SCALE = 4
 Upscaler = Callable[[Tensor, tuple[int, int]], Tensor]
 """``(3, h, w)`` and the size wanted -> ``(3, H, W)``, both in [0, 1]."""
@@ -44,25 +51,11 @@ class Pair:
     clean: Tensor
 
 
-@dataclass
-class Scores:
-    """One method on one set: per scale, per picture, dB."""
-
-    method: str
-    psnr: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def mean(self, scale: float) -> float:
-        """The set's score: the mean over pictures."""
-        values = list(self.psnr[f"{scale:g}"].values())
-        return sum(values) / len(values)
-
-
 class TestSet:
     """A folder of clean pictures, with or without low-resolution files beside them.
 
     Understood: ``HR/`` with ``LR_bicubic/X2/`` (names may end in ``x2``), ``X2/HR`` with ``X2/LR``, DIV2K's
-        ``..._HR`` with
-    ``..._LR_bicubic/X2``, and a plain folder of pictures.
+    ``..._HR`` with ``..._LR_bicubic/X2``, and a plain folder of pictures.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -84,7 +77,7 @@ class TestSet:
             DataError: the folder holds no pictures, or a low-resolution file has no clean one or does not fit it.
         """
         low = self._low_folder(scale)
-        for stem, file in self._named(scale).items():
+        for stem, file in by_name(self._clean_files(scale)).items():
             if low is None:
                 yield make_pair(stem, read_image(file), scale)
                 continue
@@ -92,15 +85,6 @@ class TestSet:
             if not found:
                 raise DataError(f"{low} has no low-resolution picture for {file.name}")
             yield _fit(stem, read_image(found[0]), read_image(file), scale)
-
-    def _named(self, scale: float) -> dict[str, Path]:
-        """The clean pictures by name; two of one name would make one score vanish."""
-        named: dict[str, Path] = {}
-        for file in self._clean_files(scale):
-            if file.stem in named:
-                raise DataError(f"{named[file.stem]} and {file} have one name; a test set needs different ones")
-            named[file.stem] = file
-        return named
 
     def _clean_files(self, scale: float) -> list[Path]:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]
@@ -133,16 +117,13 @@ def _fit(name: str, low: Tensor, clean: Tensor, scale: float) -> Pair:
     return Pair(name, low, clean[:, : size[0], : size[1]])
 
 
-def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Protocol) -> float:
-    """PSNR in dB by ``protocol``; fractional scales shave ``ceil(scale)``."""
-    prediction = prediction.clamp(0, 1)
-    match protocol:
-        case "benchmark":
-            return psnr_y(prediction, clean, shave=math.ceil(scale))
-        case "div2k":
-            return psnr(prediction, clean, shave=math.ceil(scale) + 6)
-        case _:
-            return psnr(prediction, clean)
+def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Protocol, metric: Metric | None = None) -> float:
+    """One picture's score by ``protocol`` (default metric: the protocol's PSNR, dB); fractional scales shave
+    ``ceil(scale)``.
+    """
+    border = {"benchmark": math.ceil(scale), "div2k": math.ceil(scale) + 6, "plain": 0}[protocol]
+    metric = metric or create_metric(USUAL[protocol])
+    return metric(shaved(prediction.clamp(0, 1), border), shaved(clean, border))
 
 
 def bicubic(low: Tensor, size: tuple[int, int]) -> Tensor:
@@ -151,42 +132,39 @@ def bicubic(low: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def evaluate(
-    methods: dict[str, Upscaler],
+    methods: Mapping[str, Upscaler],
     test_set: TestSet,
     scales: Sequence[float],
     protocol: Protocol = "benchmark",
     progress: Callable[[int, str], Any] | None = None,
-) -> list[Scores]:
+    metrics: Metrics | None = None,
+) -> Scores:
     """Score every method on every picture at every scale.
 
     Args:
         methods: name -> upscaler; :func:`bicubic` is one.
         test_set: the pictures.
-        scales: magnifications of at least 1.
-        protocol: what is shaved, and whether luma or RGB counts.
+        scales: magnifications of at least 1; each is a setting of the result (``"2"``, ``"3.5"``).
+        protocol: what is shaved, and which metric is usual.
         progress: called with the number of pictures done and the one at hand.
+        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: the protocol's).
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}; received {protocol!r}")
     if any(scale < 1 or not math.isfinite(scale) for scale in scales):
         raise ValueError(f"scales are at least 1; received {list(scales)}")
-    results = [Scores(name) for name in methods]
+    measures = create_metrics([USUAL[protocol]] if metrics is None else metrics)
+    scores = Scores(units={metric.name: metric.unit for metric in measures})
     done = 0
     for scale in scales:
         for pair in test_set.pairs(scale):
             size = (pair.clean.shape[1], pair.clean.shape[2])
-            for result, upscaler in zip(results, methods.values(), strict=True):
-                value = score(upscaler(pair.low, size).cpu(), pair.clean, scale, protocol)
-                result.psnr.setdefault(f"{scale:g}", {})[pair.name] = value
+            for method, upscaler in methods.items():
+                prediction = upscaler(pair.low, size).cpu()
+                for metric in measures:
+                    value = score(prediction, pair.clean, scale, protocol, metric)
+                    scores.add(method, f"{scale:g}", metric.name, pair.name, value)
             done += 1
             if progress:
                 progress(done, f"{pair.name} ×{scale:g}")
-    return results
-
-
-def markdown_table(results: Sequence[Scores], scales: Sequence[float]) -> str:
-    """Mean PSNR (dB) per method and scale as a Markdown table."""
-    head = "| PSNR, dB | " + " | ".join(f"×{s:g}" for s in scales) + " |"
-    rule = "|---" * (len(scales) + 1) + "|"
-    rows = [f"| {r.method} | " + " | ".join(f"{r.mean(s):.2f}" for s in scales) + " |" for r in results]
-    return "\n".join([head, rule, *rows])
+    return scores

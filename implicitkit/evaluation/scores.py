@@ -1,0 +1,106 @@
+"""What an evaluation gives: one number per method, setting, metric and picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from implicitkit.errors import DataError
+from implicitkit.metrics import Metric
+from implicitkit.registries import create_metric
+
+Metrics = Sequence[str | Mapping[str, Any] | Metric]
+"""Names, specs (``{"name": "lpips", "net": "alex"}``) or metrics."""
+
+
+@dataclass
+class Scores:
+    """All scores of an evaluation.
+
+    Attributes:
+        values: ``values[method][setting][metric][picture]``. A setting is a magnification (``"2"``) or a bin of hole
+            ratios in percent (``"20-40"``).
+        units: of each metric, ``"dB"`` or nothing.
+        records: what was drawn for each picture of a setting, where anything was.
+    """
+
+    values: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, method: str, setting: str, metric: str, picture: str, value: float) -> None:
+        """File one score; ``nan``, which a metric gives where nothing counts, is left out."""
+        pictures = self.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
+        if not math.isnan(value):
+            pictures[picture] = value
+
+    def mean(self, method: str, setting: str, metric: str) -> float:
+        """A set's score: the mean over pictures; ``nan`` over none."""
+        pictures = self.values[method][setting][metric].values()
+        return sum(pictures) / len(pictures) if pictures else math.nan
+
+    def means(self) -> dict[str, dict[str, dict[str, float]]]:
+        """``[method][setting][metric]``: the mean over pictures."""
+        return {
+            method: {
+                setting: {metric: self.mean(method, setting, metric) for metric in metrics}
+                for setting, metrics in settings.items()
+            }
+            for method, settings in self.values.items()
+        }
+
+
+def markdown_table(scores: Scores, metrics: Sequence[str] | None = None) -> str:
+    """Mean scores per method and setting as a Markdown table; several metrics (default: all) share a cell."""
+    metrics = list(scores.units) if metrics is None else metrics
+    settings = list(next(iter(scores.values.values()), {}))
+    heads = [" / ".join(_label(metric, scores.units[metric]) for metric in metrics), *map(_setting, settings)]
+    rows = [
+        [method, *(" / ".join(_number(scores, method, s, metric) for metric in metrics) for s in settings)]
+        for method in scores.values
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, *rows]).replace("\n", f"\n{'|---' * len(heads)}|\n", 1)
+
+
+def create_metrics(metrics: Metrics) -> list[Metric]:
+    """The metrics that names and specs stand for.
+
+    Raises:
+        ValueError: there is none, or two would be filed under one name.
+    """
+    created = [metric if isinstance(metric, Metric) else create_metric(metric) for metric in metrics]
+    names = [metric.name for metric in created]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"an evaluation takes different metrics, one at least; received {', '.join(names) or 'none'}")
+    return created
+
+
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Picture files by name without suffix; two of one name would make one score vanish.
+
+    Raises:
+        DataError: there are two.
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            raise DataError(f"{named[file.stem]} and {file} have one name; a test set needs different ones")
+        named[file.stem] = file
+    return named
+
+
+def _label(metric: str, unit: str) -> str:
+    name = metric.upper().replace("_", "-")
+    return f"{name}, {unit}" if unit else name
+
+
+def _setting(setting: str) -> str:
+    low, dash, high = setting.partition("-")
+    return f"{low}–{high} %" if dash else f"×{setting}"
+
+
+def _number(scores: Scores, method: str, setting: str, metric: str) -> str:
+    return f"{scores.mean(method, setting, metric):.{2 if scores.units[metric] == 'dB' else 4}f}"
