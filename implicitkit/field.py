@@ -239,7 +239,7 @@ class Field:
         cell = (
             cell if self.size == self._extent else cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
         )
-        return inside, self.model.decoder.default_cell(cell, self._grid_size) if default else cell
+        return inside, self.model.decoder.default_cell(cell, self._extent) if default else cell
 
     def _windows(self, per_axis: Sequence[Tensor], block: int) -> Iterator[tuple[slice, ...]]:
         """The grid cut along tiles, then into pieces of at most ``block`` points (whole rows where they fit)."""

@@ -86,14 +86,22 @@ class Decoder(nn.Module):
         values = self.query(latent, mesh(axes)[None], cell, at_points)
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)
 
-    def default_cell(self, cell: Tensor, grid: Size) -> Tensor:
-        """The cell that ``render`` passes where none was given; LTE keeps it from getting finer than it was trained
-        on.
+    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
+        """The cell that ``render`` passes where none was given, for a picture of ``extent`` pixels; LTE keeps it from
+        getting finer than it was trained on, see :func:`never_finer`.
         """
         return cell
 
     def extra_repr(self) -> str:
         return f"in_channels={self.in_channels}, out_channels={self.out_channels}, ndim={self.ndim}"
+
+
+def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
+    """``cell``, but per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
+    if scale_max is None:
+        return cell
+    finest = [2 / (n * scale_max) for n in extent]
+    return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
 
 
 def in_float32(device_type: str) -> torch.autocast:

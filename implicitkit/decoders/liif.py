@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, Rows, read_linear
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LIIF(LocalEnsembleDecoder):
         taps = (3 if self.feat_unfold else 1,) * self.ndim
         kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
         projected = CONVOLVE[self.ndim](features.map, kernel, self.first.bias, padding=taps[0] // 2)
-        picture = Rows.of(inputs.picture, inputs.origin, inputs.size) if self.skip == "bilinear" else None
+        picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
         return self.lay_out(features, projected, extra=picture)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs, in_float32
+from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.encoders.base import Features
@@ -112,8 +112,5 @@ class LMF(LocalEnsembleDecoder):
         values: Tensor = self.last(x)
         return values
 
-    def default_cell(self, cell: Tensor, grid: Size) -> Tensor:
-        if self.scale_max is None:
-            return cell
-        finest = [2 / (n * self.scale_max) for n in grid]
-        return cell.maximum(torch.tensor(finest, dtype=cell.dtype, device=cell.device))
+    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
+        return never_finer(cell, extent, self.scale_max)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
@@ -140,6 +140,21 @@ class LocalEnsembleDecoder(Decoder):
         if cell.shape[:2] == (1, 1):
             return cell.reshape(1, -1)
         return cell.expand(batch, points, -1).reshape(-1, cell.shape[-1])
+
+
+def picture_rows(inputs: Inputs, out_channels: int) -> Rows:
+    """The input picture, laid out to be read and added to a decoder's values (a skip connection).
+
+    Raises:
+        ValueError: it has another number of channels than there are values per point.
+    """
+    channels = inputs.picture.shape[1]
+    if channels != out_channels:
+        raise ValueError(
+            f"the skip adds the picture, which has {channels} channels, to {out_channels} values per point; set "
+            f"out_channels={channels} or skip='none'"
+        )
+    return Rows.of(inputs.picture, inputs.origin, inputs.size)
 
 
 def read_linear(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, Rows, read_linear
+from implicitkit.decoders.base import Inputs, in_float32, never_finer
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class LTE(LocalEnsembleDecoder):
         with in_float32(features.map.device.type):
             kernel = torch.cat([self.amplitude.weight, weight]).float()
             waves = F.conv2d(features.map.float(), kernel, torch.cat([self.amplitude.bias, bias]).float(), padding=1)
-        return self.lay_out(features, waves, extra=self._picture(inputs))
+        picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
+        return self.lay_out(features, waves, extra=picture)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         assert cell is not None
@@ -105,22 +106,8 @@ class LTE(LocalEnsembleDecoder):
             return blended
         return blended + read_linear(latent.extra, latent.extent, per_axis)
 
-    def default_cell(self, cell: Tensor, grid: Size) -> Tensor:
-        if self.scale_max is None:
-            return cell
-        finest = [2 / (n * self.scale_max) for n in grid]
-        return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
-
-    def _picture(self, inputs: Inputs) -> Rows | None:
-        if self.skip == "none":
-            return None
-        channels = inputs.picture.shape[1]
-        if channels != self.out_channels:
-            raise ValueError(
-                f"the bilinear skip adds the picture, which has {channels} channels, to {self.out_channels} values "
-                f"per point; set out_channels={channels} or skip='none'"
-            )
-        return Rows.of(inputs.picture, inputs.origin, inputs.size)
+    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
+        return never_finer(cell, extent, self.scale_max)
 
 
 class LTEPlus(LTE):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder, Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, Rows, read_linear
+from implicitkit.decoders.local_ensemble import Latent, Rows, picture_rows, read_linear
 from implicitkit.decoders.readout import read_nearest
 from implicitkit.encoders.base import Features
 from implicitkit.neighbours import axis_neighbours, combine
@@ -81,12 +81,7 @@ class Thera(Decoder):
         self.hyper = nn.Conv2d(in_channels, components * (1 + out_channels), 1)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
-        if self.skip != "none" and inputs.picture.shape[1] != self.out_channels:
-            raise ValueError(
-                f"thera adds the input picture ({inputs.picture.shape[1]} channels) to its output "
-                f"({self.out_channels}); make them equal, or set skip='none'"
-            )
-        picture = None if self.skip == "none" else Rows.of(inputs.picture, inputs.origin, inputs.size)
+        picture = None if self.skip == "none" else picture_rows(inputs, self.out_channels)
         rows = Rows.of(self.hyper(features.map), features.origin, features.grid)
         return Latent(rows, features.extent, picture)
 

@@ -116,3 +116,10 @@ def test_bad_arguments_are_named() -> None:
         LIIF(skip="cubic")  # type: ignore[arg-type]
     with pytest.raises(ik.ArgumentError, match="did you mean 'hidden'"):
         ik.create_decoder("liif", hiden=[3])
+
+
+def test_a_skip_needs_a_picture_of_as_many_channels() -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4, "in_channels": 1}
+    model = ik.create_model({"encoder": encoder, "decoder": {"name": "liif", "hidden": [4], "skip": "bilinear"}})
+    with pytest.raises(ValueError, match="which has 1 channels, to 3 values per point; set out_channels=1"):
+        model.encode(torch.rand(1, 5, 5))

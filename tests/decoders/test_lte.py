@@ -119,6 +119,14 @@ def test_the_default_cell_is_never_finer_than_trained(name: str) -> None:
         assert torch.equal(found, pinned(finest, columns))
 
 
+def test_the_trained_scale_is_one_of_pixels_whatever_the_encoders_stride() -> None:
+    encoder = {"name": "timm:resnet10t", "out_indices": [1], "out_channels": 8}  # stride 4
+    model = ik.create_model({"encoder": encoder, "decoder": {"name": "lte", "hidden": 8}}).eval()
+    field = model.encode(torch.rand(3, 32, 32))
+    for size, finest in ((64, 2 / 64), (256, 2 / 128)):  # x2 as it is, x8 as x4
+        assert torch.equal(field.render((size, size)), field.render((size, size), cell=finest))
+
+
 def test_phases_stay_float32_under_autocast() -> None:
     """Frequencies in bfloat16 would be off by F/512 turns: large frequencies make that visible."""
     model = ik.create_model(
