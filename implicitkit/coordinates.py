@@ -69,6 +69,12 @@ def axes(
     return tuple(pixel_centres(n, ends[k], ends[ndim + k], device=device) for k, n in enumerate(size))
 
 
+def open_mesh(per_axis: Sequence[Tensor]) -> list[Tensor]:
+    """Per-axis coordinates ``(S_k,)`` as float32 tensors ``(1, 1, .., S_k, .., 1)`` that broadcast to the grid."""
+    d = len(per_axis)
+    return [x.float().reshape(1, *(-1 if k == i else 1 for i in range(d))) for k, x in enumerate(per_axis)]
+
+
 def mesh(per_axis: Sequence[Tensor]) -> Tensor:
     """Per-axis coordinates ``(S_k,)`` as one list of points ``(prod S, d)``, the last axis running fastest."""
     return torch.stack(torch.meshgrid(*per_axis, indexing="ij"), dim=-1).reshape(-1, len(per_axis))

@@ -28,7 +28,7 @@ from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field import Prediction
 from implicitkit.model import build_model
-from implicitkit.registries import create_degradation, losses, parse_part
+from implicitkit.registries import create_degradation, create_loss
 from implicitkit.runs import Report, Run
 from implicitkit.schedule import learning_rate
 from implicitkit.validation import Validator
@@ -87,8 +87,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             fill(model, load_model(config.weights).state_dict(), config.weights)
     model = model.to(device).train()
     with naming("loss"):
-        loss_name, loss_arguments = parse_part(config.loss.as_dict(), "loss")
-        loss_of = losses.create(loss_name, **loss_arguments)
+        loss_of = create_loss(config.loss.as_dict())
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
     if config.compile:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def degrade(
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")
     jobs = plan(inputs, output)
-    for source, targets in jobs:
-        targets.check(source, reference, force)
+    for _, targets in jobs:
+        targets.check(reference, force)
 
     from implicitkit.degradations.base import seeded
     from implicitkit.images import read_picture
@@ -82,19 +83,13 @@ class Targets:
         """``x.png``'s companion ``x_ending``."""
         return self.picture.with_name(f"{self.picture.stem}_{ending}")
 
-    def check(self, source: Path, reference: bool, force: bool) -> None:
+    def check(self, reference: bool, force: bool) -> None:
         """Raise :class:`UserError` if something is in the way, before anything is read."""
         from implicitkit.images import check_writable
 
         check_writable(self.picture, (1, 1))
-        for target in self._all(reference):
-            if target.resolve() == source.resolve():
-                raise UserError(f"{target} is the input itself; choose another --output")
-            if target.exists() and not force:
-                raise UserError(f"{target} exists; pass --force to overwrite it")
-        folder = next((p for p in self.picture.parents if p.exists()), self.picture.parent)
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder")
+        for target in self.all(reference):
+            check_target(target, force)
 
     def write(self, seen: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
         """Write all files, or, if one of them cannot be written, none."""
@@ -106,7 +101,7 @@ class Targets:
         self.picture.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as all_or_none:  # the files take their names when the last of them is written
             picture, mask, record, *crop = (
-                all_or_none.enter_context(replacing(target)) for target in self._all(reference)
+                all_or_none.enter_context(replacing(target)) for target in self.all(reference)
             )
             write_picture(picture, degraded)
             write_picture(mask, Picture(to_pixels(seen.mask)))
@@ -114,7 +109,8 @@ class Targets:
             if crop:
                 write_picture(crop[0], Picture(to_pixels(seen.reference, clean.bits), icc=clean.icc))
 
-    def _all(self, reference: bool) -> list[Path]:
+    def all(self, reference: bool) -> list[Path]:
+        """The degraded picture, its mask, its record and, if wanted, what it covers of the clean one."""
         clean = [self.beside(f"reference{self.picture.suffix}")] if reference else []
         return [self.picture, self.beside("mask.png"), self.beside("record.json"), *clean]
 
@@ -125,39 +121,20 @@ def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
     Raises:
         UserError: an input is missing, a folder holds no picture, or two files would get one name.
     """
-    from implicitkit.images import READABLE, WRITABLE, pictures_in
+    from implicitkit.images import WRITABLE
 
-    sources: list[Path] = []
     for given in inputs:
-        if given.is_dir():
-            if given.resolve() == output.resolve():
-                raise UserError(f"{output} is the folder of the inputs; choose another --output")
-            found = pictures_in(given)
-            if not found:
-                raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
-            sources += found
-        elif given.exists():
-            sources.append(given)
-        else:
-            raise UserError(f"there is no file {given}")
-    sources = list({source.resolve(): source for source in sources}.values())  # a file named twice is one job
+        if given.is_dir() and given.resolve() == output.resolve():
+            raise UserError(f"{output} is the folder of the inputs; choose another --output")
+    sources = find_pictures(inputs)
     many = len(sources) > 1 or inputs[0].is_dir()
-    if output.suffix and not output.is_dir():
-        if not many:
-            return [(sources[0], Targets(output))]
-        if output.suffix.lower() in WRITABLE:
+    if output.suffix and not output.is_dir() and (not many or output.suffix.lower() in WRITABLE):
+        if many:
             raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
-    jobs = [(source, Targets(output / f"{source.stem}.png")) for source in sources]
-    taken: dict[Path, Path] = {}
-    for source, targets in jobs:
-        for target in (targets.picture, targets.beside("mask.png"), targets.beside("reference.png")):
-            first = taken.setdefault(target, source)
-            if first != source:
-                raise UserError(f"{first} and {source} would both become {target}; degrade them separately")
-    originals = {source.resolve() for source in sources}
-    eaten = next((target for target in taken if target.resolve() in originals), None)
-    if eaten is not None:
-        raise UserError(f"{eaten} is an input itself; choose another --output")
+        jobs = [(sources[0], Targets(output))]
+    else:
+        jobs = [(source, Targets(output / f"{source.stem}.png")) for source in sources]
+    refuse_clashes({source: targets.all(reference=True) for source, targets in jobs})
     return jobs
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
@@ -85,23 +84,14 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs would become one file.
     """
-    from implicitkit.images import READABLE, WRITABLE, pictures_in
+    from implicitkit.images import WRITABLE
 
-    sources: list[Path] = []
-    for given in inputs:
-        if given.is_dir():
-            found = pictures_in(given)
-            if output is None:  # the results of an earlier run beside their inputs are not inputs
-                stems = {p.stem for p in found}
-                found = [p for p in found if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
-            if not found:
-                raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
-            sources += found
-        elif given.exists():
-            sources.append(given)
-        else:
-            raise UserError(f"there is no file {given}")
-    sources = list({source.resolve(): source for source in sources}.values())  # a file named twice is one job
+    def inputs_only(found: list[Path]) -> list[Path]:
+        """Without the results of an earlier run, which stand beside their inputs."""
+        stems = {p.stem for p in found}
+        return [p for p in found if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
+
+    sources = find_pictures(inputs, inputs_only if output is None else lambda found: found)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
         return [(sources[0], output)]
@@ -113,14 +103,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
         beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
         folder = source.parent if output is None else output
         jobs.append((source, folder / (f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}")))
-    counts = Counter(target for _, target in jobs)
-    twice = next((target for target, count in counts.items() if count > 1), None)
-    if twice is not None:
-        raise UserError(f"two inputs would both become {twice}; upscale them separately")
-    originals = {source.resolve() for source in sources}
-    eaten = next((target for target in counts if target.resolve() in originals), None)
-    if eaten is not None:
-        raise UserError(f"{eaten} is an input itself; choose another --output")
+    refuse_clashes({source: [target] for source, target in jobs})
     return jobs
 
 
@@ -130,13 +113,7 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
     check_writable(target, (1, 1))
     if target.exists() and target.resolve() == source.resolve():
         raise UserError(f"{target} is the input itself; choose another name")
-    if target.exists() and not force:
-        raise UserError(f"{target} exists; pass --force to overwrite it")
-    folder = next((p for p in target.parents if p.exists()), target.parent)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} is read-only; choose another --output")
+    check_target(target, force)
 
 
 def _parse_size(scale: float | None, size: str | None, width: int | None, height: int | None) -> Enlargement:

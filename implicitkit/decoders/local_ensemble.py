@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size
+from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
@@ -101,8 +101,7 @@ class LocalEnsembleDecoder(Decoder):
         size = [len(axis) for axis in axes]
         if cell is not None and cell.shape[1] != 1:  # one cell per point: nothing is separable any more
             return super().query_grid(latent, axes, cell, conditions)
-        ndim = len(axes)
-        per_axis = [axis.float().reshape(1, *(-1 if k == i else 1 for i in range(ndim))) for k, axis in enumerate(axes)]
+        per_axis = open_mesh(axes)
         flat = {name: value.flatten(2).transpose(1, 2).flatten(0, 1) for name, value in conditions.items()}
         values = self._blend(latent, per_axis, cell, flat)
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size, nearest_index
+from implicitkit.coordinates import Size, nearest_index, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.local_ensemble import Rows, read_linear
 from implicitkit.encoders.base import Features
@@ -67,8 +67,7 @@ class Readout(Decoder):
     def query_grid(
         self, latent: Rows, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
     ) -> Tensor:
-        ndim = len(axes)
-        per_axis = [axis.float().reshape(1, *(-1 if k == i else 1 for i in range(ndim))) for k, axis in enumerate(axes)]
+        per_axis = open_mesh(axes)
         values = self.read(latent, per_axis).transpose(1, 2)
         return values.reshape(*values.shape[:2], *(len(axis) for axis in axes))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from implicitkit.errors import WeightsError
 from implicitkit.metrics.base import Metric
+from implicitkit.weights.pickled import read_pickled
 
 Net = Literal["alex", "vgg", "squeeze"]
 NETS: tuple[Net, ...] = get_args(Net)
@@ -133,17 +133,7 @@ def _published(net: str) -> dict[str, Tensor]:
 
 def _read(file: Path) -> dict[str, Tensor]:
     """A state dict, read without executing anything."""
-    try:
-        with file.open("rb") as stream:
-            state: Any = torch.load(stream, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"there is no file {file}") from None
-    except pickle.UnpicklingError:
-        raise WeightsError(f"{file} holds more than tensors; reading it could execute code, so it is refused") from None
-    except Exception as error:
-        raise WeightsError(
-            f"{file} cannot be read as a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
-        ) from None
+    state = read_pickled(file)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file} is not a state dict; received {type(state).__name__}")
     return dict(state)

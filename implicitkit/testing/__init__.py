@@ -12,5 +12,13 @@ from __future__ import annotations
 
 from implicitkit.testing.degradations import check_degradation
 from implicitkit.testing.models import check_decoder, check_encoder, check_model
+from implicitkit.testing.scores import check_loss, check_metric
 
-__all__ = ["check_decoder", "check_degradation", "check_encoder", "check_model"]
+__all__ = [
+    "check_decoder",
+    "check_degradation",
+    "check_encoder",
+    "check_loss",
+    "check_metric",
+    "check_model",
+]

@@ -7,14 +7,12 @@ state dict is understood as well, and so is that of an encoder alone. The archit
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from implicitkit.encoders.base import Encoder
@@ -23,6 +21,7 @@ from implicitkit.model import ImplicitModel, create_model
 from implicitkit.registries import create_encoder
 from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
 from implicitkit.weights.native import fill
+from implicitkit.weights.pickled import read_pickled
 
 # Tensors that are in the files and take no part in the forward pass: RGB mean shifts that are never called, what a
 # window attention recomputes, the upsampling tail that mmagic builds and LIIF leaves out, and a trainer's own buffers.
@@ -50,18 +49,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         WeightsError: the file is damaged, needs code to be executed, or has a layout that is not known.
     """
-    try:
-        with Path(path).open("rb") as file:  # a file object: torch.load guesses from a name
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"refers to {wanted[1]}" if wanted else "holds more than tensors and plain values"
-        raise WeightsError(f"{path} {what}; reading it could execute code, so it is refused") from None
-    except Exception as error:
-        raise WeightsError(
-            f"{path} cannot be read as a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
-        ) from None
-    return recognise(content, str(path))
+    return recognise(read_pickled(path), str(path))
 
 
 def recognise(content: Any, where: str) -> Checkpoint:

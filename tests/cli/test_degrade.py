@@ -112,7 +112,7 @@ def test_nothing_is_overwritten_without_force(run, cat: Path, tmp_path: Path) ->
     assert run("degrade", cat, "-o", tmp_path / "o.png", "--spec", "blur", "--force").code == 0
     before = cat.read_bytes()
     assert "is the input itself" in run("degrade", cat, "-o", cat, "--spec", "noise", "--force").err
-    assert "is an input itself" in run("degrade", cat, "-o", tmp_path, "--spec", "noise", "--force").err
+    assert "is the input itself" in run("degrade", cat, "-o", tmp_path, "--spec", "noise", "--force").err
     assert cat.read_bytes() == before
 
 

@@ -1,0 +1,33 @@
+"""PyTorch's own files, read without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from implicitkit.errors import WeightsError
+
+
+def read_pickled(path: str | Path) -> Any:
+    """What a ``.pth`` file holds, on the CPU, as long as that is tensors and plain values.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, or reading it would execute code.
+    """
+    try:
+        with Path(path).open("rb") as file:  # a file object: torch.load guesses from a name
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no file {path}") from None
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"refers to {wanted[1]}" if wanted else "holds more than tensors and plain values"
+        raise WeightsError(f"{path} {what}; reading it could execute code, so it is refused") from None
+    except Exception as error:
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from None
