@@ -1,0 +1,76 @@
+"""SAIR (Zhang, Li, Guo, Wang; ECCV 2024) for implicitkit, through the plugin door.
+
+A semantic implicit representation (``sir``) completes the meaning that a damaged picture lacks; an appearance implicit
+representation (``air``) paints with it. Every part is registered by name and works alone::
+
+    import implicitkit as ik
+
+    model = ik.create_model("sair_small")
+    painted = model.encode(picture, mask).render(picture.shape[1:])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import implicitkit as ik
+
+if TYPE_CHECKING:
+    import typer
+
+    from implicitkit.hookspecs import Register
+    from implicitkit_sair.inpainting import inpaint
+    from implicitkit_sair.segmentation import segment
+    from implicitkit_sair.text import encode_text
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "encode_text", "inpaint", "segment"]
+
+_HOME = {"encode_text": "text", "inpaint": "inpainting", "segment": "segmentation"}
+
+
+@ik.hookimpl
+def register_encoders(register: Register) -> None:
+    """Semantic and appearance encoders."""
+    register("clip", f"{__name__}.clip:CLIP", summary="any open_clip image tower as dense, text-aligned features")
+    register("mae_small", f"{__name__}.mae:MAESmall", summary="a small ViT, pre-trained without labels on one's own folder")
+    register("sair_appearance", f"{__name__}.appearance:Appearance", summary="SAIR's encoder of (masked picture, mask)")
+
+
+@ik.hookimpl
+def register_decoders(register: Register) -> None:
+    """SIR, AIR, and LTE with semantics."""
+    register("sir", f"{__name__}.sir:SIR", summary="completes a semantic map, at any coordinate")
+    register("air", f"{__name__}.air:AIR", summary="appearance features and the semantic field -> colour")
+    register("sem_lte", f"{__name__}.sem_lte:SemLTE", summary="LTE with the same injection of semantics")
+
+
+@ik.hookimpl
+def register_models(register: Register) -> None:
+    """SAIR at the paper's size and at one for two cores, and the capacity-matched controls without meaning."""
+    models = f"{__name__}.models"
+    register("sair_clip_vit_b16", f"{models}:sair_clip_vit_b16", summary="SAIR as published: CLIP ViT-B/16, SIR, AIR")
+    register("sair_clip_vit_b16_control", f"{models}:sair_clip_vit_b16_control", summary="the same, semantics zeroed")
+    register("sair_small", f"{models}:sair_small", summary="SAIR that trains on two cores: mae_small, SIR, AIR")
+    register("sair_small_control", f"{models}:sair_small_control", summary="the same, semantics zeroed")
+
+
+@ik.hookimpl
+def register_losses(register: Register) -> None:
+    """What SIR is trained with."""
+    register("semantic", f"{__name__}.losses:Semantic", summary="the semantic field against the clean picture's features")
+
+
+@ik.hookimpl
+def register_commands(app: typer.Typer) -> None:
+    """``inpaint``, ``segment``, ``evaluate-segmentation`` and ``pretrain-mae``."""
+    importlib.import_module(f"{__name__}.cli").add_to(app)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
