@@ -1,0 +1,15 @@
+"""The plugin's sub-commands, imported without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from implicitkit_sair.cli.inpaint import inpaint
+
+if TYPE_CHECKING:
+    import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add every sub-command to ``app``."""
+    app.command("inpaint")(inpaint)

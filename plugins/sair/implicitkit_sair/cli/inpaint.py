@@ -1,0 +1,174 @@
+"""``implicitkit inpaint``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
+from implicitkit.cli.progress import bar
+from implicitkit.errors import UserError
+
+BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
+COMPANIONS = (BESIDE, "_reference")
+
+
+def inpaint(
+    image: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
+    mask: Annotated[
+        Path,
+        typer.Argument(help="Its mask, of the same size; or a folder with a mask for each picture, NAME or NAME_mask."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
+    model: Annotated[
+        str | None, typer.Option(help="Weights that were trained to inpaint: a file, a hub id or a name.")
+    ] = None,
+    hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
+    threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
+    passes: Annotated[
+        int | None, typer.Option(min=1, help="How often the picture goes through [default: the model's].")
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(help="What the model sees in the hole: a number, mean or noise [default: as in its training]."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The model's whole output; else known pixels are put back.")
+    ] = False,
+    tile: Annotated[int | None, typer.Option(min=1, help="Encode in tiles of so many pixels.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Fill the holes of pictures: grey, alpha, 16 bits and colour profiles are kept."""
+    jobs = plan(image, mask, output)
+    for job in jobs:
+        job.check(force)
+
+    from implicitkit.devices import choose_device, choose_precision
+    from implicitkit.images import read_picture, write_picture
+    from implicitkit.weights import load_model
+    from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
+
+    filling = _parse_fill(fill)
+    where = choose_device(device)
+    if len(jobs) == 1:  # a bad single pair fails before a model is loaded
+        check_mask(read_picture(image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}")
+    network = load_model(_asked_for(model)).to(where)
+    check_painter(network, str(model))
+    failures: list[str] = []
+    with bar("inpainting", len(jobs)) as progress:
+        for k, job in enumerate(jobs):
+            try:
+                picture, holes = read_picture(job.image), read_mask(job.mask, hole, threshold)
+                check_mask(picture.rgb(), holes, f"the mask {job.mask}")
+                number_format = choose_precision(precision, where, bits=picture.bits)
+                how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format}
+                result = inpaint_picture(network, picture, holes, raw=raw, **how)
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(job.target, result)
+                size = "×".join(map(str, picture.size))
+                share = float(holes.double().mean())
+                typer.echo(f"{job.image} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})")
+            except (UserError, ValueError, OSError, MemoryError, RuntimeError) as error:
+                if len(jobs) == 1:
+                    raise
+                failures.append(f"{job.image}: {' '.join(str(error).split())}")
+            progress.update(k + 1)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture, its mask, and the file that it becomes."""
+
+    image: Path
+    mask: Path
+    target: Path
+
+    def check(self, force: bool) -> None:
+        """Raise :class:`UserError` if the target is in the way or cannot be written."""
+        from implicitkit.images import check_writable
+
+        check_writable(self.target, (1, 1))
+        check_target(self.target, force)
+
+
+def plan(image: Path, mask: Path, output: Path) -> list[Job]:
+    """Which picture goes with which mask, and becomes which file.
+
+    Pictures of a folder become PNG files of another, since known pixels are to stay exactly what they were.
+
+    Raises:
+        UserError: a file or a mask is missing, or an output would replace an input.
+    """
+    from implicitkit.images import WRITABLE
+
+    many = image.is_dir()
+    sources = find_pictures([image], _pictures_only)
+    masks = {source: find_mask(source, mask) for source in sources}
+    if not many and not output.is_dir() and output.suffix:
+        jobs = [Job(image, masks[image], output)]
+    elif output.suffix.lower() in WRITABLE and not output.is_dir():
+        raise UserError(f"the pictures of a folder cannot become the one file {output}; name a folder")
+    else:
+        jobs = [Job(source, masks[source], output / f"{source.stem}.png") for source in sources]
+    refuse_clashes({job.image: [job.target] for job in jobs})
+    originals = {job.mask.resolve() for job in jobs}
+    for job in jobs:
+        if job.target.resolve() in originals:
+            raise UserError(f"{job.target} is a mask; choose another --output")
+    return jobs
+
+
+def find_mask(source: Path, mask: Path) -> Path:
+    """The mask of ``source``: ``mask`` itself, or in that folder the picture of its name, with ``_mask`` behind it or
+    not.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    from implicitkit.images import pictures_in
+
+    if not mask.exists():
+        raise UserError(f"there is no file {mask}")
+    if not mask.is_dir():
+        return mask
+    wanted = (f"{source.stem}{BESIDE}", source.stem)
+    candidates = [p for p in pictures_in(mask) if p.stem in wanted and p.resolve() != source.resolve()]
+    if len(candidates) != 1:
+        found = ", ".join(p.name for p in candidates) or "none"
+        raise UserError(f"{source.name} needs one mask in {mask}, called {wanted[0]} or {wanted[1]}; found {found}")
+    return candidates[0]
+
+
+def _pictures_only(found: list[Path]) -> list[Path]:
+    """Without the masks and references that stand beside their pictures."""
+    stems = {p.stem for p in found}
+    companions = {stem + ending for stem in stems for ending in COMPANIONS}
+    return [p for p in found if p.stem not in companions]
+
+
+def _asked_for(model: str | None) -> str:
+    if model is None:
+        raise UserError(
+            "pass --model, a weight file that was trained to inpaint; `implicitkit train CONFIG.yaml` with a config of "
+            "the plugin makes one (best.safetensors in its output folder)"
+        )
+    return model
+
+
+def _parse_fill(text: str | None) -> float | str | None:
+    if text is None or text in ("mean", "noise"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise UserError(f"--fill is a number from 0 to 1, mean or noise; received {text!r}")
+    return value

@@ -1,0 +1,177 @@
+"""Filling holes: of tensors, and of picture files with everything they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from implicitkit.degradations.base import seeded
+from implicitkit.errors import DataError, UserError
+from implicitkit.evaluation import mean_fill
+from implicitkit.images import Picture, read_picture, to_pixels, to_tensor
+from implicitkit.model import ImplicitModel
+from implicitkit.transparency import fill_transparent
+
+Fill = float | Sequence[float] | str
+"""A value in [0, 1], one per channel, ``"mean"`` or ``"noise"``."""
+USUAL_FILL = 0.5  # of the `inpainting` degradation
+
+
+def inpaint(
+    model: ImplicitModel,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    passes: int | None = None,
+    raw: bool = False,
+    fill: Fill | None = None,
+    tile: int | None = None,
+    precision: str | None = None,
+) -> Tensor:
+    """``image`` with its holes painted by ``model``.
+
+    What the picture holds where the mask is 1 is never seen: ``fill`` takes its place before the model is asked.
+
+    Args:
+        model: one that takes a picture and a mask and gives a picture.
+        image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
+        mask: ``(1, H, W)`` or ``(B, 1, H, W)``, above 0.5 where pixels are missing.
+        passes: how often the picture goes through (default: the model's own number).
+        raw: give the model's whole output; by default the known pixels are put back as they were.
+        fill: what stands in the holes, as in the ``inpainting`` degradation: a value in [0, 1], one per channel,
+            ``"mean"`` of the known pixels or ``"noise"`` (default: what the model was trained with, or 0.5).
+        tile: encode in tiles of so many pixels; see :meth:`ImplicitModel.encode`.
+        precision: see :meth:`ImplicitModel.encode`.
+
+    Returns:
+        The shape of ``image``, in [0, 1], on the model's device.
+
+    Raises:
+        DataError: the sizes differ, or a mask is all hole or no hole.
+        ValueError: the model takes no mask or does not give pictures.
+    """
+    check_painter(model)
+    hole = check_mask(image, mask)
+    seen = fill_holes(image, hole, trained_fill(model) if fill is None else fill)
+    field = model.encode(seen, hole.to(seen.dtype), tile=tile, precision=precision, passes=passes)
+    painted = field.render(field.size)
+    return painted if raw else torch.where(hole.to(painted.device), painted, image.to(painted))
+
+
+def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any) -> Picture:
+    """Like :func:`inpaint` for a decoded file: grey stays grey, 16 bits stay 16 bits, alpha and profile are kept.
+
+    Known pixels come back as the very integers they were, unless ``raw`` is asked for.
+
+    Args:
+        model: see :func:`inpaint`.
+        picture: of any kind.
+        mask: ``(1, H, W)``, see :func:`inpaint`.
+        raw: see :func:`inpaint`.
+        how: the other arguments of :func:`inpaint`.
+    """
+    colour = picture.rgb()
+    hole = check_mask(colour, mask)
+    if picture.alpha is not None:  # the colours that a file stores where nothing shows are arbitrary
+        known = to_tensor(picture.alpha[..., None]) * ~hole
+        colour = fill_transparent(colour, known)
+    painted = inpaint(model, colour, mask, raw=True, **how)
+    if picture.is_grey:
+        painted = painted.mean(0, keepdim=True)
+    pixels = to_pixels(painted, picture.bits)
+    if not raw:
+        pixels = np.where(hole[0, :, :, None].numpy(), pixels, picture.pixels)
+    return replace(picture, pixels=pixels)
+
+
+def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> Tensor:
+    """A mask file as ``(1, H, W)`` float32: 1 where pixels are missing.
+
+    Args:
+        path: a picture of any kind; colours are averaged.
+        hole: which of its pixels are missing, ``"white"`` (brighter than ``threshold``) or ``"black"`` (the others).
+        threshold: in [0, 1), of the largest value.
+
+    Raises:
+        ValueError: ``hole`` or ``threshold`` is neither of these.
+        ImageError: the file cannot be read.
+        DataError: the file is transparent in places, so that it is not clear what it says.
+    """
+    if hole not in ("white", "black"):
+        raise ValueError(f"the hole of a mask picture is white or black; received {hole!r}")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"a threshold is at least 0 and less than 1; received {threshold}")
+    picture = read_picture(path)
+    if picture.alpha is not None and int(picture.alpha.min()) < np.iinfo(picture.alpha.dtype).max:
+        raise DataError(f"the mask {path} is transparent in places; save it in black and white, without transparency")
+    bright = picture.pixels.mean(-1) > threshold * (2**picture.bits - 1)
+    return torch.from_numpy(bright if hole == "white" else ~bright).float()[None]
+
+
+def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
+    """``mask`` as booleans, True where ``image`` is missing.
+
+    Raises:
+        DataError: the sizes differ, or a mask is all hole or no hole; ``what`` names it.
+    """
+    if mask.ndim not in (3, image.ndim) or mask.shape[-3] != 1 or mask.shape[:-3] not in ((), image.shape[:-3]):
+        raise DataError(
+            f"a mask is (1, H, W), or (B, 1, H, W) beside a batch; received {tuple(mask.shape)} for a picture of "
+            f"{tuple(image.shape)}"
+        )
+    (height, width), size = mask.shape[-2:], image.shape[-2:]
+    if (height, width) != size:
+        raise DataError(
+            f"{what} has {height}×{width} pixels, the picture {size[0]}×{size[1]}; their sizes must be the same"
+        )
+    hole = mask > 0.5
+    missing = hole.flatten(-3).sum(-1)
+    if bool((missing == 0).any()):
+        raise DataError(f"{what} has no hole, so there is nothing to fill; are white and black the other way round?")
+    if bool((missing == height * width).any()):
+        raise DataError(f"{what} is all hole, so nothing is known; are white and black the other way round?")
+    return hole
+
+
+def check_painter(model: ImplicitModel, what: str = "the model") -> None:
+    """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures."""
+    if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
+        raise UserError(f"{what} does not map RGB pictures to RGB pictures, so it cannot inpaint")
+    if not model.takes_mask:
+        raise UserError(
+            f"{what} takes no mask, so it cannot know what is missing (its inputs: {', '.join(model.inputs)})"
+        )
+
+
+def trained_fill(model: ImplicitModel) -> Fill:
+    """What stood in the holes when ``model`` was trained, as its file says; 0.5 if it says nothing."""
+    steps = model.training_summary.get("degradation") or []
+    fills = [step.get("fill", USUAL_FILL) for step in steps if step.get("name") == "inpainting"]
+    return fills[-1] if fills else USUAL_FILL
+
+
+def fill_holes(image: Tensor, hole: Tensor, fill: Fill) -> Tensor:
+    """``image`` ``(..., 3, H, W)`` with ``fill`` where ``hole`` ``(..., 1, H, W)`` is True; noise is always the same.
+
+    Raises:
+        ValueError: ``fill`` is not what :func:`inpaint` says.
+    """
+    if fill == "mean":
+        pictures = image.reshape(-1, *image.shape[-3:])
+        holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-3:])
+        return torch.stack([mean_fill(p, h) for p, h in zip(pictures, holes, strict=True)]).reshape(image.shape)
+    if fill == "noise":
+        values = torch.rand(tuple(image.shape[-3:]), generator=seeded(0)).to(image)
+    elif isinstance(fill, str):
+        raise ValueError(f"fill is a number in [0, 1], one per channel, mean or noise; received {fill!r}")
+    else:
+        values = torch.as_tensor(fill).to(image).reshape(-1, 1, 1)
+        if len(values) not in (1, image.shape[-3]) or not bool(((values >= 0) & (values <= 1)).all()):
+            raise ValueError(f"fill is a number in [0, 1], one per channel, mean or noise; received {fill!r}")
+    return torch.where(hole, values, image)
