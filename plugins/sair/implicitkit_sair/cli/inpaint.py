@@ -56,7 +56,9 @@ def inpaint(
     filling = _parse_fill(fill)
     where = choose_device(device)
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
-        check_mask(read_picture(image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}")
+        check_mask(
+            read_picture(jobs[0].image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
+        )
     network = load_model(_asked_for(model)).to(where)
     check_painter(network, str(model))
     failures: list[str] = []
