@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         list_metrics,
         list_models,
         register_plugin,
+        unregister_plugin,
     )
     from implicitkit.weights import load_model
 
@@ -91,6 +92,7 @@ _HOME = {
     "load_model": "weights",
     "read_image": "images",
     "register_plugin": "registries",
+    "unregister_plugin": "registries",
     "write_image": "images",
 }
 
@@ -132,6 +134,7 @@ __all__ = [
     "load_model",
     "read_image",
     "register_plugin",
+    "unregister_plugin",
     "write_image",
 ]
 

@@ -43,6 +43,12 @@ class PartSpec(BaseModel):
         return self.model_dump()
 
 
+class LossSpec(PartSpec):
+    """One term of the loss: its name, its weight in the sum, and whatever arguments it takes."""
+
+    weight: float = Field(1.0, description="how much the term counts")
+
+
 class ModelSpec(Strict):
     """What an ``ImplicitModel`` is made of."""
 
@@ -51,6 +57,7 @@ class ModelSpec(Strict):
     conditions: dict[str, ModelSpec] = Field(default_factory=dict, description="models whose fields the decoder reads")
     inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
+    passes: int = Field(1, ge=1, description="2: the first output is the picture of a second pass")
 
     @field_validator("scales")
     @classmethod
@@ -120,10 +127,16 @@ class TrainConfig(Strict):
     model: ModelSpec
     data: DataConfig
     degradation: list[PartSpec] = Field(min_length=1, description="one, or several applied in order")
-    loss: PartSpec = Field(default=PartSpec(name="l1"))
+    loss: list[LossSpec] = Field(
+        default=[LossSpec(name="l1")], min_length=1, description="one, or several that are weighted and added up"
+    )
     optimiser: OptimiserConfig = OptimiserConfig()
     validation: ValidationConfig = ValidationConfig()
-    weights: str | None = Field(None, description="start from these weights: a file, or a pretrained model's name")
+    weights: str | dict[str, Any] | None = Field(
+        None,
+        description="start from these weights: a file, or a pretrained model's name; or a mapping with one for each of "
+        "several parts, such as {conditions: {semantic: FILE}}",
+    )
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
@@ -136,7 +149,7 @@ class TrainConfig(Strict):
     license: str = Field("", description="terms of the trained weights, written into their files")
     trained_on: str = Field("", description="the training data, written into the files")
 
-    @field_validator("degradation", mode="before")
+    @field_validator("degradation", "loss", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]

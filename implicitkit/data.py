@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -22,14 +22,15 @@ from implicitkit.errors import DataError
 from implicitkit.images import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
 
 
-class Sample(TypedDict):
-    """One crop: the degraded picture, its mask, and clean values at random points."""
+class Sample(TypedDict, total=False):
+    """One crop: the degraded picture, its mask, clean values at random points and, if wanted, the whole clean crop."""
 
     image: Tensor
     mask: Tensor
     coords: Tensor
     cell: Tensor
     target: Tensor
+    reference: Tensor
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
@@ -108,11 +109,19 @@ class TrainingCrops(Dataset[Sample]):
         degradation: what the model is to undo.
         seed: the run's seed.
         length: crops in the whole run (steps times batch).
+        reference: whether each item holds the clean crop too.
     """
 
     def __init__(
-        self, files: Sequence[Path], config: DataConfig, degradation: Degradation, seed: int, length: int
+        self,
+        files: Sequence[Path],
+        config: DataConfig,
+        degradation: Degradation,
+        seed: int,
+        length: int,
+        reference: bool = False,
     ) -> None:
+        self.reference = reference
         self.config, self.degradation, self.seed, self.length = config, degradation, seed, length
         if not files:
             raise DataError("no picture is left to train on: all of data.folders are validated on")
@@ -152,13 +161,16 @@ class TrainingCrops(Dataset[Sample]):
         if count < config.points:  # a clean crop with fewer pixels than points: all of them, then some again
             extra = torch.randint(count, (config.points - count,), generator=generator)
             chosen_points = torch.cat([chosen_points, chosen_points[extra]])
-        return Sample(
+        sample = Sample(
             image=seen.image,
             mask=seen.mask,
             coords=grid(size)[chosen_points],
             cell=cell_size(size)[None],
             target=seen.reference.flatten(1).t()[chosen_points],
         )
+        if self.reference:
+            sample["reference"] = seen.reference
+        return sample
 
     def _crop(self, pixels: NDArray[np.uint8], size: Sequence[int], generator: torch.Generator) -> Tensor:
         """A random crop ``(3, *size)``, flipped and transposed at random."""
@@ -186,6 +198,19 @@ class TrainingCrops(Dataset[Sample]):
         patch = self.config.patch
         records = [self.degradation.sample((3, patch, patch), seeded(self.seed, -1, k)) for k in range(256)]
         return max(max(self.degradation.source_size((patch, patch), record)) for record in records)
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """A batch. Clean crops of different sizes (a range of scales) stay a list."""
+    batch: dict[str, Any] = {
+        key: torch.stack([sample[key] for sample in samples])  # type: ignore[literal-required]
+        for key in samples[0]
+        if key != "reference"
+    }
+    if "reference" in samples[0]:
+        clean = [sample["reference"] for sample in samples]
+        batch["reference"] = torch.stack(clean) if len({c.shape for c in clean}) == 1 else clean
+    return batch
 
 
 def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,6 +50,7 @@ class Field:
         tile: int | None = None,
         precision: str | None = None,
         grad: bool = False,
+        conditions: Mapping[str, Field] | None = None,
     ) -> None:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
@@ -60,7 +61,12 @@ class Field:
         self._kept: OrderedDict[Size, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._tiling = self._plan(tile) if tile is not None else None
-        self.conditions: dict[str, Field] = {
+        if conditions is not None and set(conditions) != set(model.conditions.keys()):
+            raise ValueError(
+                f"the model reads the conditions {sorted(model.conditions.keys()) or 'none'}; received "
+                f"{sorted(conditions) or 'none'}"
+            )
+        self.conditions: dict[str, Field] = dict(conditions or {}) or {
             name: Field(
                 condition,
                 self._image,
@@ -265,8 +271,7 @@ class Field:
     def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
         model = self.model
         x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
-        frozen = not getattr(model.encoder, "trainable", True)
-        with torch.no_grad() if frozen else nullcontext():
+        with nullcontext() if model.encoder.trainable else torch.no_grad():
             features: Features = model.encoder(x)
         return features
 

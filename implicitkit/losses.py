@@ -5,50 +5,140 @@ clean values, ``prediction.values`` and ``batch["target"]``, are ``(B, N, out)``
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from implicitkit.coordinates import nearest_index
+from implicitkit.registries import create_loss
+
 if TYPE_CHECKING:
     from implicitkit.field import Prediction
+    from implicitkit.model import ImplicitModel
+
+Batch = Mapping[str, Any]
+"""What the model was shown and what is true: ``image``, ``mask``, ``coords``, ``cell``, ``target`` and, for a loss that
+wants it, ``reference``: the clean pictures ``(B, 3, H, W)``, or a list of them if their sizes differ."""
 
 
 class Loss:
-    """What the trainer minimises. A subclass writes :meth:`__call__`."""
+    """What the trainer minimises. A subclass writes :meth:`__call__`.
 
+    Attributes:
+        wants_reference: whether the batch must hold the clean pictures.
+    """
+
+    wants_reference: ClassVar[bool] = False
     spec: Any = None
 
-    def __call__(self, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
+    def attach(self, model: ImplicitModel) -> None:
+        """Called once, before training, for losses that ask the model for more than its prediction."""
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
         """The loss of a model's prediction, a scalar with a gradient."""
         raise NotImplementedError(f"{type(self).__name__} does not implement __call__()")
 
 
-class L1(Loss):
+class Pointwise(Loss):
+    """The mean over points and channels of a function of the difference; a subclass writes :meth:`of`.
+
+    Args:
+        hole_weight: how much a point counts where the mask says that its pixel is missing; 1 elsewhere.
+    """
+
+    def __init__(self, hole_weight: float = 1.0) -> None:
+        if not (hole_weight >= 0 and math.isfinite(hole_weight)):
+            raise ValueError(f"hole_weight is a finite number of at least 0; received {hole_weight}")
+        self.hole_weight = hole_weight
+
+    def of(self, difference: Tensor) -> Tensor:
+        """The loss of each difference."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement of()")
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        each = self.of(prediction.values - batch["target"])
+        if self.hole_weight == 1:
+            return each.mean()
+        weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])
+        return (each * weight).mean() / weight.mean().clamp(min=1e-9)
+
+
+class L1(Pointwise):
     """Mean absolute difference."""
 
-    def __call__(self, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
-        return (prediction.values - batch["target"]).abs().mean()
+    def of(self, difference: Tensor) -> Tensor:
+        return difference.abs()
 
 
-class L2(Loss):
+class L2(Pointwise):
     """Mean squared difference."""
 
-    def __call__(self, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
-        return (prediction.values - batch["target"]).square().mean()
+    def of(self, difference: Tensor) -> Tensor:
+        return difference.square()
 
 
-class Charbonnier(Loss):
+class Charbonnier(Pointwise):
     """Mean of ``sqrt(difference² + eps²)``: L1 with a rounded tip (LapSRN, CVPR 2017, equation 4).
 
     Args:
         eps: where L1 turns into L2, in the values' own unit; positive.
+        hole_weight: how much a missing pixel counts.
     """
 
-    def __init__(self, eps: float = 1e-3) -> None:
+    def __init__(self, eps: float = 1e-3, hole_weight: float = 1.0) -> None:
+        super().__init__(hole_weight)
         if not (eps > 0 and math.isfinite(eps)):
             raise ValueError(f"charbonnier takes a finite eps above 0; received {eps}")
         self.eps = eps
 
-    def __call__(self, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
-        return ((prediction.values - batch["target"]).square() + self.eps**2).sqrt().mean()
+    def of(self, difference: Tensor) -> Tensor:
+        return (difference.square() + self.eps**2).sqrt()
+
+
+class Total:
+    """A weighted sum of losses, as a training configuration lists them; each term can be looked at alone.
+
+    Args:
+        terms: specs, each with a ``weight`` (1 if left out).
+    """
+
+    def __init__(self, terms: Sequence[Mapping[str, Any]]) -> None:
+        self.terms: dict[str, tuple[float, Any]] = {}
+        for term in terms:
+            arguments = dict(term)
+            weight = float(arguments.pop("weight", 1.0))
+            name = arguments["name"]
+            label = name if name not in self.terms else f"{name}_{len(self.terms) + 1}"
+            self.terms[label] = (weight, create_loss(arguments))
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether any term needs the clean pictures."""
+        return any(getattr(loss, "wants_reference", False) for _, loss in self.terms.values())
+
+    def attach(self, model: ImplicitModel) -> None:
+        """Show the model to every term that wants to see it."""
+        for _, loss in self.terms.values():
+            if hasattr(loss, "attach"):
+                loss.attach(model)
+
+    def each(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Every term, unweighted."""
+        return {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
+
+    def sum(self, each: Mapping[str, Tensor]) -> Tensor:
+        """What is minimised, from what :meth:`each` returned."""
+        total: Tensor | None = None
+        for label, value in each.items():
+            weighted = value * self.terms[label][0]
+            total = weighted if total is None else total + weighted
+        assert total is not None
+        return total
+
+
+def missing_at(mask: Tensor, coords: Tensor) -> Tensor:
+    """The mask ``(B, 1, H, W)`` at the pixels that contain ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``."""
+    height, width = mask.shape[2:]
+    y, x = nearest_index(coords[..., 0].float(), height), nearest_index(coords[..., 1].float(), width)
+    return mask.flatten(1).gather(1, y * width + x)[..., None]

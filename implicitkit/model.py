@@ -25,6 +25,10 @@ class ImplicitModel(nn.Module):
         conditions: one model per name in ``decoder.conditions``.
         inputs: what the encoder is given: ``("image",)`` or ``("image", "mask")``.
         scales: the range of magnifications it was trained on, if it was.
+        passes: 2 feeds the output back: at the picture's own size it takes the picture's place in a second pass, while
+            the mask and the conditions stay those of the first.
+
+    A part with ``trainable = False`` is frozen: without gradients, in eval mode whatever the model's mode.
 
     Raises:
         ValueError: the parts do not fit; the message says which number to change.
@@ -41,10 +45,12 @@ class ImplicitModel(nn.Module):
         *,
         inputs: Sequence[str] = ("image",),
         scales: tuple[float, float] | None = None,
+        passes: int = 1,
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
         self.scales = scales
+        self.passes = passes
         self.encoder = encoder
         self.decoder = decoder
         self.conditions: dict[str, ImplicitModel] = nn.ModuleDict(conditions or {})  # type: ignore[assignment]
@@ -52,7 +58,7 @@ class ImplicitModel(nn.Module):
         self.license = ""
         self._check_parts()
         for part in (encoder, decoder):
-            if not getattr(part, "trainable", True):
+            if not part.trainable:
                 part.requires_grad_(False).eval()
 
     @property
@@ -99,6 +105,8 @@ class ImplicitModel(nn.Module):
             spec["inputs"] = list(self.inputs)
         if self.scales:
             spec["scales"] = list(self.scales)
+        if self.passes != 1:
+            spec["passes"] = self.passes
         return spec
 
     def encode(
@@ -109,6 +117,8 @@ class ImplicitModel(nn.Module):
         tile: int | None = None,
         precision: str | None = None,
         grad: bool = False,
+        conditions: Mapping[str, Field] | None = None,
+        passes: int | None = None,
     ) -> Field:
         """The picture as a :class:`Field`.
 
@@ -120,8 +130,19 @@ class ImplicitModel(nn.Module):
             precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the networks (coordinates stay float32);
                 None keeps what is in force.
             grad: keep the graph, to differentiate by weights or coordinates. Training goes through :meth:`forward`.
+            conditions: fields to read in place of those that the model's own conditions would make of the picture.
+            passes: how often the picture goes through (default: the model's own ``passes``).
         """
-        return Field(self, image, mask, tile=tile, precision=precision, grad=grad)
+        passes = self.passes if passes is None else passes
+        if passes < 1:
+            raise ValueError(f"passes is at least 1; received {passes}")
+        field = Field(self, image, mask, tile=tile, precision=precision, grad=grad, conditions=conditions)
+        for _ in range(passes - 1):
+            if self.decoder.output != "picture":
+                raise ValueError("only a picture can be fed back; this model's output is an embedding")
+            painted = field.render(field.size)
+            field = Field(self, painted, mask, tile=tile, precision=precision, grad=grad, conditions=field.conditions)
+        return field
 
     def forward(
         self, image: Tensor, coords: Tensor, cell: Tensor | None = None, mask: Tensor | None = None
@@ -135,7 +156,7 @@ class ImplicitModel(nn.Module):
         """As in PyTorch, but frozen parts stay in eval mode."""
         super().train(mode)
         for part in (self.encoder, self.decoder):
-            if not getattr(part, "trainable", True):
+            if not part.trainable:
                 part.eval()
         return self
 
@@ -214,7 +235,7 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
         ValueError: the parts do not fit.
     """
     encoder_spec, decoder_spec = spec.encoder.as_dict(), spec.decoder.as_dict()
-    encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", True), decoder_spec.pop("trainable", True)
+    encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", None), decoder_spec.pop("trainable", None)
     if "mask" in spec.inputs:
         encoder_spec.setdefault("mask_channels", 1)
     with naming(f"{where}.encoder"):
@@ -225,11 +246,12 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
     with naming(f"{where}.decoder"):
         decoder = create_decoder(decoder_spec)
     for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
-        part.trainable = trainable
+        if trainable is not None:
+            part.trainable = bool(trainable)
     conditions = {
         name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
     }
-    return ImplicitModel(encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales)
+    return ImplicitModel(encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales, passes=spec.passes)
 
 
 def create_model(
@@ -265,11 +287,12 @@ def create_model(
     return build_model(spec if isinstance(spec, ModelSpec) else validate(ModelSpec, spec, "model"))
 
 
-def _spec_of(part: nn.Module, kind: str) -> dict[str, Any]:
+def _spec_of(part: Encoder | Decoder, kind: str) -> dict[str, Any]:
     spec = getattr(part, "spec", None)
     if spec is None:
         raise ValueError(
             f"the {kind} {type(part).__name__} was not built by name, so no file can say how to build it again; "
             f"use ik.create_{kind}(...) (register the class first if it is your own)"
         )
-    return {**spec, **({} if getattr(part, "trainable", True) else {"trainable": False})}
+    trainable = part.trainable
+    return {**spec, **({} if trainable == type(part).trainable else {"trainable": trainable})}

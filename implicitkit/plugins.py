@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VARIABLE = "IMPLICITKIT_PLUGINS"
 STRICT = "IMPLICITKIT_PLUGINS_STRICT"
 HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("register_")))
+BY_HAND = "register_plugin"
 OURS = Owner("implicitkit", __version__)
 
 
@@ -80,6 +81,7 @@ class Plugins:
     def __init__(self, registries: Mapping[str, Registry[Any]], built_in: Callable[[], Any]) -> None:
         self.registries = registries
         self.loaded: list[Plugin] = []
+        self._implementations: dict[int, Any] = {}
         self._built_in = built_in
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -116,7 +118,17 @@ class Plugins:
         name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         version = str(getattr(plugin, "__version__", "(registered by hand)"))
         with LOADING:
-            return self._attempt(Found(name, Owner(name, version), "register_plugin", lambda: plugin), reraise=True)
+            return self._attempt(Found(name, Owner(name, version), BY_HAND, lambda: plugin), reraise=True)
+
+    def remove(self, plugin: Plugin) -> None:
+        """Take back what ``plugin`` registered; see :func:`implicitkit.registries.unregister_plugin`."""
+        with LOADING:
+            if plugin not in self.loaded or plugin.source != BY_HAND:
+                raise PluginError(f"{plugin} was not registered by register_plugin, so it cannot be unregistered")
+            for registry in self.registries.values():
+                registry.discard(plugin.provides.get(registry.kind, ()))
+            self._manager.unregister(self._implementations.pop(id(plugin)))
+            self.loaded = [other for other in self.loaded if other is not plugin]
 
     @property
     def failed(self) -> list[Plugin]:
@@ -134,7 +146,8 @@ class Plugins:
         plugin = Plugin(found.name, found.owner, found.source)
         started = time.perf_counter()
         try:
-            self._fill(plugin, found.load())
+            self._implementations[id(plugin)] = implementation = found.load()
+            self._fill(plugin, implementation)
         except (Exception, SystemExit) as error:  # a module that calls exit() when imported is broken too
             if reraise:
                 raise
@@ -150,7 +163,7 @@ class Plugins:
 
     def _fill(self, plugin: Plugin, implementation: Any) -> None:
         _refuse_misnamed(implementation)
-        self._manager.register(implementation, f"{plugin.source}: {plugin.name} of {plugin.owner}")  # checks signatures
+        self._manager.register(implementation, f"{plugin} ({id(implementation)})")  # checks the hooks' signatures
         try:
             implemented = {caller.name for caller in self._manager.get_hookcallers(implementation) or ()}
             if not implemented:
@@ -183,6 +196,7 @@ class Plugins:
         for registry in self.registries.values():
             registry.clear()
         self.loaded.clear()
+        self._implementations.clear()
         self._state = "unloaded"
 
 

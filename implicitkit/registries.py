@@ -68,6 +68,18 @@ def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
     return plugins.add(plugin, name)
 
 
+def unregister_plugin(plugin: Plugin) -> None:
+    """Take back what :func:`register_plugin` did, for notebooks and tests; what was built stays as it is.
+
+    Args:
+        plugin: what :func:`register_plugin` returned.
+
+    Raises:
+        PluginError: it is not, or no longer, registered, or was found in another way.
+    """
+    plugins.remove(plugin)
+
+
 def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
     if isinstance(part, str):

@@ -190,6 +190,11 @@ class Registry(Generic[T]):
         self._entries.update(added)
         return sorted(added)
 
+    def discard(self, names: Iterable[str]) -> None:
+        """Forget some entries."""
+        for name in names:
+            self._entries.pop(name, None)
+
     def clear(self) -> None:
         """Forget all entries, as if nothing had been loaded."""
         self._entries.clear()

@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
-from torch import Tensor
 
 from implicitkit.atomic import write_text
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.errors import UserError
 from implicitkit.images import write_image
 from implicitkit.model import ImplicitModel
+from implicitkit.validation import Validation
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -117,22 +117,22 @@ class Run:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
-    def validated(
-        self, step: int, model: ImplicitModel, scores: dict[str, float], picture: Tensor, report: Report | None
-    ) -> None:
+    def validated(self, step: int, model: ImplicitModel, found: Validation, report: Report | None) -> None:
         """Log a validation, keep its picture, and the weights if they are the best so far."""
-        score = sum(scores.values()) / len(scores)
-        self.say(
-            {"event": "validation", "step": step, "psnr": score, **{f"psnr_{k}": v for k, v in scores.items()}}, report
-        )
+        scores, picture = found.scores, found.picture
+        mean = sum(scores.values()) / len(scores)
+        details = {f"{found.kind}_{k}": v for k, v in scores.items()}
+        self.say({"event": "validation", "step": step, found.kind: mean, **details}, report)
         (self.folder / "images").mkdir(exist_ok=True)
         write_image(self.folder / "images" / f"step-{step}.png", picture)
         self._tensorboard().add_image("validation", picture, step)
+        score = mean if found.kind == "psnr" else -mean
         if score > self.best:
             self.best = score
-            self.save(model, "best.safetensors", step, scores)
+            named = "validation_psnr_y" if found.kind == "psnr" else "validation_loss"
+            self.save(model, "best.safetensors", step, {named: scores})
 
-    def save(self, model: ImplicitModel, name: str, step: int, scores: dict[str, float] | None = None) -> None:
+    def save(self, model: ImplicitModel, name: str, step: int, summary: dict[str, Any] | None = None) -> None:
         """Write the model as a native file with a summary of its training."""
         model.training_summary = {
             "steps": step,
@@ -140,7 +140,7 @@ class Run:
             "seed": self.config.seed,
             "trained_on": self.config.trained_on,
             "degradation": json.loads(self.config.model_dump_json())["degradation"],
-            **({"validation_psnr_y": scores} if scores else {}),
+            **(summary or {}),
         }
         model.save(self.folder / name, license=self.config.license)
 

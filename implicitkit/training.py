@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from torch import Tensor
+from accelerate.utils import send_to_device, set_seed
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from implicitkit.config import TrainConfig, naming
-from implicitkit.data import TrainingCrops, hold_out, picture_files
+from implicitkit.data import TrainingCrops, collate, hold_out, picture_files
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field import Prediction
-from implicitkit.model import build_model
-from implicitkit.registries import create_degradation, create_loss
+from implicitkit.losses import Total
+from implicitkit.model import ImplicitModel, build_model
+from implicitkit.registries import create_degradation
 from implicitkit.runs import Report, Run
 from implicitkit.schedule import learning_rate
 from implicitkit.validation import Validator
@@ -78,16 +80,19 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     with naming("degradation"):
         degradation = create_degradation(config.degradation_spec)
     files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
-    validator = Validator([*held_out, *picture_files(config.validation.folders)], config)
+    with naming("loss"):
+        losses = Total([term.as_dict() for term in config.loss])
+    validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
     files = [file for file in files if file.resolve() not in validator.seen]
-    crops = TrainingCrops(files, config.data, degradation, config.seed, config.steps * config.batch)
+    length = config.steps * config.batch
+    crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
     model = build_model(config.model)
     if config.weights:
         with naming("weights"):
-            fill(model, load_model(config.weights).state_dict(), config.weights)
+            start_from(model, config.weights)
     model = model.to(device).train()
     with naming("loss"):
-        loss_of = create_loss(config.loss.as_dict())
+        losses.attach(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
     if config.compile:
@@ -104,49 +109,53 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         num_workers=config.data.workers,
         pin_memory=device.type == "cuda",
         persistent_workers=config.data.workers > 0,
+        collate_fn=collate,
     )
     counts = {"pictures": len(crops.kept), "dropped": crops.dropped, "parameters": count(parameters)}
     run.say({"event": "start", "step": start, **counts}, report)
 
-    clock, seen, total_loss = time.monotonic(), 0, torch.zeros((), device=device)
+    nothing = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
+    clock, seen, totals = time.monotonic(), 0, nothing
     for step, batch in enumerate(batches, start=start):
         torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # dropout and the like follow the step too
-        batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+        batch = send_to_device(batch, device, non_blocking=True)
         rate = learning_rate(step, config.steps, config.optimiser)
         for group in optimiser.param_groups:
             group["lr"] = rate
 
         mask = batch["mask"] if model.takes_mask else None
         prediction: Prediction = wrapped(batch["image"], batch["coords"], batch["cell"], mask)
-        loss: Tensor = loss_of(prediction, batch)
+        each = losses.each(prediction, batch)
+        loss = losses.sum(each)
         accelerator.backward(loss)
         if config.optimiser.clip:
             accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
         optimiser.step()
         optimiser.zero_grad()
-        total_loss += loss.detach()
+        totals = totals + torch.stack([loss, *each.values()]).detach()
         seen += 1
 
         done = step + 1
         last = done == config.steps
         if done % config.log_every == 0 or last:
-            mean_loss = float(accelerator.gather(total_loss[None]).mean()) / seen
+            mean_loss, *means = (accelerator.gather(totals[None]).mean(0) / seen).tolist()
             if not math.isfinite(mean_loss):
                 raise UserError(
                     f"the loss is {mean_loss} near step {done}; lower optimiser.lr or set optimiser.clip, then --resume"
                 )
             speed = seen * config.batch / (time.monotonic() - clock)
             left = (config.steps - done) * config.batch / speed
-            progress = {"loss": mean_loss, "lr": rate, "crops_per_s": speed, "seconds_left": left}
+            terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
+            progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": left}
             run.say({"event": "train", "step": done, **progress}, report)
-            clock, seen, total_loss = time.monotonic(), 0, torch.zeros_like(total_loss)
+            clock, seen, totals = time.monotonic(), 0, nothing
         if validator and (done % config.validation.every == 0 or last):
             paused = time.monotonic()
             if accelerator.is_main_process:
                 model.eval()
-                scores, picture = validator(model)
+                found = validator(model)
                 model.train()
-                run.validated(done, model, scores, picture, report)
+                run.validated(done, model, found, report)
             accelerator.wait_for_everyone()
             clock += time.monotonic() - paused
         if done % config.checkpoint_every == 0 or last:
@@ -156,6 +165,26 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         run.save(model, "last.safetensors", config.steps)
     run.close()
     return config.output
+
+
+def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str = "") -> None:
+    """Fill a model with weights from elsewhere, or the parts of it that a mapping names
+    (``{"conditions": {"semantic": FILE}}``).
+    """
+    if isinstance(weights, Mapping):
+        for name, inner in weights.items():
+            start_from(model, inner, f"{part}.{name}".removeprefix("."))
+        return
+    try:
+        target = model.get_submodule(part)
+    except AttributeError:
+        raise ConfigError(f"{part}: the model has no such part; name its encoder, decoder or conditions") from None
+    if not isinstance(weights, str):
+        raise ConfigError(f"{part}: the name of a file or model; received {weights!r}")
+    loaded: nn.Module = load_model(weights)
+    if not isinstance(target, ImplicitModel):  # an encoder or a decoder alone: that of the model in the file
+        loaded = loaded.get_submodule(part.rpartition(".")[2])
+    fill(target, loaded.state_dict(), weights)
 
 
 def count(parameters: Sequence[Tensor]) -> int:

@@ -1,26 +1,47 @@
-"""What is measured while training: PSNR of the luma on whole pictures, and one picture to look at."""
+"""What is measured while training: PSNR of the luma on whole pictures, and one picture to look at; for a model whose
+values are no picture, the loss.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit.config import TrainConfig, naming
+from implicitkit.coordinates import cell_size, grid
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.images import read_image
+from implicitkit.losses import Total
 from implicitkit.metrics import psnr_y
 from implicitkit.model import ImplicitModel
 from implicitkit.registries import create_degradation
 
+POINTS = 4096  # of a picture, on which an embedding is compared
 SMALLEST = 4  # low-resolution pixels a side, so that something is left after shaving
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found.
+
+    Attributes:
+        scores: one number per task.
+        picture: ``(3, H, W)`` to look at.
+        kind: ``"psnr"``, the higher the better, or ``"loss"``, the lower the better.
+    """
+
+    scores: dict[str, float]
+    picture: Tensor
+    kind: Literal["psnr", "loss"] = "psnr"
 
 
 class Validator:
@@ -33,8 +54,8 @@ class Validator:
         ImageError: a picture cannot be read.
     """
 
-    def __init__(self, files: Sequence[Path], config: TrainConfig) -> None:
-        self.files, self.config = list(files), config.validation
+    def __init__(self, files: Sequence[Path], config: TrainConfig, losses: Total) -> None:
+        self.files, self.config, self.losses = list(files), config.validation, losses
         self.seen = {file.resolve() for file in self.files}
         with naming("degradation"):
             tasks = at_scales(config.degradation_spec, self.config.scales)
@@ -58,8 +79,14 @@ class Validator:
         return bool(self.files)
 
     @torch.no_grad()
-    def __call__(self, model: ImplicitModel) -> tuple[dict[str, float], Tensor]:
-        """Mean PSNR-Y in dB per task, and the first picture at the last task ``(3, H, W)``: input, output, truth."""
+    def __call__(self, model: ImplicitModel) -> Validation:
+        """Mean PSNR-Y in dB per task, and the first picture at the last task: input, output, truth.
+
+        Of a model whose output is an embedding: the loss per task, and the embedding's three strongest directions as
+        colours.
+        """
+        if model.decoder.output == "embedding":
+            return self._by_loss(model)
         scores: dict[str, float] = {}
         shown = torch.zeros(3, 1, 1)
         for label, (scale, pictures) in self._degraded.items():
@@ -72,11 +99,50 @@ class Validator:
                 if k == 0:
                     shown = torch.cat([F.interpolate(seen.image[None], tuple(size))[0], output, seen.reference], dim=2)
             scores[label] = sum(values) / len(values)
-        return scores, shown
+        return Validation(scores, shown)
+
+    def _by_loss(self, model: ImplicitModel) -> Validation:
+        scores: dict[str, float] = {}
+        shown = torch.zeros(3, 1, 1)
+        device = next(model.parameters()).device
+        for label, (_, pictures) in self._degraded.items():
+            values = []
+            for k, seen in enumerate(pictures):
+                size = tuple(seen.reference.shape[1:])
+                chosen = torch.randperm(math.prod(size), generator=seeded(k))[:POINTS]
+                batch = {
+                    "image": seen.image[None],
+                    "mask": seen.mask[None],
+                    "coords": grid(size)[chosen][None],
+                    "cell": cell_size(size)[None, None],
+                    "target": seen.reference.flatten(1).t()[chosen][None],
+                    "reference": seen.reference[None],
+                }
+                batch = {key: value.to(device) for key, value in batch.items()}
+                mask = batch["mask"] if model.takes_mask else None
+                prediction = model(batch["image"], batch["coords"], batch["cell"], mask)
+                values.append(float(self.losses.sum(self.losses.each(prediction, batch))))
+                if k == 0:
+                    whole = model.encode(batch["image"], mask).render(size)[0].cpu()
+                    shown = torch.cat([F.interpolate(seen.image[None], size)[0], as_colours(whole), seen.reference], 2)
+            scores[label] = sum(values) / len(values)
+        return Validation(scores, shown, "loss")
 
     def _centre(self, picture: Tensor) -> Tensor:
         starts = [max(0, (n - self.config.max_size) // 2) for n in picture.shape[1:]]
         return picture[:, starts[0] : starts[0] + self.config.max_size, starts[1] : starts[1] + self.config.max_size]
+
+
+def as_colours(embedding: Tensor) -> Tensor:
+    """The three strongest directions of an embedding ``(D, H, W)`` as a picture ``(3, H, W)`` in [0, 1]."""
+    rows = embedding.flatten(1).t()
+    rows = rows - rows.mean(0)
+    _, _, directions = torch.linalg.svd(rows.t() @ rows)
+    found = rows @ directions[:3].t()
+    low, high = found.amin(0), found.amax(0)
+    picture = torch.zeros(3, *embedding.shape[1:])
+    picture[: found.shape[1]] = ((found - low) / (high - low).clamp(min=1e-9)).t().reshape(-1, *embedding.shape[1:])
+    return picture
 
 
 def at_scales(spec: Any, scales: Sequence[float]) -> dict[str, tuple[float, Degradation]]:

@@ -7,6 +7,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.field import Prediction
+from implicitkit.losses import Total
 
 LITERAL = {
     "l1": abs,
@@ -44,3 +45,29 @@ def test_charbonnier_is_smooth_where_l1_is_not() -> None:
             ik.create_loss("charbonnier", eps=float(eps))
     with pytest.raises(ik.ArgumentError, match="did you mean 'eps'"):
         ik.create_loss("charbonnier", epsilon=1)
+
+
+def test_a_missing_pixel_counts_more(values: tuple[torch.Tensor, torch.Tensor]) -> None:
+    predicted, clean = values
+    mask = torch.zeros(2, 1, 4, 6)
+    mask[0, 0, 1, 2] = mask[1, 0, 3, 5] = 1
+    rows, columns = torch.tensor([[1, 1, 0, 3, 2], [3, 0, 2, 3, 1]]), torch.tensor([[2, 2, 0, 5, 3], [5, 0, 1, 4, 2]])
+    coords = torch.stack([-1 + (2 * rows + 1) / 4, -1 + (2 * columns + 1) / 6], dim=-1)
+    weight = [5.0 if mask[b, 0, rows[b, n], columns[b, n]] else 1.0 for b in range(2) for n in range(5)]
+    each = (predicted - clean).abs().mean(-1).flatten().tolist()
+    wanted = sum(w * e for w, e in zip(weight, each, strict=True)) / sum(weight)
+    batch = {"target": clean, "mask": mask, "coords": coords}
+    found = ik.create_loss({"name": "l1", "hole_weight": 5})(Prediction(predicted, {}), batch)
+    assert found.item() == pytest.approx(wanted, rel=1e-6)  # the weights are float32
+    with pytest.raises(ValueError, match="hole_weight .* received -1"):
+        ik.create_loss({"name": "l1", "hole_weight": -1})
+
+
+def test_a_total_weighs_its_terms(values: tuple[torch.Tensor, torch.Tensor]) -> None:
+    predicted, clean = values
+    total = Total([{"name": "l1"}, {"name": "l2", "weight": 0.25}, {"name": "l1", "weight": 2}])
+    each = total.each(Prediction(predicted, {}), {"target": clean})
+    assert list(each) == ["l1", "l2", "l1_3"]
+    difference = predicted - clean
+    wanted = 3 * difference.abs().mean() + 0.25 * difference.square().mean()
+    torch.testing.assert_close(total.sum(each), wanted)

@@ -118,3 +118,22 @@ def test_mistakes_in_a_spec_are_named(spec: dict[str, object], message: str) -> 
 def test_pretrained_needs_weights() -> None:
     with pytest.raises(ik.WeightsError, match="comes without weights"):
         ik.create_model("liif_edsr_baseline", pretrained=True)
+
+
+def test_a_second_pass_sees_the_first_ones_output(photo: torch.Tensor) -> None:
+    spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": {"name": "liif", "hidden": [8]}}
+    once = ik.create_model(spec).eval()
+    twice = ik.create_model({**spec, "passes": 2}).eval()
+    twice.load_state_dict(once.state_dict())
+    first = once.encode(photo).render(photo.shape[1:])
+    assert torch.equal(twice.encode(photo).render((50, 40)), once.encode(first).render((50, 40)))
+    assert torch.equal(twice.encode(photo, passes=1).render((50, 40)), once.encode(photo).render((50, 40)))
+    assert twice.spec["passes"] == 2
+    with pytest.raises(ValueError, match="passes is at least 1; received 0"):
+        once.encode(photo, passes=0)
+
+
+def test_given_conditions_must_be_the_models_own(photo: torch.Tensor) -> None:
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "nearest"})
+    with pytest.raises(ValueError, match="reads the conditions none; received \\['semantic'\\]"):
+        model.encode(photo, conditions={"semantic": model.encode(photo)})

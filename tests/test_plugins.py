@@ -240,3 +240,17 @@ def test_importing_the_library_loads_no_plugin(tmp_path: Any) -> None:
     environment = {"PYTHONPATH": str(tmp_path), VARIABLE: "none,noisy", "PATH": ""}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["imported", "loaded", "True"]
+
+
+def test_what_was_registered_by_hand_can_be_taken_back() -> None:
+    plugins = host()
+    theirs = plugin(register_encoders=registering("x"))
+    done = plugins.add(theirs)
+    with pytest.raises(ValueError, match="already registered"):
+        plugins.add(theirs)
+    plugins.remove(done)
+    assert names(plugins) == ["ours"]
+    assert plugins.add(theirs).provides == {"encoder": ["x"]}
+    for other in (done, plugins.loaded[0]):
+        with pytest.raises(ik.PluginError, match="cannot be unregistered"):
+            plugins.remove(other)

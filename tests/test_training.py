@@ -21,6 +21,8 @@ from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, validate
+from implicitkit.errors import ConfigError
+from implicitkit.losses import Loss
 from implicitkit.schedule import learning_rate
 from implicitkit.training import StepBatches, train
 
@@ -233,3 +235,89 @@ def test_a_run_may_start_from_weights(tmp_path: Path) -> None:
         run(config(tmp_path / "new", weights="none.safetensors"))
     with pytest.raises(ik.ConfigError, match="weights: liif_small does not fit the model; missing"):
         run(config(tmp_path / "new", weights="liif_small", model={"encoder": "edsr_baseline", "decoder": "liif"}))
+
+
+class Meaning(Loss):
+    """A stand-in for a loss on a condition: asks for the clean pictures and for the model."""
+
+    wants_reference = True
+
+    def attach(self, model: ik.ImplicitModel) -> None:
+        self.model = model
+
+    def __call__(self, prediction: ik.Prediction, batch: Any) -> torch.Tensor:
+        clean = batch["reference"]
+        assert len(clean) == len(batch["image"]) and all(picture.shape[0] == 3 for picture in clean)
+        embedding = self.model.decoder.output == "embedding"
+        values = prediction.values if embedding else prediction.conditions["semantic"]
+        return values.square().mean() + torch.stack([picture.mean() for picture in clean]).mean()
+
+
+class Tinted(ik.LocalEnsembleDecoder):
+    """A decoder that reads a condition."""
+
+    conditions = ("semantic",)
+    uses_cell = False
+
+    def __init__(self, in_channels: int = 8) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, 3
+        self.read = torch.nn.Linear(in_channels + 8, 3)
+
+    def prepare(self, features: Any, inputs: Any, conditions: Any) -> Any:
+        return self.lay_out(features, features.map)
+
+    def at_point(self, cell: Any, conditions: Any) -> torch.Tensor:
+        return conditions["semantic"]
+
+    def local(self, rows: Any, offset: Any, cell: Any, point: Any) -> torch.Tensor:
+        return self.read(torch.cat([rows, point.expand(len(rows), -1)], dim=-1))
+
+
+@pytest.fixture
+def meaning():
+    class Plugin:
+        @ik.hookimpl
+        def register_losses(self, register: Any) -> None:
+            register("a_tests_meaning", Meaning)
+
+        @ik.hookimpl
+        def register_decoders(self, register: Any) -> None:
+            register("a_tests_tinted", Tinted)
+
+    registered = ik.register_plugin(Plugin())
+    yield
+    ik.unregister_plugin(registered)
+
+
+def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
+    small = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
+    semantic = {"encoder": small, "decoder": {"name": "bilinear", "project": False}}
+    first = run(config(tmp_path / "first", model=semantic, loss="a_tests_meaning", steps=8, batch=2))
+    entries = [json.loads(line) for line in (first / "log.jsonl").read_text().splitlines()]
+    validated = [e for e in entries if e["event"] == "validation"]
+    assert validated and all("psnr" not in e and math.isfinite(e["loss"]) for e in validated)
+    assert (first / "best.safetensors").is_file()
+
+    semantic["encoder"] = {**small, "trainable": False}
+    model = {"encoder": small, "decoder": "a_tests_tinted", "conditions": {"semantic": semantic}}
+    settings = config(
+        tmp_path / "second",
+        model=model,
+        loss=[{"name": "l1", "hole_weight": 2}, {"name": "a_tests_meaning", "weight": 0.5}],
+        weights={"conditions": {"semantic": str(first / "best.safetensors")}},
+        steps=8,
+        batch=2,
+    )
+    second = run(settings)
+    entries = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
+    logged = [e for e in entries if e["event"] == "train"]
+    for e in logged:
+        assert e["loss"] == pytest.approx(e["loss_l1"] + 0.5 * e["loss_a_tests_meaning"], rel=1e-5)
+    before, after = load_file(first / "best.safetensors"), weights(second)
+    frozen = {k: v for k, v in after.items() if k.startswith("conditions.semantic.encoder.")}
+    assert frozen and all(torch.equal(v, before[k.removeprefix("conditions.semantic.")]) for k, v in frozen.items())
+    assert ik.load_model(second / "last.safetensors").conditions["semantic"].encoder.trainable is False
+    settings["weights"] = {"conditions": {"meaning": str(first / "best.safetensors")}}
+    with pytest.raises(ConfigError, match=r"conditions.meaning: the model has no such part"):
+        run({**settings, "output": str(tmp_path / "third")})

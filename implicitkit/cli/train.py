@@ -39,10 +39,13 @@ def train(
                         f"{clock(entry['seconds_left'])} left",
                     )
                 case "validation":
+                    kind, unit, digits = ("psnr", " dB", 2) if "psnr" in entry else ("loss", "", 5)
                     scores = "  ".join(
-                        f"{k.removeprefix('psnr_')} {v:.2f}" for k, v in entry.items() if k.startswith("psnr_")
+                        f"{k.removeprefix(kind + '_')} {v:.{digits}f}"
+                        for k, v in entry.items()
+                        if k.startswith(f"{kind}_")
                     )
-                    progress.say(f"step {entry['step']}: validation PSNR-Y {scores} dB")
+                    progress.say(f"step {entry['step']}: validation {'PSNR-Y' if unit else kind} {scores}{unit}")
 
         folder = run(wanted, resume=resume, report=report)
     typer.echo(f"{folder / 'last.safetensors'}")

@@ -39,7 +39,7 @@ class Decoder(nn.Module):
     """Turns features and coordinates into values ``(B, N, out_channels)``; it never sees files, losses or the
     output's pixels.
 
-    Attributes a subclass sets:
+    ``trainable`` and ``source`` are as for an encoder. Attributes a subclass sets:
         in_channels: features per cell that :meth:`prepare` expects.
         out_channels: values per point.
         ndim: dimensions of the coordinates.
@@ -50,6 +50,8 @@ class Decoder(nn.Module):
         reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
     """
 
+    trainable: bool = True
+    source: str | None = None
     in_channels: int
     out_channels: int = 3
     ndim: int = 2

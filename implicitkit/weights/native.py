@@ -2,11 +2,13 @@
 
 Metadata keys: ``format`` = ``implicitkit``, ``format_version``, ``spec`` (JSON), ``version`` of the library that
     wrote it, ``training`` (JSON summary),
-``license``. The file alone is enough to build and fill the model.
+``license``, and ``frozen`` (JSON): parts that are not in the file, with where their weights come from and the SHA-256
+    of what they must be. Otherwise the file alone is enough to build and fill the model.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,12 +44,14 @@ def save_native(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"native weight files end in .safetensors; received {path}")
+    left_out = resolvable(model)
     tensors = {
         name: (value.to(dtype) if dtype is not None and value.is_floating_point() else value)
         .detach()
         .cpu()
         .contiguous()
         for name, value in model.state_dict().items()
+        if not name.startswith(tuple(f"{path}." for path in left_out))
     }
     metadata = {
         "format": FORMAT,
@@ -56,6 +60,7 @@ def save_native(
         "version": __version__,
         "training": json.dumps(model.training_summary),
         "license": model.license if license is None else license,
+        "frozen": json.dumps(left_out),
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -91,7 +96,10 @@ def load_native(path: str | Path) -> ImplicitModel:
     try:
         version, spec = int(metadata["format_version"]), json.loads(metadata["spec"])
         summary = json.loads(metadata.get("training") or "{}")
-    except (KeyError, ValueError) as error:
+        frozen = {
+            path: (str(f["source"]), str(f["sha256"])) for path, f in json.loads(metadata.get("frozen") or "{}").items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
     if version > FORMAT_VERSION:
         raise WeightsError(
@@ -101,10 +109,38 @@ def load_native(path: str | Path) -> ImplicitModel:
         model = create_model(spec)
     except (UserError, ValueError) as error:
         raise WeightsError(f"{path}: {error}") from None
-    fill(model, load_file(str(path)), str(path))
+    tensors = load_file(str(path))
+    for part, (source, wanted) in frozen.items():
+        theirs = model.get_submodule(part)
+        if fingerprint(theirs) != wanted:
+            raise WeightsError(
+                f"{path} was saved with other weights of {source} for its {part}; the file does not hold them"
+            )
+        tensors |= {f"{part}.{name}": value for name, value in theirs.state_dict().items()}
+    fill(model, tensors, str(path))
     model.training_summary = summary
     model.license = metadata.get("license", "")
     return model.eval()
+
+
+def resolvable(model: ImplicitModel, where: str = "") -> dict[str, dict[str, str]]:
+    """The frozen parts whose weights anybody can get: path -> where from, and their SHA-256."""
+    found: dict[str, dict[str, str]] = {}
+    for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
+        if not part.trainable and part.source:
+            found[where + name] = {"source": part.source, "sha256": fingerprint(part)}
+    for name, condition in model.conditions.items():
+        found |= resolvable(condition, f"{where}conditions.{name}.")
+    return found
+
+
+def fingerprint(part: nn.Module) -> str:
+    """The SHA-256 of a part's tensors: their names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(part.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:

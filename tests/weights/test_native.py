@@ -8,6 +8,7 @@ from safetensors import safe_open
 from support import small_model
 
 import implicitkit as ik
+from implicitkit.encoders.edsr import EDSR
 
 
 def test_a_file_alone_is_enough(tmp_path: Path, photo: torch.Tensor) -> None:
@@ -113,3 +114,43 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"
     ):
         ik.load_model("Someone/gone")
+
+
+def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo: torch.Tensor) -> None:
+    class Published(EDSR):
+        """Its weights come with its name, as those of a hub id do."""
+
+        trainable, source = False, "hub:somebody/something"
+        seed = 1
+
+        def __init__(self) -> None:
+            super().__init__(blocks=1, channels=8)
+            torch.manual_seed(self.seed)
+            for parameter in self.parameters():
+                torch.nn.init.normal_(parameter, std=0.1)
+
+    class Plugin:
+        @ik.hookimpl
+        def register_encoders(self, register):
+            register("a_tests_published", Published)
+
+    registered = ik.register_plugin(Plugin())
+    try:
+        model = ik.create_model({"encoder": "a_tests_published", "decoder": {"name": "liif", "hidden": [8]}})
+        path = model.save(tmp_path / "m.safetensors")
+        with safe_open(str(path), "pt") as file:
+            assert not [key for key in file.keys() if key.startswith("encoder.")]  # noqa: SIM118
+            (left_out,) = json.loads(file.metadata()["frozen"]).items()
+        assert left_out[0] == "encoder" and left_out[1]["source"] == "hub:somebody/something"
+        again = ik.load_model(path)
+        assert torch.equal(again.encode(photo).render((20, 20)), model.eval().encode(photo).render((20, 20)))
+        Published.seed = 2  # what is published has changed
+        with pytest.raises(ik.WeightsError, match="saved with other weights of hub:somebody/something"):
+            ik.load_model(path)
+        trained = ik.create_model(
+            {"encoder": {"name": "a_tests_published", "trainable": True}, "decoder": {"name": "liif", "hidden": [8]}}
+        )
+        with safe_open(str(trained.save(tmp_path / "t.safetensors")), "pt") as file:
+            assert [key for key in file.keys() if key.startswith("encoder.")]  # noqa: SIM118
+    finally:
+        ik.unregister_plugin(registered)
