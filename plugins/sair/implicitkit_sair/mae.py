@@ -1,0 +1,157 @@
+"""A small vision transformer that is pre-trained without labels, as a masked autoencoder (He et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from implicitkit import Encoder, WeightsError
+from implicitkit_sair.filling import FILLS, Fill, fill_holes
+from implicitkit_sair.vit import Block, cells
+
+FORMAT = "implicitkit-sair mae_small"
+
+
+class MAESmall(Encoder):
+    """A ViT of 3.6 M parameters: semantic features of one's own domain, without a download.
+
+    ``implicitkit pretrain-mae FOLDER -o mae.safetensors`` makes its weights; without any, its features are those of a
+    random network. It is frozen unless a spec says ``trainable: true``. Positions are relative, so a picture may
+    have any size; attention is global, and so is the encoder.
+
+    Args:
+        patch: side of a patch, and the stride, pixels.
+        width: of the tokens; a multiple of four times ``heads``.
+        depth: number of blocks.
+        heads: attention heads per block.
+        out_channels: features per cell (default: ``width``). Another number is a linear map of them, which is learnt
+            in pre-training as well.
+        weights: a file made by ``pretrain-mae``, with the same five numbers. A saved model holds the weights itself.
+        mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
+        fill: what the network sees in a hole: ``"mean"`` grey, ``"zero"`` black, ``"blur"`` its surroundings.
+        largest: a picture whose longer side has more pixels is seen shrunk to that, and its features are stretched
+            back: attention costs the square of the number of patches, and shapes have the size they are known at.
+
+    Raises:
+        WeightsError: the file is missing, is of another kind, or is of a network with other numbers.
+    """
+
+    trainable = False
+
+    def __init__(
+        self,
+        patch: int = 8,
+        width: int = 192,
+        depth: int = 8,
+        heads: int = 3,
+        out_channels: int | None = None,
+        weights: str | None = None,
+        mask_channels: int = 0,
+        fill: Fill = "mean",
+        largest: int = 512,
+    ) -> None:
+        super().__init__()
+        out_channels = width if out_channels is None else out_channels
+        if min(patch, width, depth, out_channels) < 1 or mask_channels not in (0, 1) or largest < patch:
+            raise ValueError(
+                "mae_small takes patch, width, depth and out_channels >= 1, mask_channels 0 or 1, largest >= patch; "
+                f"received {patch}, {width}, {depth}, {out_channels}, {mask_channels} and {largest}"
+            )
+        if fill not in FILLS:
+            raise ValueError(f"fill is one of {', '.join(FILLS)}; received {fill!r}")
+        self.mask_channels, self.out_channels = mask_channels, out_channels
+        self.stride = self.size_multiple = patch
+        self.fill, self.largest = fill, largest
+        self.architecture = {
+            "patch": patch,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "out_channels": out_channels,
+        }
+        self.embed = nn.Conv2d(self.in_channels, width, patch, stride=patch)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Identity() if out_channels == width else nn.Linear(width, out_channels)
+        self._spec: dict[str, Any] | None = None
+        if weights is not None:
+            load(self, Path(weights))
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """What the encoder is built from again, if it was built by name; its weights are in the file that it was saved
+        in, so it asks for no other.
+        """
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: Mapping[str, Any]) -> None:
+        self._spec = {key: argument for key, argument in value.items() if key != "weights"}
+
+    def extract(self, x: Tensor) -> Tensor:
+        size = [n // self.stride for n in x.shape[2:]]
+        x = self._shrunk(self._without_holes(x))
+        height, width = (n // self.stride for n in x.shape[2:])
+        features = self.attend(self.tokens(x), cells(height, width, x.device))
+        map = features.transpose(1, 2).unflatten(-1, (height, width))
+        return map if [height, width] == size else F.interpolate(map, size, mode="bilinear")
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """The patches of a normalised picture ``(B, 3, H, W)``, embedded, row by row: ``(B, N, width)``."""
+        embedded: Tensor = self.embed(x)
+        return embedded.flatten(2).transpose(1, 2)
+
+    def attend(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """The features ``(B, N, out_channels)`` of patches ``(B, N, width)`` at ``positions`` ``(N, 2)`` or
+        ``(B, N, 2)``; of any of a picture's patches, which then see each other only.
+        """
+        for block in self.blocks:
+            tokens = block(tokens, positions)
+        features: Tensor = self.project(self.norm(tokens))
+        return features
+
+    def _without_holes(self, x: Tensor) -> Tensor:
+        if not self.mask_channels:
+            return x
+        picture, mask = x[:, : self.in_channels], x[:, self.in_channels :]
+        black = self.normalise(torch.zeros_like(x[:1, :, :1, :1]))[0, : self.in_channels]
+        return fill_holes(picture, mask, self.fill, black)
+
+    def _shrunk(self, x: Tensor) -> Tensor:
+        longest = max(x.shape[2:])
+        if longest <= self.largest:
+            return x
+        factor = self.largest / longest / self.stride
+        size = [max(1, int(n * factor)) * self.stride for n in x.shape[2:]]
+        return F.interpolate(x, size, mode="bilinear", antialias=True)
+
+
+def load(encoder: MAESmall, file: Path) -> None:
+    """Fill an encoder from a file that ``pretrain-mae`` wrote.
+
+    Raises:
+        WeightsError: as for :class:`MAESmall`.
+    """
+    from safetensors.torch import load_file
+
+    from implicitkit.weights.native import fill, read_metadata
+
+    if not file.is_file():
+        raise WeightsError(f"there is no file {file}; implicitkit pretrain-mae FOLDER -o {file} makes one")
+    metadata = read_metadata(file)
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{file} holds no weights of mae_small (its format: {metadata.get('format', 'none')})")
+    stored = json.loads(metadata["architecture"])
+    other = [key for key, value in encoder.architecture.items() if stored.get(key) != value]
+    if other:
+        raise WeightsError(
+            f"{file} is of another mae_small: "
+            + ", ".join(f"{key} is {stored.get(key)} there and {encoder.architecture[key]} here" for key in other)
+        )
+    fill(encoder, load_file(str(file)), str(file))
