@@ -1,10 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from implicitkit_sair.appearance import Appearance
 
 import implicitkit as ik
 from implicitkit import testing
-from implicitkit_sair.appearance import Appearance
 
 SMALL = {"name": "sair_appearance", "widths": [6, 8, 10], "blocks": 2, "channels": 5}
 
@@ -50,10 +50,8 @@ def test_the_papers_sizes() -> None:
     convolutions = [m for m in encoder.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
     shapes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.dilation[0]) for m in convolutions]
     blocks = [(256, 256, 3, 1, 2), (256, 256, 3, 1, 1)] * 8
-    assert shapes == [(4, 64, 7, 1, 1), (64, 128, 4, 2, 1), (128, 256, 4, 2, 1), *blocks] + [
-        (256, 128, 4, 2, 1),
-        (128, 64, 4, 2, 1),
-    ]
+    ways = [(4, 64, 7, 1, 1), (64, 128, 4, 2, 1), (128, 256, 4, 2, 1)], [(256, 128, 4, 2, 1), (128, 64, 4, 2, 1)]
+    assert shapes == [*ways[0], *blocks, *ways[1]]
 
 
 @pytest.mark.parametrize("masks", [0, 1])

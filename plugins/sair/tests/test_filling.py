@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-
 from implicitkit_sair.filling import FILLS, fill_holes, surroundings
 
 
