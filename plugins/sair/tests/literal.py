@@ -10,19 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import implicitkit as ik
-
-
-class Patches(ik.Encoder):
-    """Each patch of pixels, mapped linearly: the smallest encoder that has a stride, pads, and sees a mask."""
-
-    def __init__(self, channels: int = 6, patch: int = 4, mask_channels: int = 1) -> None:
-        super().__init__()
-        self.out_channels, self.stride, self.size_multiple = channels, patch, patch
-        self.radius, self.mask_channels = patch - 1, mask_channels
-        self.embed = torch.nn.Conv2d(3 + mask_channels, channels, patch, stride=patch)
-
-    def extract(self, x: Tensor) -> Tensor:
-        return self.embed(x)
+from implicitkit.coordinates import grid
 
 
 def unfold(features: Tensor) -> Tensor:
@@ -66,3 +54,10 @@ def into_extent(coords: Tensor, size: tuple[int, ...], multiple: int) -> Tensor:
     """Coordinates of a picture of ``size`` as those of it padded, at bottom and right, to a multiple."""
     padded = torch.tensor([-(-n // multiple) * multiple for n in size])
     return (coords.double() + 1) / 2 * torch.tensor(size) / padded * 2 - 1
+
+
+def similarities(field: ik.Field, classes: Tensor, cells: tuple[int, int], extent: tuple[int, int]) -> Tensor:
+    """Dot products at the centre of every cell of a padded extent, asked for point by point."""
+    points = (grid(cells).double() + 1) * torch.tensor(extent) / torch.tensor(field.size) - 1
+    values = field.predict(points.float()).values  # (B, cells, C)
+    return (values.double() @ classes.double().T).transpose(1, 2).unflatten(-1, cells)

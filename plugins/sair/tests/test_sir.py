@@ -6,13 +6,13 @@ import itertools
 import pytest
 import torch
 from implicitkit_sair.sir import SIR, missing_share
-from literal import Patches, bilinear, blend, unfold
+from literal import bilinear, blend, unfold
+from small_parts import EDSR, Patches
 
 import implicitkit as ik
 from implicitkit.decoders.base import Inputs
 from implicitkit.testing import check_model
 
-EDSR = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
 SMALL = {"name": "sir", "reduced": 5, "hidden": [12, 9]}
 
 

@@ -1,0 +1,72 @@
+"""AIR, the appearance implicit representation (Zhang et al., ECCV 2024): appearance and meaning -> colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from torch import Tensor
+
+from implicitkit import Features
+from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.local_ensemble import Latent
+from implicitkit_sair.injection import Injection, Semantics
+
+if TYPE_CHECKING:
+    from implicitkit import Field
+
+
+class AIR(LIIF):
+    """LIIF, without a cell size, whose network also reads the semantic field at the point.
+
+    ``c_p = sum_q w_q f([z_q, SIR(p)], p - x_q)``: ``z_q`` the appearance features around the nearest
+    cells, ``SIR(p)`` the completed semantic embedding at the point itself, projected to ``projected`` numbers once per
+    point. The model that it belongs to has a condition ``semantic``.
+
+    Args:
+        in_channels: appearance features per cell.
+        out_channels: values per point.
+        semantic_channels: values per point of the semantic field.
+        semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
+        prompts: class names, for ``"text"`` (and its control).
+        projected: width of the projected embedding.
+        hidden: widths of the hidden layers.
+        local_ensemble: blend the four nearest cells (else: the nearest one alone).
+        feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
+        skip: ``"bilinear"`` adds the linearly interpolated input picture; the paper has ``"none"``.
+
+    Raises:
+        ValueError: an argument is out of range, or, when a picture is encoded, the semantic field is of another width.
+    """
+
+    conditions: ClassVar[tuple[str, ...]] = ("semantic",)
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        semantic_channels: int = 512,
+        semantics: Semantics = "embedding",
+        prompts: Sequence[str] | None = None,
+        projected: int = 64,
+        hidden: Sequence[int] = (256, 256, 256, 256),
+        local_ensemble: bool = True,
+        feat_unfold: bool = True,
+        skip: Literal["none", "bilinear"] = "none",
+    ) -> None:
+        super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
+        self.injection = Injection(
+            in_channels, self.first.out_features, semantics, semantic_channels, prompts, projected
+        )
+        self.reach += self.injection.reach
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+        return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        return self.injection.at_point(conditions)
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        # rows are the first layer's sums already, so the embedding's share is simply added
+        return super().local(rows if point is None else rows + point, offset, cell, None)

@@ -1,0 +1,139 @@
+"""How meaning enters a decoder: what AIR and SemLTE share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit import Features
+
+if TYPE_CHECKING:
+    from implicitkit import Field
+
+Semantics = Literal["embedding", "text", "none"]
+
+
+class Injection(nn.Module):
+    """Hands the semantic field on to a local-ensemble decoder, in one of two places.
+
+    ``"embedding"``, as SAIR's equation says: the completed embedding at the *point* is projected and becomes one more
+    input of the network's first layer. As that layer is linear, its part is computed once per point and added to what
+    the layer makes of each neighbour.
+
+    ``"text"``, as SAIR's authors ran it: dot products of the completed embeddings with those of class prompts, at the
+    centre of every *feature cell*, are put beside the features and fused by a 7x7 convolution before anything else.
+
+    ``"none"`` has the layers of ``"embedding"`` (of ``"text"``, if there are prompts) and gives them zeros: the control
+    of equal capacity.
+
+    Args:
+        features: the decoder's features per cell.
+        width: outputs of the layer that the embedding enters.
+        semantics: see above.
+        semantic_channels: values per point of the semantic field.
+        prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the first
+            picture is encoded, or from :meth:`name_classes`; a saved file holds them and needs no text tower.
+        projected: how many numbers the embedding is projected to.
+
+    Raises:
+        ValueError: ``"text"`` without prompts or ``"embedding"`` with some, or a width that is not positive.
+    """
+
+    classes: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        semantics: Semantics = "embedding",
+        semantic_channels: int = 512,
+        prompts: Sequence[str] | None = None,
+        projected: int = 64,
+    ) -> None:
+        super().__init__()
+        if semantics not in ("embedding", "text", "none"):
+            raise ValueError(f"semantics is 'embedding', 'text' or 'none'; received {semantics!r}")
+        self.prompts = list(prompts or [])
+        if (semantics == "text") > bool(self.prompts) or (semantics == "embedding" and self.prompts):
+            raise ValueError(
+                f"semantics='text' needs prompts and 'embedding' takes none; received semantics={semantics!r} with "
+                f"prompts={self.prompts}"
+            )
+        if min(semantic_channels, projected) < 1:
+            raise ValueError(
+                f"semantic_channels and projected are positive; received {semantic_channels} and {projected}"
+            )
+        self.semantics, self.semantic_channels = semantics, semantic_channels
+        self.reach = 0
+        if self.prompts:
+            self.reach = 3  # the 7x7 convolution's cells
+            self.fuse = nn.Conv2d(features + len(self.prompts), features, 7, padding=3)
+            self.register_buffer("classes", torch.zeros(len(self.prompts), semantic_channels))
+        else:
+            # no bias, so that zero semantics are no semantics
+            self.project = nn.Linear(semantic_channels, projected, bias=False)
+            self.inject = nn.Linear(projected, width, bias=False)
+
+    def name_classes(self, embeddings: Tensor) -> None:
+        """Set the prompts' embeddings, ``(prompts, semantic_channels)``, where no text tower can make them."""
+        if embeddings.shape != self.classes.shape:
+            raise ValueError(
+                f"{len(self.prompts)} prompts have embeddings {tuple(self.classes.shape)}; received "
+                f"{tuple(embeddings.shape)}"
+            )
+        self.classes.copy_(embeddings)
+
+    def into_map(self, features: Features, conditions: Mapping[str, Field]) -> Features:
+        """The features, for ``"text"`` fused with the similarities to the classes, cell by cell."""
+        field = conditions["semantic"]
+        found = field.model.decoder.out_channels
+        if found != self.semantic_channels:
+            raise ValueError(
+                f"the semantic field has {found} values per point, this decoder takes {self.semantic_channels}; create "
+                f"it with semantic_channels={found}"
+            )
+        if not self.prompts:
+            return features
+        map = features.map
+        if self.semantics == "none":
+            similar = map.new_zeros(len(map), len(self.prompts), *map.shape[2:])
+        else:
+            if not self.classes.any():  # not named yet: an embedding is never zero
+                self.name_classes(self._encode_prompts(field))
+            similar = self._similarities(features, field)
+        return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
+
+    def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        """The first layer's share ``(M, width)`` of the embeddings ``(M, semantic_channels)``; None for ``"text"``."""
+        if self.prompts:
+            return None
+        embedding = conditions["semantic"]
+        if self.semantics == "none":
+            embedding = torch.zeros_like(embedding)
+        injected: Tensor = self.inject(self.project(embedding))
+        return injected
+
+    def _encode_prompts(self, field: Field) -> Tensor:
+        from implicitkit_sair.text import encode_text
+
+        return encode_text(field.model.encoder, self.prompts)
+
+    def _similarities(self, features: Features, field: Field) -> Tensor:
+        """``(B, prompts, *cells)``: dot products at the centres of the cells, which may lie on the padding."""
+        cells = tuple(features.map.shape[2:])
+        size = [n / e * g for n, e, g in zip(field.size, features.extent, features.grid, strict=True)]  # in cells
+        lows = [-1 + 2 * o / s for o, s in zip(features.origin, size, strict=True)]
+        highs = [-1 + 2 * (o + n) / s for o, n, s in zip(features.origin, cells, size, strict=True)]
+        similar = features.map.new_empty(len(features.map), len(self.prompts), *cells, dtype=torch.float32)
+        # block by block, as the embeddings of all cells would be hundreds of times the picture
+        for window, values in field.blocks(cells, (*lows, *highs)):
+            dots = torch.einsum("bchw,pc->bphw", values, self.classes)
+            similar[(slice(None), slice(None), *window)] = dots.float()
+        return similar
+
+    def extra_repr(self) -> str:
+        return f"semantics={self.semantics}, semantic_channels={self.semantic_channels}, prompts={self.prompts}"
