@@ -1,0 +1,79 @@
+"""LTE (Lee, Jin; CVPR 2022) that also reads a semantic field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit import Features
+from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.lte import LTE
+from implicitkit_sair.injection import Injection, Semantics
+
+if TYPE_CHECKING:
+    from implicitkit import Field
+
+
+class SemLTE(LTE):
+    """LTE whose MLP reads, beside the waves, the semantic field at the point, as :class:`~implicitkit_sair.air.AIR`
+    does.
+
+    Args:
+        in_channels: features per cell.
+        out_channels: values per point; with the bilinear skip, the picture's channels.
+        semantic_channels: values per point of the semantic field.
+        semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
+        prompts: class names, for ``"text"`` (and its control).
+        projected: width of the projected embedding.
+        hidden: as in LTE: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
+        basis: as in LTE: waves per cell, an even number (default: the first hidden width).
+        local_ensemble: blend the four nearest cells (else: the nearest one alone).
+        skip: ``"bilinear"`` adds the interpolated input picture, as LTE does; ``"none"`` does not.
+        scale_max: as in LTE: the largest trained magnification, or None.
+
+    Raises:
+        ValueError: an argument is out of range, or, when a picture is encoded, the semantic field is of another width.
+    """
+
+    conditions: ClassVar[tuple[str, ...]] = ("semantic",)
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        semantic_channels: int = 512,
+        semantics: Semantics = "embedding",
+        prompts: Sequence[str] | None = None,
+        projected: int = 64,
+        hidden: int | Sequence[int] = 256,
+        basis: int | None = None,
+        local_ensemble: bool = True,
+        skip: Literal["none", "bilinear"] = "bilinear",
+        scale_max: float | None = 4.0,
+    ) -> None:
+        super().__init__(in_channels, out_channels, hidden, basis, local_ensemble, skip, scale_max)
+        # LTE's own part ends with the MLP's first layer, where the embedding comes in
+        self.mlp, self.rest = self.mlp[:1], self.mlp[1:]
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        self.injection = Injection(in_channels, first.out_features, semantics, semantic_channels, prompts, projected)
+        self.reach += self.injection.reach
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+        return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        phase, injected = super().at_point(cell, conditions), self.injection.at_point(conditions)
+        assert phase is not None
+        return phase if injected is None else torch.cat([phase.expand(len(injected), -1), injected], dim=-1)
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        assert point is not None
+        phase, injected = point.split([self.basis // 2, point.shape[1] - self.basis // 2], dim=-1)
+        hidden = super().local(rows, offset, cell, phase)
+        values: Tensor = self.rest(hidden + injected if injected.shape[1] else hidden)
+        return values
