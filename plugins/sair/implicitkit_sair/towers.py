@@ -1,0 +1,274 @@
+"""open_clip's two towers, each built alone: what they are made of, and where their weights come from."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from implicitkit import UnknownNameError, UserError, WeightsError
+from implicitkit.weights import is_safetensors
+from implicitkit.weights.native import fill
+from implicitkit.weights.pickled import read_pickled
+from implicitkit_sair.torchscript import is_torchscript, read_torchscript
+
+DEFAULT = "ViT-B-16"
+HUB = "hf-hub:"
+OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's files
+# open_clip builds both towers or none; the one that is not wanted is made as small as it gets, and dropped
+NO_VISION = {"layers": 1, "width": 1, "head_width": 1, "patch_size": 1, "image_size": 1}
+NO_TEXT = {"layers": 1, "width": 1, "heads": 1, "context_length": 1, "vocab_size": 1}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a CLIP is built from."""
+
+    name: str
+    """For messages: the model's name, or the hub id."""
+    config: dict[str, Any]
+    """As in open_clip's JSON files: ``embed_dim``, ``vision_cfg``, ``text_cfg``."""
+    quick_gelu: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    file: Path | None = None
+    """Its weights, both towers; None for random ones."""
+    public: bool = False
+    """Whether the weights came from where anybody can get them."""
+
+
+def recipe(model: str | Mapping[str, Any], pretrained: str | None, quick_gelu: bool | None) -> Recipe:
+    """Find out what to build, and fetch the weights if they are not here.
+
+    Args:
+        model: open_clip's name of an architecture, or what its JSON file holds.
+        pretrained: a tag of that model, ``hf-hub:Organisation/Name`` or a file; None for random weights.
+        quick_gelu: the activation; None takes what the weights are known to be trained with.
+
+    Raises:
+        UnknownNameError: open_clip has no such model.
+        WeightsError: the weights cannot be had, or ``quick_gelu`` is needed, or wrong.
+    """
+    import open_clip  # type: ignore[import-untyped]
+
+    mean, std = tuple(open_clip.OPENAI_DATASET_MEAN), tuple(open_clip.OPENAI_DATASET_STD)
+    if pretrained is not None and pretrained.startswith(HUB):
+        return _from_hub(model, pretrained, quick_gelu)
+    name, config = configuration(model)
+    named = bool(config.get("quick_gelu", False))
+    if pretrained is None:
+        return Recipe(name, config, named if quick_gelu is None else quick_gelu, mean, std)
+    tag = {} if isinstance(model, Mapping) else open_clip.get_pretrained_cfg(name, pretrained)
+    if tag:
+        quick_gelu = _agreed(quick_gelu, bool(tag.get("quick_gelu", False)), f"{name} {pretrained!r}")
+        return Recipe(
+            name, config, quick_gelu, tuple(tag["mean"]), tuple(tag["std"]), _fetch(name, pretrained, tag), True
+        )
+    file = Path(pretrained).expanduser()
+    if not file.is_file():
+        tags = [] if isinstance(model, Mapping) else open_clip.list_pretrained_tags_by_model(name)
+        raise WeightsError(
+            f"there is no file {pretrained}, and no weights of that name for {name}; pretrained= takes a .pt or "
+            f".safetensors file, {HUB}Organisation/Name, or one of open_clip's tags: {', '.join(tags) or 'none'}"
+        )
+    if not quick_gelu and (named or _is_openais(file)):
+        quick_gelu = _agreed(quick_gelu, True, pretrained)
+    if quick_gelu is None:
+        raise WeightsError(
+            f"{file} does not say whether it was trained with QuickGELU, as OpenAI's weights were, or with GELU, "
+            "as most others; pass quick_gelu=true or quick_gelu=false"
+        )
+    return Recipe(name, config, quick_gelu, mean, std, file)
+
+
+def configuration(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and open_clip configuration of an architecture."""
+    import open_clip
+
+    if isinstance(model, Mapping):
+        lacking = [key for key in ("embed_dim", "vision_cfg") if key not in model]
+        if lacking:
+            raise UserError(
+                f"a CLIP configuration has embed_dim, vision_cfg and text_cfg; received {', '.join(map(str, model))}"
+            )
+        return "the given configuration", deepcopy(dict(model))
+    if model.startswith(HUB):
+        raise UserError(f"a hub id is a source of weights: write pretrained={model}")
+    name = model.replace("/", "-")  # OpenAI writes ViT-B/16
+    config = open_clip.get_model_config(name)
+    if config is None:
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UnknownNameError(f"open_clip has no model {model!r}{hint} (open_clip.list_models() names them)")
+    return name, config
+
+
+def image_tower(made: Recipe) -> nn.Module:
+    """The image tower, filled if there are weights.
+
+    Raises:
+        UserError: its last block is none that the dense modes know.
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    vision = made.config["vision_cfg"]
+    if vision.get("timm_model_name"):
+        raise UserError(
+            f"the image tower of {made.name} is timm's {vision['timm_model_name']}; encoder clip takes open_clip's own "
+            f"ViTs and ResNets (use the encoder timm:{vision['timm_model_name']})"
+        )
+    if vision.get("attentional_pool"):
+        raise UserError(f"{made.name} pools its patches by attention, so that none of them is aligned with text")
+    tower: nn.Module = _build(made, vision, NO_TEXT).visual
+    if made.file is not None:
+        state = read_weights(made.file)
+        own = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
+        fill(tower, own or state, str(made.file))  # without any prefix, it holds the image tower alone
+    return tower
+
+
+def text_tower(made: Recipe) -> nn.Module:
+    """The text tower with its weights, frozen, in eval mode: an open_clip ``CLIP`` without an image tower.
+
+    Raises:
+        UserError: it is not open_clip's own.
+        WeightsError: there are no weights, or they do not fit.
+    """
+    text = made.config.get("text_cfg")
+    if not text or text.get("hf_model_name") or text.get("embed_cls"):
+        what = "has no text tower" if not text else "has a text tower that is not open_clip's plain one"
+        raise UserError(f"{made.name} {what}; give embeddings made elsewhere (implicitkit_sair.text.read_embeddings)")
+    if made.file is None:
+        raise WeightsError(f"{made.name} was built without a weight file, so it has no text tower to embed words with")
+    tower = _build(made, NO_VISION, text)
+    del tower.visual
+    state = {
+        key.removeprefix("text."): v for key, v in read_weights(made.file).items() if not key.startswith("visual.")
+    }
+    state.pop("logit_bias", None)
+    if "logit_scale" in state:
+        state["logit_scale"] = state["logit_scale"].reshape(())
+    fill(tower, state, f"the text tower in {made.file}")
+    frozen: nn.Module = tower.eval().requires_grad_(False)
+    return frozen
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """A CLIP's state dict, read without executing anything.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, or holds something else.
+    """
+    return {key: value for key, value in _read(file).items() if key not in OPENAI_ENTRIES}
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise WeightsError(f"there is no file {file}")
+    content: Any
+    if is_safetensors(file):
+        try:
+            content = load_file(str(file))
+        except SafetensorError as error:
+            raise WeightsError(f"{file} is not a whole safetensors file: {error}") from None
+    else:
+        content = read_torchscript(file) if is_torchscript(file) else read_pickled(file)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    wrong = not isinstance(content, Mapping) or any(
+        not isinstance(value, Tensor) for key, value in content.items() if key not in OPENAI_ENTRIES
+    )
+    if wrong:
+        keys = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
+        raise WeightsError(f"{file} is no CLIP's state dict (visual.conv1.weight, ...); found {keys or 'nothing'}")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _is_openais(file: Path) -> bool:
+    """Whether a file bears OpenAI's marks: their archives are TorchScript, and three numbers stand by the weights."""
+    return is_torchscript(file) or any(key in OPENAI_ENTRIES for key in _read(file))
+
+
+def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> Any:
+    import open_clip
+
+    try:
+        return open_clip.CLIP(made.config["embed_dim"], dict(vision), dict(text), quick_gelu=made.quick_gelu)
+    except Exception as error:  # whatever a configuration that does not hold makes torch or open_clip raise
+        raise UserError(f"open_clip cannot build {made.name}: {_first_line(error)}") from None
+
+
+def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool | None) -> Recipe:
+    import open_clip
+
+    repository = pretrained.removeprefix(HUB)
+    described = json.loads(_download(repository, "open_clip_config.json").read_text(encoding="utf-8"))
+    config, seen_as = described.get("model_cfg", described), described.get("preprocess_cfg", {})
+    if model != DEFAULT and configuration(model)[1]["vision_cfg"] != config["vision_cfg"]:
+        raise UserError(f"{pretrained} holds another architecture than the given model; leave model= out")
+    return Recipe(
+        pretrained,
+        config,
+        _agreed(quick_gelu, bool(config.get("quick_gelu", False)), pretrained),
+        tuple(seen_as.get("mean", open_clip.OPENAI_DATASET_MEAN)),
+        tuple(seen_as.get("std", open_clip.OPENAI_DATASET_STD)),
+        _download(repository, open_clip.constants.HF_WEIGHTS_NAME),
+        True,
+    )
+
+
+def _fetch(name: str, tag: str, entry: Mapping[str, Any]) -> Path:
+    """The file of an open_clip tag, from a cache or the net."""
+    import open_clip
+
+    repository, _, file = str(entry.get("hf_hub", "")).rpartition("/")
+    if repository:
+        return _download(repository, file or open_clip.constants.HF_WEIGHTS_NAME, f"{name} {tag!r}")
+    try:
+        return Path(open_clip.download_pretrained(dict(entry)))
+    except Exception as error:
+        cache = Path("~/.cache/clip").expanduser()
+        raise _unavailable(f"{name} {tag!r}", str(entry.get("url")), cache, error) from None
+
+
+def _download(repository: str, file: str, wanted: str = "") -> Path:
+    """A file of a hub repository, the ``.safetensors`` of that name if there is one."""
+    import open_clip
+    from huggingface_hub import constants
+
+    try:
+        return Path(open_clip.pretrained.download_pretrained_from_hf(repository, filename=file))
+    except Exception as error:  # the hub's client raises many kinds
+        where = Path(constants.HF_HUB_CACHE)
+        raise _unavailable(wanted or HUB + repository, f"{file} of {repository}", where, error) from None
+
+
+def _unavailable(wanted: str, file: str, cache: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({_first_line(error)}); "
+        "download it elsewhere and pass pretrained=/path/to/the/file, or put it into the cache"
+    )
+
+
+def _agreed(asked: bool | None, known: bool, where: str) -> bool:
+    if asked is not None and asked != known:
+        trained = "QuickGELU" if known else "GELU"
+        raise WeightsError(f"{where} was trained with {trained}; received quick_gelu={asked} (leave it out)")
+    return known
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def as_list(values: Sequence[float] | float) -> list[float] | float:
+    """A mean or deviation as JSON has it."""
+    return float(values) if isinstance(values, (int, float)) else [float(v) for v in values]
