@@ -1,0 +1,64 @@
+"""The named models. A factory returns a spec; nothing is built before a look-up asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def sair_clip_vit_b16() -> dict[str, Any]:
+    """SAIR as published (ECCV 2024): MaskCLIP's features of a ViT-B/16, completed by SIR; AIR on the appearance
+    encoder; the picture goes through twice.
+
+    OpenAI's weights are fetched the first time; a spec with another ``pretrained`` takes them from a file.
+    """
+    return {
+        "encoder": {"name": "sair_appearance"},
+        "decoder": {"name": "air", "semantic_channels": 512},
+        "conditions": {
+            "semantic": {
+                "encoder": {"name": "clip", "model": "ViT-B-16", "pretrained": "openai", "mode": "maskclip"},
+                "decoder": {"name": "sir"},
+                "inputs": ["image", "mask"],
+            }
+        },
+        "inputs": ["image", "mask"],
+        "passes": 2,
+    }
+
+
+def sair_small() -> dict[str, Any]:
+    """A SAIR that trains on two cores: EDSR of 8 blocks for the appearance, ``mae_small`` for the meaning.
+
+    It adds to the interpolated picture and to the interpolated features, so it begins as the identity on what is known.
+    The semantic encoder is frozen: give it ``weights``, or its features are those of a random network.
+    """
+    return {
+        "encoder": {"name": "edsr", "blocks": 8, "channels": 64, "res_scale": 1.0},
+        "decoder": {"name": "air", "semantic_channels": 192, "hidden": [96, 64, 64], "skip": "bilinear"},
+        "conditions": {
+            "semantic": {
+                "encoder": {"name": "mae_small"},
+                "decoder": {"name": "sir", "hidden": [128, 128], "residual": "bilinear"},
+                "inputs": ["image", "mask"],
+            }
+        },
+        "inputs": ["image", "mask"],
+    }
+
+
+def sair_clip_vit_b16_control() -> dict[str, Any]:
+    """``sair_clip_vit_b16`` of the same capacity, told nothing."""
+    return control(sair_clip_vit_b16())
+
+
+def sair_small_control() -> dict[str, Any]:
+    """``sair_small`` of the same capacity, told nothing."""
+    return control(sair_small())
+
+
+def control(spec: dict[str, Any]) -> dict[str, Any]:
+    """The capacity-matched control of a SAIR: the same layers, the decoder's semantics zeroed.
+
+    What it falls short of the model is what meaning is worth; anything else it gains from its layers alone.
+    """
+    return {**spec, "decoder": {**spec["decoder"], "semantics": "none"}}
