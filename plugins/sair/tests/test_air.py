@@ -1,11 +1,14 @@
 """AIR against a literal version of its equation; where meaning enters, and where it must not."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from implicitkit_sair.air import AIR
 from implicitkit_sair.sir import SIR
 from literal import bilinear, blend, into_extent, similarities, unfold
+from safetensors.torch import save_file
 from small_parts import EDSR, MODES, SEMANTIC, Patches
 
 import implicitkit as ik
@@ -153,6 +156,37 @@ def test_the_classes_are_named_by_the_text_tower_when_first_needed(monkeypatch: 
     first, second = (model.encode(picture).render((5, 5)) for _ in range(2))
     assert torch.equal(first, second) and torch.equal(model.decoder.injection.classes, named)
     assert asked == [(model.conditions["semantic"].encoder, ["sky", "tree", "water"])]
+
+
+def test_with_a_clip_the_words_are_its_own_and_stay_in_the_file(tmp_path) -> None:
+    """A whole SAIR as its authors ran it, on a tiny CLIP: what was saved renders without the text tower's file."""
+    open_clip = pytest.importorskip("open_clip")
+    size = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 12, "width": 16, "heads": 2, "layers": 1},
+    }
+    weights = tmp_path / "clip.safetensors"
+    save_file(open_clip.CLIP(**copy.deepcopy(size)).state_dict(), weights)
+    clip = {"name": "clip", "model": size, "pretrained": str(weights), "quick_gelu": False}
+    semantic = {"encoder": clip, "decoder": SEMANTIC["decoder"], "inputs": ["image", "mask"]}
+    model = ik.create_model({**spec("text"), "conditions": {"semantic": semantic}}).eval()
+    picture, mask = torch.rand(3, 21, 30), torch.zeros(1, 21, 30)
+    mask[:, :8] = 1
+    painted = model.encode(picture, mask).render((21, 30))
+    classes = model.decoder.injection.classes
+    torch.testing.assert_close(classes.norm(dim=1), torch.ones(3), atol=1e-5, rtol=0)
+    file = model.save(tmp_path / "sair.safetensors")
+    weights.unlink()
+    loaded = ik.load_model(file)
+    assert torch.equal(loaded.decoder.injection.classes, classes)
+    assert torch.equal(loaded.encode(picture, mask).render((21, 30)), painted)
+
+
+def test_words_need_a_text_tower_or_embeddings() -> None:
+    with pytest.raises(ValueError, match="only a clip encoder has words; received EDSR"):
+        ik.create_model(spec("text")).encode(torch.rand(3, 6, 6))
+    assert built("text").encode(torch.rand(3, 6, 6)).render((4, 4)).shape == (3, 4, 4)
 
 
 def test_a_field_that_does_not_fit_is_named() -> None:
