@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from implicitkit_sair.inpainting import inpaint
+from implicitkit_sair.label_maps import LabelledFolder, read_label_map, write_label_map
+from implicitkit_sair.segmentation import segment
+from implicitkit_sair.segmentation_scores import evaluate_segmentation
+from implicitkit_sair.vocabulary import Vocabulary
 from painters import disc, picture, small_painter
+from semantics import saved_semantics
 
 import implicitkit as ik
 from implicitkit.images import Picture, read_picture, write_picture
@@ -150,3 +158,161 @@ def test_bad_files_of_inpaint(run, pair: tuple[Path, Path], painter: Path, tmp_p
     assert done.code == 2 and "cannot become the one file" in done.err
     assert run("inpaint", *pair, "-o", tmp_path / "out.gif", "--model", painter).code == 2
     assert not (tmp_path / "out.png").exists()
+
+
+# ---------------------------------------------------------------------------- segment
+
+
+@pytest.fixture(scope="module")
+def semantics(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A semantic model, and a bank of embeddings for three classes."""
+    folder = tmp_path_factory.mktemp("semantics")
+    np.save(folder / "bank.npy", torch.randn(3, 6, generator=torch.Generator().manual_seed(0)).numpy())
+    (folder / "bank.txt").write_text("sky\ntree\nsea\n")
+    return saved_semantics().save(folder / "semantics.safetensors"), folder / "bank.npy"
+
+
+def test_segment_writes_what_python_says(run, semantics: tuple[Path, Path], tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "a.png", picture(20, 24))
+    ik.write_image(tmp_path / "hole.png", disc(20, 24))
+    model, bank = semantics
+    call = ("segment", tmp_path / "a.png", "-o", tmp_path / "o.png", "--model", model, "--embeddings", bank)
+    call = (*call, "--classes", "sky, tree, sea", "--mask", tmp_path / "hole.png", "--size", "33x40", "--stage", "both")
+    done = run(*call, "--labels", tmp_path / "l.png", "--scores", tmp_path / "s.npy")
+    assert done.code == 0, done.err
+    assert "33×40: sky " in done.out and ", tree " in done.out
+    seen = torch.where(disc(20, 24) > 0.5, 0.5, ik.read_image(tmp_path / "a.png"))
+    field = saved_semantics().encode(seen, disc(20, 24))
+    labels, scores = segment(field, ["a", "b", "c"], (33, 40), embeddings=torch.from_numpy(np.load(bank)))
+    assert torch.equal(read_label_map(tmp_path / "l.png", 3), labels)
+    assert np.abs(np.load(tmp_path / "s.npy") - scores.numpy()).max() < 1e-6
+    assert min(read_picture(tmp_path / "o.png").size) > 250  # small results are enlarged for the legend's sake
+    refused = run(*call)
+    assert refused.code == 2 and refused.errors == [f"error: {tmp_path / 'o.png'} exists; pass --force to overwrite it"]
+    assert run(*call, "--force").code == 0
+
+
+def test_segment_chooses_classes_by_name(run, semantics: tuple[Path, Path], tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "a.png", picture(12, 12))
+    (tmp_path / "two.txt").write_text("sea\nsky\n")
+    model, bank = semantics
+    call = ("segment", tmp_path / "a.png", "--model", model, "--embeddings", bank, "--names", bank.with_suffix(".txt"))
+    for name, classes in (("x", "Sea,sky"), ("y", tmp_path / "two.txt")):
+        done = run(*call, "-o", tmp_path / f"{name}.png", "--classes", classes, "--scores", tmp_path / f"{name}.npy")
+        assert done.code == 0, done.err
+    x, y = (np.load(tmp_path / f"{name}.npy") for name in "xy")
+    expected = segment(
+        saved_semantics().encode(ik.read_image(tmp_path / "a.png")),
+        ["sea", "sky"],
+        (12, 12),
+        embeddings=torch.from_numpy(np.load(bank))[[2, 0]],
+    )
+    assert np.array_equal(x, y) and np.abs(x - expected.scores.numpy()).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "sky"], "holds 3 embeddings for 1 names"),
+        (["--classes", "sky,sky,sea"], "--classes: class names must differ; received sky more than once"),
+        (["--classes", "sky,,sea"], "none of them empty"),
+        (["--classes", "no.txt"], "there is no file no.txt"),
+        (["--classes", "sky,treee", "--names", "BANK"], "there is no class 'treee' among the 3 that have an embedding"),
+        (["--stage", "after"], "--stage is one of completed, raw, both; received 'after'"),
+        (["--size", "12"], "--size is HEIGHTxWIDTH"),
+        (["--opacity", "2"], "--opacity"),
+        (["--mask", "none.png"], "there is no file none.png"),
+        (["--labels", "l.jpg"], "a label map is written as .png or .tif"),
+        (["--scores", "s.npz"], "scores are written as .npy"),
+        (["--templates", "BANK"], "--templates has no meaning with --embeddings"),
+        (["--model", "liif_small"], "gives an embedding"),
+        (["--embeddings", "none.npy"], "there is no file none.npy"),
+        (["--embeddings", "BANK"], "cannot be read as a .npy array"),
+        (["--embeddings", "WIDE"], "6 values per point, the classes' embeddings 5"),
+    ],
+)
+def test_bad_options_of_segment(
+    run, semantics: tuple[Path, Path], tmp_path: Path, options: list[str], message: str
+) -> None:
+    ik.write_image(tmp_path / "a.png", picture(12, 12))
+    np.save(tmp_path / "wide.npy", np.ones((3, 5)))
+    model, bank = semantics
+    stand_ins = {"BANK": str(bank.with_suffix(".txt")), "WIDE": str(tmp_path / "wide.npy")}
+    given = {"--model": str(model), "--embeddings": str(bank), "--classes": "sky, tree, sea"}
+    given |= {flag: stand_ins.get(value, value) for flag, value in zip(options[::2], options[1::2], strict=True)}
+    done = run(
+        "segment", tmp_path / "a.png", "-o", tmp_path / "o.png", *(word for pair in given.items() for word in pair)
+    )
+    assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
+    assert "Traceback" not in done.err and not (tmp_path / "o.png").exists()
+
+
+def test_words_need_an_encoder_that_has_them(run, semantics: tuple[Path, Path], tmp_path: Path) -> None:
+    ik.write_image(tmp_path / "a.png", picture(12, 12))
+    call = ("segment", tmp_path / "a.png", "-o", tmp_path / "o.png", "--model", semantics[0], "--classes", "sky, sea")
+    done = run(*call)
+    assert done.code == 2 and "pass --embeddings FILE.npy with a row for each class" in done.err
+    done = run(*call, "--names", semantics[1].with_suffix(".txt"))
+    assert done.code == 2 and "--names says what the rows of --embeddings are called" in done.err
+
+
+# ---------------------------------------------------------------------------- evaluate-segmentation
+
+
+def labelled_folder(root: Path) -> Path:
+    for room in ("images", "annotations"):
+        (root / room).mkdir(parents=True)
+    (root / "objectInfo150.csv").write_text("Idx,Name\n1,sky\n2,tree\n3,sea\n")
+    for name in ("a", "b"):
+        ik.write_image(root / "images" / f"{name}.jpg", picture(24, 24))
+        write_label_map(root / "annotations" / f"{name}.png", torch.arange(24 * 24).reshape(24, 24) % 3)
+    return root
+
+
+def test_evaluate_segmentation(run, semantics: tuple[Path, Path], tmp_path: Path) -> None:
+    model, bank = semantics
+    call = ("evaluate-segmentation", "--model", model, "--data", labelled_folder(tmp_path / "set"))
+    call = (*call, "--embeddings", bank, "-o", tmp_path / "scores.json")
+    done = run(*call)
+    assert done.code == 0, done.err
+    folder = LabelledFolder.open(tmp_path / "set")
+    expected = evaluate_segmentation(saved_semantics(), folder, Vocabulary.from_file(bank, folder.names))
+    assert expected.markdown_table() in done.out
+    report = json.loads((tmp_path / "scores.json").read_text())
+    clean = report["scores"]["completed"]["clean"]["all"]
+    assert clean["mean_iou"] == pytest.approx(expected.mean_iou("completed", "clean"))
+    assert list(clean["iou"]) == ["sky", "tree", "sea"] and report["pictures"] == 2
+    assert run(*call).code == 2
+    holes = run(*call, "--bins", "20-40 40-60", "--force")
+    assert holes.code == 0 and "20–40 % missing (hole alone)" in holes.out
+    (tmp_path / "masks").mkdir()
+    ik.write_image(tmp_path / "masks" / "m.png", disc(24, 24))
+    assert run(*call, "--bins", "0-60", "--masks", tmp_path / "masks", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "none"], "there is no folder none"),
+        (["--bins", "40"], "--bins are hole ratios in percent"),
+        (["--bins", "60-40"], "--bins are hole ratios in percent"),
+        (["--masks", "masks"], "--masks has no meaning without --bins"),
+        (["--classes", "a, b"], "holds 3 embeddings for 2 names"),
+        (["--model", "liif_small"], "gives an embedding"),
+        (["--side", "0"], "--side"),
+    ],
+)
+def test_bad_options_of_evaluate_segmentation(
+    run, semantics: tuple[Path, Path], tmp_path: Path, options: list[str], message: str
+) -> None:
+    data = labelled_folder(tmp_path / "set")
+    given = {"--model": str(semantics[0]), "--embeddings": str(semantics[1]), "--data": str(data)}
+    given |= dict(zip(options[::2], options[1::2], strict=True))
+    done = run("evaluate-segmentation", *(word for pair in given.items() for word in pair))
+    assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
+
+
+def test_the_commands_import_nothing_heavy() -> None:
+    code = "import sys, implicitkit_sair.cli; print(sorted({'torch', 'open_clip', 'timm', 'PIL'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

@@ -1,0 +1,144 @@
+"""``implicitkit segment``."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from implicitkit.cli.inputs import check_target
+from implicitkit.errors import UserError
+from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
+
+STAGES = ("completed", "raw", "both")
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The overlay with its legend, a picture file.")],
+    classes: Annotated[str, typer.Option(help="'sky, tree, person', or a .txt file with one name per line.")],
+    model: Annotated[str, typer.Option(help="A semantic model or a SAIR: a file, a hub id or a name.")],
+    mask: Annotated[Path | None, typer.Option(help="What is missing of the picture; of its size.")] = None,
+    hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
+    threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
+    stage: Annotated[
+        str, typer.Option(help="completed, raw (the encoder's features as they are), or both side by side.")
+    ] = "completed",
+    size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Of the result [default: the picture's].")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Write the label map here: k for the k-th class, a grey .png or .tif.")
+    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="Write the scores (classes, H, W) here: an .npy file.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Embeddings made elsewhere: an .npy file, a row for each class.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="What its rows are called, one per line; --classes chooses among them.")
+    ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(help="Sentences with {} for a class's name, one per line, averaged.")
+    ] = None,
+    text_weights: Annotated[
+        str | None, typer.Option(help="Where the text tower is, if the model's file has none: a tag, hub id or file.")
+    ] = None,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the colours.")] = 0.55,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Say which of some classes every pixel belongs to; a hole's meaning is completed first."""
+    if stage not in STAGES:
+        raise UserError(f"--stage is one of {', '.join(STAGES)}; received {stage!r}")
+    wanted, result_size = parse_classes(classes), _parse_size(size)
+    _check_targets(image, mask, output, labels, scores, force)
+
+    import numpy as np
+
+    from implicitkit.atomic import replacing
+    from implicitkit.degradations.resize import resize
+    from implicitkit.devices import choose_device, choose_precision
+    from implicitkit.images import read_image, write_picture
+    from implicitkit.weights import load_model
+    from implicitkit_sair.inpainting import check_mask, fill_holes, read_mask, trained_fill
+    from implicitkit_sair.label_maps import write_label_map
+    from implicitkit_sair.overlay import Panel, draw_overlay
+    from implicitkit_sair.segmentation import Segmentation, segment, semantic_model
+
+    picture = read_image(image)
+    missing = None if mask is None else read_mask(mask, hole, threshold)
+    holes = None if missing is None else check_mask(picture, missing, f"the mask {mask}")
+    where = choose_device(device)
+    number_format = choose_precision(precision, where)
+    network = load_model(model).to(where)
+    vocabulary = make_vocabulary(network, wanted, embeddings, names, templates, text_weights)
+    if holes is not None:
+        picture = fill_holes(picture, holes, trained_fill(network))
+    field = semantic_model(network).encode(picture, missing, precision=number_format)
+    found: dict[str, Segmentation] = {}
+    for kind in STAGES[:2] if stage == "both" else (stage,):
+        found[kind] = segment(
+            field,
+            vocabulary.names,
+            result_size or field.size,
+            embeddings=vocabulary.embeddings,
+            completed=kind == "completed",
+        )
+    main = next(iter(found.values()))  # the completed one, if it was asked for
+
+    shown = tuple(main.labels.shape)
+    under = picture if shown == tuple(picture.shape[1:]) else resize(picture, shown, "pil").clamp(0, 1)
+    panels = [Panel(kind if len(found) > 1 else "", result.labels) for kind, result in reversed(found.items())]
+    with ExitStack() as all_or_none:
+        for target in (output, labels, scores):
+            if target is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(
+            all_or_none.enter_context(replacing(output)), draw_overlay(under, panels, vocabulary.names, opacity)
+        )
+        if labels is not None:
+            write_label_map(all_or_none.enter_context(replacing(labels)), main.labels)
+        if scores is not None:
+            np.save(all_or_none.enter_context(replacing(scores)), main.scores.cpu().numpy())
+    counts = main.labels.flatten().bincount(minlength=len(vocabulary)).tolist()
+    shares = [f"{name} {count / main.labels.numel():.1%}" for name, count in zip(vocabulary.names, counts, strict=True)]
+    typer.echo(f"{image} -> {output} {shown[0]}×{shown[1]}: {', '.join(shares)} ({where}, {number_format})")
+
+
+def _check_targets(
+    image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
+) -> None:
+    """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
+    from implicitkit.images import check_writable
+
+    inputs = [path for path in (image, mask) if path is not None]
+    targets = [path for path in (output, labels, scores) if path is not None]
+    for path in inputs:
+        if not path.is_file():
+            raise UserError(
+                f"{path} is a folder; segment takes one picture" if path.is_dir() else f"there is no file {path}"
+            )
+    check_writable(output, (1, 1))
+    if labels is not None and labels.suffix.lower() not in (".png", ".tif", ".tiff"):
+        raise UserError(f"a label map is written as .png or .tif, which keep numbers as they are; received {labels}")
+    if scores is not None and scores.suffix != ".npy":
+        raise UserError(f"scores are written as .npy; received {scores}")
+    for target in targets:
+        if target.resolve() in {path.resolve() for path in inputs}:
+            raise UserError(f"{target} is an input itself; choose another name")
+        check_target(target, force)
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise UserError("--output, --labels and --scores must be different files")
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", text.strip())
+    if match is None or int(match[1]) < 1 or int(match[2]) < 1:
+        raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 480x640; received {text!r}")
+    return int(match[1]), int(match[2])

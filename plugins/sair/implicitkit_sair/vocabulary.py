@@ -1,0 +1,124 @@
+"""Classes by name, each with its embedding in the space that a semantic field lives in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit import Encoder
+from implicitkit.errors import DataError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Class names and their embeddings.
+
+    Attributes:
+        names: all different.
+        embeddings: ``(K, D)`` float32, of length one each; any other length is brought to it.
+
+    Raises:
+        ValueError: names repeat, there are none, or the embeddings are not one finite row for each of them.
+    """
+
+    names: tuple[str, ...]
+    embeddings: Tensor
+
+    def __post_init__(self) -> None:
+        check_names(self.names)
+        rows = self.embeddings.float()
+        if rows.ndim != 2 or len(rows) != len(self.names):
+            raise ValueError(
+                f"{len(self.names)} classes take embeddings ({len(self.names)}, D); received {tuple(rows.shape)}"
+            )
+        if not bool(rows.isfinite().all()) or not bool((rows.norm(dim=1) > 0).all()):
+            raise ValueError("an embedding is a finite vector other than zero; received one that is not")
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "embeddings", F.normalize(rows, dim=1))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, names: Sequence[str]) -> Vocabulary:
+        """The classes that ``names`` says, in that order; capitals do not matter.
+
+        Raises:
+            UnknownNameError: one is not among them; the message says which come near.
+        """
+        place = {name.casefold(): k for k, name in enumerate(self.names)}
+        for name in names:
+            if name.casefold() not in place:
+                near = difflib.get_close_matches(name, self.names, n=3) or list(self.names[:3])
+                raise UnknownNameError(
+                    f"there is no class {name!r} among the {len(self)} that have an embedding (such as "
+                    f"{', '.join(near)})"
+                )
+        chosen = [place[name.casefold()] for name in names]
+        return Vocabulary(tuple(self.names[k] for k in chosen), self.embeddings[chosen])
+
+    @classmethod
+    def from_text(
+        cls,
+        encoder: Encoder,
+        names: Sequence[str],
+        templates: Sequence[str] | None = None,
+        weights: str | None = None,
+    ) -> Vocabulary:
+        """``names`` as the text tower that belongs to ``encoder`` reads them; see
+        :func:`~implicitkit_sair.text.encode_text` for ``templates``, ``weights`` and what is raised.
+        """
+        from implicitkit_sair.text import TEMPLATES, encode_text
+
+        check_names(names)
+        return cls(tuple(names), encode_text(encoder, names, templates or TEMPLATES, weights).cpu())
+
+    @classmethod
+    def from_file(cls, embeddings: str | Path, names: Sequence[str]) -> Vocabulary:
+        """``names`` and a ``.npy`` file with a row for each, in their order.
+
+        Raises:
+            WeightsError: the file cannot be read, or holds something else.
+            DataError: it has another number of rows.
+        """
+        from implicitkit_sair.text import read_embeddings
+
+        check_names(names)
+        rows = read_embeddings(embeddings)
+        if len(rows) != len(names):
+            raise DataError(f"{embeddings} holds {len(rows)} embeddings for {len(names)} names; give one for each")
+        return cls(tuple(names), rows)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``names`` are one or more different, non-empty class names."""
+    if isinstance(names, str):
+        raise ValueError(f"class names are a list such as ['sky', 'tree']; received the text {names!r}")
+    folded = [name.strip().casefold() for name in names]
+    if not folded or "" in folded:
+        raise ValueError(f"class names are one or more, none of them empty; received {list(names)}")
+    twice = sorted({name for name in folded if folded.count(name) > 1})
+    if twice:
+        raise ValueError(f"class names must differ; received {', '.join(twice)} more than once")
+
+
+def read_names(file: str | Path) -> list[str]:
+    """Class names from a text file, one per line; empty lines and what follows a ``#`` are left out.
+
+    Raises:
+        DataError: the file cannot be read or holds none.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"there is no file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {file}: {error}") from None
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise DataError(f"{file} holds no class names; it has one per line")
+    return names
