@@ -118,7 +118,8 @@ def gaussian_window(cells: tuple[int, int], sigma: float = SIGMA, device: torch.
 def positions(embedding: Tensor, native: tuple[int, int], cells: tuple[int, int]) -> Tensor:
     """The position embeddings ``(1 + N, C)`` of another grid than the ``native`` one.
 
-    Bicubic, antialiased where it shrinks, as open_clip does for a network of another size; the class token's is kept.
+    Bicubic (a = -0.5), antialiased where it shrinks, as open_clip makes those of a network of another size; the class
+    token's is kept.
     """
     if tuple(native) == tuple(cells):
         return embedding

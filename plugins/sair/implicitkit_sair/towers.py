@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from implicitkit_sair.torchscript import is_torchscript, read_torchscript
 DEFAULT = "ViT-B-16"
 HUB = "hf-hub:"
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's files
+OTHER_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
 # open_clip builds both towers or none; the one that is not wanted is made as small as it gets, and dropped
 NO_VISION = {"layers": 1, "width": 1, "head_width": 1, "patch_size": 1, "image_size": 1}
 NO_TEXT = {"layers": 1, "width": 1, "heads": 1, "context_length": 1, "vocab_size": 1}
@@ -124,6 +127,9 @@ def image_tower(made: Recipe) -> nn.Module:
         )
     if vision.get("attentional_pool"):
         raise UserError(f"{made.name} pools its patches by attention, so that none of them is aligned with text")
+    unknown = [option for option in OTHER_ATTENTION if vision.get(option)]
+    if unknown:
+        raise UserError(f"the blocks of {made.name} have {', '.join(unknown)}, which the dense modes do not know")
     tower: nn.Module = _build(made, vision, NO_TEXT).visual
     if made.file is not None:
         state = read_weights(made.file)
@@ -240,15 +246,42 @@ def _fetch(name: str, tag: str, entry: Mapping[str, Any]) -> Path:
 
 
 def _download(repository: str, file: str, wanted: str = "") -> Path:
-    """A file of a hub repository, the ``.safetensors`` of that name if there is one."""
+    """A file of a hub repository, from the cache or the net; rather a ``.safetensors`` than a pickle."""
     import open_clip
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    names = [file]
+    if file.endswith((".bin", ".pth", ".pt")):
+        safe = {open_clip.constants.HF_WEIGHTS_NAME: [open_clip.constants.HF_SAFE_WEIGHTS_NAME]}
+        names = [*safe.get(file, []), str(Path(file).with_suffix(".safetensors")), file]
+    for name in names:
+        cached = try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    missing: Exception = WeightsError("it has no such file")
+    for name in names:
+        try:
+            with _quiet():
+                return Path(hf_hub_download(repository, name))
+        except Exception as error:  # the hub's client raises many kinds
+            missing = error
+            if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, EntryNotFoundError):
+                break  # no network, no such repository, ...: another name would fare no better
+    where = Path(constants.HF_HUB_CACHE)
+    raise _unavailable(wanted or HUB + repository, f"{' or '.join(names)} of {repository}", where, missing)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the hub client's notes on every retry."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        return Path(open_clip.pretrained.download_pretrained_from_hf(repository, filename=file))
-    except Exception as error:  # the hub's client raises many kinds
-        where = Path(constants.HF_HUB_CACHE)
-        raise _unavailable(wanted or HUB + repository, f"{file} of {repository}", where, error) from None
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _unavailable(wanted: str, file: str, cache: Path, error: Exception) -> WeightsError:
