@@ -1,6 +1,6 @@
 """Regenerate ``docs/liif_small.md`` and the README's table from measurements.
 
-    python benchmarks/model_card.py --set5 DIR --set14 DIR [--log runs/liif_small/log.jsonl]
+    python benchmarks/model_card.py --set5 DIR --set14 DIR [--log runs/liif_small/log.jsonl runs/liif_small_continued/log.jsonl]
 
 Scores the shipped half-precision file once per set, by the benchmark protocol, and writes what was measured and on which machine.
 """
@@ -41,11 +41,22 @@ def table(report: dict, scales: tuple[float, ...]) -> str:
     return markdown_table(Scores(kept, report["units"]))
 
 
-def curve(log: Path, target: Path) -> None:
+def read_logs(logs: list[Path]) -> list[dict]:
+    """The entries of several runs, one after the other, their steps counted on."""
+    entries: list[dict] = []
+    for log in logs:
+        before = entries[-1]["step"] if entries else 0
+        for line in log.read_text().splitlines():
+            entry = json.loads(line)
+            entries.append({**entry, "step": entry["step"] + before})
+    return entries
+
+
+def curve(logs: list[Path], target: Path) -> None:
     """Loss and validation PSNR against steps, as a picture."""
     from PIL import Image, ImageDraw, ImageFont
 
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    entries = read_logs(logs)
     series = {
         "training loss (L1)": [(e["step"], e["loss"]) for e in entries if e["event"] == "train"],
         "validation PSNR-Y, mean of x2, x3, x4 (dB)": [
@@ -77,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set5", type=Path, required=True)
     parser.add_argument("--set14", type=Path, required=True)
-    parser.add_argument("--log", type=Path)
+    parser.add_argument("--log", type=Path, nargs="+", help="of the runs, in their order")
     arguments = parser.parse_args()
     model = load_model(NAME)
     stored = box() / f"{NAME}.safetensors"
@@ -98,10 +109,12 @@ def main() -> None:
 {sum(p.numel() for p in model.parameters()):,} parameters, {stored.stat().st_size:,} bytes (half precision), licence {model.license}.
 Encoder `{json.dumps(model.spec["encoder"])}`, decoder `{json.dumps(model.spec["decoder"])}`.
 
-Trained with `implicitkit train configs/liif_small.yaml` on {summary["trained_on"]}:
-{summary["steps"]:,} steps of {summary["batch"]} crops, seed {summary["seed"]}, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}.
-Two processes of one thread each; the length of the cosine schedule was changed while the run went on (20,000 steps at first, then 14,000, 15,500 and
-16,500, each time with `--resume`), so a new run of the configuration follows a slightly different path.
+Trained on {summary["trained_on"]} in two runs of `implicitkit train`, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}:
+[`configs/liif_small.yaml`](../configs/liif_small.yaml) from nothing (16,500 steps of 8 crops of 32²), then
+[`configs/liif_small_continued.yaml`](../configs/liif_small_continued.yaml) from what that gave ({summary["steps"]:,} steps of {summary["batch"]} crops of 48²).
+Two processes of one thread each; the second run with the convolutions of [`benchmarks/train_winograd.py`](../benchmarks/train_winograd.py).
+The length of the cosine schedules was changed while the runs went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
+21,000, at step 10,500 18,000), so new runs of the configurations follow slightly different paths.
 The checkpoint was chosen on 12 training pictures held out of training; the sets below were scored once, on the shipped file.
 
 {"![training curves](images/liif_small_training.png)" if curves.exists() else ""}
