@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit import Encoder, WeightsError
-from implicitkit_sair.filling import FILLS, Fill, fill_holes
+from implicitkit import WeightsError
+from implicitkit_sair.filling import FILLS, Fill
+from implicitkit_sair.semantic_encoder import SemanticEncoder
 from implicitkit_sair.vit import Block, cells
 
 FORMAT = "implicitkit-sair mae_small"
 
 
-class MAESmall(Encoder):
+class MAESmall(SemanticEncoder):
     """A ViT of 3.6 M parameters: semantic features of one's own domain, without a download.
 
     ``implicitkit pretrain-mae FOLDER -o mae.safetensors`` makes its weights; without any, its features are those of a
@@ -41,8 +40,6 @@ class MAESmall(Encoder):
     Raises:
         WeightsError: the file is missing, is of another kind, or is of a network with other numbers.
     """
-
-    trainable = False
 
     def __init__(
         self,
@@ -94,13 +91,11 @@ class MAESmall(Encoder):
     def spec(self, value: Mapping[str, Any]) -> None:
         self._spec = {key: argument for key, argument in value.items() if key != "weights"}
 
-    def extract(self, x: Tensor) -> Tensor:
-        size = [n // self.stride for n in x.shape[2:]]
-        x = self._shrunk(self._without_holes(x))
+    def see(self, x: Tensor) -> Tensor:
         height, width = (n // self.stride for n in x.shape[2:])
         features = self.attend(self.tokens(x), cells(height, width, x.device))
-        map = features.transpose(1, 2).unflatten(-1, (height, width))
-        return map if [height, width] == size else F.interpolate(map, size, mode="bilinear")
+        map: Tensor = features.transpose(1, 2).unflatten(-1, (height, width))
+        return map
 
     def tokens(self, x: Tensor) -> Tensor:
         """The patches of a normalised picture ``(B, 3, H, W)``, embedded, row by row: ``(B, N, width)``."""
@@ -115,21 +110,6 @@ class MAESmall(Encoder):
             tokens = block(tokens, positions)
         features: Tensor = self.project(self.norm(tokens))
         return features
-
-    def _without_holes(self, x: Tensor) -> Tensor:
-        if not self.mask_channels:
-            return x
-        picture, mask = x[:, : self.in_channels], x[:, self.in_channels :]
-        black = self.normalise(torch.zeros_like(x[:1, :, :1, :1]))[0, : self.in_channels]
-        return fill_holes(picture, mask, self.fill, black)
-
-    def _shrunk(self, x: Tensor) -> Tensor:
-        longest = max(x.shape[2:])
-        if longest <= self.largest:
-            return x
-        factor = self.largest / longest / self.stride
-        size = [max(1, int(n * factor)) * self.stride for n in x.shape[2:]]
-        return F.interpolate(x, size, mode="bilinear", antialias=True)
 
 
 def load(encoder: MAESmall, file: Path) -> None:

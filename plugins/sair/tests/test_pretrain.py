@@ -148,6 +148,19 @@ def test_what_cannot_be_is_one_line(folder: Path, tmp_path: Path) -> None:
         pretrain(folder, tmp_path / "new.safetensors", settings(), resume=True)
 
 
+def test_the_command(folder: Path, tmp_path: Path, run) -> None:
+    output = tmp_path / "mae.safetensors"
+    options = ["--steps", 2, "--batch", 2, "--size", 16, "--patch", 4, "--width", 24, "--depth", 1, "--log-every", 1]
+    done = run("pretrain-mae", folder, "-o", output, *options)
+    assert done.code == 0 and done.out.strip() == str(output), done.err
+    assert "loss" in done.err
+    assert ik.create_encoder("mae_small", patch=4, width=24, depth=1, weights=str(output)).out_channels == 24
+    again = run("pretrain-mae", folder, "-o", output, *options)
+    assert again.code == 2 and again.errors == [f"error: {output} exists already; choose another output"]
+    wrong = run("pretrain-mae", folder, "-o", tmp_path / "b.safetensors", "--size", 17)
+    assert wrong.code == 2 and len(wrong.errors) == 1 and "received 17 and 8" in wrong.errors[0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
