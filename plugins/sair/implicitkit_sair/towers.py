@@ -199,8 +199,8 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _is_openais(file: Path) -> bool:
-    """Whether a file bears OpenAI's marks: their archives are TorchScript, and three numbers stand by the weights."""
-    return is_torchscript(file) or any(key in OPENAI_ENTRIES for key in _read(file))
+    """Whether a file bears OpenAI's mark: three numbers beside the weights."""
+    return any(key in OPENAI_ENTRIES for key in _read(file))
 
 
 def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> Any:

@@ -21,12 +21,12 @@ RESNET: dict[str, Any] = {
 
 
 def build(config: dict[str, Any], quick_gelu: bool = False, image_size: list[int] | None = None) -> open_clip.CLIP:
-    """open_clip's own whole model, in eval mode, with no weight left at zero."""
+    """open_clip's own whole model, in eval mode: always the same, and with no weight left at zero."""
     vision = {**config["vision_cfg"], **({"image_size": image_size} if image_size else {})}
-    model = open_clip.CLIP(config["embed_dim"], vision, dict(config["text_cfg"]), quick_gelu=quick_gelu).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        model = open_clip.CLIP(config["embed_dim"], vision, dict(config["text_cfg"]), quick_gelu=quick_gelu).eval()
         for name, value in (*model.named_parameters(), *model.named_buffers()):
             if name.endswith(("bias", "running_mean", "text_projection", "bn3.weight")):
-                value.copy_(0.3 * torch.randn(value.shape, generator=generator))
+                value.copy_(0.3 * torch.randn(value.shape))
     return model
