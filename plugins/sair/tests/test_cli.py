@@ -16,7 +16,9 @@ from implicitkit_sair.segmentation import segment
 from implicitkit_sair.segmentation_scores import evaluate_segmentation
 from implicitkit_sair.vocabulary import Vocabulary
 from painters import disc, picture, small_painter
+from safetensors.torch import save_file
 from semantics import saved_semantics
+from tiny_clip import VIT, build
 
 import implicitkit as ik
 from implicitkit.images import Picture, read_picture, write_picture
@@ -254,6 +256,27 @@ def test_words_need_an_encoder_that_has_them(run, semantics: tuple[Path, Path], 
     assert done.code == 2 and "pass --embeddings FILE.npy with a row for each class" in done.err
     done = run(*call, "--names", semantics[1].with_suffix(".txt"))
     assert done.code == 2 and "--names says what the rows of --embeddings are called" in done.err
+
+
+def test_words_through_a_text_tower(run, tmp_path: Path) -> None:
+    tower = tmp_path / "tiny.safetensors"
+    save_file(build(VIT).state_dict(), tower)
+    clip = {"name": "clip", "model": VIT, "pretrained": str(tower), "quick_gelu": False}
+    spec = {"encoder": clip, "decoder": {"name": "sir", "reduced": 4, "hidden": [8]}, "inputs": ["image", "mask"]}
+    model = ik.create_model(spec).eval()
+    model.save(tmp_path / "model.safetensors")
+    ik.write_image(tmp_path / "a.png", picture(20, 24))
+    (tmp_path / "templates.txt").write_text("a photo of a {}.\nmany {}\n")
+    call = ("segment", tmp_path / "a.png", "--model", tmp_path / "model.safetensors", "--classes", "sky, tree")
+    done = run(*call, "-o", tmp_path / "o.png", "--text-weights", tower, "--scores", tmp_path / "s.npy")
+    assert done.code == 0, done.err
+    field = model.encode(ik.read_image(tmp_path / "a.png"))
+    expected = segment(field, ["sky", "tree"], (20, 24)).scores
+    assert np.abs(np.load(tmp_path / "s.npy") - expected.numpy()).max() < 1e-5
+    more = run(*call, "-o", tmp_path / "p.png", "--text-weights", tower, "--templates", tmp_path / "templates.txt")
+    assert more.code == 0, more.err
+    without = run(*call, "-o", tmp_path / "q.png")  # a saved model holds no text tower
+    assert without.code == 2 and len(without.errors) == 1 and "--text-weights" in without.errors[0], without.err
 
 
 # ---------------------------------------------------------------------------- evaluate-segmentation

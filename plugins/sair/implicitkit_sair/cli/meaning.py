@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, WeightsError
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
@@ -56,6 +56,8 @@ def make_vocabulary(
     lines = None if templates is None else read_names(templates)
     try:
         return Vocabulary.from_text(semantic.encoder, classes, lines, text_weights)
+    except WeightsError as error:
+        raise UserError(f"{error}; on the command line: --text-weights, or --embeddings FILE.npy") from None
     except UserError:
         raise
     except ValueError as error:  # an encoder that has no words
