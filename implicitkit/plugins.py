@@ -10,19 +10,22 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import os
+import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from implicitkit import hookspecs
-from implicitkit.errors import PluginError, PluginWarning
+from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning
 from implicitkit.hookspecs import PROJECT
 from implicitkit.registry import LOADING, Owner, Registry
 from implicitkit.version import __version__
@@ -34,7 +37,20 @@ VARIABLE = "IMPLICITKIT_PLUGINS"
 STRICT = "IMPLICITKIT_PLUGINS_STRICT"
 HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("register_")))
 BY_HAND = "register_plugin"
+PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
 OURS = Owner("implicitkit", __version__)
+COMMANDS = (  # that come in the box; their modules are not imported to find out whether a plugin claims one
+    "config-schema",
+    "convert",
+    "degrade",
+    "demo",
+    "evaluate",
+    "info",
+    "list",
+    "plugins",
+    "train",
+    "upscale",
+)
 
 
 @dataclass
@@ -146,8 +162,11 @@ class Plugins:
         plugin = Plugin(found.name, found.owner, found.source)
         started = time.perf_counter()
         try:
-            self._implementations[id(plugin)] = implementation = found.load()
+            implementation = found.load()
+            if self._manager.is_registered(implementation) and not reraise:
+                return plugin  # found in two ways: once is enough
             self._fill(plugin, implementation)
+            self._implementations[id(plugin)] = implementation
         except (Exception, SystemExit) as error:  # a module that calls exit() when imported is broken too
             if reraise:
                 raise
@@ -163,6 +182,8 @@ class Plugins:
 
     def _fill(self, plugin: Plugin, implementation: Any) -> None:
         _refuse_misnamed(implementation)
+        if self._manager.is_registered(implementation):
+            raise PluginError(f"{plugin} is registered already (ik.unregister_plugin takes it back)")
         self._manager.register(implementation, f"{plugin} ({id(implementation)})")  # checks the hooks' signatures
         try:
             implemented = {caller.name for caller in self._manager.get_hookcallers(implementation) or ()}
@@ -177,12 +198,21 @@ class Plugins:
                 plugin.commands = typer.Typer()
                 self._call("register_commands", implementation, app=plugin.commands)
                 plugin.provides["command"] = command_names(plugin.commands)
+                self._refuse_taken_commands(plugin)
             for hook, copy in staged.items():
                 added = self.registries[hook].commit(copy)
                 plugin.provides[copy.kind] = added
         except BaseException:
             self._manager.unregister(implementation)
             raise
+
+    def _refuse_taken_commands(self, plugin: Plugin) -> None:
+        taken = dict.fromkeys(COMMANDS, str(OURS))
+        for other in self.loaded:
+            taken |= dict.fromkeys(other.provides.get("command", ()), str(other.owner))
+        for name in plugin.provides["command"]:
+            if name in taken:
+                raise DuplicateNameError(f"command {name!r} of {plugin.owner} is already registered by {taken[name]}")
 
     def _call(self, hook: str, implementation: Any, **arguments: Any) -> None:
         """Call one plugin's implementation of one hook."""
@@ -208,6 +238,7 @@ def find_plugins(variable: str) -> Iterator[Found]:
             ``none`` among them leaves the entry points out.
     """
     named = [part.strip() for part in variable.split(",") if part.strip()]
+    named = ["none" if part.lower() == "none" else part for part in named]
     if "none" not in named:
         points = importlib.metadata.entry_points(group=PROJECT)
         for point in sorted(points, key=lambda p: (p.name, p.value)):
@@ -231,10 +262,13 @@ def describe(plugins: list[Plugin]) -> str:
 
 def is_strict() -> bool:
     """Whether a plugin that fails is to stop everything."""
-    return os.environ.get(STRICT, "0") not in ("", "0")
+    return os.environ.get(STRICT, "0").lower() not in ("", "0", "no", "false", "off")
 
 
 def _import(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:  # as `python -m` has it; last, so that it hides nothing
+        sys.path.append(here)
     module, _, attributes = name.partition(":")
     found = importlib.import_module(module)
     for attribute in filter(None, attributes.split(".")):
@@ -250,15 +284,24 @@ def _owner_of(module: str) -> Owner:
 
 
 def _refuse_misnamed(implementation: Any) -> None:
-    """A hook that is misspelt or not marked would silently never be called: say so."""
+    """A hook that is misspelt, not marked or takes something else would silently not be called: say so."""
     if implementation is None or isinstance(implementation, (str, int, float)):
         raise PluginError(f"a plugin is a module or an object with hooks; received {implementation!r}")
+    if inspect.isclass(implementation):
+        raise PluginError(f"a plugin is a module or an object; received the class {implementation.__name__}, not one")
     for name in dir(implementation):
         method = getattr(implementation, name, None)
         marked = getattr(method, f"{PROJECT}_impl", None) is not None
-        if marked and name not in HOOKS:
+        if not callable(method) or not (marked or name.startswith("register_")):
+            continue
+        takes = tuple(inspect.signature(method).parameters)
+        if name in HOOKS and not marked:
+            raise PluginError(f"{name} is not marked with @implicitkit.hookimpl, so it would never be called")
+        if name in HOOKS and takes != PARAMETERS[name]:
+            raise PluginError(
+                f"{name} takes ({', '.join(PARAMETERS[name])}); received one that takes ({', '.join(takes)})"
+            )
+        if name not in HOOKS and (marked or takes in PARAMETERS.values()):
             near = difflib.get_close_matches(name, HOOKS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise PluginError(f"there is no hook {name}{hint} (the hooks: {', '.join(HOOKS)})")
-        if name in HOOKS and callable(method) and not marked:
-            raise PluginError(f"{name} is not marked with @implicitkit.hookimpl, so it would never be called")

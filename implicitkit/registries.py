@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from implicitkit.errors import PluginError
 from implicitkit.plugins import Plugin, Plugins
-from implicitkit.registry import Registry, check_arguments
+from implicitkit.registry import Registry, article, check_arguments
 
 if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
@@ -93,10 +94,16 @@ def create_part(registry: Registry[T], part: str | Mapping[str, Any], **argument
     """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
     name, given = parse_part(part, f"the {registry.kind}")
     entry, first = registry.find(name)
-    factory = entry.resolve()
+    factory = registry.resolve(entry)
     checked = check_arguments(f"{registry.kind} {name!r}", factory, first, {**given, **arguments})
     built = factory(*first, **checked)
-    built.spec = {"name": entry.name + "".join(first), **checked}  # type: ignore[attr-defined]
+    try:
+        built.spec = {"name": entry.name + "".join(first), **checked}  # type: ignore[attr-defined]
+    except AttributeError:
+        raise PluginError(
+            f"{registry.kind} {entry.name!r} of {entry.owner} gave {type(built).__name__}, which cannot hold its spec; "
+            f"its factory must return {article(registry.kind)}"
+        ) from None
     return built
 
 

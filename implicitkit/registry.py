@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
-from implicitkit.errors import ArgumentError, DuplicateNameError, UnknownNameError
+from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -151,8 +151,21 @@ class Registry(Generic[T]):
     def create(self, name: str, /, **arguments: Any) -> T:
         """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
         entry, first = self.find(name)
-        factory = entry.resolve()
+        factory = self.resolve(entry)
         return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
+
+    def resolve(self, entry: Entry[T]) -> Callable[..., T]:
+        """The factory of an entry.
+
+        Raises:
+            PluginError: it cannot be imported.
+        """
+        try:
+            return entry.resolve()
+        except (ImportError, AttributeError) as error:
+            raise PluginError(
+                f"{self.kind} {entry.name!r} of {entry.owner} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
         """Sorted names that match the shell-style ``pattern`` and have the given metadata.
@@ -207,6 +220,8 @@ class Registry(Generic[T]):
         return True
 
     def _unknown(self, name: str, folded: str) -> str:
+        if folded in self._entries:  # a family: timm:
+            return f"{self.kind} {name!r} needs a name behind its colon; a list of {name}* shows them"
         near = difflib.get_close_matches(folded, self._entries, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         known = ", ".join(sorted(self._entries)) or "nothing"

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from support import ROOT
 
@@ -35,4 +36,9 @@ def test_a_plugin_in_one_file() -> None:
 def test_it_is_found_by_the_variable_too() -> None:
     environment = {"IMPLICITKIT_PLUGINS": "none,third_party_plugin"}
     assert "posterise" in run("-m", "implicitkit", "list", "degradations", **environment)
+    script = Path(sys.executable).with_name("implicitkit")  # which does not have the current folder on its path
+    listed = subprocess.run(
+        [script, "list", "decoders"], cwd=EXAMPLES, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert "affine" in listed.stdout, listed.stderr
     assert "G: " in run("-m", "implicitkit", "count-levels", "photos/coffee.png", **environment)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import implicitkit as ik
-from implicitkit.plugins import HOOKS, STRICT, VARIABLE, Plugins, find_plugins
+from implicitkit.plugins import COMMANDS, HOOKS, STRICT, VARIABLE, Plugins, find_plugins
 from implicitkit.registry import Registry
 
 KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric")
@@ -145,7 +145,10 @@ def test_a_slow_plugin_is_seen() -> None:
         (plugin(register_encodrs=registering("x")), "no hook register_encodrs; did you mean register_encoders"),
         (plugin(), "implements no hook"),
         (types.SimpleNamespace(register_losses=registering("x")), "not marked with @implicitkit.hookimpl"),
-        (plugin(register_encoders=lambda registre: None), "registre"),
+        (plugin(register_encoders=lambda registre: None), r"takes \(register\); received one that takes \(registre\)"),
+        (plugin(register_encoders=lambda: None), r"takes \(register\); received one that takes \(\)"),
+        (types.SimpleNamespace(register_encoder=registering("x")), "no hook register_encoder; did you mean"),
+        (Registry, "received the class Registry"),
         ("a string", "received 'a string'"),
         (None, "received None"),
     ],
@@ -222,6 +225,37 @@ def test_commands_come_along() -> None:
     assert host().add(plugin(register_commands=add)).provides == {"command": ["say-hello"]}
 
 
+def test_a_command_that_is_taken_is_refused_naming_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(name: str) -> Callable[..., None]:
+        return lambda app: app.command(name)(lambda: None)
+
+    importable(
+        monkeypatch,
+        one=plugin(register_commands=add("hello")),
+        two=plugin(register_commands=add("hello"), register_encoders=registering("x")),
+        three=plugin(register_commands=add("train")),
+    )
+    plugins = host()
+    with pytest.warns(ik.PluginWarning) as warned:
+        assert names(plugins) == ["ours"]
+    messages = [str(w.message) for w in warned]
+    assert "command 'hello' of two (no distribution) is already registered by one (no distribution)" in messages[0]
+    assert "command 'train' of three (no distribution) is already registered by implicitkit" in messages[1]
+
+
+def test_the_commands_in_the_box_are_these() -> None:
+    from implicitkit.cli.main import app
+
+    assert set(COMMANDS) == {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+
+
+def test_a_plugin_that_is_found_twice_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    importable(monkeypatch, one=plugin(register_encoders=registering("x")))
+    monkeypatch.setenv(VARIABLE, "NONE,one,one")
+    plugins = host()
+    assert names(plugins) == ["ours", "x"] and len(plugins.loaded) == 2
+
+
 def test_none_leaves_the_entry_points_out() -> None:
     assert list(find_plugins("none")) == []
     assert [(f.name, f.source) for f in find_plugins("none, json , json:dumps")] == [
@@ -246,7 +280,7 @@ def test_what_was_registered_by_hand_can_be_taken_back() -> None:
     plugins = host()
     theirs = plugin(register_encoders=registering("x"))
     done = plugins.add(theirs)
-    with pytest.raises(ValueError, match="already registered"):
+    with pytest.raises(ik.PluginError, match="is registered already"):
         plugins.add(theirs)
     plugins.remove(done)
     assert names(plugins) == ["ours"]

@@ -23,7 +23,7 @@ def test_case_and_dashes_fold(name: str) -> None:
 
 def test_what_follows_a_colon_is_verbatim() -> None:
     assert registry().create("TIMM:hf-hub:Org/Name-x", pretrained=True) == ("hf-hub:Org/Name-x", True)
-    with pytest.raises(ik.UnknownNameError):
+    with pytest.raises(ik.UnknownNameError, match="'timm:' needs a name behind its colon"):
         registry().create("timm:")
 
 
@@ -65,7 +65,7 @@ def test_factories_may_be_named_and_are_imported_at_use() -> None:
     made.register("late", "collections:OrderedDict")
     made.register("broken", "no_such_module:x")
     assert made.create("late") == {}
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ik.PluginError, match="decoder 'broken' of .* cannot be loaded: ModuleNotFoundError"):
         made.create("broken")
 
 

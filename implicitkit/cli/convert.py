@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from implicitkit.cli.inputs import check_target
+
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
@@ -30,8 +32,9 @@ def convert(
 
     if not source.is_file():
         raise WeightsError(f"there is no file {source}")
-    if target.exists() and not force:
-        raise UserError(f"{target} exists; pass --force to overwrite it")
+    if target.suffix != ".safetensors":
+        raise UserError(f"native weight files end in .safetensors; received {target}")
+    check_target(target, force)
     if is_safetensors(source):
         model = load_native(source)
         typer.echo(f"recognised: native file, {_count(model):,} parameters")

@@ -11,19 +11,25 @@ KINDS = ("encoders", "decoders", "degradations", "models", "losses", "metrics")
 
 def list_names(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}; all of them if left out.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="A shell-style pattern, e.g. '*edsr*'.")] = None,
+    names: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="e.g. '*edsr*' or 'timm:*vit*'.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="The same.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Only models that come with weights.")] = False,
 ) -> None:
     """List what can be found by name, with its owner."""
     from implicitkit import registries
     from implicitkit.errors import UserError
 
+    pattern = names or pattern
+    if kind is not None and kind not in KINDS and any(mark in kind for mark in "*?[:"):
+        kind, pattern = None, kind
     if kind is not None and kind not in KINDS:
         raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(KINDS)}")
     registries.plugins.load()
     kinds = [kind] if kind else ["models"] if pretrained else list(KINDS)
     for name in kinds:
         wanted = {"pretrained": True} if pretrained else {}
-        typer.echo(f"{name}:")
-        for entry in getattr(registries, name).entries(pattern, **wanted):
+        found = getattr(registries, name).entries(pattern, **wanted)
+        if found or kind:
+            typer.echo(f"{name}:")
+        for entry in found:
             typer.echo(f"  {entry.name:<20} {entry.summary}  [{entry.owner}]")

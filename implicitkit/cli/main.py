@@ -18,7 +18,8 @@ from implicitkit.cli.listing import list_names
 from implicitkit.cli.plugins import plugins
 from implicitkit.cli.train import train
 from implicitkit.cli.upscale import upscale
-from implicitkit.errors import PluginWarning, UserError
+from implicitkit.errors import UserError
+from implicitkit.plugins import COMMANDS
 from implicitkit.version import __version__
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ def main() -> None:
     arguments = arguments or ["--help"]
     warnings.showwarning = _one_line_warning
     try:
-        if arguments[0] not in OURS and arguments[0] != "--version":  # only now can a plugin's command be meant
+        if arguments[0] not in (*COMMANDS, "--version"):  # only now can a plugin's command be meant
             add_plugin_commands()
         sys.exit(app(arguments, standalone_mode=False) or 0)
     except Exception as error:
@@ -83,23 +84,15 @@ def main() -> None:
 
 
 def add_plugin_commands() -> None:
-    """Take the sub-commands of the plugins into :data:`app`; one that claims a taken name is left out and named."""
+    """Take the sub-commands of the plugins into :data:`app`."""
     from implicitkit.registries import plugins as loaded
 
     loaded.load()
-    taken = dict(OURS)
     for plugin in loaded.loaded:
-        if plugin.commands is None or plugin.commands in ADDED:
-            continue
-        clash = [name for name in plugin.provides["command"] if name in taken]
-        if clash:
-            owners = f"{plugin.owner} is already the command of {taken[clash[0]]}"
-            warnings.warn(f"{clash[0]!r} of {owners}; none of its commands are added", PluginWarning, stacklevel=1)
-            continue
-        taken.update(dict.fromkeys(plugin.provides["command"], str(plugin.owner)))
-        app.registered_commands += plugin.commands.registered_commands
-        app.registered_groups += plugin.commands.registered_groups
-        ADDED.append(plugin.commands)
+        if plugin.commands is not None and plugin.commands not in ADDED:
+            app.registered_commands += plugin.commands.registered_commands
+            app.registered_groups += plugin.commands.registered_groups
+            ADDED.append(plugin.commands)
 
 
 def explain(error: Exception) -> tuple[str, int]:

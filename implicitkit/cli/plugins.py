@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from implicitkit.errors import PluginError
+
 plugins = typer.Typer(help="Say what plugins provide, and why one failed; or start one with 'new'.")
 
 
@@ -22,7 +24,11 @@ def show(
         return
     from implicitkit.registries import plugins as loaded
 
-    loaded.load()
+    failure: PluginError | None = None
+    try:
+        loaded.load()
+    except PluginError as error:  # strict mode: the list is what one wants to see then
+        failure = error
     if as_json:
         rows = [
             {
@@ -37,8 +43,7 @@ def show(
             for p in loaded.loaded
         ]
         typer.echo(json.dumps(rows, indent=2))
-        return
-    for plugin in loaded.loaded:
+    for plugin in [] if as_json else loaded.loaded:
         typer.echo(f"{plugin}, {plugin.source}, loaded in {plugin.seconds * 1000:.0f} ms")
         for kind, names in plugin.provides.items():
             if names:
@@ -47,6 +52,8 @@ def show(
             typer.echo(f"  FAILED, nothing of it is registered: {plugin.error}")
             if traceback:
                 typer.echo(plugin.traceback)
+    if failure is not None:
+        raise failure
 
 
 @plugins.command("new")

@@ -52,7 +52,7 @@ def upscale(
     first = read_picture(jobs[0][0]) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
     where = choose_device(device)
     network = load_model(model).to(where)
-    if network.encoder.in_channels != 3 or network.decoder.out_channels != 3 or network.takes_mask:
+    if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
     failures: list[str] = []
     for source, target in jobs:

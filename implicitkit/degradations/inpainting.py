@@ -46,8 +46,8 @@ class Inpainting(Degradation):
 
     Args:
         kind: one of the above, several, or ``{kind: weight}``.
-        ratio: the hole ratio's bin ``[low, high]``, in [0, 1]; a single number asks for exactly that. By default each
-            kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
+        ratio: the hole ratio's bin ``[low, high]``, in [0, 1]; a single number is met as nearly as whole pixels can.
+            By default each kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
         fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the CPU)
             or ``"mean"`` (of each channel's known pixels).
         sides: where a missing half may be, of left, right, top and bottom.
@@ -72,12 +72,17 @@ class Inpainting(Degradation):
     ) -> None:
         self.kinds = Kinds("inpainting", kind, KINDS)
         self.ratio = None if ratio is None else Range("ratio, a fraction of all pixels,", ratio, 0, 1)
-        self.bin = None if self.ratio is None else Bin.of(self.ratio.low, self.ratio.high)
+        exact = isinstance(ratio, (int, float))  # met as nearly as whole pixels can
+        self.bin = None if self.ratio is None or exact else Bin.of(self.ratio.low, self.ratio.high)
         if self.ratio is not None and "half" in self.kinds and not self.ratio.low <= 0.5 <= self.ratio.high:
             raise ValueError(f"half a picture has a hole ratio of 0.5, outside of the bin; received ratio={ratio!r}")
         self.sides = [sides] if isinstance(sides, str) else list(sides)
         if not self.sides or any(side not in SIDES for side in self.sides):
             raise ValueError(f"sides are some of {', '.join(SIDES)}; received {sides!r}")
+        if exact and folder is not None:
+            raise ValueError(
+                f"masks of a folder have ratios of their own: give a range [low, high]; received {ratio!r}"
+            )
         if ("folder" in self.kinds) != (folder is not None):
             raise ValueError(f"kind 'folder' and a folder of masks go together; received kind={kind!r}, {folder=}")
         if hole not in ("white", "black"):

@@ -29,5 +29,5 @@ def read_pickled(path: str | Path) -> Any:
         raise WeightsError(f"{path} {what}; reading it could execute code, so it is refused") from None
     except Exception as error:
         raise WeightsError(
-            f"{path} cannot be read as a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            f"{path} cannot be read as a checkpoint: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         ) from None

@@ -70,13 +70,16 @@ def test_a_plugin_brings_a_command(implicitkit) -> None:
 
 def test_a_command_that_is_taken_is_left_out_naming_both(implicitkit) -> None:
     ran = implicitkit("--help", plugins="none,usurper")
-    assert "'train' of usurper (no distribution) is already the command of implicitkit" in ran.stderr
+    assert "command 'train' of usurper (no distribution) is already registered by implicitkit" in ran.stderr
 
 
 def test_strict_mode_stops(implicitkit) -> None:
     ran = implicitkit("list", plugins="none,broken", **{STRICT: "1"})
     assert ran.returncode == 2 and ran.stdout == ""
     assert len(ran.stderr.splitlines()) == 1 and "not_installed_anywhere" in ran.stderr
+    listed = implicitkit("plugins", plugins="none,broken", **{STRICT: "1"})
+    assert listed.returncode == 2 and "FAILED, nothing of it is registered" in listed.stdout
+    assert implicitkit("list", plugins="none,broken", **{STRICT: "false"}).returncode == 0
 
 
 def test_an_unknown_name_mentions_what_failed(implicitkit) -> None:

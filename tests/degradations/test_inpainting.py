@@ -254,3 +254,16 @@ def test_a_centred_rectangle_is_centred_and_has_the_pictures_aspect() -> None:
 def test_impossible_settings_are_named(arguments: dict[str, Any]) -> None:
     with pytest.raises((ValueError, ik.ArgumentError), match="received"):
         ik.create_degradation("inpainting", **arguments)
+
+
+@pytest.mark.parametrize("kind", ["strokes", "boxes", "scattered", "centre", "outpainting"])
+def test_a_single_ratio_is_met_as_nearly_as_pixels_can(kind: str) -> None:
+    degrade = ik.create_degradation({"name": "inpainting", "kind": kind, "ratio": 0.3})
+    seen = degrade(torch.rand(3, 48, 47), generator=torch.Generator().manual_seed(1))
+    one_line = 48 if kind in ("centre", "outpainting") else 1
+    assert abs(float(seen.mask.sum()) - 0.3 * 48 * 47) <= one_line
+
+
+def test_a_folders_masks_need_a_range(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give a range"):
+        ik.create_degradation({"name": "inpainting", "kind": "folder", "folder": str(tmp_path), "ratio": 0.3})

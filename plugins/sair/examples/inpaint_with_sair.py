@@ -6,22 +6,20 @@ Nothing here is a benchmark: without ``--model`` the network sees one photo for 
 random weights. It shows how the parts go together: a model with a condition, two losses, an inpainting, a segmentation.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
 import torch
-from implicitkit_sair import inpaint, segment
-from implicitkit_sair.overlay import Panel, draw_overlay
 from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.degradations.base import seeded
 from implicitkit.images import write_picture
+from implicitkit_sair import inpaint, segment
+from implicitkit_sair.overlay import Panel, draw_overlay
 
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "coffee.png"
 SPEC = {

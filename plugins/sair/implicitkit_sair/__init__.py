@@ -34,7 +34,9 @@ _HOME = {"encode_text": "text", "inpaint": "inpainting", "segment": "segmentatio
 def register_encoders(register: Register) -> None:
     """Semantic and appearance encoders."""
     register("clip", f"{__name__}.clip:CLIP", summary="any open_clip image tower as dense, text-aligned features")
-    register("mae_small", f"{__name__}.mae:MAESmall", summary="a small ViT, pre-trained without labels on one's own folder")
+    register(
+        "mae_small", f"{__name__}.mae:MAESmall", summary="a small ViT, pre-trained without labels on one's own folder"
+    )
     register("sair_appearance", f"{__name__}.appearance:Appearance", summary="SAIR's encoder of (masked picture, mask)")
 
 
@@ -59,7 +61,9 @@ def register_models(register: Register) -> None:
 @ik.hookimpl
 def register_losses(register: Register) -> None:
     """What SIR is trained with."""
-    register("semantic", f"{__name__}.losses:Semantic", summary="the semantic field against the clean picture's features")
+    register(
+        "semantic", f"{__name__}.losses:Semantic", summary="the semantic field against the clean picture's features"
+    )
 
 
 @ik.hookimpl

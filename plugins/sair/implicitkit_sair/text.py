@@ -113,7 +113,7 @@ def _clip_of(encoder: nn.Module) -> CLIP:
 
 def _with_text(clip: CLIP, weights: str | None) -> Recipe:
     if weights is not None:
-        import open_clip  # type: ignore[import-untyped]
+        import open_clip
 
         name = clip.recipe.name  # a tag belongs to a name
         model = name if name in open_clip.list_models() else clip.recipe.config

@@ -58,7 +58,7 @@ def recipe(model: str | Mapping[str, Any], pretrained: str | None, quick_gelu: b
         UnknownNameError: open_clip has no such model.
         WeightsError: the weights cannot be had, or ``quick_gelu`` is needed, or wrong.
     """
-    import open_clip  # type: ignore[import-untyped]
+    import open_clip
 
     mean, std = tuple(open_clip.OPENAI_DATASET_MEAN), tuple(open_clip.OPENAI_DATASET_STD)
     if pretrained is not None and pretrained.startswith(HUB):

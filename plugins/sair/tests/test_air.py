@@ -5,14 +5,14 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from implicitkit_sair.air import AIR
-from implicitkit_sair.sir import SIR
 from literal import bilinear, blend, into_extent, similarities, unfold
 from safetensors.torch import save_file
 from small_parts import EDSR, MODES, SEMANTIC, Patches
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit_sair.air import AIR
+from implicitkit_sair.sir import SIR
 
 
 def spec(mode: str, **options: object) -> dict:

@@ -1,10 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from implicitkit_sair.appearance import Appearance
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit_sair.appearance import Appearance
 
 SMALL = {"name": "sair_appearance", "widths": [6, 8, 10], "blocks": 2, "channels": 5}
 

@@ -10,11 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from implicitkit_sair.inpainting import inpaint
-from implicitkit_sair.label_maps import LabelledFolder, read_label_map, write_label_map
-from implicitkit_sair.segmentation import segment
-from implicitkit_sair.segmentation_scores import evaluate_segmentation
-from implicitkit_sair.vocabulary import Vocabulary
 from painters import disc, picture, small_painter
 from safetensors.torch import save_file
 from semantics import saved_semantics
@@ -22,6 +17,11 @@ from tiny_clip import VIT, build
 
 import implicitkit as ik
 from implicitkit.images import Picture, read_picture, write_picture
+from implicitkit_sair.inpainting import inpaint
+from implicitkit_sair.label_maps import LabelledFolder, read_label_map, write_label_map
+from implicitkit_sair.segmentation import segment
+from implicitkit_sair.segmentation_scores import evaluate_segmentation
+from implicitkit_sair.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")

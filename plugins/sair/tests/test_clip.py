@@ -10,14 +10,14 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from implicitkit_sair.dense import MODES
-from implicitkit_sair.towers import recipe
 from safetensors.torch import save_file
 from tiny_clip import RESNET, VIT, build
 
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.weights.native import read_metadata
+from implicitkit_sair.dense import MODES
+from implicitkit_sair.towers import recipe
 
 SIR = {"name": "sir", "reduced": 4, "hidden": [8]}
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from implicitkit_sair import models
-from implicitkit_sair.pretrain import Settings, pretrain
 from safetensors.torch import load_file
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.training import train
+from implicitkit_sair import models
+from implicitkit_sair.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parents[1] / "examples" / "photos"

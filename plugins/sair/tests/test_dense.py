@@ -7,9 +7,10 @@ import math
 import open_clip
 import pytest
 import torch
-from implicitkit_sair.dense import MODES, dense_resnet, dense_vit, gaussian_window, positions, unused
 from tiny_clip import RESNET, VIT, build
 from torch import Tensor
+
+from implicitkit_sair.dense import MODES, dense_resnet, dense_vit, gaussian_window, positions, unused
 
 SCALED = {**VIT, "vision_cfg": {**VIT["vision_cfg"], "ls_init_value": 0.3}}
 BARE = {**VIT, "vision_cfg": {**VIT["vision_cfg"], "no_ln_pre": True}}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from implicitkit_sair.cli import add_to
 
 import implicitkit as ik
 from implicitkit.cli.main import app
 from implicitkit.plugins import command_names
 from implicitkit.registries import plugins
+from implicitkit_sair.cli import add_to
 
 PLUGIN = Path(__file__).parent.parent
 ROOT = PLUGIN.parent.parent

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from implicitkit_sair.filling import FILLS, fill_holes, surroundings
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from implicitkit_sair.inpainting import fill_holes, inpaint, inpaint_picture, read_mask, trained_fill
 from painters import disc, picture, small_painter
 
 import implicitkit as ik
 from implicitkit.errors import DataError, UserError
 from implicitkit.images import Picture, write_picture
+from implicitkit_sair.inpainting import fill_holes, inpaint, inpaint_picture, read_mask, trained_fill
 
 
 def test_known_pixels_are_put_back_and_holes_are_the_models() -> None:

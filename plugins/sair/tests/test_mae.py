@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from implicitkit_sair.filling import FILLS
-from implicitkit_sair.mae import FORMAT, MAESmall
-from implicitkit_sair.vit import Block, cells, rotate
-from implicitkit_sair.vit import angles as rotations
 from safetensors.torch import save_file
 from torch import nn
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit_sair.filling import FILLS
+from implicitkit_sair.mae import FORMAT, MAESmall
+from implicitkit_sair.vit import Block, cells, rotate
+from implicitkit_sair.vit import angles as rotations
 
 SMALL = {"name": "mae_small", "patch": 4, "width": 16, "depth": 2, "heads": 2}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from implicitkit_sair import models
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit_sair import models
 
 NAMES = ("sair_clip_vit_b16", "sair_clip_vit_b16_control", "sair_small", "sair_small_control")
 

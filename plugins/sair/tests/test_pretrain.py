@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from implicitkit_sair.mae import MAESmall
-from implicitkit_sair.masked import MaskedAutoencoder, patches, pick
-from implicitkit_sair.pretrain import Settings, pretrain
-from implicitkit_sair.vit import cells
 from safetensors.torch import load_file
 
 import implicitkit as ik
 from implicitkit.degradations.base import seeded
 from implicitkit.weights.native import read_metadata
+from implicitkit_sair.mae import MAESmall
+from implicitkit_sair.masked import MaskedAutoencoder, patches, pick
+from implicitkit_sair.pretrain import Settings, pretrain
+from implicitkit_sair.vit import cells
 
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 SMALL: dict[str, Any] = {"patch": 4, "width": 24, "depth": 1, "heads": 3, "out_channels": 10, "size": 16, "batch": 4}

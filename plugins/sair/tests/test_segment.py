@@ -7,6 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from semantics import BLUE, GREEN, RED, flag, saved_semantics
+from semantics import semantic_model as colours_model
+
+import implicitkit as ik
+from implicitkit.coordinates import grid
+from implicitkit.errors import DataError, UnknownNameError, UserError
+from implicitkit.images import Picture, write_picture
 from implicitkit_sair.label_maps import (
     LabelledFolder,
     class_names,
@@ -20,13 +27,6 @@ from implicitkit_sair.overlay import Panel, draw_overlay, legend, paint, palette
 from implicitkit_sair.segmentation import before_completion, segment, semantic_field, semantic_model
 from implicitkit_sair.segmentation_scores import evaluate_segmentation
 from implicitkit_sair.vocabulary import Vocabulary, read_names
-from semantics import BLUE, GREEN, RED, flag, saved_semantics
-from semantics import semantic_model as colours_model
-
-import implicitkit as ik
-from implicitkit.coordinates import grid
-from implicitkit.errors import DataError, UnknownNameError, UserError
-from implicitkit.images import Picture, write_picture
 
 NAMES = ["red", "green", "blue"]
 COLOURS = torch.stack([RED, GREEN, BLUE])

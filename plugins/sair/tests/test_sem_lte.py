@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from implicitkit_sair.sem_lte import SemLTE
 from literal import bilinear, blend, similarities
 from small_parts import EDSR, MODES, SEMANTIC
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit_sair.sem_lte import SemLTE
 
 
 def built(mode: str, **options: object) -> ik.ImplicitModel:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from implicitkit_sair.losses import Semantic
-from implicitkit_sair.sir import SIR
 from literal import bilinear, into_extent
 from PIL import Image
 from small_parts import EDSR, SEMANTIC, Patches
@@ -19,6 +17,8 @@ import implicitkit as ik
 from implicitkit.config import TrainConfig, validate
 from implicitkit.field import Prediction
 from implicitkit.training import train
+from implicitkit_sair.losses import Semantic
+from implicitkit_sair.sir import SIR
 
 ALONE = {**SEMANTIC, "encoder": {**EDSR, "trainable": False}}
 SAIR = {

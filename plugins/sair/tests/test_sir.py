@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 import torch
-from implicitkit_sair.sir import SIR, missing_share
 from literal import bilinear, blend, unfold
 from small_parts import EDSR, Patches
 
 import implicitkit as ik
 from implicitkit.decoders.base import Inputs
 from implicitkit.testing import check_model
+from implicitkit_sair.sir import SIR, missing_share
 
 SMALL = {"name": "sir", "reduced": 5, "hidden": [12, 9]}
 

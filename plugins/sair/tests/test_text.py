@@ -10,13 +10,13 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from implicitkit_sair import encode_text, text
-from implicitkit_sair.text import read_embeddings
 from safetensors.torch import save_file
 from tiny_clip import RESNET, VIT, build
 from torch import Tensor
 
 import implicitkit as ik
+from implicitkit_sair import encode_text, text
+from implicitkit_sair.text import read_embeddings
 
 SIR = {"name": "sir", "reduced": 4, "hidden": [8]}
 
