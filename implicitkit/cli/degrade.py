@@ -105,7 +105,8 @@ class Targets:
             )
             write_picture(picture, degraded)
             write_picture(mask, Picture(to_pixels(seen.mask)))
-            record.write_text(json.dumps({"spec": spec, "record": seen.record}, indent=2) + "\n", encoding="utf-8")
+            drawn = {"spec": from_anywhere(spec), "record": seen.record}
+            record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
                 write_picture(crop[0], Picture(to_pixels(seen.reference, clean.bits), icc=clean.icc))
 
@@ -136,6 +137,13 @@ def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
         jobs = [(source, Targets(output / f"{source.stem}.png")) for source in sources]
     refuse_clashes({source: targets.all(reference=True) for source, targets in jobs})
     return jobs
+
+
+def from_anywhere(spec: Any) -> Any:
+    """The spec with its folders written out, so that the record replays from another directory."""
+    if isinstance(spec, list):
+        return [from_anywhere(step) for step in spec]
+    return {key: str(Path(value).resolve()) if key == "folder" and value else value for key, value in spec.items()}
 
 
 def parse_spec(text: str) -> Any:

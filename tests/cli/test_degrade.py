@@ -188,3 +188,18 @@ def test_inputs_that_cannot_be_told_apart_or_read(run, cat: Path, tmp_path: Path
     done = run("degrade", source, "-o", tmp_path / "out", "--spec", "noise")
     assert done.code == 2 and done.errors[0].startswith(f"error: 1 of 2 pictures failed: {source / 'b.png'}")
     assert (tmp_path / "out" / "a.png").exists() and not (tmp_path / "out" / "b.png").exists()
+
+
+def test_a_record_of_a_folders_mask_replays_from_elsewhere(
+    run, cat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "masks").mkdir()
+    assert run("degrade", cat, "-o", tmp_path / "a.png", "--spec", "{name: inpainting, kind: boxes}").code == 0
+    (tmp_path / "a_mask.png").rename(tmp_path / "masks" / "m.png")
+    monkeypatch.chdir(tmp_path)
+    spec = "{name: inpainting, kind: folder, folder: masks}"
+    assert run("degrade", cat, "-o", tmp_path / "b.png", "--spec", spec).code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("degrade", cat, "-o", tmp_path / "c.png", "--record", tmp_path / "b_record.json").code == 0
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
