@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implicitkit import Encoder
+from implicitkit import Features
 from implicitkit_sair.dense import MODES, Mode, dense_resnet, dense_vit, unused
-from implicitkit_sair.filling import FILLS, Fill, fill_holes
+from implicitkit_sair.filling import FILLS, Fill
+from implicitkit_sair.semantic_encoder import SemanticEncoder, SemanticFeatures
 from implicitkit_sair.towers import DEFAULT, HUB, Recipe, as_list, image_tower, recipe
 
 
-class CLIP(Encoder):
+class CLIP(SemanticEncoder):
     """The image tower of any of open_clip's ViTs and ResNets, its last layer changed as in
     :mod:`implicitkit_sair.dense`, so that each patch's feature can be compared with the embedding of a word.
 
@@ -38,6 +38,8 @@ class CLIP(Encoder):
         mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
         largest: a picture whose longer side has more pixels is seen shrunk to that, and its features are stretched
             back: attention costs the square of the number of patches, and CLIP was trained on pictures of 224.
+        pooled: also give the whole picture's embedding, as CLIP itself would at its native size, for the
+            ``global_token`` of ``sir``; it costs a second pass.
         mean: subtracted from the picture, per channel (default: what the weights were trained with).
         std: what the picture is divided by thereafter (likewise).
 
@@ -46,8 +48,6 @@ class CLIP(Encoder):
         WeightsError: the weights cannot be had or read, do not fit, or need ``quick_gelu``.
         UserError: the model's image tower is not open_clip's own.
     """
-
-    trainable = False
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class CLIP(Encoder):
         quick_gelu: bool | None = None,
         mask_channels: int = 0,
         largest: int = 512,
+        pooled: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -80,6 +81,8 @@ class CLIP(Encoder):
             )
         self.out_channels, self.stride, self.size_multiple = self.recipe.config["embed_dim"], patch[0], patch[0]
         self.mode, self.fill, self.largest, self.mask_channels = mode, fill, largest, mask_channels
+        self.pooled, native = pooled, net.image_size
+        self.native: tuple[int, int] = (native, native) if isinstance(native, int) else tuple(native)
         self.mean = list(self.recipe.mean if mean is None else mean)
         self.std = list(self.recipe.std if std is None else std)
         self.source = pretrained if self.recipe.public else None
@@ -104,23 +107,12 @@ class CLIP(Encoder):
     def spec(self, value: Mapping[str, Any]) -> None:
         self._spec = dict(value)
 
-    def extract(self, x: Tensor) -> Tensor:
-        cells = [n // self.stride for n in x.shape[2:]]
-        x = self._shrunk(self._without_holes(x))
-        map = dense_resnet(self.net, x) if self.is_resnet else dense_vit(self.net, x, self.mode)
-        return map if list(map.shape[2:]) == cells else F.interpolate(map, cells, mode="bilinear")
+    def see(self, x: Tensor) -> Tensor:
+        return dense_resnet(self.net, x) if self.is_resnet else dense_vit(self.net, x, self.mode)
 
-    def _without_holes(self, x: Tensor) -> Tensor:
-        if not self.mask_channels:
-            return x
-        picture, mask = x[:, : self.in_channels], x[:, self.in_channels :]
-        black = self.normalise(torch.zeros_like(x[:1, :, :1, :1]))[0, : self.in_channels]
-        return fill_holes(picture, mask, self.fill, black)
-
-    def _shrunk(self, x: Tensor) -> Tensor:
-        longest = max(x.shape[2:])
-        if longest <= self.largest:
-            return x
-        factor = self.largest / longest / self.stride
-        size = [max(1, int(n * factor)) * self.stride for n in x.shape[2:]]
-        return F.interpolate(x, size, mode="bilinear", antialias=True)
+    def forward(self, x: Tensor) -> Features:
+        features = super().forward(x)
+        if not self.pooled:
+            return features
+        seen = F.interpolate(self._without_holes(self.normalise(x)), self.native, mode="bilinear", antialias=True)
+        return SemanticFeatures(features.map, features.extent, features.origin, features.grid, self.net(seen))

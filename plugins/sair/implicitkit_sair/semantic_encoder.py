@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implicitkit import Encoder
+from implicitkit import Encoder, Features
 from implicitkit_sair.filling import Fill, fill_holes
+
+
+@dataclass(frozen=True)
+class SemanticFeatures(Features):
+    """Features with the embedding ``pooled`` ``(B, D)`` of the whole picture."""
+
+    pooled: Tensor | None = None
 
 
 class SemanticEncoder(Encoder):
