@@ -57,6 +57,7 @@ class ImplicitModel(nn.Module):
         self.training_summary: dict[str, Any] = {}
         self.license = ""
         self._check_parts()
+        decoder.connect(dict(self.conditions.items()))
         for part in (encoder, decoder):
             if not part.trainable:
                 part.requires_grad_(False).eval()
@@ -192,6 +193,11 @@ class ImplicitModel(nn.Module):
                 f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
             )
         mask = mask.to(device, torch.float32).reshape(-1, 1, *image.shape[2:])
+        if not 0 <= float(mask.min()) <= float(mask.max()) <= 1:
+            raise ValueError(
+                f"a mask is 1 where a pixel is missing and 0 where it is known; received values from "
+                f"{float(mask.min()):g} to {float(mask.max()):g}"
+            )
         return image, mask.expand(len(image), -1, *image.shape[2:])
 
     def _check_parts(self) -> None:

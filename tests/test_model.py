@@ -137,3 +137,10 @@ def test_given_conditions_must_be_the_models_own(photo: torch.Tensor) -> None:
     model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "nearest"})
     with pytest.raises(ValueError, match="reads the conditions none; received \\['semantic'\\]"):
         model.encode(photo, conditions={"semantic": model.encode(photo)})
+
+
+def test_a_mask_is_between_known_and_missing() -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 8}
+    model = ik.create_model({"encoder": encoder, "decoder": "nearest", "inputs": ["image", "mask"]})
+    with pytest.raises(ValueError, match="received values from 0 to 255"):
+        model.encode(torch.rand(3, 4, 4), torch.tensor([[[0.0, 255.0]] * 4]).repeat(1, 1, 2))

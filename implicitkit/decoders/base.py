@@ -14,6 +14,7 @@ from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
+    from implicitkit.model import ImplicitModel
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Decoder(nn.Module):
     output: Literal["picture", "embedding"] = "picture"
     conditions: ClassVar[tuple[str, ...]] = ()
     reach: int = 1
+
+    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+        """Called once, when a model is composed, with the models whose fields are read: a place to check that they fit,
+        and to make what depends on them alone.
+        """
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Any:
         """Everything that depends on the picture alone; called once per picture (or tile)."""

@@ -14,7 +14,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit_sair.injection import Injection, Semantics
 
 if TYPE_CHECKING:
-    from implicitkit import Field
+    from implicitkit import Field, ImplicitModel
 
 
 class AIR(LIIF):
@@ -60,6 +60,9 @@ class AIR(LIIF):
             in_channels, self.first.out_features, semantics, semantic_channels, prompts, projected
         )
         self.reach += self.injection.reach
+
+    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+        self.injection.connect(conditions["semantic"])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,8 +40,6 @@ class CLIP(SemanticEncoder):
         mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
         largest: a picture whose longer side has more pixels is seen shrunk to that, and its features are stretched
             back: attention costs the square of the number of patches, and CLIP was trained on pictures of 224.
-        pooled: also give the whole picture's embedding, as CLIP itself would at its native size, for the
-            ``global_token`` of ``sir``; it costs a second pass.
         mean: subtracted from the picture, per channel (default: what the weights were trained with).
         std: what the picture is divided by thereafter (likewise).
 
@@ -58,7 +58,6 @@ class CLIP(SemanticEncoder):
         quick_gelu: bool | None = None,
         mask_channels: int = 0,
         largest: int = 512,
-        pooled: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -81,7 +80,7 @@ class CLIP(SemanticEncoder):
             )
         self.out_channels, self.stride, self.size_multiple = self.recipe.config["embed_dim"], patch[0], patch[0]
         self.mode, self.fill, self.largest, self.mask_channels = mode, fill, largest, mask_channels
-        self.pooled, native = pooled, net.image_size
+        native = net.image_size
         self.native: tuple[int, int] = (native, native) if isinstance(native, int) else tuple(native)
         self.mean = list(self.recipe.mean if mean is None else mean)
         self.std = list(self.recipe.std if std is None else std)
@@ -112,7 +111,11 @@ class CLIP(SemanticEncoder):
 
     def forward(self, x: Tensor) -> Features:
         features = super().forward(x)
-        if not self.pooled:
-            return features
-        seen = F.interpolate(self._without_holes(self.normalise(x)), self.native, mode="bilinear", antialias=True)
-        return SemanticFeatures(features.map, features.extent, features.origin, features.grid, self.net(seen))
+        return SemanticFeatures(features.map, features.extent, whole=lambda: self._pooled(x))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """The picture's embedding as CLIP itself makes it, ``(B, out_channels)``, of the picture at its native size."""
+        with nullcontext() if self.trainable else torch.no_grad():
+            seen = F.interpolate(self._without_holes(self.normalise(x)), self.native, mode="bilinear", antialias=True)
+            pooled: Tensor = self.net(seen)
+        return pooled

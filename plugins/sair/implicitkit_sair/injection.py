@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit import Features
+from implicitkit import Features, UserError
 
 if TYPE_CHECKING:
-    from implicitkit import Field
+    from implicitkit import Field, ImplicitModel
 
 Semantics = Literal["embedding", "text", "none"]
 
@@ -35,8 +36,8 @@ class Injection(nn.Module):
         width: outputs of the layer that the embedding enters.
         semantics: see above.
         semantic_channels: values per point of the semantic field.
-        prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the first
-            picture is encoded, or from :meth:`name_classes`; a saved file holds them and needs no text tower.
+        prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the model
+            is composed, or from :meth:`name_classes`; a saved file holds them and needs no text tower.
         projected: how many numbers the embedding is projected to.
 
     Raises:
@@ -87,24 +88,42 @@ class Injection(nn.Module):
             )
         self.classes.copy_(embeddings)
 
-    def into_map(self, features: Features, conditions: Mapping[str, Field]) -> Features:
-        """The features, for ``"text"`` fused with the similarities to the classes, cell by cell."""
-        field = conditions["semantic"]
-        found = field.model.decoder.out_channels
+    def connect(self, semantic: ImplicitModel) -> None:
+        """Check that the semantic model's values fit, and name the classes if it has a text tower.
+
+        Raises:
+            ValueError: it has another number of values per point.
+        """
+        found = semantic.decoder.out_channels
         if found != self.semantic_channels:
             raise ValueError(
                 f"the semantic field has {found} values per point, this decoder takes {self.semantic_channels}; create "
                 f"it with semantic_channels={found}"
             )
+        if self.semantics == "text":
+            from implicitkit_sair.text import encode_text
+
+            embeddings: Tensor | None = None
+            # without a text tower they may still come: from the file that the model is filled from, or by hand
+            with suppress(UserError, ValueError):
+                embeddings = encode_text(semantic.encoder, self.prompts)
+            if embeddings is not None:
+                self.name_classes(embeddings)
+
+    def into_map(self, features: Features, conditions: Mapping[str, Field]) -> Features:
+        """The features, for ``"text"`` fused with the similarities to the classes, cell by cell."""
         if not self.prompts:
             return features
         map = features.map
         if self.semantics == "none":
             similar = map.new_zeros(len(map), len(self.prompts), *map.shape[2:])
         else:
-            if not self.classes.any():  # not named yet: an embedding is never zero
-                self.name_classes(self._encode_prompts(field))
-            similar = self._similarities(features, field)
+            if not self.classes.any():  # an embedding is never zero
+                raise ValueError(
+                    f"the {len(self.prompts)} prompts have no embeddings, as the semantic encoder has no text tower; "
+                    "give them with model.decoder.injection.name_classes(embeddings)"
+                )
+            similar = self._similarities(features, conditions["semantic"])
         return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
 
     def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
@@ -116,11 +135,6 @@ class Injection(nn.Module):
             embedding = torch.zeros_like(embedding)
         injected: Tensor = self.inject(self.project(embedding))
         return injected
-
-    def _encode_prompts(self, field: Field) -> Tensor:
-        from implicitkit_sair.text import encode_text
-
-        return encode_text(field.model.encoder, self.prompts)
 
     def _similarities(self, features: Features, field: Field) -> Tensor:
         """``(B, prompts, *cells)``: dot products at the centres of the cells, which may lie on the padding."""

@@ -15,7 +15,7 @@ from implicitkit.decoders.lte import LTE
 from implicitkit_sair.injection import Injection, Semantics
 
 if TYPE_CHECKING:
-    from implicitkit import Field
+    from implicitkit import Field, ImplicitModel
 
 
 class SemLTE(LTE):
@@ -62,6 +62,9 @@ class SemLTE(LTE):
         assert isinstance(first, nn.Linear)
         self.injection = Injection(in_channels, first.out_features, semantics, semantic_channels, prompts, projected)
         self.reach += self.injection.reach
+
+    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+        self.injection.connect(conditions["semantic"])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +15,14 @@ from implicitkit_sair.filling import Fill, fill_holes
 
 @dataclass(frozen=True)
 class SemanticFeatures(Features):
-    """Features with the embedding ``pooled`` ``(B, D)`` of the whole picture."""
+    """Features, and the embedding of the whole picture for who asks: it costs another pass through the network."""
 
-    pooled: Tensor | None = None
+    whole: Callable[[], Tensor] | None = None
+
+    @property
+    def pooled(self) -> Tensor | None:
+        """The whole picture's embedding ``(B, D)``, computed now; None if the encoder has none."""
+        return self.whole() if self.whole is not None else None
 
 
 class SemanticEncoder(Encoder):

@@ -143,7 +143,7 @@ def test_a_saved_file_holds_the_classes(tmp_path) -> None:
     assert loaded.decoder.injection.prompts == ["sky", "tree", "water"]
 
 
-def test_the_classes_are_named_by_the_text_tower_when_first_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_classes_are_named_by_the_text_tower_when_the_model_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     text = pytest.importorskip("implicitkit_sair.text")
     named, asked = F.normalize(torch.randn(3, 8), dim=1), []
 
@@ -171,6 +171,7 @@ def test_with_a_clip_the_words_are_its_own_and_stay_in_the_file(tmp_path) -> Non
     clip = {"name": "clip", "model": size, "pretrained": str(weights), "quick_gelu": False}
     semantic = {"encoder": clip, "decoder": SEMANTIC["decoder"], "inputs": ["image", "mask"]}
     model = ik.create_model({**spec("text"), "conditions": {"semantic": semantic}}).eval()
+    at_once = model.save(tmp_path / "at_once.safetensors")  # before anything was encoded
     picture, mask = torch.rand(3, 21, 30), torch.zeros(1, 21, 30)
     mask[:, :8] = 1
     painted = model.encode(picture, mask).render((21, 30))
@@ -181,18 +182,18 @@ def test_with_a_clip_the_words_are_its_own_and_stay_in_the_file(tmp_path) -> Non
     loaded = ik.load_model(file)
     assert torch.equal(loaded.decoder.injection.classes, classes)
     assert torch.equal(loaded.encode(picture, mask).render((21, 30)), painted)
+    assert torch.equal(ik.load_model(at_once).encode(picture, mask).render((21, 30)), painted)
 
 
 def test_words_need_a_text_tower_or_embeddings() -> None:
-    with pytest.raises(ValueError, match="only a clip encoder has words; received EDSR"):
+    with pytest.raises(ValueError, match="the 3 prompts have no embeddings, .* no text tower; .*name_classes"):
         ik.create_model(spec("text")).encode(torch.rand(3, 6, 6))
     assert built("text").encode(torch.rand(3, 6, 6)).render((4, 4)).shape == (3, 4, 4)
 
 
 def test_a_field_that_does_not_fit_is_named() -> None:
-    model = ik.create_model(spec("embedding", semantic_channels=512))
     with pytest.raises(ValueError, match="has 8 values per point, this decoder takes 512; .* semantic_channels=8"):
-        model.encode(torch.rand(3, 6, 6))
+        ik.create_model(spec("embedding", semantic_channels=512))
     with pytest.raises(ValueError, match=r"AIR reads the conditions \['semantic'\]; received none"):
         ik.create_model({"encoder": EDSR, "decoder": {"name": "air"}})
 
