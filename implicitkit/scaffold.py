@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 
 from implicitkit.errors import UserError
@@ -49,22 +48,19 @@ def new_plugin(name: str, into: Path = Path()) -> Path:
         "CLASS": "".join(word.capitalize() for word in short.split("-")),
         "VERSION": __version__,
     }
-    with tempfile.TemporaryDirectory(dir=into, prefix=".new-") as scratch, as_file(_templates()) as templates:
+    templates = Path(str(files("implicitkit"))) / "templates" / "plugin"
+    with tempfile.TemporaryDirectory(dir=into, prefix=".new-") as scratch:
         made = Path(scratch) / "project"
-        for source in sorted(p for p in templates.rglob("*.in")):
+        for source in sorted(templates.rglob("*.in")):
             target = made / _filled(str(source.relative_to(templates).with_suffix("")), words)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_filled(source.read_text(encoding="utf-8"), words), encoding="utf-8")
-        shutil.move(made, folder)
+        made.rename(folder)
     return folder
 
 
-def _templates() -> Path:
-    return Path(str(files("implicitkit"))) / "templates" / "plugin"
-
-
 def _filled(text: str, words: dict[str, str]) -> str:
-    """The text with each ``@WORD@`` (in paths: ``WORD``) replaced."""
+    """A text, or a path, with each ``@WORD@`` replaced."""
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
     return text

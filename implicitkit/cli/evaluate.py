@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from implicitkit.cli.inputs import BIN, parse_bins
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
 
-BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
+BINS = "0-20 20-40 40-60"  # percent, as SAIR and MISF report
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def evaluate(
         raise UserError(f"there is no folder {output.parent} to write {output.name} into")
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
-    magnifications, ratios = _parse_scales(scales), _parse_bins(bins)
+    magnifications, ratios = _parse_scales(scales), parse_bins(BINS if bins is None else bins)
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
@@ -222,14 +222,6 @@ def _parse_scales(text: str | None) -> list[float]:
     if not scales or any(not 1 <= scale <= 1000 for scale in scales):
         raise UserError(f"--scales are numbers from 1 to 1000; received {text!r}")
     return scales
-
-
-def _parse_bins(text: str | None) -> list[tuple[float, float]]:
-    matches = [BIN.fullmatch(word) for word in _words("0-20 20-40 40-60" if text is None else text)]
-    bins = [(float(match[1]), float(match[2])) for match in matches if match]
-    if not bins or len(bins) != len(matches) or any(not low <= high <= 100 for low, high in bins):
-        raise UserError(f"--bins are hole ratios in percent such as '0-20 20-40'; received {text!r}")
-    return bins
 
 
 def _create_metrics(text: str | None, lpips_weights: Path | None, device: str) -> list[Metric] | None:

@@ -1,12 +1,15 @@
-"""What the commands that turn pictures into pictures ask of their inputs and targets."""
+"""What several commands ask of their inputs and targets, and how they read sizes and bins."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from implicitkit.errors import UserError
+
+BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
 def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path]] = lambda found: found) -> list[Path]:
@@ -63,3 +66,28 @@ def check_target(target: Path, force: bool) -> None:
         raise UserError(f"{folder} is not a folder")
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder} is read-only; choose another --output")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"1080x1920"`` as ``(1080, 1920)``: height, then width.
+
+    Raises:
+        UserError: it is not two positive numbers.
+    """
+    match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", text.strip())
+    if match is None or int(match[1]) < 1 or int(match[2]) < 1:
+        raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 1080x1920; received {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_bins(text: str) -> list[tuple[float, float]]:
+    """``"0-20 20-40"`` as ``[(0, 20), (20, 40)]``: hole ratios in percent.
+
+    Raises:
+        UserError: it is not some pairs of percentages, low and high.
+    """
+    matches = [BIN.fullmatch(word) for word in text.replace(",", " ").split()]
+    bins = [(float(match[1]), float(match[2])) for match in matches if match]
+    if not bins or len(bins) != len(matches) or any(not low <= high <= 100 for low, high in bins):
+        raise UserError(f"--bins are hole ratios in percent such as '0-20 20-40'; received {text!r}")
+    return bins

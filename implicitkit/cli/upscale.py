@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
+from implicitkit.cli.inputs import check_target, find_pictures, parse_size, refuse_clashes
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
@@ -124,10 +123,7 @@ def _parse_size(scale: float | None, size: str | None, width: int | None, height
     if sum(ways) > 1:
         raise UserError("give one of --scale, --size, or --width and --height")
     if size is not None:
-        match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", size.strip())
-        if match is None or int(match[1]) < 1 or int(match[2]) < 1:
-            raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 1080x1920; received {size!r}")
-        height, width = int(match[1]), int(match[2])
+        height, width = parse_size(size)
     for name, value in (("--width", width), ("--height", height)):
         if value is not None and value < 1:
             raise UserError(f"{name} is a positive number of pixels; received {value}")

@@ -85,7 +85,7 @@ def evaluate_inpainting(
     """
     measures = create_metrics(metrics)
     spec = {"name": "inpainting", "kind": "strokes"} if holes is None else dict(holes)
-    degradations = [create_degradation({**spec, "ratio": _ratio(low, high)}) for low, high in bins]
+    degradations = [create_degradation({**spec, "ratio": hole_ratios(low, high)}) for low, high in bins]
     files = by_name(picture_files([folder]))
     scores = Scores(units=_units(measures))
     for place, (name, file) in enumerate(files.items()):
@@ -146,7 +146,12 @@ def _units(measures: Sequence[Metric]) -> dict[str, str]:
     return whole | {f"{metric.name}_hole": metric.unit for metric in measures if metric.takes_mask}
 
 
-def _ratio(low: float, high: float) -> list[float]:
+def hole_ratios(low: float, high: float) -> list[float]:
+    """A bin in percent as the ``ratio`` of ``inpainting``; it begins at 1 %, as no hole tests nothing.
+
+    Raises:
+        ValueError: it is not two percentages, low and high.
+    """
     if not 0 <= low <= high <= 100 or high < SMALLEST_RATIO:
         raise ValueError(
             f"a bin of hole ratios is two percentages, low and high, high at least {SMALLEST_RATIO}; received "

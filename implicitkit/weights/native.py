@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.atomic import replacing
+from implicitkit.decoders.base import Decoder
+from implicitkit.encoders.base import Encoder
 from implicitkit.errors import UserError, WeightsError
 from implicitkit.version import __version__
 
@@ -144,7 +146,10 @@ def fingerprint(part: nn.Module) -> str:
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load ``tensors`` strictly; whatever is missing, unexpected or of another shape is listed."""
+    """Load ``tensors`` strictly; whatever is missing, unexpected or of another shape is listed.
+
+    A part that had weights from a public source and gets others forgets that source.
+    """
     own: dict[str, Any] = model.state_dict()
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [
@@ -159,4 +164,9 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     ]
     if faults:
         raise WeightsError(f"{where} does not fit the model; " + "; ".join(faults))
+    parts = [part for part in model.modules() if isinstance(part, (Encoder, Decoder))]
+    sourced = {part: fingerprint(part) for part in parts if part.source}
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+    for part, before in sourced.items():
+        if fingerprint(part) != before:  # no longer what anybody can get, so a file must hold it
+            part.source = None

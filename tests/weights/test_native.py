@@ -9,6 +9,7 @@ from support import small_model
 
 import implicitkit as ik
 from implicitkit.encoders.edsr import EDSR
+from implicitkit.weights.native import fill
 
 
 def test_a_file_alone_is_enough(tmp_path: Path, photo: torch.Tensor) -> None:
@@ -39,8 +40,6 @@ def test_half_precision_files_load_as_float32(tmp_path: Path, photo: torch.Tenso
 
 
 def test_a_model_with_nameless_parts_cannot_be_saved(tmp_path: Path) -> None:
-    from implicitkit.encoders.edsr import EDSR
-
     model = ik.ImplicitModel(EDSR(blocks=1, channels=64), ik.create_decoder("liif"))
     with pytest.raises(ValueError, match="not built by name"):
         model.save(tmp_path / "m.safetensors")
@@ -147,6 +146,11 @@ def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo:
         Published.seed = 2  # what is published has changed
         with pytest.raises(ik.WeightsError, match="saved with other weights of hub:somebody/something"):
             ik.load_model(path)
+        other = ik.create_model({"encoder": "a_tests_published", "decoder": {"name": "liif", "hidden": [8]}})
+        replaced = {k: v + 1 if k.startswith("encoder.") else v for k, v in other.state_dict().items()}
+        fill(other, replaced, "elsewhere")  # frozen still, and no longer what is published
+        held = ik.load_model(other.save(tmp_path / "o.safetensors"))
+        assert torch.equal(held.encode(photo).render((9, 9)), other.eval().encode(photo).render((9, 9)))
         trained = ik.create_model(
             {"encoder": {"name": "a_tests_published", "trainable": True}, "decoder": {"name": "liif", "hidden": [8]}}
         )

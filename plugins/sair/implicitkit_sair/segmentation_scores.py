@@ -20,6 +20,7 @@ from torch import Tensor
 from implicitkit.degradations.base import Degraded, seeded
 from implicitkit.degradations.resize import resize
 from implicitkit.errors import DataError
+from implicitkit.evaluation.inpainting import hole_ratios
 from implicitkit.field import Field
 from implicitkit.images import read_image
 from implicitkit.model import ImplicitModel
@@ -32,7 +33,6 @@ from implicitkit_sair.vocabulary import Vocabulary
 STAGES: Mapping[str, Callable[[Field], Field]] = {"raw": before_completion, "completed": lambda found: found}
 """Before a SIR has completed the features, and after."""
 CLEAN = "clean"
-SMALLEST_RATIO = 1  # percent
 
 
 @dataclass
@@ -117,7 +117,7 @@ def evaluate_segmentation(
     spec = {"name": "inpainting", "kind": "strokes", "fill": trained_fill(model)} if holes is None else dict(holes)
     degradations = {
         f"{low:g}-{high:g}": (
-            create_degradation({**spec, "ratio": _ratio(low, high)}),
+            create_degradation({**spec, "ratio": hole_ratios(low, high)}),
             round(low * 1000),
             round(high * 1000),
         )
@@ -171,12 +171,3 @@ def _shrunk(picture: Tensor, side: int) -> Tensor:
     if side >= shorter:
         return picture
     return resize(picture, [max(1, round(n * side / shorter)) for n in picture.shape[1:]], "pil").clamp(0, 1)
-
-
-def _ratio(low: float, high: float) -> list[float]:
-    if not 0 <= low <= high <= 100 or high < SMALLEST_RATIO:
-        raise ValueError(
-            f"a bin of hole ratios is two percentages, low and high, high at least {SMALLEST_RATIO}; received "
-            f"{low:g}-{high:g}"
-        )
-    return [max(low, SMALLEST_RATIO) / 100, high / 100]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from implicitkit.cli.inputs import check_target
+from implicitkit.cli.inputs import check_target, parse_bins
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
-
-BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
 def evaluate_segmentation(
@@ -52,7 +49,7 @@ def evaluate_segmentation(
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
     """Score what a model says that pixels mean, before and after completion: mIoU against label maps."""
-    ratios = _parse_bins(bins)
+    ratios = [] if bins is None else parse_bins(bins)
     if masks is not None and not ratios:
         raise UserError("--masks has no meaning without --bins, the hole ratios that they are to have")
     if output is not None:
@@ -119,16 +116,6 @@ def evaluate_segmentation(
         }
         output.parent.mkdir(parents=True, exist_ok=True)
         write_json(output, report)
-
-
-def _parse_bins(text: str | None) -> list[tuple[float, float]]:
-    if text is None:
-        return []
-    matches = [BIN.fullmatch(word) for word in text.replace(",", " ").split()]
-    bins = [(float(match[1]), float(match[2])) for match in matches if match]
-    if not bins or len(bins) != len(matches) or any(not low <= high <= 100 for low, high in bins):
-        raise UserError(f"--bins are hole ratios in percent such as '0-20 20-40'; received {text!r}")
-    return bins
 
 
 def _finite(value: float) -> float | None:

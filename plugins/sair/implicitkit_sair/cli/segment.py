@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from implicitkit.cli.inputs import check_target
+from implicitkit.cli.inputs import check_target, parse_size
 from implicitkit.errors import UserError
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
 
@@ -54,7 +53,7 @@ def segment(
     """Say which of some classes every pixel belongs to; a hole's meaning is completed first."""
     if stage not in STAGES:
         raise UserError(f"--stage is one of {', '.join(STAGES)}; received {stage!r}")
-    wanted, result_size = parse_classes(classes), _parse_size(size)
+    wanted, result_size = parse_classes(classes), None if size is None else parse_size(size)
     _check_targets(image, mask, output, labels, scores, force)
 
     import numpy as np
@@ -133,12 +132,3 @@ def _check_targets(
         check_target(target, force)
     if len({target.resolve() for target in targets}) < len(targets):
         raise UserError("--output, --labels and --scores must be different files")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", text.strip())
-    if match is None or int(match[1]) < 1 or int(match[2]) < 1:
-        raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 480x640; received {text!r}")
-    return int(match[1]), int(match[2])
