@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
+from implicitkit.metrics.psnr import LUMA
 from implicitkit.registries import create_loss
 
 if TYPE_CHECKING:
@@ -45,19 +46,26 @@ class Pointwise(Loss):
 
     Args:
         hole_weight: how much a point counts where the mask says that its pixel is missing; 1 elsewhere.
+        luma: the share, in [0, 1], that is measured on the difference's luma (as PSNR-Y is) and not on each of the
+            three channels: what the eye and the benchmarks of super-resolution see first.
     """
 
-    def __init__(self, hole_weight: float = 1.0) -> None:
+    def __init__(self, hole_weight: float = 1.0, luma: float = 0.0) -> None:
         if not (hole_weight >= 0 and math.isfinite(hole_weight)):
             raise ValueError(f"hole_weight is a finite number of at least 0; received {hole_weight}")
-        self.hole_weight = hole_weight
+        if not 0 <= luma <= 1:
+            raise ValueError(f"luma is a share in [0, 1]; received {luma}")
+        self.hole_weight, self.luma = hole_weight, luma
 
     def of(self, difference: Tensor) -> Tensor:
         """The loss of each difference."""
         raise NotImplementedError(f"{type(self).__name__} does not implement of()")
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        each = self.of(prediction.values - batch["target"])
+        difference = prediction.values - batch["target"]
+        each = self.of(difference)
+        if self.luma:
+            each = (1 - self.luma) * each.mean(-1, keepdim=True) + self.luma * self.of(luma_of(difference))
         if self.hole_weight == 1:
             return each.mean()
         weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])
@@ -84,10 +92,11 @@ class Charbonnier(Pointwise):
     Args:
         eps: where L1 turns into L2, in the values' own unit; positive.
         hole_weight: how much a missing pixel counts.
+        luma: the share that is measured on the luma.
     """
 
-    def __init__(self, eps: float = 1e-3, hole_weight: float = 1.0) -> None:
-        super().__init__(hole_weight)
+    def __init__(self, eps: float = 1e-3, hole_weight: float = 1.0, luma: float = 0.0) -> None:
+        super().__init__(hole_weight, luma)
         if not (eps > 0 and math.isfinite(eps)):
             raise ValueError(f"charbonnier takes a finite eps above 0; received {eps}")
         self.eps = eps
@@ -135,6 +144,17 @@ class Total:
             total = weighted if total is None else total + weighted
         assert total is not None
         return total
+
+
+def luma_of(difference: Tensor) -> Tensor:
+    """The luma ``(B, N, 1)`` of differences ``(B, N, 3)`` (ITU-R BT.601, as in PSNR-Y).
+
+    Raises:
+        ValueError: there are not three channels.
+    """
+    if difference.shape[-1] != 3:
+        raise ValueError(f"luma is that of three channels; the model's values have {difference.shape[-1]}")
+    return difference @ difference.new_tensor(LUMA)[:, None]
 
 
 def missing_at(mask: Tensor, coords: Tensor) -> Tensor:

@@ -71,3 +71,17 @@ def test_a_total_weighs_its_terms(values: tuple[torch.Tensor, torch.Tensor]) -> 
     difference = predicted - clean
     wanted = 3 * difference.abs().mean() + 0.25 * difference.square().mean()
     torch.testing.assert_close(total.sum(each), wanted)
+
+
+@pytest.mark.parametrize("name", LITERAL)
+def test_luma_takes_its_share(name: str, values: tuple[torch.Tensor, torch.Tensor]) -> None:
+    predicted, clean = values
+    rows = (predicted - clean).flatten(0, 1).tolist()
+    channels = sum(LITERAL[name](d) for row in rows for d in row) / 30
+    lumas = sum(LITERAL[name]((65.738 * r + 129.057 * g + 25.064 * b) / 256) for r, g, b in rows) / 10
+    loss = ik.create_loss({"name": name, "luma": 0.75})
+    assert loss(Prediction(predicted, {}), {"target": clean}).item() == pytest.approx(0.25 * channels + 0.75 * lumas)
+    with pytest.raises(ValueError, match=r"luma is a share in \[0, 1\]; received 2"):
+        ik.create_loss({"name": name, "luma": 2})
+    with pytest.raises(ValueError, match="three channels; the model's values have 2"):
+        loss(Prediction(predicted[..., :2], {}), {"target": clean[..., :2]})
