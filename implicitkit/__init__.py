@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UserError,
         WeightsError,
     )
+    from implicitkit.evaluation.protocol import Protocol
     from implicitkit.field import Field, Prediction
     from implicitkit.hookspecs import hookimpl
     from implicitkit.images import read_image, write_image
@@ -44,12 +45,14 @@ if TYPE_CHECKING:
         create_encoder,
         create_loss,
         create_metric,
+        create_protocol,
         list_decoders,
         list_degradations,
         list_encoders,
         list_losses,
         list_metrics,
         list_models,
+        list_protocols,
         register_plugin,
         unregister_plugin,
     )
@@ -73,6 +76,7 @@ _HOME = {
     "PluginError": "errors",
     "PluginWarning": "errors",
     "Prediction": "field",
+    "Protocol": "evaluation.protocol",
     "UnknownNameError": "errors",
     "UserError": "errors",
     "WeightsError": "errors",
@@ -82,6 +86,7 @@ _HOME = {
     "create_loss": "registries",
     "create_metric": "registries",
     "create_model": "model",
+    "create_protocol": "registries",
     "hookimpl": "hookspecs",
     "list_decoders": "registries",
     "list_degradations": "registries",
@@ -89,6 +94,7 @@ _HOME = {
     "list_losses": "registries",
     "list_metrics": "registries",
     "list_models": "registries",
+    "list_protocols": "registries",
     "load_model": "weights",
     "read_image": "images",
     "register_plugin": "registries",
@@ -114,6 +120,7 @@ __all__ = [
     "PluginError",
     "PluginWarning",
     "Prediction",
+    "Protocol",
     "UnknownNameError",
     "UserError",
     "WeightsError",
@@ -124,6 +131,7 @@ __all__ = [
     "create_loss",
     "create_metric",
     "create_model",
+    "create_protocol",
     "hookimpl",
     "list_decoders",
     "list_degradations",
@@ -131,6 +139,7 @@ __all__ = [
     "list_losses",
     "list_metrics",
     "list_models",
+    "list_protocols",
     "load_model",
     "read_image",
     "register_plugin",

@@ -94,3 +94,15 @@ def register_metrics(register: Register) -> None:
     register("lpips", f"{metrics}.lpips:LPIPS", summary="learned perceptual distance, VGG unless told otherwise")
     register("lpips_alex", f"{metrics}.lpips:lpips_alex", summary="learned perceptual distance, AlexNet")
     register("lpips_squeeze", f"{metrics}.lpips:lpips_squeeze", summary="learned perceptual distance, SqueezeNet")
+
+
+@hookimpl
+def register_protocols(register: Register) -> None:
+    """The built-in protocols."""
+    enlarging = "implicitkit.evaluation.super_resolution"
+    register("benchmark", f"{enlarging}:Benchmark", summary="super-resolution on Set5 and kin: PSNR-Y, scale shaved")
+    register("div2k", f"{enlarging}:DIV2K", summary="super-resolution on DIV2K: PSNR, scale + 6 shaved")
+    register("plain", f"{enlarging}:Plain", summary="super-resolution: PSNR, nothing shaved")
+    rooms = "implicitkit.evaluation"
+    register("inpainting", f"{rooms}.inpainting:InpaintingProtocol", summary="holes in bins of hole ratios, filled")
+    register("restoration", f"{rooms}.restoration:RestorationProtocol", summary="any degradation, undone")

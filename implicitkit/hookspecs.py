@@ -60,5 +60,10 @@ def register_metrics(register: Register) -> None:
 
 
 @hookspec
+def register_protocols(register: Register) -> None:
+    """Protocols of evaluation: the factory returns an :class:`implicitkit.Protocol`."""
+
+
+@hookspec
 def register_commands(app: typer.Typer) -> None:
     """Sub-commands of ``implicitkit``: add them to ``app`` as to any typer application."""

@@ -1,4 +1,4 @@
-"""The six registries, who fills them, and the functions that look things up in them."""
+"""The seven registries, who fills them, and the functions that look things up in them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from implicitkit.decoders.base import Decoder
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
+    from implicitkit.evaluation.protocol import Protocol
     from implicitkit.metrics.base import Metric
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ degradations: Registry[Degradation] = Registry("degradation", _load, _where)
 models: Registry[dict[str, Any]] = Registry("model", _load, _where)
 losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
 metrics: Registry[Metric] = Registry("metric", _load, _where)
+protocols: Registry[Protocol] = Registry("protocol", _load, _where)
 
 plugins = Plugins(
     {
@@ -47,6 +49,7 @@ plugins = Plugins(
         "register_models": models,
         "register_losses": losses,
         "register_metrics": metrics,
+        "register_protocols": protocols,
     },
     _built_in,
 )
@@ -90,7 +93,7 @@ def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str,
     raise ValueError(f"{kind} is a name or a mapping with a 'name'; received {part!r}")
 
 
-def create_part(registry: Registry[T], part: str | Mapping[str, Any], **arguments: Any) -> T:
+def create_part(registry: Registry[T], part: str | Mapping[str, Any], /, **arguments: Any) -> T:
     """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
     name, given = parse_part(part, f"the {registry.kind}")
     entry, first = registry.find(name)
@@ -157,6 +160,16 @@ def create_metric(name: str | Mapping[str, Any], **arguments: Any) -> Metric:
     return create_part(metrics, name, **arguments)
 
 
+def create_protocol(spec: str | Mapping[str, Any], /, **arguments: Any) -> Protocol:
+    """A protocol by name (``"benchmark"``) or spec (``{"name": "inpainting", "size": 128}``); its ``evaluate`` scores
+    models on a folder.
+
+    >>> create_protocol("benchmark", scales=[2, 8]).settings()
+    {'scales': [2.0, 8.0]}
+    """
+    return create_part(protocols, spec, **arguments)
+
+
 def list_encoders(pattern: str | None = None) -> list[str]:
     """Names of encoders, e.g. those like ``"*edsr*"``."""
     return encoders.names(pattern)
@@ -180,6 +193,11 @@ def list_losses(pattern: str | None = None) -> list[str]:
 def list_metrics(pattern: str | None = None) -> list[str]:
     """Names of metrics."""
     return metrics.names(pattern)
+
+
+def list_protocols(pattern: str | None = None) -> list[str]:
+    """Names of protocols."""
+    return protocols.names(pattern)
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:

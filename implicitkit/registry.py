@@ -1,4 +1,4 @@
-"""Things found by name: encoders, decoders, degradations, models, losses, metrics.
+"""Things found by name: encoders, decoders, degradations, models, losses, metrics, protocols.
 
 A registry maps a ``snake_case`` name to a factory. Look-up folds case and ``-``/``_`` up to the first ``:``; what
 follows a colon is handed to the factory verbatim (``timm:hf-hub:Org/Name-x``).
@@ -154,6 +154,11 @@ class Registry(Generic[T]):
         factory = self.resolve(entry)
         return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
 
+    def options(self, name: str) -> list[str] | None:
+        """What a spec of ``name`` may hold beside the name; None if that may be anything."""
+        entry, first = self.find(name)
+        return parameter_names(self.resolve(entry), len(first))
+
     def resolve(self, entry: Entry[T]) -> Callable[..., T]:
         """The factory of an entry.
 
@@ -251,13 +256,9 @@ def check_arguments(
         ArgumentError: one is not taken, or has another type; the message names the nearest valid name and what
             was received.
     """
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # a builtin without a signature: let the call itself complain
+    takes = parameter_names(factory, len(positional))
+    if takes is None:
         return dict(arguments)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return dict(arguments)
-    takes = [n for n, p in list(parameters.items())[len(positional) :] if p.kind is not p.POSITIONAL_ONLY]
     for key in arguments:
         if key not in takes:
             near = difflib.get_close_matches(key, takes, n=1, cutoff=0.5)
@@ -267,6 +268,17 @@ def check_arguments(
     return {
         key: _as_annotated(what, key, value, hints[key]) if key in hints else value for key, value in arguments.items()
     }
+
+
+def parameter_names(factory: Callable[..., Any], positional: int = 0) -> list[str] | None:
+    """What ``factory`` takes by name, besides so many positional arguments; None if that may be anything."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a builtin without a signature: let the call itself complain
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return [n for n, p in list(parameters.items())[positional:] if p.kind is not p.POSITIONAL_ONLY]
 
 
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import implicitkit as ik
 from implicitkit.plugins import COMMANDS, HOOKS, STRICT, VARIABLE, Plugins, find_plugins
 from implicitkit.registry import Registry
 
-KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric")
+KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "protocol")
 HOOK_OF = {kind: f"register_{kind}es" if kind == "loss" else f"register_{kind}s" for kind in KINDS}
 
 

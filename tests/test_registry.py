@@ -131,7 +131,7 @@ def test_arguments_are_checked_by_their_annotations() -> None:
 def test_built_ins_belong_to_us() -> None:
     from implicitkit import registries
 
-    for kind in ("encoders", "decoders", "degradations", "models", "losses", "metrics"):
+    for kind in ("encoders", "decoders", "degradations", "models", "losses", "metrics", "protocols"):
         for entry in getattr(registries, kind).entries():
             assert entry.owner.distribution == "implicitkit"
             assert entry.summary

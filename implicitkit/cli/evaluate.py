@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,35 +15,7 @@ from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from implicitkit.evaluation import Scores
     from implicitkit.metrics import Metric
-
-    Answer = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
-
-BINS = "0-20 20-40 40-60"  # percent, as SAIR and MISF report
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one evaluation is to do."""
-
-    data: Path
-    name: str
-    answer: Answer
-    """(picture, size wanted, mask or None) -> picture: the model."""
-    metrics: list[Metric] | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What it did."""
-
-    scores: Scores
-    settings: dict[str, Any]
-    tables: dict[str, list[str]]
-    """Title -> metrics."""
 
 
 def evaluate(
@@ -60,7 +31,7 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="[MORE]...", help="Further scales, bins or metrics.", show_default=False),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="benchmark, div2k, plain or inpainting.")] = "benchmark",
+    protocol: Annotated[str, typer.Option(help="Any of `implicitkit list protocols`.")] = "benchmark",
     metrics: Annotated[
         str | None, typer.Option(help="Metrics, e.g. 'psnr_y ssim lpips' [default: the protocol's].")
     ] = None,
@@ -81,6 +52,10 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(help="inpainting: seed of the masks [default: 0].")] = None,
     truncate: Annotated[bool, typer.Option("--truncate", help="inpainting: cut to 8 bits, not round.")] = False,
     paste: Annotated[bool, typer.Option("--paste", help="inpainting: put known pixels back first.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any option of the protocol, as YAML; repeatable."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write per-picture scores here as JSON.")
     ] = None,
@@ -91,96 +66,70 @@ def evaluate(
 ) -> None:
     """Score a model on a test set beside a trivial method, by a published protocol; print a table."""
     from implicitkit.atomic import write_json
+    from implicitkit.config import apply_settings
     from implicitkit.devices import choose_device, choose_precision, describe_machine
-    from implicitkit.evaluation import PROTOCOLS, markdown_table
+    from implicitkit.evaluation import markdown_table
+    from implicitkit.registries import create_protocol, protocols
     from implicitkit.version import __version__
     from implicitkit.weights import load_model
 
-    if protocol not in PROTOCOLS:
-        raise UserError(f"unknown protocol {protocol!r}; it is one of {', '.join(PROTOCOLS)}")
+    known = protocols.options(protocol)
     scales, bins, metrics = _share_out(more or [], scales, bins, metrics)
-    holes = {"bins": bins, "masks": masks, "kind": kind, "fill": fill, "size": size, "seed": seed}
-    holes |= {"truncate": truncate or None, "paste": paste or None}
-    foreign = {"scales": scales} if protocol == "inpainting" else holes
-    for flag in (flag for flag, value in foreign.items() if value is not None):
-        raise UserError(f"--{flag} has no meaning for --protocol {protocol}")
+    flags = {"scales": scales, "bins": bins, "masks": masks, "kind": kind, "fill": fill, "size": size, "seed": seed}
+    flags |= {"truncate": truncate or None, "paste": paste or None}
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    for flag in given:
+        if known is not None and flag not in known:
+            raise UserError(f"--{flag} has no meaning for --protocol {protocol}")
     if output is not None and output.exists() and not force:
         raise UserError(f"{output} exists; pass --force to overwrite it")
     if output is not None and not output.parent.is_dir():
         raise UserError(f"there is no folder {output.parent} to write {output.name} into")
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
-    magnifications, ratios = _parse_scales(scales), parse_bins(BINS if bins is None else bins)
+    chosen = create_protocol(protocol, **apply_settings(_as_options(given), settings or []))
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
-    loaded = load_model(model).to(where)
-    if loaded.encoder.in_channels != 3 or loaded.decoder.out_channels != 3:
-        raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot be scored")
-
-    def answer(picture: Tensor, size: Sequence[int], mask: Tensor | None) -> Tensor:
-        seen = mask if loaded.takes_mask else None
-        return loaded.encode(picture, seen, tile=tile, precision=number_format).render(size)
-
-    work = Work(data, Path(model).stem, answer, measures)
+    name = Path(model).stem
+    models = {name: load_model(model).to(where)}
+    chosen.check(models[name], model)
     start = time.monotonic()
-    result = _inpainting(work, ratios, holes) if protocol == "inpainting" else _scaled(work, magnifications, protocol)
-    for title, columns in result.tables.items():
-        typer.echo((f"{title}:\n\n" if title else "") + markdown_table(result.scores, columns) + "\n")
+    with bar("evaluating", chosen.count(data)) as progress:
+        encode = {"tile": tile, "precision": number_format}
+        scores = chosen.evaluate(models, data, metrics=measures, encode=encode, progress=progress.update)
+    for title, columns in chosen.tables(scores).items():
+        typer.echo((f"{title}:\n\n" if title else "") + markdown_table(scores, columns) + "\n")
     typer.echo(f"{data.resolve().name}, protocol {protocol}, {describe_machine(where)}, {number_format}")
     if output is not None:
         report = {
             "model": model,
             "data": data.resolve().name,
             "protocol": protocol,
-            **result.settings,
+            **chosen.settings(),
             "precision": number_format,
             "machine": describe_machine(where),
             "implicitkit": __version__,
             "seconds": round(time.monotonic() - start, 1),
-            "units": result.scores.units,
-            "mean": _finite(result.scores.means()),
-            "per_picture": _finite(result.scores.values),
+            "units": scores.units,
+            "mean": _finite(scores.means()),
+            "per_picture": _finite(scores.values),
         }
-        records = {"records": result.scores.records} if result.scores.records else {}
+        records = {"records": scores.records} if scores.records else {}
         write_json(output, {**report, **records})
 
 
-def _scaled(work: Work, scales: list[float], protocol: Any) -> Result:
-    from implicitkit.evaluation import TestSet, bicubic, evaluate
-
-    test_set = TestSet(work.data)
-    methods = {"bicubic": bicubic, work.name: lambda low, size: work.answer(low, size, None)}
-    with bar("evaluating", sum(test_set.count(s) for s in scales)) as progress:
-        scores = evaluate(methods, test_set, scales, protocol, progress.update, work.metrics)
-    return Result(scores, {"scales": scales}, {"": list(scores.units)})
-
-
-def _inpainting(work: Work, bins: list[tuple[float, float]], given: dict[str, Any]) -> Result:
-    from implicitkit.data import picture_files
-    from implicitkit.evaluation import evaluate_inpainting, mean_fill
-    from implicitkit.evaluation.inpainting import SIZE, USUAL
-
-    if given["masks"] and given["kind"]:
-        raise UserError(f"give --masks or --kind, not both; received {given['masks']} and {given['kind']!r}")
-    holes: dict[str, Any] = {"name": "inpainting", "kind": given["kind"] or "strokes"}
-    if given["masks"]:
-        holes |= {"kind": "folder", "folder": str(given["masks"]), "augment": False}
-    fill = given["fill"] or "0.5"
-    holes["fill"] = float(fill) if _is_number(fill) else fill
-    size = SIZE if given["size"] is None else given["size"]
-    if size < 0:
-        raise UserError(f"--size is a number of pixels, or 0 for pictures as they come; received {size}")
-    how: dict[str, Any] = {"truncate": given["truncate"] is True, "paste": given["paste"] is True}
-    how["seed"] = given["seed"] or 0
-    methods = {"mean colour": mean_fill, work.name: lambda seen, mask: work.answer(seen, seen.shape[1:], mask)}
-    with bar("evaluating", len(picture_files([work.data])) * len(bins)) as progress:
-        scores = evaluate_inpainting(
-            methods, work.data, bins, holes, work.metrics or USUAL, size=size or None, progress=progress.update, **how
-        )
-    hole = [metric for metric in scores.units if metric.endswith("_hole")]
-    tables = {"whole picture": [metric for metric in scores.units if metric not in hole], "hole alone": hole}
-    return Result(scores, {"size": size or None, "holes": holes, **how}, {k: v for k, v in tables.items() if v})
+def _as_options(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed behind the flags, as a protocol's options."""
+    if "masks" in flags and "kind" in flags:
+        raise UserError(f"give --masks or --kind, not both; received {flags['masks']} and {flags['kind']!r}")
+    read: dict[str, Callable[[Any], Any]] = {
+        "scales": _parse_scales,
+        "bins": parse_bins,
+        "masks": str,
+        "fill": _parse_fill,
+    }
+    return {flag: read[flag](value) if flag in read else value for flag, value in flags.items()}
 
 
 def _share_out(
@@ -213,8 +162,11 @@ def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _parse_scales(text: str | None) -> list[float]:
-    text = "2 3 4" if text is None else text
+def _parse_fill(text: str) -> float | str:
+    return float(text) if _is_number(text) else text
+
+
+def _parse_scales(text: str) -> list[float]:
     try:
         scales = [float(word) for word in _words(text)]
     except ValueError:

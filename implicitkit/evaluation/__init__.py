@@ -1,34 +1,28 @@
-"""Scores on test sets, by the protocols that papers use: ``benchmark``, ``div2k`` and ``plain`` for super-resolution
-(:mod:`~implicitkit.evaluation.super_resolution`), ``inpainting`` (:mod:`~implicitkit.evaluation.inpainting`).
+"""Scores on test sets, by the protocols that papers use.
+
+A :class:`~implicitkit.evaluation.protocol.Protocol` is found by name (:func:`implicitkit.create_protocol`) and scores
+models: ``benchmark``, ``div2k`` and ``plain`` for super-resolution (:mod:`~implicitkit.evaluation.super_resolution`),
+``inpainting`` (:mod:`~implicitkit.evaluation.inpainting`), ``restoration`` for any degradation
+(:mod:`~implicitkit.evaluation.restoration`). The function beneath each scores any method.
 """
 
 from implicitkit.evaluation.inpainting import evaluate_inpainting, mean_fill
+from implicitkit.evaluation.protocol import Protocol
+from implicitkit.evaluation.restoration import as_degraded, evaluate_restoration
 from implicitkit.evaluation.scores import Scores, markdown_table
-from implicitkit.evaluation.super_resolution import PROTOCOLS as SUPER_RESOLUTION
-from implicitkit.evaluation.super_resolution import (
-    Pair,
-    Protocol,
-    TestSet,
-    Upscaler,
-    bicubic,
-    evaluate,
-    make_pair,
-    score,
-)
-
-PROTOCOLS = (*SUPER_RESOLUTION, "inpainting")
+from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bicubic, evaluate, make_pair, score
 
 __all__ = [
-    "PROTOCOLS",
-    "SUPER_RESOLUTION",
     "Pair",
     "Protocol",
     "Scores",
     "TestSet",
     "Upscaler",
+    "as_degraded",
     "bicubic",
     "evaluate",
     "evaluate_inpainting",
+    "evaluate_restoration",
     "make_pair",
     "markdown_table",
     "mean_fill",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,10 +24,13 @@ from torch import Tensor
 from implicitkit.data import picture_files
 from implicitkit.degradations.base import Degraded, seeded
 from implicitkit.degradations.resize import resize, round_to_8_bits
+from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
+from implicitkit.evaluation.protocol import Answer, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
 from implicitkit.images import read_image
 from implicitkit.metrics import Metric
+from implicitkit.model import ImplicitModel
 from implicitkit.registries import create_degradation
 
 BINS = ((0, 20), (20, 40), (40, 60))
@@ -58,7 +61,7 @@ def evaluate_inpainting(
     truncate: bool = False,
     paste: bool = False,
     seed: int = 0,
-    progress: Callable[[int, str], Any] | None = None,
+    progress: Progress | None = None,
 ) -> Scores:
     """Score every method on every picture of a folder, once per bin of hole ratios.
 
@@ -158,3 +161,94 @@ def hole_ratios(low: float, high: float) -> list[float]:
             f"{low:g}-{high:g}"
         )
     return [max(low, SMALLEST_RATIO) / 100, high / 100]
+
+
+def check_size(size: int | None) -> int | None:
+    """A protocol's ``size``; 0 is None.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if size is not None and size < 0:
+        raise ValueError(f"size is a number of pixels, or 0 for pictures as they come; received {size}")
+    return size or None
+
+
+class InpaintingProtocol(Protocol):
+    """Holes of several sizes, filled; see :mod:`implicitkit.evaluation.inpainting`.
+
+    A model that takes no mask is shown the picture alone.
+
+    Args:
+        bins: hole ratios ``[low, high]`` in percent.
+        masks: a folder of mask pictures, white where missing, of any size (the nearest pixel is taken); a picture's
+            mask is one whose hole ratio is in the bin.
+        kind: what is drawn where no masks are given, as in the ``inpainting`` degradation (default: strokes).
+        fill: what the model sees in holes, as in the ``inpainting`` degradation.
+        size: side of the pictures, which are cut to their middle square; None or 0 takes them as they come.
+        seed: of the masks.
+        truncate: cut predictions to 8 bits as ``astype(uint8)`` does, in place of rounding.
+        paste: put the known pixels back before scoring.
+    """
+
+    trivial: ClassVar[str] = "mean colour"
+
+    def __init__(
+        self,
+        bins: Sequence[tuple[float, float]] = BINS,
+        masks: str | None = None,
+        kind: KindChoice | None = None,
+        fill: float | list[float] | str = 0.5,
+        size: int | None = SIZE,
+        seed: int = 0,
+        truncate: bool = False,
+        paste: bool = False,
+    ) -> None:
+        if masks is not None and kind is not None:
+            raise ValueError(f"give masks or kind, not both; received {masks} and {kind!r}")
+        if not bins:
+            raise ValueError("inpainting takes bins of hole ratios, one at least; received none")
+        self.bins = [(low, high) for low, high in bins]
+        self.holes: dict[str, Any] = {"name": "inpainting", "kind": "strokes" if kind is None else kind}
+        if masks is not None:
+            self.holes |= {"kind": "folder", "folder": masks, "augment": False}
+        self.holes["fill"] = fill
+        for low, high in self.bins:  # what is wrong with them is said now
+            create_degradation({**self.holes, "ratio": hole_ratios(low, high)})
+        self.size, self.seed, self.truncate, self.paste = check_size(size), seed, truncate, paste
+
+    def count(self, data: Path) -> int:
+        return len(picture_files([data])) * len(self.bins)
+
+    def evaluate(
+        self,
+        models: Mapping[str, ImplicitModel],
+        data: Path,
+        *,
+        metrics: Metrics | None = None,
+        encode: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Scores:
+        self.admit(models)
+        answers = {name: Answer(model, encode or {}).in_place for name, model in models.items()}
+        return evaluate_inpainting(
+            {self.trivial: mean_fill, **answers},
+            data,
+            self.bins,
+            self.holes,
+            USUAL if metrics is None else metrics,
+            size=self.size,
+            truncate=self.truncate,
+            paste=self.paste,
+            seed=self.seed,
+            progress=progress,
+        )
+
+    def tables(self, scores: Scores) -> dict[str, list[str]]:
+        hole = [metric for metric in scores.units if metric.endswith("_hole")]
+        tables = {"whole picture": [metric for metric in scores.units if metric not in hole], "hole alone": hole}
+        return {title: metrics for title, metrics in tables.items() if metrics}
+
+    def settings(self) -> dict[str, Any]:
+        drawn = {"bins": [list(ends) for ends in self.bins], "size": self.size, "holes": self.holes, "seed": self.seed}
+        return {**drawn, "truncate": self.truncate, "paste": self.paste}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from implicitkit.registries import create_metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
 """Names, specs (``{"name": "lpips", "net": "alex"}``) or metrics."""
+NUMBER = re.compile(r"\d[\d.]*")
+BIN = re.compile(rf"({NUMBER.pattern})-({NUMBER.pattern})")
 
 
 @dataclass
@@ -21,8 +24,8 @@ class Scores:
     """All scores of an evaluation.
 
     Attributes:
-        values: ``values[method][setting][metric][picture]``. A setting is a magnification (``"2"``) or a bin of hole
-            ratios in percent (``"20-40"``).
+        values: ``values[method][setting][metric][picture]``. A setting is a magnification (``"2"``), a bin of hole
+            ratios in percent (``"20-40"``), or text that is shown as it is (``"sigma 25"``).
         units: of each metric, ``"dB"`` or nothing.
         records: what was drawn for each picture of a setting, where anything was.
     """
@@ -98,8 +101,9 @@ def _label(metric: str, unit: str) -> str:
 
 
 def _setting(setting: str) -> str:
-    low, dash, high = setting.partition("-")
-    return f"{low}–{high} %" if dash else f"×{setting}"
+    if match := BIN.fullmatch(setting):
+        return f"{match[1]}–{match[2]} %"
+    return f"×{setting}" if NUMBER.fullmatch(setting) else setting
 
 
 def _number(scores: Scores, method: str, setting: str, metric: str) -> str:

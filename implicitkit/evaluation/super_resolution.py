@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -27,16 +27,19 @@ from implicitkit.data import picture_files
 from implicitkit.degradations.resize import Kernel, resize
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
+from implicitkit.evaluation.protocol import Answer, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
 from implicitkit.images import READABLE, read_image
 from implicitkit.metrics import Metric
 from implicitkit.metrics.base import shaved
+from implicitkit.model import ImplicitModel
 from implicitkit.registries import create_metric
 
-Protocol = Literal["benchmark", "div2k", "plain"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-USUAL: dict[Protocol, str] = {"benchmark": "psnr_y", "div2k": "psnr", "plain": "psnr"}
-"""The metric that each protocol reports."""
+Convention = Literal["benchmark", "div2k", "plain"]
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+USUAL: dict[Convention, str] = {"benchmark": "psnr_y", "div2k": "psnr", "plain": "psnr"}
+"""The metric that each reports."""
+SCALES = (2.0, 3.0, 4.0)
 LARGEST_MATLAB_SCALE = 4
 Upscaler = Callable[[Tensor, tuple[int, int]], Tensor]
 """``(3, h, w)`` and the size wanted -> ``(3, H, W)``, both in [0, 1]."""
@@ -117,7 +120,7 @@ def _fit(name: str, low: Tensor, clean: Tensor, scale: float) -> Pair:
     return Pair(name, low, clean[:, : size[0], : size[1]])
 
 
-def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Protocol, metric: Metric | None = None) -> float:
+def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Convention, metric: Metric | None = None) -> float:
     """One picture's score by ``protocol`` (default metric: the protocol's PSNR, dB); fractional scales shave
     ``ceil(scale)``.
     """
@@ -135,8 +138,8 @@ def evaluate(
     methods: Mapping[str, Upscaler],
     test_set: TestSet,
     scales: Sequence[float],
-    protocol: Protocol = "benchmark",
-    progress: Callable[[int, str], Any] | None = None,
+    protocol: Convention = "benchmark",
+    progress: Progress | None = None,
     metrics: Metrics | None = None,
 ) -> Scores:
     """Score every method on every picture at every scale.
@@ -149,10 +152,9 @@ def evaluate(
         progress: called with the number of pictures done and the one at hand.
         metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: the protocol's).
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}; received {protocol!r}")
-    if any(scale < 1 or not math.isfinite(scale) for scale in scales):
-        raise ValueError(f"scales are at least 1; received {list(scales)}")
+    if protocol not in CONVENTIONS:
+        raise ValueError(f"the protocol is one of {', '.join(CONVENTIONS)}; received {protocol!r}")
+    _check_scales(scales)
     measures = create_metrics([USUAL[protocol]] if metrics is None else metrics)
     scores = Scores(units={metric.name: metric.unit for metric in measures})
     done = 0
@@ -168,3 +170,62 @@ def evaluate(
             if progress:
                 progress(done, f"{pair.name} ×{scale:g}")
     return scores
+
+
+def _check_scales(scales: Sequence[float]) -> None:
+    if not scales or any(scale < 1 or not math.isfinite(scale) for scale in scales):
+        raise ValueError(f"scales are at least 1; received {list(scales)}")
+
+
+class SuperResolutionProtocol(Protocol):
+    """Pictures enlarged; see :mod:`implicitkit.evaluation.super_resolution`.
+
+    Args:
+        scales: magnifications of at least 1.
+    """
+
+    trivial: ClassVar[str] = "bicubic"
+    convention: ClassVar[Convention]
+
+    def __init__(self, scales: Sequence[float] = SCALES) -> None:
+        _check_scales(scales)
+        self.scales = list(scales)
+
+    def count(self, data: Path) -> int:
+        test_set = TestSet(data)
+        return sum(test_set.count(scale) for scale in self.scales)
+
+    def evaluate(
+        self,
+        models: Mapping[str, ImplicitModel],
+        data: Path,
+        *,
+        metrics: Metrics | None = None,
+        encode: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Scores:
+        self.admit(models)
+        methods: dict[str, Upscaler] = {self.trivial: bicubic}
+        methods |= {name: Answer(model, encode or {}) for name, model in models.items()}
+        return evaluate(methods, TestSet(data), self.scales, self.convention, progress, metrics)
+
+    def settings(self) -> dict[str, Any]:
+        return {"scales": self.scales}
+
+
+class Benchmark(SuperResolutionProtocol):
+    """PSNR of the luma, ``scale`` pixels shaved: Set5, Set14, B100, Urban100."""
+
+    convention: ClassVar[Convention] = "benchmark"
+
+
+class DIV2K(SuperResolutionProtocol):
+    """PSNR over RGB, ``scale + 6`` pixels shaved."""
+
+    convention: ClassVar[Convention] = "div2k"
+
+
+class Plain(SuperResolutionProtocol):
+    """PSNR over RGB, nothing shaved."""
+
+    convention: ClassVar[Convention] = "plain"

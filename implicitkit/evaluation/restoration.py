@@ -1,0 +1,145 @@
+"""The protocol of restoration: any degradation, undone.
+
+* Pictures are as they come, or the middle square at ``size`` pixels a side, in 8-bit steps.
+* Each setting of a table is a degradation (noise of one strength, a blur, a chain of several). What is drawn depends on
+  the seed, the setting's label and the picture's place in the set's sorted order alone.
+* A model is asked for the clean picture at its own size, whatever the degraded one's. Predictions are clamped, neither
+  rounded nor shaved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from implicitkit.data import picture_files
+from implicitkit.degradations.base import Degradation, seeded
+from implicitkit.degradations.resize import resize
+from implicitkit.evaluation.inpainting import check_size, prepare
+from implicitkit.evaluation.protocol import Answer, Progress, Protocol
+from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name, create_metrics
+from implicitkit.images import read_image
+from implicitkit.model import ImplicitModel
+from implicitkit.registries import create_degradation
+
+Spec = str | dict[str, Any]
+USUAL = ("psnr", "ssim", "l1")
+NOISE: Mapping[str, Spec | list[Spec]] = {f"sigma {s}": {"name": "noise", "sigma": s} for s in (15, 25, 50)}
+"""The levels that denoising papers report."""
+Restorer = Callable[[Tensor, tuple[int, int], Tensor], Tensor]
+"""The degraded picture ``(3, h, w)``, the size wanted and its mask ``(1, h, w)`` (1 = missing) -> ``(3, H, W)``."""
+
+
+def as_degraded(seen: Tensor, size: tuple[int, int], mask: Tensor) -> Tensor:
+    """The degraded picture itself, brought to ``size`` by MATLAB's bicubic: the row every table begins with."""
+    return seen if seen.shape[1:] == size else resize(seen, size, "matlab")
+
+
+def evaluate_restoration(
+    methods: Mapping[str, Restorer],
+    folder: str | Path,
+    settings: Mapping[str, Spec | Sequence[Spec]] = NOISE,
+    metrics: Metrics = USUAL,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every method on every picture of a folder, once per degradation.
+
+    Args:
+        methods: name -> restorer; :func:`as_degraded` is one.
+        folder: clean pictures, sub-folders included.
+        settings: label -> degradation, or a list of those to apply in order; a label is a setting of the result.
+        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects.
+        size: side of the pictures; None takes them as they come.
+        seed: of what is drawn.
+        progress: called with the number of pictures done and the one at hand.
+
+    Returns:
+        Scores; ``records`` holds what was drawn for each picture.
+
+    Raises:
+        DataError: a picture is smaller than ``size``.
+        ValueError: there is no setting, or a label reads as a magnification or a bin.
+    """
+    degradations = create_degradations(settings)
+    measures = create_metrics(metrics)
+    scores = Scores(units={metric.name: metric.unit for metric in measures})
+    done = 0
+    for place, (name, file) in enumerate(by_name(picture_files([folder])).items()):
+        clean = prepare(read_image(file), size, str(file))
+        for label, degradation in degradations.items():
+            record = degradation.sample(clean.shape, seeded(seed, *label.encode(), place))
+            seen = degradation.apply(clean, record)
+            scores.records.setdefault(label, {})[name] = record
+            wanted = (seen.reference.shape[1], seen.reference.shape[2])
+            for method, restorer in methods.items():
+                prediction = restorer(seen.image, wanted, seen.mask).cpu().clamp(0, 1)
+                for metric in measures:
+                    scores.add(method, label, metric.name, name, metric(prediction, seen.reference))
+            done += 1
+            if progress:
+                progress(done, f"{name}, {label}")
+    return scores
+
+
+def create_degradations(settings: Mapping[str, Spec | Sequence[Spec]]) -> dict[str, Degradation]:
+    """The degradation of each setting.
+
+    Raises:
+        ValueError: see :func:`evaluate_restoration`.
+    """
+    if not settings:
+        raise ValueError("restoration takes settings, label -> degradation, one at least; received none")
+    for label in settings:
+        read_otherwise = NUMBER.fullmatch(label) or BIN.fullmatch(label)  # as a magnification, a bin
+        if read_otherwise or not label.strip() or "|" in label or len(label.splitlines()) > 1:
+            raise ValueError(f"a setting's label is a line of text such as 'sigma 25'; received {label!r}")
+    return {label: create_degradation(spec) for label, spec in settings.items()}
+
+
+class RestorationProtocol(Protocol):
+    """Any degradation, undone; see :mod:`implicitkit.evaluation.restoration`.
+
+    Args:
+        settings: label -> degradation, or a list of those to apply in order (default: gaussian noise of three
+            strengths).
+        size: side of the pictures, which are cut to their middle square; None or 0 takes them as they come.
+        seed: of what is drawn.
+    """
+
+    trivial: ClassVar[str] = "degraded input"
+
+    def __init__(
+        self, settings: dict[str, Spec | list[Spec]] | None = None, size: int | None = None, seed: int = 0
+    ) -> None:
+        self.degradations = dict(NOISE if settings is None else settings)
+        create_degradations(self.degradations)  # what is wrong with them is said now
+        self.size, self.seed = check_size(size), seed
+
+    def count(self, data: Path) -> int:
+        return len(picture_files([data])) * len(self.degradations)
+
+    def evaluate(
+        self,
+        models: Mapping[str, ImplicitModel],
+        data: Path,
+        *,
+        metrics: Metrics | None = None,
+        encode: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Scores:
+        self.admit(models)
+        methods: dict[str, Restorer] = {self.trivial: as_degraded}
+        methods |= {name: Answer(model, encode or {}) for name, model in models.items()}
+        given = USUAL if metrics is None else metrics
+        return evaluate_restoration(
+            methods, data, self.degradations, given, size=self.size, seed=self.seed, progress=progress
+        )
+
+    def settings(self) -> dict[str, Any]:
+        return {"settings": self.degradations, "size": self.size, "seed": self.seed}
