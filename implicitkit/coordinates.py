@@ -60,6 +60,39 @@ def check_box(box: Sequence[float] | None, ndim: int) -> Box:
     return values
 
 
+def check_points(coords: Tensor, batch: int, ndim: int, *, device: torch.device | str | None = None) -> Tensor:
+    """``coords``, ``(N, d)`` or ``(B or 1, N, d)``, as ``(B, N, d)`` float32; raises ``ValueError`` if they are not."""
+    if coords.ndim not in (2, 3) or coords.shape[-1] != ndim or (coords.ndim == 3 and len(coords) not in (1, batch)):
+        raise ValueError(f"coords are (N, {ndim}) or ({batch}, N, {ndim}); received shape {tuple(coords.shape)}")
+    return coords.to(device, torch.float32).expand(batch, *coords.shape[-2:])
+
+
+def check_cell(
+    cell: Tensor | float | Sequence[float],
+    batch: int,
+    points: int,
+    ndim: int,
+    *,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """``cell``, a number, ``(d,)``, ``(N or 1, d)`` or ``(B or 1, N or 1, d)``, as ``(B or 1, N or 1, d)`` float32;
+    raises ``ValueError`` if it is none of these.
+    """
+    value = torch.as_tensor(cell, dtype=torch.float32, device=device)
+    if value.ndim < 2:
+        if value.ndim == 1 and len(value) != ndim:
+            raise ValueError(f"a cell has {ndim} sides; received {tuple(value.shape)}")
+        return value.expand(ndim).reshape(1, 1, ndim)
+    value = value[None] if value.ndim == 2 else value
+    fits = value.ndim == 3 and value.shape[0] in (1, batch) and value.shape[1] in (1, points) and value.shape[2] == ndim
+    if not fits:
+        raise ValueError(
+            f"cell is a number, ({ndim},), ({points}, {ndim}) or ({batch}, {points}, {ndim}); received "
+            f"shape {tuple(value.shape)}"
+        )
+    return value
+
+
 def axes(
     size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
 ) -> tuple[Tensor, ...]:

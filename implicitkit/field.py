@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, axes, cell_size, check_size
+from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.decoders.base import Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.tiles import Tiling
@@ -31,7 +32,7 @@ class Prediction(NamedTuple):
     values: Tensor
     """``(B, N, out)``; pictures in [0, 1] (not clamped), embeddings as they are."""
     conditions: dict[str, Tensor]
-    """``(B, N, C)`` per condition: what the decoder read, and what a semantic loss needs."""
+    """``(B, N, C)`` per condition that was asked for: what a loss on a condition needs."""
 
 
 class Field:
@@ -39,6 +40,12 @@ class Field:
 
     Made by :meth:`ImplicitModel.encode`. It holds features and a reference to the model, no parameters of its own;
     asking it anything changes neither, so several threads may.
+
+    Attributes:
+        model: whose field it is.
+        conditions: the fields that the model reads, by name; each answers with a batch as this one does.
+        batched: whether the picture came as a batch, and answers do.
+        size: the picture's ``(H, W)``.
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class Field:
                 f"the model reads the conditions {sorted(model.conditions.keys()) or 'none'}; received "
                 f"{sorted(conditions) or 'none'}"
             )
-        self.conditions: dict[str, Field] = dict(conditions or {}) or {
+        read = dict(conditions or {}) or {
             name: Field(
                 condition,
                 self._image,
@@ -77,12 +84,17 @@ class Field:
             )
             for name, condition in model.conditions.items()
         }
+        for name, field in read.items():
+            if (count := len(field._image)) != len(self._image):
+                raise ValueError(f"the condition {name!r} is of {count} pictures, the image of {len(self._image)}")
+        self._read = {name: field._answering(batched=True) for name, field in read.items()}  # a decoder's are batched
+        self.conditions = {name: field._answering(self.batched) for name, field in read.items()}
         self._whole: Any = None
         if self._tiling is None:
             with self._context():
                 features = self._encode(self._image, self._mask)
                 inputs = self._inputs(self._image, self._mask)
-                self._whole = model.decoder.prepare(features, inputs, self.conditions)
+                self._whole = model.decoder.prepare(features, inputs, self._read)
             self._extent, self._grid_size = features.extent, features.grid
         else:
             self._extent, self._grid_size = self._tiling.extent, self._tiling.grid
@@ -106,11 +118,27 @@ class Field:
             result = self._at_points(coords, cells).values
         return result if batched else result[0]
 
-    def predict(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Prediction:
-        """Like calling the field, with each condition's values beside it; always batched."""
+    def predict(
+        self,
+        coords: Tensor,
+        cell: Tensor | float | Sequence[float] | None = None,
+        wanted: Collection[str] | None = None,
+    ) -> Prediction:
+        """Like calling the field, with the values of conditions beside it; always batched.
+
+        Args:
+            coords: see :meth:`__call__`.
+            cell: see :meth:`__call__`.
+            wanted: names of conditions (default: all). One that is neither wanted nor read by the decoder at its points
+                is not evaluated there.
+        """
         coords, cells = self._check_points(coords, cell)
+        wanted = tuple(self._read) if wanted is None else wanted
+        unknown = set(wanted) - set(self._read)
+        if unknown:
+            raise ValueError(f"wanted are {sorted(unknown)}; the model reads {sorted(self._read) or 'none'}")
         with self._context():
-            return self._at_points(coords, cells)
+            return self._at_points(coords, cells, wanted)
 
     def render(
         self,
@@ -170,9 +198,28 @@ class Field:
             yield window, values
 
     @property
+    def image(self) -> Tensor:
+        """The picture that it is a field of: ``(C, *S)``, or ``(B, C, *S)`` for a batch; float32, on its device."""
+        return self._image if self.batched else self._image[0]
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What was missing of it: ``(1, *S)`` or ``(B, 1, *S)``, 1 where missing; None if the model takes no mask."""
+        return self._mask if self.batched or self._mask is None else self._mask[0]
+
+    @property
     def device(self) -> torch.device:
         """Where the field's picture is."""
         return self._image.device
+
+    def _answering(self, batched: bool) -> Field:
+        """The same field, sharing all that it holds, whose answers have a leading ``B`` or not."""
+        if batched == self.batched:
+            return self
+        view = copy.copy(self)
+        view.batched = batched
+        view.conditions = {name: field._answering(batched) for name, field in self.conditions.items()}
+        return view
 
     @property
     def _block(self) -> int:
@@ -182,9 +229,9 @@ class Field:
 
     def _on_grid(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool) -> Tensor:
         """Values ``(B, out, *S)`` on the grid of ``per_axis`` (picture coordinates)."""
-        seen = {name: field._on_grid(per_axis, cell, default) for name, field in self.conditions.items()}
-        inside, cell = self._to_extent(per_axis, cell, default)
         decoder = self.model.decoder
+        seen = {name: self._read[name]._on_grid(per_axis, cell, default) for name in decoder.queried}
+        inside, cell = self._to_extent(per_axis, cell, default)
         if self._tiling is None:
             return self._map_back(decoder.query_grid(self._whole, inside, cell, seen))
         canvas: Tensor | None = None
@@ -199,13 +246,14 @@ class Field:
         assert canvas is not None
         return canvas
 
-    def _at_points(self, coords: Tensor, cell: Tensor | None) -> Prediction:
-        seen = {name: field._at_points(coords, cell).values for name, field in self.conditions.items()}
+    def _at_points(self, coords: Tensor, cell: Tensor | None, wanted: Collection[str] = ()) -> Prediction:
+        decoder = self.model.decoder
+        asked = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*decoder.queried, *wanted))}
+        seen, beside = ({name: asked[name] for name in names} for names in (decoder.queried, wanted))
         inside, cell = self._to_extent(coords.unbind(-1), cell, default=False)
         points = torch.stack(list(inside), dim=-1)
-        decoder = self.model.decoder
         if self._tiling is None:
-            return Prediction(self._in_blocks(self._whole, points, cell, seen), seen)
+            return Prediction(self._in_blocks(self._whole, points, cell, seen), beside)
         owners = torch.stack([self._tiling.owners(axis, k) for k, axis in enumerate(inside)], dim=-1)
         values = coords.new_empty((*coords.shape[:2], decoder.out_channels))
         for b in range(len(coords)):  # pictures of a batch own different points, so they take turns
@@ -216,7 +264,7 @@ class Field:
                 own = cells if cells is None or cells.shape[1] == 1 else cells[:, at]
                 latent = self._tile(tuple(tile), b)
                 values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own, here)[0]
-        return Prediction(values, seen)
+        return Prediction(values, beside)
 
     def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: dict[str, Tensor]) -> Tensor:
         """The decoder's values at ``points`` ``(B, N, d)``, so many at a time unless a graph is wanted."""
@@ -312,7 +360,7 @@ class Field:
         origin = tuple(span.start // self._tiling.stride for span in crop)
         placed = Features(features.map, self._tiling.extent, origin, self._tiling.grid)
         inputs = self._inputs(image, mask, tuple(span.start for span in crop), self.size)
-        latent = self.model.decoder.prepare(placed, inputs, self.conditions)
+        latent = self.model.decoder.prepare(placed, inputs, self._read)
         if not self.grad:
             with self._lock:
                 self._kept[key] = latent
@@ -325,42 +373,18 @@ class Field:
     def _check_points(
         self, coords: Tensor, cell: Tensor | float | Sequence[float] | None
     ) -> tuple[Tensor, Tensor | None]:
-        ndim, batch = self.model.ndim, len(self._image)
-        if (
-            coords.ndim not in (2, 3)
-            or coords.shape[-1] != ndim
-            or (coords.ndim == 3 and coords.shape[0] not in (1, batch))
-        ):
-            raise ValueError(f"coords are (N, {ndim}) or ({batch}, N, {ndim}); received shape {tuple(coords.shape)}")
-        coords = coords.to(self.device, torch.float32).expand(batch, *coords.shape[-2:])
+        coords = check_points(coords, len(self._image), self.model.ndim, device=self.device)
         return coords, self._check_cell(cell, coords.shape[1])
 
     def _check_cell(self, cell: Tensor | float | Sequence[float] | None, points: int) -> Tensor | None:
         """``cell`` as ``(B or 1, N or 1, d)`` float32, or None where nothing uses it."""
-        if cell is None:
-            if self.model.uses_cell:
-                raise ValueError(
-                    "this model needs cell=, the size of an output pixel (2/n for n pixels across the picture)"
-                )
-            return None
-        value = torch.as_tensor(cell, dtype=torch.float32, device=self.device)
-        ndim, batch = self.model.ndim, len(self._image)
-        if value.ndim < 2:
-            if value.ndim == 1 and len(value) != ndim:
-                raise ValueError(f"a cell has {ndim} sides; received {tuple(value.shape)}")
-            return value.expand(ndim).reshape(1, 1, ndim)
-        value = value[None] if value.ndim == 2 else value
-        if (
-            value.ndim != 3
-            or value.shape[0] not in (1, batch)
-            or value.shape[1] not in (1, points)
-            or value.shape[2] != ndim
-        ):
+        if cell is not None:
+            return check_cell(cell, len(self._image), points, self.model.ndim, device=self.device)
+        if self.model.uses_cell:
             raise ValueError(
-                f"cell is a number, ({ndim},), ({points}, {ndim}) or ({batch}, {points}, {ndim}); received "
-                f"shape {tuple(value.shape)}"
+                "this model needs cell=, the size of an output pixel (2/n for n pixels across the picture)"
             )
-        return value
+        return None
 
     @contextmanager
     def _context(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,17 @@ class ImplicitModel(nn.Module):
         return field
 
     def forward(
-        self, image: Tensor, coords: Tensor, cell: Tensor | None = None, mask: Tensor | None = None
+        self,
+        image: Tensor,
+        coords: Tensor,
+        cell: Tensor | None = None,
+        mask: Tensor | None = None,
+        wanted: Collection[str] | None = None,
     ) -> Prediction:
-        """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, and each condition's values: the trainer's
-        only entry.
+        """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, and those of the conditions that are
+        ``wanted`` (default: all): the trainer's only entry.
         """
-        return Field(self, image, mask, grad=torch.is_grad_enabled()).predict(coords, cell)
+        return Field(self, image, mask, grad=torch.is_grad_enabled()).predict(coords, cell, wanted)
 
     def train(self, mode: bool = True) -> ImplicitModel:
         """As in PyTorch, but frozen parts stay in eval mode."""
@@ -222,6 +227,10 @@ class ImplicitModel(nn.Module):
         if wanted != given:
             raise ValueError(
                 f"{names[1]} reads the conditions {sorted(wanted) or 'none'}; received {sorted(given) or 'none'}"
+            )
+        if not set(decoder.queried) <= wanted:
+            raise ValueError(
+                f"{names[1]} queries {sorted(decoder.queried)}, but declares the conditions {sorted(wanted) or 'none'}"
             )
         unknown = set(self.inputs) - {"image", "mask"}
         if unknown or "image" not in self.inputs:

@@ -47,7 +47,7 @@ class Decoder(nn.Module):
         uses_cell: whether the size of the output pixel matters.
         output: ``"picture"`` (values in the model's output space, mapped back by the field) or ``"embedding"``
             (left alone).
-        conditions: names of the other fields that are read at the same coordinates.
+        conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
         reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
     """
 
@@ -61,13 +61,22 @@ class Decoder(nn.Module):
     conditions: ClassVar[tuple[str, ...]] = ()
     reach: int = 1
 
+    @property
+    def queried(self) -> tuple[str, ...]:
+        """Those of ``conditions`` whose values :meth:`query` is given at its points (default: all). One that is left
+        out is there for :meth:`prepare` alone: it is evaluated where that asks it, and not at every point.
+        """
+        return self.conditions
+
     def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
         """Called once, when a model is composed, with the models whose fields are read: a place to check that they fit,
         and to make what depends on them alone.
         """
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Any:
-        """Everything that depends on the picture alone; called once per picture (or tile)."""
+        """Everything that depends on the picture alone; called once per picture (or tile). Features, inputs and
+        whatever the fields in ``conditions`` answer have a leading ``B``.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not implement prepare()")
 
     def query(self, latent: Any, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
@@ -77,7 +86,7 @@ class Decoder(nn.Module):
             latent: what :meth:`prepare` returned.
             coords: ``(B, N, d)`` float32 in the extent of the features.
             cell: ``(B or 1, N or 1, d)`` float32, the size of an output pixel in the same units; None if unused.
-            conditions: the values ``(B, N, C)`` of each condition at the same points.
+            conditions: the values ``(B, N, C)`` of each condition in :attr:`queried` at the same points.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement query()")
 

@@ -61,6 +61,10 @@ class AIR(LIIF):
         )
         self.reach += self.injection.reach
 
+    @property
+    def queried(self) -> tuple[str, ...]:
+        return self.conditions if self.injection.at_points else ()
+
     def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
         self.injection.connect(conditions["semantic"])
 

@@ -29,7 +29,7 @@ class Injection(nn.Module):
     centre of every *feature cell*, are put beside the features and fused by a 7x7 convolution before anything else.
 
     ``"none"`` has the layers of ``"embedding"`` (of ``"text"``, if there are prompts) and gives them zeros: the control
-    of equal capacity.
+    of equal capacity. Nothing asks its semantic field for values.
 
     Args:
         features: the decoder's features per cell.
@@ -88,6 +88,11 @@ class Injection(nn.Module):
             )
         self.classes.copy_(embeddings)
 
+    @property
+    def at_points(self) -> bool:
+        """Whether the semantic field is read at the query's points, and not, or not only, at the cells."""
+        return self.semantics == "embedding"
+
     def connect(self, semantic: ImplicitModel) -> None:
         """Check that the semantic model's values fit, and name the classes if it has a text tower.
 
@@ -127,12 +132,15 @@ class Injection(nn.Module):
         return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
 
     def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
-        """The first layer's share ``(M, width)`` of the embeddings ``(M, semantic_channels)``; None for ``"text"``."""
+        """The first layer's share of the embeddings ``(M, semantic_channels)``: ``(M, width)``, for ``"none"``
+        ``(1, width)`` as it is the same everywhere; None for ``"text"``.
+        """
         if self.prompts:
             return None
-        embedding = conditions["semantic"]
         if self.semantics == "none":
-            embedding = torch.zeros_like(embedding)
+            embedding = self.project.weight.new_zeros(1, self.semantic_channels)
+        else:
+            embedding = conditions["semantic"]
         injected: Tensor = self.inject(self.project(embedding))
         return injected
 

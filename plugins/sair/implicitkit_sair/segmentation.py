@@ -119,10 +119,7 @@ def before_completion(field: Field) -> Field:
     encoder = field.model.encoder
     decoder = create_decoder("bilinear", in_channels=encoder.out_channels, project=False, ndim=encoder.ndim)
     raw = ImplicitModel(encoder, decoder, inputs=field.model.inputs)
-    image, mask = field._image, field._mask if raw.takes_mask else None  # batched, whatever the field was given
-    if not field.batched:
-        image, mask = image[0], None if mask is None else mask[0]
-    return raw.encode(image, mask, precision=field.precision)
+    return raw.encode(field.image, field.mask if raw.takes_mask else None, precision=field.precision)
 
 
 def _semantic_name(model: ImplicitModel, condition: str | None) -> str | None:

@@ -63,6 +63,10 @@ class SemLTE(LTE):
         self.injection = Injection(in_channels, first.out_features, semantics, semantic_channels, prompts, projected)
         self.reach += self.injection.reach
 
+    @property
+    def queried(self) -> tuple[str, ...]:
+        return self.conditions if self.injection.at_points else ()
+
     def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
         self.injection.connect(conditions["semantic"])
 
@@ -72,7 +76,10 @@ class SemLTE(LTE):
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         phase, injected = super().at_point(cell, conditions), self.injection.at_point(conditions)
         assert phase is not None
-        return phase if injected is None else torch.cat([phase.expand(len(injected), -1), injected], dim=-1)
+        if injected is None:
+            return phase
+        points = max(len(phase), len(injected))  # either may be one row that serves all
+        return torch.cat([phase.expand(points, -1), injected.expand(points, -1)], dim=-1)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         assert point is not None

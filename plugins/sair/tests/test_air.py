@@ -136,6 +136,27 @@ def test_the_embedding_is_projected_once_per_point() -> None:
     assert calls == [(40, 8)]  # not 160, for four neighbours each
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_semantic_field_is_asked_only_where_it_is_read(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the points for an embedding, at the cells for words, nowhere for a control; a loss can always have it."""
+    model, asked = built(mode).eval(), []
+    semantic = model.conditions["semantic"].decoder
+    for name, points in (("query", lambda given: given[1].shape[1]), ("query_grid", lambda given: len(given[1][0]))):
+        method = getattr(semantic, name)
+        monkeypatch.setattr(semantic, name, lambda *a, m=method, n=name, p=points: asked.append((n, p(a))) or m(*a))
+    picture, points = torch.rand(1, 3, 9, 8), torch.rand(1, 20, 2)
+    field = model.encode(picture)
+    assert asked == ([("query_grid", 9)] if mode == "text" else [])  # the rows of the feature map
+    asked.clear()
+    values = field(points)
+    field.render((5, 6))
+    assert asked == ([("query", 20), ("query_grid", 5)] if mode == "embedding" else [])
+    asked.clear()
+    prediction = model(picture, points)
+    assert ("query", 20) in asked and prediction.conditions["semantic"].shape == (1, 20, 8)
+    torch.testing.assert_close(prediction.values, values)
+
+
 def test_a_saved_file_holds_the_classes(tmp_path) -> None:
     model = built("text")
     loaded = ik.load_model(model.save(tmp_path / "text.safetensors"))

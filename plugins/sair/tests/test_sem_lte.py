@@ -92,6 +92,15 @@ def test_the_control_has_the_same_parameters_and_ignores_the_semantic_field(mode
     testing.models.check_round_trip(control, picture, None)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cell_for_each_point(mode: str) -> None:
+    model, picture, points = built(mode).eval(), torch.rand(2, 3, 9, 8), torch.rand(2, 6, 2)
+    field, cells = model.encode(picture), torch.rand(2, 6, 2)
+    alone = [[field(points[:, i : i + 1], cells[b, i])[b, 0] for i in range(6)] for b in range(2)]
+    expected = torch.stack([torch.stack(row) for row in alone])
+    torch.testing.assert_close(field(points, cells), expected, atol=1e-5, rtol=0)
+
+
 def test_without_semantics_it_is_lte() -> None:
     """The control with LTE's weights is LTE, to the bit."""
     lte = ik.create_model({"encoder": EDSR, "decoder": {"name": "lte", "hidden": [12, 9], "basis": 6}})
