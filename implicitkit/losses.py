@@ -28,9 +28,12 @@ class Loss:
 
     Attributes:
         wants_reference: whether the batch must hold the clean pictures.
+        reads: names of the model's conditions whose values it compares, known once it is attached; the prediction holds
+            no others. None: it does not say, so that all are there.
     """
 
     wants_reference: ClassVar[bool] = False
+    reads: tuple[str, ...] | None = None
     spec: Any = None
 
     def attach(self, model: ImplicitModel) -> None:
@@ -49,6 +52,8 @@ class Pointwise(Loss):
         luma: the share, in [0, 1], that is measured on the difference's luma (as PSNR-Y is) and not on each of the
             three channels: what the eye and the benchmarks of super-resolution see first.
     """
+
+    reads = ()
 
     def __init__(self, hole_weight: float = 1.0, luma: float = 0.0) -> None:
         if not (hole_weight >= 0 and math.isfinite(hole_weight)):
@@ -125,6 +130,17 @@ class Total:
     def wants_reference(self) -> bool:
         """Whether any term needs the clean pictures."""
         return any(getattr(loss, "wants_reference", False) for _, loss in self.terms.values())
+
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        """The model's conditions whose values some term compares; None if one does not say, so that all are wanted."""
+        found: list[str] = []
+        for _, loss in self.terms.values():
+            names = getattr(loss, "reads", None)
+            if names is None:
+                return None
+            found += names
+        return tuple(dict.fromkeys(found))
 
     def attach(self, model: ImplicitModel) -> None:
         """Show the model to every term that wants to see it."""

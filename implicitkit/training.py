@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -69,7 +69,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         UserError: the directory is taken, the configuration differs from the one being resumed, a picture cannot be
             used, or the loss is no longer finite.
     """
-    accelerator = Accelerator(mixed_precision=MIXED[config.precision])
+    between = DistributedDataParallelKwargs()
+    accelerator = Accelerator(mixed_precision=MIXED[config.precision], kwargs_handlers=[between])
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     if config.batch % processes:
         raise ConfigError(f"batch: {config.batch} crops cannot be shared by {processes} processes; use a multiple")
@@ -93,6 +94,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     model = model.to(device).train()
     with naming("loss"):
         losses.attach(model)
+    wanted = losses.reads
+    between.find_unused_parameters = leaves_idle(model, wanted)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
     if config.compile:
@@ -124,7 +127,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             group["lr"] = rate
 
         mask = batch["mask"] if model.takes_mask else None
-        prediction: Prediction = wrapped(batch["image"], batch["coords"], batch["cell"], mask)
+        prediction: Prediction = wrapped(batch["image"], batch["coords"], batch["cell"], mask, wanted)
         each = losses.each(prediction, batch)
         loss = losses.sum(each)
         accelerator.backward(loss)
@@ -185,6 +188,19 @@ def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str
     if not isinstance(target, ImplicitModel):  # an encoder or a decoder alone: that of the model in the file
         loaded = loaded.get_submodule(part.rpartition(".")[2])
     fill(target, loaded.state_dict(), weights)
+
+
+def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:
+    """Whether the loss may reach no parameter of some part that learns, so that processes must not wait for its
+    gradient: a condition that is neither ``wanted`` (None: all are) nor queried by the decoder.
+    """
+    for name, condition in model.conditions.items():
+        learns = any(p.requires_grad for p in condition.parameters())
+        if learns and wanted is not None and name not in {*wanted, *model.decoder.queried}:
+            return True
+        if leaves_idle(condition, ()):
+            return True
+    return False
 
 
 def count(parameters: Sequence[Tensor]) -> int:

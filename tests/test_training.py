@@ -22,9 +22,9 @@ from support import PHOTOS
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, validate
 from implicitkit.errors import ConfigError
-from implicitkit.losses import Loss
+from implicitkit.losses import Loss, Total
 from implicitkit.schedule import learning_rate
-from implicitkit.training import StepBatches, train
+from implicitkit.training import StepBatches, leaves_idle, train
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 
@@ -274,6 +274,12 @@ class Tinted(ik.LocalEnsembleDecoder):
         return self.read(torch.cat([rows, point.expand(len(rows), -1)], dim=-1))
 
 
+class Outer(Tinted):
+    """A decoder that reads a model which itself reads a condition."""
+
+    conditions = ("inner",)
+
+
 @pytest.fixture
 def meaning():
     class Plugin:
@@ -288,6 +294,28 @@ def meaning():
     registered = ik.register_plugin(Plugin())
     yield
     ik.unregister_plugin(registered)
+
+
+def test_a_loss_is_given_the_conditions_that_it_reads(meaning: None) -> None:
+    assert Total([{"name": "l1"}, {"name": "charbonnier"}]).reads == ()
+    assert Total([{"name": "l1"}, {"name": "a_tests_meaning"}]).reads is None  # it does not say: all of them
+    total = Total([{"name": "l1"}, {"name": "a_tests_meaning"}])
+    total.terms["a_tests_meaning"][1].reads = ("semantic",)
+    assert total.reads == ("semantic",)
+
+
+def test_a_part_that_no_loss_reaches_is_not_waited_for(meaning: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"name": "edsr", "blocks": 1, "channels": 8}
+    semantic = {"encoder": small, "decoder": {"name": "bilinear", "project": True}}
+    tinted = ik.create_decoder("a_tests_tinted")
+    model = ik.ImplicitModel(ik.create_encoder(small), tinted, {"semantic": ik.create_model(semantic)})
+    assert not leaves_idle(model, ())  # the decoder reads it at its points
+    monkeypatch.setattr(Tinted, "queried", ())
+    assert leaves_idle(model, ()) and not leaves_idle(model, ("semantic",)) and not leaves_idle(model, None)
+    outer = ik.ImplicitModel(ik.create_encoder(small), Outer(), {"inner": model})
+    assert leaves_idle(outer, ("inner",))
+    model.conditions["semantic"].requires_grad_(False)
+    assert not leaves_idle(model, ()) and not leaves_idle(outer, ("inner",))
 
 
 def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:

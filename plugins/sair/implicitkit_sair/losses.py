@@ -48,6 +48,7 @@ class Semantic(Loss):
 
     def attach(self, model: ImplicitModel) -> None:
         self._alone = model.decoder.output == "embedding"
+        self.reads = () if self._alone else (self.condition,)
         if not self._alone and self.condition not in model.conditions:
             raise ValueError(
                 f"semantic compares the condition {self.condition!r}; the model's conditions are "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +191,35 @@ def test_both_losses_fall(name: str, place: Path, tmp_path: Path) -> None:
         found.append(losses_of(run(config), "loss_l1", "loss_semantic")[-1])
     (colour, meaning), (colour_after, meaning_after) = found
     assert colour_after < 0.9 * colour and meaning_after < 0.95 * meaning, found
+
+
+@pytest.mark.parametrize("semantics", ["embedding", "none"])
+def test_two_ranks_train_what_no_loss_reads(semantics: str, place: Path, tmp_path: Path) -> None:
+    """On colour alone, a control's SIR gets no gradient: two real processes must not wait for one."""
+    outcomes = []
+    for name in ("alone", "pair"):
+        config = small(yaml.safe_load(text_of("sair_small_inpainting")), place, tmp_path / name, loss="l1")
+        config["model"]["decoder"]["semantics"] = semantics
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
+        launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29631"]
+        done = subprocess.run(
+            [
+                sys.executable,
+                *(launch if name == "pair" else []),
+                "-m",
+                "implicitkit",
+                "train",
+                tmp_path / f"{name}.yaml",
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "find_unused_parameters" not in done.stderr, done.stderr
+        outcomes.append(load_file(tmp_path / name / "last.safetensors"))
+    one, two = outcomes
+    assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
 
 
 def test_a_missing_file_is_named(place: Path, tmp_path: Path) -> None:
