@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
+from implicitkit.decoders.mlp import MLP
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class LIIF(LocalEnsembleDecoder):
         rest: list[nn.Module] = []
         for before, after in pairwise(widths):
             rest += [nn.ReLU(inplace=True), nn.Linear(before, after)]
-        self.rest = nn.Sequential(*rest)
+        self.rest = MLP(*rest)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
@@ -81,8 +82,12 @@ class LIIF(LocalEnsembleDecoder):
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         geometry = offset if cell is None else torch.cat([offset, cell.expand(len(offset), -1)], dim=-1)
         with in_float32(rows.device.type):
-            hidden = torch.addmm(rows.float(), geometry, self.first.weight[:, self.read :].float().t())
-        values: Tensor = self.rest(hidden.to(rows.dtype))
+            weight = self.first.weight[:, self.read :].float().t()
+            if torch.is_grad_enabled():
+                hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
+            else:  # the rows are a copy of the latent's, made for this call
+                hidden = rows.float().addmm_(geometry, weight)
+        values: Tensor = self.rest(hidden)
         return values
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:

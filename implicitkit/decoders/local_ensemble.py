@@ -18,6 +18,8 @@ from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
+CPU_CACHE = 2 << 20  # bytes of one layer's values
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -114,14 +116,28 @@ class LocalEnsembleDecoder(Decoder):
         batch, points = source.rows.shape[0], near.row.shape[2]
         cell = self._in_cells(cell, source.grid, batch, points)
         point = self.at_point(cell, conditions)
-        blended: Tensor | None = None
-        for index, offset, weight in zip(*near, strict=True):
-            offset = offset.expand(batch, points, -1).reshape(-1, offset.shape[-1])
-            value = self.local(source.take(index), offset, cell, point)
-            share = value.float().unflatten(0, (batch, points)) * weight[..., None]
-            blended = share if blended is None else blended + share
-        assert blended is not None
-        return self.finish(latent, per_axis, blended)
+        parts = []
+        for span in self._spans(source.rows, points):
+            blended: Tensor | None = None
+            own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
+            for index, offset, weight in zip(*near, strict=True):
+                index, offset, weight = index[:, span], offset[:, span], weight[:, span]
+                offset = offset.expand(batch, -1, -1).reshape(-1, offset.shape[-1])
+                value = self.local(source.take(index), offset, own_cell, own_point)
+                share = value.float().unflatten(0, (batch, -1)) * weight[..., None]
+                blended = share if blended is None else blended.add_(share)
+            assert blended is not None
+            parts.append(blended)
+        return self.finish(latent, per_axis, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+
+    def _spans(self, rows: Tensor, points: int) -> list[slice]:
+        """Points to evaluate at a time: on a CPU, unless a graph is kept, so many that their values stay in the cache
+        between one layer and the next.
+        """
+        step = points
+        if rows.device.type == "cpu" and not torch.is_grad_enabled():
+            step = max(1, CPU_CACHE // (4 * len(rows) * rows.shape[-1]))
+        return [slice(start, start + step) for start in range(0, points, step)] or [slice(0)]
 
     def _neighbours(self, source: Rows, per_axis: Sequence[Tensor]) -> Neighbours:
         """The corners of all queries, flattened to ``(corners, B or 1, N[, d])``."""
@@ -139,6 +155,13 @@ class LocalEnsembleDecoder(Decoder):
         if cell.shape[:2] == (1, 1):
             return cell.reshape(1, -1)
         return cell.expand(batch, points, -1).reshape(-1, cell.shape[-1])
+
+
+def _of(values: Tensor | None, span: slice, batch: int, points: int) -> Tensor | None:
+    """The part of ``values`` ``(B * N, K)`` that belongs to the points of ``span``; one row serves all."""
+    if values is None or len(values) == 1:
+        return values
+    return values.reshape(batch, points, -1)[:, span].flatten(0, 1)
 
 
 def picture_rows(inputs: Inputs, out_channels: int) -> Rows:

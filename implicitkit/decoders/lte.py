@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
+from implicitkit.decoders.mlp import MLP
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
@@ -74,30 +75,34 @@ class LTE(LocalEnsembleDecoder):
         layers: list[nn.Module] = []
         for before, after in pairwise([basis, *widths, out_channels]):
             layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
-        self.mlp = nn.Sequential(*layers[:-1])
+        self.mlp = MLP(*layers[:-1])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         weight, bias = self.frequency.weight, self.frequency.bias
         assert bias is not None and self.amplitude.bias is not None
         if self.pairs == "consecutive":  # all y frequencies first, then all x: what local() reads, and what LTE+ stores
             weight, bias = (torch.cat([value[0::2], value[1::2]]) for value in (weight, bias))
-        with in_float32(features.map.device.type):
-            kernel = torch.cat([self.amplitude.weight, weight]).float()
-            waves = F.conv2d(features.map.float(), kernel, torch.cat([self.amplitude.bias, bias]).float(), padding=1)
+        with in_float32(features.map.device.type):  # pi is multiplied in here, once, and not at every point
+            kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
+            offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
+            waves = F.conv2d(features.map.float(), kernel, offset, padding=1)
         picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
         return self.lay_out(features, waves, extra=picture)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         assert cell is not None
         with in_float32(cell.device.type):
-            return F.linear(cell, self.phase.weight.float())
+            return F.linear(cell, torch.pi * self.phase.weight.float())
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         assert point is not None
         amplitude, along_y, along_x = rows.split([self.basis, self.basis // 2, self.basis // 2], dim=-1)
-        turns = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
-        angle = torch.pi * turns
-        wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
+        if torch.is_grad_enabled():
+            angle = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
+            wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
+        else:  # the rows are a copy of the latent's, made for this call
+            angle = along_y.mul_(offset[:, :1]).add_(point).addcmul_(along_x, offset[:, 1:])
+            wave = torch.cat([angle.cos(), angle.sin()], dim=-1).mul_(amplitude)
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
 

@@ -1,0 +1,62 @@
+"""The small network that is evaluated at every point: linear layers with ReLUs between them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Sequential):
+    """A ``Sequential`` of ``Linear`` and ``ReLU``, for many points ``(M, K)`` at a time.
+
+    Where no graph is kept, a CPU adds the bias and applies the ReLU while a product is still in its registers (oneDNN's
+    fused product); elsewhere, and for other layers, it is a ``Sequential`` like any other.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(M, K)`` -> ``(M, out)``."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if (
+            x.device.type != "cpu"
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or not cpu_fuses_relu(dtype)
+        ):
+            for layer in self:
+                x = layer(x)
+            return x
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if not isinstance(layer, nn.Linear):
+                x = layer(x)
+                continue
+            x, weight = x.to(dtype), layer.weight.to(dtype)
+            bias = None if layer.bias is None else layer.bias.to(dtype)
+            if layers and isinstance(layers[0], nn.ReLU):
+                layers.pop(0)
+                x = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu", [], "")
+            else:
+                x = F.linear(x, weight, bias)
+        return x
+
+
+@cache
+def cpu_fuses_relu(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's product with a fused ReLU, which PyTorch's own compiler calls, is there and does what it should.
+
+    It is not part of PyTorch's documented interface, hence the trial.
+    """
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight, bias = (torch.linspace(-1, 1, n, dtype=dtype) for n in (12, 20, 5))
+    x, weight = x.view(3, 4), weight.view(5, 4)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            ours = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu", [], "")
+            return torch.allclose(ours.float(), F.linear(x, weight, bias).relu().float(), atol=1e-2)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False

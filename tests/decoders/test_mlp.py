@@ -1,0 +1,80 @@
+"""The fused evaluation equals the layers one after the other."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from reduced import DECODERS, ENCODERS
+from torch import Tensor, nn
+
+import implicitkit as ik
+from implicitkit.decoders import local_ensemble
+from implicitkit.decoders.mlp import MLP, cpu_fuses_relu
+
+
+def one_by_one(layers: nn.Sequential, x: Tensor) -> Tensor:
+    for layer in layers:
+        x = F.linear(x, layer.weight, layer.bias) if isinstance(layer, nn.Linear) else x.clamp(min=0)
+    return x
+
+
+SHAPES = {
+    "liif": [nn.ReLU(inplace=True), nn.Linear(16, 24), nn.ReLU(inplace=True), nn.Linear(24, 3)],
+    "lte": [nn.Linear(16, 24), nn.ReLU(inplace=True), nn.Linear(24, 8), nn.ReLU(inplace=True), nn.Linear(8, 3)],
+    "no bias": [nn.Linear(16, 24, bias=False), nn.ReLU(), nn.Linear(24, 3, bias=False)],
+    "one layer": [nn.Linear(16, 3)],
+    "ends in a relu": [nn.Linear(16, 3), nn.ReLU()],
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("points", [0, 1, 37])
+def test_values_are_those_of_the_layers(name: str, points: int) -> None:
+    layers, x = MLP(*SHAPES[name]), torch.randn(points, 16)
+    expected = one_by_one(layers, x)
+    with torch.no_grad():
+        torch.testing.assert_close(layers(x.clone()), expected)
+    torch.testing.assert_close(layers(x.clone()), expected)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_bfloat16_is_autocasts(name: str) -> None:
+    layers, x = MLP(*SHAPES[name]), torch.randn(37, 16)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = layers(x.clone()), nn.Sequential(*layers)(x.clone())
+    assert ours.dtype == theirs.dtype
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0.02)  # 8 bits of a value, rounded at other moments
+
+
+def test_gradients_flow_where_they_are_wanted() -> None:
+    layers = MLP(*SHAPES["liif"])
+    layers(torch.randn(5, 16)).sum().backward()
+    assert all(p.grad is not None for p in layers.parameters())
+
+
+def test_other_number_formats_go_the_plain_way() -> None:
+    assert not cpu_fuses_relu(torch.float64) and not cpu_fuses_relu(torch.float16)
+    layers, x = MLP(*SHAPES["lte"]).double(), torch.randn(4, 16).double()
+    with torch.no_grad():
+        torch.testing.assert_close(layers(x), one_by_one(layers, x))
+
+
+@pytest.mark.parametrize(("decoder", "batch"), [*itertools.product(["liif", "lte", "lmf"], [1, 3])])
+def test_the_result_does_not_depend_on_how_many_points_are_evaluated_at_a_time(
+    decoder: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ik.create_model({"encoder": ENCODERS["edsr"], "decoder": DECODERS[decoder]}).eval()
+    picture = torch.rand(batch, 3, 8, 9)
+    points, cells = torch.rand(batch, 70, 2) * 2 - 1, torch.rand(batch, 70, 2) * 0.2
+    field = model.encode(picture)
+    expected = field(points, cells), field(points, 0.1), field.render((13, 11))
+    for size in (1, 4 * 16 * batch * 9, 1 << 30):
+        monkeypatch.setattr(local_ensemble, "CPU_CACHE", size)
+        for ours, whole in zip(
+            (field(points, cells), field(points, 0.1), field.render((13, 11))), expected, strict=True
+        ):
+            torch.testing.assert_close(ours, whole, atol=2e-6, rtol=0)
