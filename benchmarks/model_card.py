@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from implicitkit.evaluation import Scores, markdown_table
-from implicitkit.weights import box, load_model
+from implicitkit.registries import models
+from implicitkit.weights import load_model, shipped_file
 
 ROOT = Path(__file__).parent.parent
 NAME = "liif_small"
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, nargs="+", help="of the runs, in their order")
     arguments = parser.parse_args()
     model = load_model(NAME)
-    stored = box() / f"{NAME}.safetensors"
+    stored = shipped_file(models.find(NAME)[0])
     set5, further, set14 = (
         evaluate(arguments.set5, PUBLISHED),
         evaluate(arguments.set5, FURTHER),
