@@ -57,9 +57,11 @@ def register_degradations(register: Register) -> None:
 def register_models(register: Register) -> None:
     """The named models."""
     zoo = "implicitkit.weights.zoo"
-    register("liif_small", f"{zoo}:liif_small", summary="the model in the box", metadata={"pretrained": True})
-    register("liif_edsr_baseline", f"{zoo}:liif_edsr_baseline", summary="LIIF as published: EDSR-baseline, MLP 256x4")
+    box = {"pretrained": "implicitkit.weights:box/liif_small.safetensors"}
+    register("liif_small", f"{zoo}:liif_small", summary="the model in the box", metadata=box)
+    published = {"advice": "load the authors' .pth file, or train it with `implicitkit train`"}
     for name, summary in {
+        "liif_edsr_baseline": "LIIF as published: EDSR-baseline, MLP 256x4",
         "liif_rdn": "LIIF with RDN, as published",
         "liif_swinir": "LIIF with SwinIR, as LTE's authors compare with",
         "lte_edsr_baseline": "LTE as published: EDSR-baseline, 256 waves, MLP 256x3",
@@ -70,7 +72,7 @@ def register_models(register: Register) -> None:
         "metasr_rdn": "MetaSR with RDN, as LIIF's authors compare with",
         "metasr_swinir": "MetaSR with SwinIR, as LTE's authors compare with",
     }.items():
-        register(name, f"{zoo}:{name}", summary=summary)
+        register(name, f"{zoo}:{name}", summary=summary, metadata=published)
 
 
 @hookimpl

@@ -109,7 +109,7 @@ class Registry(Generic[T]):
             factory: a callable or ``"module:attribute"``.
             owner: the distribution it belongs to (default: none, code of the running program).
             summary: one line for ``implicitkit list``.
-            metadata: anything to filter by (``{"pretrained": True}``).
+            metadata: anything to filter by; see ``docs/plugins.md`` for what that of a model may say.
             expand: for a name with a trailing colon, lists what may follow it (a callable or ``"module:attribute"``);
                 asked only for a pattern that begins with the name.
 
@@ -173,7 +173,8 @@ class Registry(Generic[T]):
             ) from error
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
-        """Sorted names that match the shell-style ``pattern`` and have the given metadata.
+        """Sorted names that match the shell-style ``pattern`` and have the given metadata; True and False stand for
+        any value that is, or is not, there.
 
         A family (``timm:``) is one name, unless the pattern goes on behind its colon (``timm:*vit*``).
         """
@@ -186,7 +187,7 @@ class Registry(Generic[T]):
         return [
             found
             for _, entry in sorted(self._entries.items())
-            if all((entry.metadata.get(key) or False) == value for key, value in metadata.items())
+            if all(_has(entry, key, value) for key, value in metadata.items())
             for found in entry.matching(glob)
         ]
 
@@ -232,6 +233,11 @@ class Registry(Generic[T]):
         known = ", ".join(sorted(self._entries)) or "nothing"
         where = f"; {self._where()}" if self._where else ""
         return f"unknown {self.kind} {name!r}{hint} (registered: {known}{where})"
+
+
+def _has(entry: Entry[Any], key: str, value: Any) -> bool:
+    found = entry.metadata.get(key)
+    return bool(found) == value if isinstance(value, bool) else found == value
 
 
 def _imported(what: Callable[..., T] | str) -> Callable[..., T]:

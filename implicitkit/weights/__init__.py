@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from implicitkit.errors import UnknownNameError, WeightsError
+from implicitkit.errors import PluginError, UnknownNameError, WeightsError
 from implicitkit.registry import Entry
 
 if TYPE_CHECKING:
@@ -68,28 +68,45 @@ def is_safetensors(path: Path) -> bool:
 
 
 def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
-    """The weights in the box of a named model."""
+    """A named model with the weights that its distribution ships.
+
+    Raises:
+        WeightsError: it ships none; the message says how to get some, if the entry's metadata does (``advice``).
+    """
     from implicitkit.registries import models
     from implicitkit.weights.native import load_native
 
-    stored = box() / f"{entry.name}.safetensors"
     if not entry.metadata.get("pretrained"):
-        have = ", ".join(models.names(pretrained=True))
-        raise WeightsError(
-            f"{entry.name} comes without weights (with weights: {have}); load a checkpoint file instead, "
-            "e.g. the authors' .pth"
-        )
+        have = ", ".join(models.names(pretrained=True)) or "none"
+        advice = entry.metadata.get("advice", "train it with `implicitkit train`, or load a weight file of it")
+        raise WeightsError(f"{entry.name} comes without weights; {advice} (models that come with weights: {have})")
+    stored = shipped_file(entry)
     if not stored.is_file():
         raise WeightsError(
             f"the weights of {entry.name} are missing from this installation (looked for {stored}); "
-            "reinstall implicitkit"
+            f"reinstall {entry.owner.distribution}"
         )
     return load_native(stored)
 
 
-def box() -> Path:
-    """The folder of the weight files that come with the package."""
-    return Path(str(files("implicitkit.weights"))) / "box"
+def shipped_file(entry: Entry[Any]) -> Path:
+    """Where a named model's weights are, whether or not there is a file: ``package:path`` in its metadata, the path
+    being inside the package.
+
+    Raises:
+        PluginError: the metadata says something else, or names a package that cannot be imported.
+    """
+    stored = entry.metadata["pretrained"]
+    package, colon, path = stored.partition(":") if isinstance(stored, str) else ("", "", "")
+    if not (package and colon and path):
+        raise PluginError(
+            f"model {entry.name!r} of {entry.owner} says that its weights are {stored!r}; its metadata names them as "
+            "'package:path', such as 'my_package:weights/mine.safetensors'"
+        )
+    try:
+        return Path(str(files(package).joinpath(path)))
+    except ImportError as error:
+        raise PluginError(f"the weights of model {entry.name!r} of {entry.owner} cannot be found: {error}") from error
 
 
 def _from_hub(name: str) -> Path:

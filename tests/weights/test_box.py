@@ -8,7 +8,8 @@ import implicitkit as ik
 from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
-from implicitkit.weights import box
+from implicitkit.registries import models
+from implicitkit.weights import shipped_file
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def model() -> ik.ImplicitModel:
 
 def test_size_terms_and_origin(model: ik.ImplicitModel) -> None:
     assert sum(p.numel() for p in model.parameters()) <= 600_000
-    assert (box() / "liif_small.safetensors").stat().st_size <= 2_500_000
+    assert shipped_file(models.find("liif_small")[0]).stat().st_size <= 2_500_000
     assert model.license == "Apache-2.0"
     assert "BSD200" in model.training_summary["trained_on"]
 
