@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from implicitkit.cli.compare import compare
 from implicitkit.cli.config_schema import config_schema
 from implicitkit.cli.convert import convert
 from implicitkit.cli.degrade import degrade
@@ -35,6 +36,7 @@ for command, name in (
     (demo, "demo"),
     (train, "train"),
     (evaluate, "evaluate"),
+    (compare, "compare"),
     (degrade, "degrade"),
     (list_names, "list"),
     (info, "info"),

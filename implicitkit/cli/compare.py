@@ -1,0 +1,86 @@
+"""``implicitkit compare``."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from implicitkit.errors import UserError
+
+
+def compare(
+    config: Annotated[Path, typer.Argument(help="A YAML file, or the report.json of a comparison to repeat.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The comparison's folder, in place of the configured one.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time, in place of the configured number.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train this method (sair) or run (sair/seed-1) alone; repeatable.")
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; report what there is.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Train methods on equal terms, score them and write a report; stopped or killed, it goes on where it was."""
+    from implicitkit.comparison.compare import compare as run
+    from implicitkit.comparison.config import CompareConfig, load_comparison
+    from implicitkit.comparison.report import scores_of
+    from implicitkit.config import apply_settings, validate
+
+    given = apply_settings(load_comparison(config), settings or [])
+    if jobs is not None:
+        given = {**given, "jobs": jobs, **({} if jobs == given.get("jobs") else {"threads": None})}
+    wanted = validate(CompareConfig, given, str(config))
+    with _terminated_as_interrupted():
+        done = run(
+            wanted,
+            output=output,
+            only=only or [],
+            train=not report_only,
+            device=device,
+            say=lambda line: typer.echo(line, err=True),
+            progress=_progress,
+            source=str(config),
+            command=shlex.join(["implicitkit", *(a for a in sys.argv[1:] if a != "--debug")]),
+        )
+    for text in scores_of(done.report):
+        typer.echo(text)
+    typer.echo(str(done.folder / "report.md"))
+    if done.failed:
+        names = "; ".join(f"{name}: {why}" for name, why in done.failed.items())
+        raise UserError(
+            f"{len(done.failed)} of the runs failed ({names}); the others are in {done.folder / 'report.md'}, and the "
+            "same command tries again"
+        )
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int, str], Any]]:
+    from implicitkit.cli.progress import bar
+
+    with bar(title, total) as shown:
+        yield lambda done, note: shown.update(done) if not sys.stderr.isatty() else shown.update(done, note)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """``kill`` stops the runs as Ctrl-C does, so that none is left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

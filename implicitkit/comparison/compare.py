@@ -1,0 +1,292 @@
+"""Models side by side, from a configuration to a report.
+
+    implicitkit compare configs/compare/quick_liif_lte.yaml
+
+The comparison's folder holds ``runs/METHOD/seed-N/`` (each a run directory as ``implicitkit train`` makes it, with its
+scores beside its weights), ``curves.png``, ``grid.png``, ``report.md`` and ``report.json``. What is there is not made
+again, so a comparison that was stopped or killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from implicitkit.atomic import write_json, write_text
+from implicitkit.comparison.config import CompareConfig
+from implicitkit.comparison.curves import draw_curves, read_curve
+from implicitkit.comparison.grid import choose, draw_grid, read_pictures
+from implicitkit.comparison.jobs import Say, threads_of, train_all
+from implicitkit.comparison.plan import Plan, PlannedRun, check_only, make_plan, write_config
+from implicitkit.comparison.preparation import how_made, prepare_all
+from implicitkit.comparison.report import markdown
+from implicitkit.comparison.scoring import Scored, Scorer
+from implicitkit.comparison.summary import equal_and_different, finite, gains_of, summarise
+from implicitkit.comparison.tables import cell
+from implicitkit.devices import choose_device, describe_machine
+from implicitkit.errors import UserError
+from implicitkit.registries import plugins
+from implicitkit.version import __version__
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int, str], Any]]]
+
+
+@dataclass
+class Compared:
+    """What a comparison left behind.
+
+    Attributes:
+        folder: where the report is.
+        report: what ``report.json`` holds.
+        failed: runs that failed: name -> why.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def compare(
+    config: CompareConfig,
+    *,
+    output: Path | None = None,
+    only: Collection[str] = (),
+    train: bool = True,
+    device: str = "auto",
+    say: Say = lambda line: None,
+    progress: Progress | None = None,
+    source: str = "a CompareConfig",
+    command: str = "implicitkit.comparison.compare.compare(config)",
+) -> Compared:
+    """Train what is not trained yet, score it and write the report.
+
+    Args:
+        config: the comparison.
+        output: its folder, in place of ``config.output``.
+        only: train these methods or runs (``sair/seed-1``) alone; the report is of all that are finished.
+        train: False: score and report what there is.
+        device: where to train and score, see :func:`~implicitkit.devices.choose_device`.
+        say: called with a line of text.
+        progress: given a title and a number of steps, a context whose value is told of each step of an evaluation.
+        source: where the configuration is from, for the report.
+        command: how to call it again, for the report.
+
+    Raises:
+        ConfigError: the configuration does not hold, or a run was begun with another.
+        UserError: a folder is taken, a preparation failed, or nothing is finished.
+    """
+    plan = make_plan(config, output, source)
+    check_only(plan, only)
+    where = choose_device(device)
+    jobs = config.jobs
+    threads = config.threads or max(1, (os.cpu_count() or 1) // jobs)
+    failed: dict[str, str] = {}
+    environment = {"ACCELERATE_USE_CPU": "true"} if where.type == "cpu" else {}
+    runs = plan.ordered(only) if train else []
+    for run in runs:
+        write_config(run)
+    if train:
+        prepare_all(plan.prepare, plan.output, threads=threads * jobs, say=say, environment=environment)
+    scorers = [Scorer(label, evaluation, where) for label, evaluation in plan.evaluation.items()]
+    for scorer in scorers:  # a test set that cannot be used is found before hours of training
+        scorer.protocol.count(scorer.data)
+    failed = train_all(runs, jobs=jobs, threads=threads, say=say, environment=environment)
+    with _threads(threads * jobs):
+        report = _measure(plan, scorers, progress)
+        machine = describe_machine(where)
+    resolved = {**config.model_dump(mode="json"), "jobs": jobs, "threads": threads, "output": str(plan.output)}
+    report |= {
+        "config": resolved,
+        "title": config.title or plan.output.name,
+        "notes": config.notes,
+        "jobs": jobs,
+        "threads": threads,
+        "folder": str(plan.output),
+        "source": source,
+        "command": command,
+        "machine": machine,
+        "implicitkit": __version__,
+        "plugins": _plugins(),
+    }
+    report["missing"] |= {name: f"failed: {why}" for name, why in failed.items()}
+    write_json(plan.output / "report.json", finite(report))
+    write_text(plan.output / "report.md", markdown(report))
+    return Compared(plan.output, report, failed)
+
+
+def _measure(plan: Plan, scorers: Sequence[Scorer], progress: Progress | None) -> dict[str, Any]:
+    """Everything that is measured: the methods, their curves and the evaluations."""
+    done = {label: [run for run in runs if run.finished] for label, runs in plan.runs.items()}
+    labels = [label for label in plan.labels if label in plan.files or done[label]]
+    if not labels:
+        raise UserError(f"nothing to report: no run in {plan.output / 'runs'} is finished")
+    evaluations = {}
+    for scorer in scorers:
+        scored: dict[str, dict[str, Scored]] = {}
+        for label in labels:
+            for k, (seed, source, folder) in enumerate(_sources(plan, label, done)):
+                title = f"scoring {label}{'' if seed == 'given' else f' seed {seed}'}"
+                steps = scorer.protocol.count(scorer.data)
+                with progress(title, steps) if progress else nullcontext() as tell:
+                    scored.setdefault(label, {})[seed] = scorer(source, folder, keep=k == 0, progress=tell)
+        found = summarise(scored, plan.config.reference)
+        grid = plan.output / ("grid.png" if len(scorers) == 1 else f"grid-{scorer.label}.png")
+        evaluations[scorer.label] = found | {
+            "protocol": scorer.evaluation.protocol,
+            "spec": scorer.evaluation.spec,
+            "data": str(scorer.data),
+            "pictures": max(len(pictures) for _, pictures in _leaves(found["scores"])),
+            "grid": _grid(plan.config, scored, found, grid),
+        }
+    trained = {label: runs[0] for label, runs in done.items() if runs}
+    equal, different = equal_and_different(trained)
+    return {
+        "methods": {label: _method(plan, label, done) for label in labels},
+        "evaluations": evaluations,
+        "curves": _curves(done, plan.output / "curves.png"),
+        "equal": equal,
+        "different": different,
+        "prepared": how_made(plan.prepare, plan.output),
+        "missing": {r.name: "not trained yet" for runs in plan.runs.values() for r in runs if not r.finished},
+        "remarks": [note for scorer in scorers for note in scorer.notes],
+        "example": next(iter(trained.values())).name if trained else labels[0],
+    }
+
+
+Done = Mapping[str, Sequence[PlannedRun]]
+
+
+def _sources(plan: Plan, label: str, done: Done) -> list[tuple[str, Path | str, Path]]:
+    """(seed, weights, where scores are kept) of each finished run of a method."""
+    if label in plan.files:
+        folder = plan.output / "runs" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        return [("given", plan.files[label], folder)]
+    return [(str(run.seed), run.weights, run.folder) for run in done[label]]
+
+
+def _method(plan: Plan, label: str, done: Done) -> dict[str, Any]:
+    """What the report says of a method's runs; each holds the whole configuration that it was trained with."""
+    if label in plan.files:
+        return {"weights": plan.files[label]}
+    return {"runs": [_run(run) for run in done[label]]}
+
+
+def _run(run: PlannedRun) -> dict[str, Any]:
+    curve = read_curve(run.folder, run.config.batch)
+    return {
+        "label": run.label,
+        "seed": run.seed,
+        "steps": run.config.steps,
+        "seconds": round(curve.total_seconds, 1),
+        "threads": threads_of(run),
+        "weights": str(run.weights),
+        "curve": asdict(curve),
+        "config": run.config.model_dump(mode="json"),
+        "first": None if run.after is None else _run(run.after),
+    }
+
+
+def _curves(done: Done, file: Path) -> str | None:
+    """Draw them; the file's name, or None where nothing was trained here."""
+    curves = {
+        label: [(read_curve(run.folder, run.config.batch), _seconds(run.after)) for run in runs]
+        for label, runs in done.items()
+        if runs
+    }
+    if not curves:
+        return None
+    draw_curves(curves, file)
+    return file.name
+
+
+def _seconds(run: PlannedRun | None) -> float:
+    return 0.0 if run is None else read_curve(run.folder, run.config.batch).total_seconds
+
+
+def _grid(
+    config: CompareConfig, scored: Mapping[str, Mapping[str, Scored]], found: Mapping[str, Any], file: Path
+) -> dict[str, Any] | None:
+    """Choose pictures and draw them; what was chosen, or None where no pictures were kept."""
+    kept = {label: next(iter(runs.values())) for label, runs in scored.items()}
+    if any(one.file is None for one in kept.values()):
+        return None
+    wanted, labels, units = config.pictures, list(kept), list(found["units"])
+    reference = next((label for label in config.reference if label in labels), None)
+    others = [label for label in labels if label != reference]
+    highlight = wanted.highlight if wanted.highlight in labels else (others or labels)[-1]
+    settings = list(found["summary"][highlight])
+    setting = _one_of("pictures.setting", wanted.setting, settings, settings[-1])
+    metric = _one_of("pictures.metric", wanted.metric, units, "psnr_hole" if "psnr_hole" in units else units[0])
+    before = [found["scores"][found["trivial"]]["given"]] if reference in (None, highlight) else _all(scored[reference])
+    gains = gains_of(_all(scored[highlight]), before, setting, metric)
+    rows, titles, chosen = [], [], []
+    for what, picture in choose(gains, wanted.rows):
+        held = {label: read_pictures(one.file, setting, picture) for label, one in kept.items() if one.file}
+        first = held[highlight]
+        if first is None or any(pictures is None for pictures in held.values()):
+            continue  # there was no room for it
+        row = [("input", first["seen"])] if "seen" in first else []
+        for label, pictures in held.items():
+            assert pictures is not None
+            score = kept[label].scores[setting][metric][picture]
+            value = cell({"mean": score, "spread": None}, found["units"][metric])
+            row.append((f"{label} {value}", pictures["prediction"]))
+        rows.append([*row, ("truth", first["truth"])])
+        titles.append(
+            f"{picture}: {what}, {gains[picture]:+.2f} {found['units'][metric]}".rstrip() + ", mean over seeds"
+        )
+        chosen.append(what)
+    if not rows:
+        return None
+    draw_grid(rows, titles, file)
+    return {
+        "file": file.name,
+        "highlight": highlight,
+        "reference": found["trivial"] if reference in (None, highlight) else reference,
+        "setting": setting,
+        "metric": metric,
+        "rows": chosen,
+        "titles": titles,
+    }
+
+
+def _all(runs: Mapping[str, Scored]) -> list[Any]:
+    return [scored.scores for scored in runs.values()]
+
+
+def _one_of(where: str, wanted: str | None, known: Sequence[str], default: str) -> str:
+    if wanted is not None and wanted not in known:
+        raise UserError(f"{where}: there is no {wanted!r}; there are: {', '.join(known)}")
+    return wanted or default
+
+
+def _leaves(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    for seeds in scores.values():
+        for settings in seeds.values():
+            for metrics in settings.values():
+                yield from metrics.items()
+
+
+def _plugins() -> dict[str, str]:
+    """The plugins' distributions and versions."""
+    plugins.load()
+    owners = {p.owner.distribution: p.owner.version for p in plugins.loaded if p.source != "built in" and not p.error}
+    return dict(sorted(owners.items()))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Sums depend on the number of threads, so that scores are computed with a known one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,128 @@
+"""What happens while a protocol scores a model: how long each picture takes, and the pictures themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from implicitkit.field import Field
+from implicitkit.images import Pixels, to_pixels
+from implicitkit.metrics import Metric
+from implicitkit.model import ImplicitModel
+
+KEPT = "_kept"
+LIMIT = 128 << 20  # bytes of pictures that are kept per run
+
+
+@dataclass
+class Call:
+    """One picture that the model was given: what it saw, what it was asked for, and how long it took."""
+
+    image: Tensor
+    mask: Tensor | None
+    size: tuple[int, ...] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture, for people: 8 bits, ``(H, W, 3)``.
+
+    Attributes:
+        seen: what the model was given, at its own size.
+        prediction: what it made of it, as the protocol scored it (shaved, where it shaves).
+        truth: the clean picture, likewise.
+        full: the size the model was asked for.
+    """
+
+    seen: Pixels | None
+    prediction: Pixels
+    truth: Pixels
+    full: tuple[int, ...]
+
+
+@dataclass
+class Observer:
+    """Watches one model.
+
+    Attributes:
+        model: the model.
+        keep: whether to keep pictures.
+        seconds: encoding and rendering, of each picture.
+        first: the first picture, to count operations on.
+        shown: what :class:`Kept` was given.
+    """
+
+    model: ImplicitModel
+    keep: bool = False
+    seconds: list[float] = field(default_factory=list)
+    first: Call | None = None
+    shown: list[Shown] = field(default_factory=list)
+    _last: Call | None = None
+    _bytes: int = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[Observer]:
+        """While this is open, ``model.encode`` and the field that it returns are timed."""
+        self.model.encode = self._encode  # type: ignore[method-assign]
+        try:
+            yield self
+        finally:
+            del self.model.encode
+
+    def _encode(self, image: Tensor, *arguments: Any, **options: Any) -> Field:
+        start = self._now()
+        field = ImplicitModel.encode(self.model, image, *arguments, **options)
+        mask = arguments[0] if arguments else options.get("mask")
+        call = self._last = Call(image, mask, seconds=self._now() - start)
+        self.first = self.first or call
+        render = field.render
+
+        def timed(size: Sequence[int] | int, *rest: Any, **more: Any) -> Tensor:
+            begun = self._now()
+            values = render(size, *rest, **more)
+            if call.size is None:  # a field that is rendered again counts once
+                call.size = tuple(values.shape[-2:])
+                call.seconds += self._now() - begun
+                self.seconds.append(call.seconds)
+            return values
+
+        field.render = timed  # type: ignore[method-assign]
+        return field
+
+    def _now(self) -> float:
+        device = next(self.model.parameters()).device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    def see(self, prediction: Tensor, truth: Tensor) -> float:
+        """Keep a picture; returns its place in :attr:`shown`, or ``nan`` where there is no more room."""
+        if not self.keep or self._bytes > LIMIT:
+            return float("nan")
+        call = self._last
+        seen = None if call is None else to_pixels(call.image.cpu().clamp(0, 1))
+        full = tuple(truth.shape[-2:]) if call is None or call.size is None else call.size
+        self.shown.append(Shown(seen, to_pixels(prediction.float().clamp(0, 1)), to_pixels(truth.float()), full))
+        self._bytes += sum(p.nbytes for p in (seen, self.shown[-1].prediction, self.shown[-1].truth) if p is not None)
+        return float(len(self.shown) - 1)
+
+
+class Kept(Metric):
+    """No score: it keeps the pictures that it is given, and files each under its number."""
+
+    name = KEPT
+    takes_mask: ClassVar[bool] = False
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__()
+        self.observer = observer
+
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
+        return self.observer.see(prediction, target)
