@@ -113,7 +113,7 @@ def evaluate(
             "seconds": round(time.monotonic() - start, 1),
             "units": scores.units,
             "mean": _finite(scores.means()),
-            "per_picture": _finite(scores.values),
+            f"per_{scores.item}": _finite(scores.values),
         }
         records = {"records": scores.records} if scores.records else {}
         write_json(output, {**report, **records})

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.data import picture_files
-from implicitkit.degradations.base import Degraded, seeded
+from implicitkit.degradations.base import Degradation, Degraded, seeded
 from implicitkit.degradations.resize import resize, round_to_8_bits
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
@@ -88,14 +88,13 @@ def evaluate_inpainting(
     """
     measures = create_metrics(metrics)
     spec = {"name": "inpainting", "kind": "strokes"} if holes is None else dict(holes)
-    degradations = [create_degradation({**spec, "ratio": hole_ratios(low, high)}) for low, high in bins]
+    degradations = create_holes(spec, bins)
     files = by_name(picture_files([folder]))
     scores = Scores(units=_units(measures))
     for place, (name, file) in enumerate(files.items()):
         clean = prepare(read_image(file), size, str(file))
-        for k, ((low, high), degradation) in enumerate(zip(bins, degradations, strict=True)):
-            setting = f"{low:g}-{high:g}"
-            record = degradation.sample(clean.shape, seeded(seed, round(low * 1000), round(high * 1000), place))
+        for k, (setting, (degradation, ends)) in enumerate(degradations.items()):
+            record = degradation.sample(clean.shape, seeded(seed, *ends, place))
             seen = degradation.apply(clean, record)
             hole_ratio = float(seen.mask.double().mean())
             scores.records.setdefault(setting, {})[name] = {"hole_ratio": hole_ratio, **record}
@@ -106,7 +105,7 @@ def evaluate_inpainting(
                 for metric, value in _measure(measures, prediction, seen, truncate):
                     scores.add(method, setting, metric, name, value)
             if progress:
-                progress(place * len(bins) + k + 1, f"{name}, {setting} % missing")
+                progress(place * len(degradations) + k + 1, f"{name}, {setting} % missing")
     return scores
 
 
@@ -163,6 +162,36 @@ def hole_ratios(low: float, high: float) -> list[float]:
     return [max(low, SMALLEST_RATIO) / 100, high / 100]
 
 
+def hole_spec(masks: str | None = None, kind: KindChoice | None = None) -> dict[str, Any]:
+    """The degradation that makes holes: with the masks of a folder as they are, or of a kind (default: strokes).
+
+    Raises:
+        ValueError: both are given.
+    """
+    if masks is None:
+        return {"name": "inpainting", "kind": "strokes" if kind is None else kind}
+    if kind is not None:
+        raise ValueError(f"give masks or kind, not both; received {masks} and {kind!r}")
+    return {"name": "inpainting", "kind": "folder", "folder": masks, "augment": False}
+
+
+def create_holes(
+    holes: Mapping[str, Any], bins: Sequence[tuple[float, float]]
+) -> dict[str, tuple[Degradation, tuple[int, int]]]:
+    """The degradation of each bin, by setting (``"20-40"``), and the bin's ends as the integers that seed its masks.
+
+    Raises:
+        ValueError: a bin is not two percentages, low and high.
+    """
+    return {
+        f"{low:g}-{high:g}": (
+            create_degradation({**holes, "ratio": hole_ratios(low, high)}),
+            (round(low * 1000), round(high * 1000)),
+        )
+        for low, high in bins
+    }
+
+
 def check_size(size: int | None) -> int | None:
     """A protocol's ``size``; 0 is None.
 
@@ -204,17 +233,11 @@ class InpaintingProtocol(Protocol):
         truncate: bool = False,
         paste: bool = False,
     ) -> None:
-        if masks is not None and kind is not None:
-            raise ValueError(f"give masks or kind, not both; received {masks} and {kind!r}")
         if not bins:
             raise ValueError("inpainting takes bins of hole ratios, one at least; received none")
         self.bins = [(low, high) for low, high in bins]
-        self.holes: dict[str, Any] = {"name": "inpainting", "kind": "strokes" if kind is None else kind}
-        if masks is not None:
-            self.holes |= {"kind": "folder", "folder": masks, "augment": False}
-        self.holes["fill"] = fill
-        for low, high in self.bins:  # what is wrong with them is said now
-            create_degradation({**self.holes, "ratio": hole_ratios(low, high)})
+        self.holes = {**hole_spec(masks, kind), "fill": fill}
+        create_holes(self.holes, self.bins)  # what is wrong with them is said now
         self.size, self.seed, self.truncate, self.paste = check_size(size), seed, truncate, paste
 
     def count(self, data: Path) -> int:

@@ -28,25 +28,28 @@ class Scores:
             ratios in percent (``"20-40"``), or text that is shown as it is (``"sigma 25"``).
         units: of each metric, ``"dB"`` or nothing.
         records: what was drawn for each picture of a setting, where anything was.
+        item: what a set's score is the mean over: ``"picture"``, or ``"class"``, where that takes the pictures' place
+            in ``values``.
     """
 
     values: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    item: str = "picture"
 
-    def add(self, method: str, setting: str, metric: str, picture: str, value: float) -> None:
+    def add(self, method: str, setting: str, metric: str, item: str, value: float) -> None:
         """File one score; ``nan``, which a metric gives where nothing counts, is left out."""
-        pictures = self.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
+        items = self.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
         if not math.isnan(value):
-            pictures[picture] = value
+            items[item] = value
 
     def mean(self, method: str, setting: str, metric: str) -> float:
-        """A set's score: the mean over pictures; ``nan`` over none."""
-        pictures = self.values[method][setting][metric].values()
-        return sum(pictures) / len(pictures) if pictures else math.nan
+        """A set's score: the mean over its items; ``nan`` over none."""
+        items = self.values[method][setting][metric].values()
+        return sum(items) / len(items) if items else math.nan
 
     def means(self) -> dict[str, dict[str, dict[str, float]]]:
-        """``[method][setting][metric]``: the mean over pictures."""
+        """``[method][setting][metric]``: the mean over items."""
         return {
             method: {
                 setting: {metric: self.mean(method, setting, metric) for metric in metrics}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from implicitkit.testing.degradations import check_degradation
 from implicitkit.testing.models import check_decoder, check_encoder, check_model
+from implicitkit.testing.protocols import check_protocol
 from implicitkit.testing.scores import check_loss, check_metric
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "check_loss",
     "check_metric",
     "check_model",
+    "check_protocol",
 ]

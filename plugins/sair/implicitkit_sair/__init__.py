@@ -67,8 +67,18 @@ def register_losses(register: Register) -> None:
 
 
 @ik.hookimpl
+def register_protocols(register: Register) -> None:
+    """How meaning is scored."""
+    register(
+        "segmentation",
+        f"{__name__}.segmentation_scores:SegmentationProtocol",
+        summary="mIoU on ADE20K's layout, whole and with holes, before and after SIR",
+    )
+
+
+@ik.hookimpl
 def register_commands(app: typer.Typer) -> None:
-    """``inpaint``, ``segment``, ``evaluate-segmentation`` and ``pretrain-mae``."""
+    """``inpaint``, ``segment`` and ``pretrain-mae``."""
     importlib.import_module(f"{__name__}.cli").add_to(app)
 
 

@@ -1,4 +1,5 @@
-"""mIoU on pictures with label maps, as they come and with holes: what completing the meaning is worth.
+"""The protocol of segmentation: mIoU on pictures with label maps, as they come and with holes, before and after a SIR
+has completed the features: what completing the meaning is worth.
 
 A picture is encoded once and asked at the size of its label map, whatever its own. Raw features and completed ones are
 answered from the same picture and the same mask. Confusions are summed over the set before the IoU is taken, and a
@@ -9,156 +10,160 @@ depend on the seed, the bin and the picture's place in the sorted set alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implicitkit.degradations.base import Degraded, seeded
+from implicitkit.degradations.base import seeded
 from implicitkit.degradations.resize import resize
-from implicitkit.errors import DataError
-from implicitkit.evaluation.inpainting import hole_ratios
+from implicitkit.degradations.settings import KindChoice
+from implicitkit.errors import DataError, UserError
+from implicitkit.evaluation.inpainting import create_holes, hole_spec
+from implicitkit.evaluation.protocol import Progress, Protocol
+from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.field import Field
 from implicitkit.images import read_image
 from implicitkit.model import ImplicitModel
-from implicitkit.registries import create_degradation
-from implicitkit_sair.inpainting import trained_fill
-from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, mean_iou, read_label_map
+from implicitkit_sair.inpainting import Fill, fill_holes, trained_fill
+from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, read_label_map
 from implicitkit_sair.segmentation import before_completion, score_blocks, semantic_model
-from implicitkit_sair.vocabulary import Vocabulary
+from implicitkit_sair.vocabulary import Vocabulary, check_names, choose_vocabulary, read_names
 
-STAGES: Mapping[str, Callable[[Field], Field]] = {"raw": before_completion, "completed": lambda found: found}
-"""Before a SIR has completed the features, and after."""
+STAGES: Mapping[str, Callable[[Field], Field]] = {"miou_raw": before_completion, "miou": lambda found: found}
+"""Before a SIR has completed the features, and after; of the hole alone, ``_hole`` is added to the name."""
 CLEAN = "clean"
-
-
-@dataclass
-class SegmentationScores:
-    """The confusions of an evaluation.
-
-    Attributes:
-        names: of the classes.
-        tables: ``tables[stage][setting][region]``, ``(K, K)`` int64: true classes by answers. A setting is ``"clean"``
-            or a bin of hole ratios in percent (``"20-40"``); a region is ``"all"`` or, with holes, ``"hole"``.
-    """
-
-    names: list[str]
-    tables: dict[str, dict[str, dict[str, Tensor]]] = field(default_factory=dict)
-
-    def add(self, stage: str, setting: str, region: str, table: Tensor) -> None:
-        """Add one picture's confusion."""
-        regions = self.tables.setdefault(stage, {}).setdefault(setting, {})
-        regions[region] = regions[region] + table if region in regions else table
-
-    def mean_iou(self, stage: str, setting: str, region: str = "all") -> float:
-        """The set's mIoU, in [0, 1]."""
-        return mean_iou(self.tables[stage][setting][region])
-
-    def per_class(self, stage: str, setting: str, region: str = "all") -> dict[str, float]:
-        """Each class's IoU; ``nan`` for one that is neither there nor answered."""
-        return dict(zip(self.names, iou(self.tables[stage][setting][region]).tolist(), strict=True))
-
-    def markdown_table(self) -> str:
-        """mIoU per stage and setting; with holes, of the whole picture and of the hole alone."""
-        settings = list(next(iter(self.tables.values())))
-        heads = ["mIoU", *(s if s == CLEAN else f"{s.replace('-', '–')} % missing (hole alone)" for s in settings)]
-        rows = [heads, ["---"] * len(heads)]
-        for stage, found in self.tables.items():
-            cells = []
-            for setting in settings:
-                values = [f"{mean_iou(table):.4f}" for table in found[setting].values()]
-                cells.append(values[0] if len(values) == 1 else f"{values[0]} ({values[1]})")
-            rows.append([stage, *cells])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+Segmenter = Callable[[Tensor, Tensor | None, Sequence[int]], Mapping[str, Tensor]]
+"""A picture ``(3, h, w)``, its mask ``(1, h, w)`` (1 = missing; or None) and a size -> for each of :data:`STAGES`,
+labels ``(H, W)`` int64.
+"""
 
 
 def evaluate_segmentation(
-    model: ImplicitModel,
+    methods: Mapping[str, Segmenter],
     folder: LabelledFolder | str | Path,
-    vocabulary: Vocabulary,
     bins: Sequence[tuple[float, float]] = (),
     holes: Mapping[str, Any] | None = None,
     *,
     side: int | None = None,
     seed: int = 0,
-    condition: str | None = None,
-    precision: str | None = None,
-    progress: Callable[[int, str], Any] | None = None,
-) -> SegmentationScores:
-    """Score a model's semantics, raw and completed, on every picture of a labelled folder.
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every method on every picture of a labelled folder.
 
     Args:
-        model: a semantic model, or one that reads one as a condition (SAIR).
+        methods: name -> segmenter; :func:`commonest_class` makes one, :func:`segmenter` one of a model.
         folder: ADE20K's layout, see :class:`~implicitkit_sair.label_maps.LabelledFolder`.
-        vocabulary: an embedding for each of the folder's classes, in their order.
-        bins: hole ratios ``(low, high)`` in percent; none for pictures as they come.
-        holes: the degradation that makes the holes; it is given the bin as ``ratio`` (default: irregular strokes,
-            filled as in the model's training).
+        bins: hole ratios ``(low, high)`` in percent, each a setting of the result (``"20-40"``); none for pictures as
+            they come (``"clean"``).
+        holes: the degradation that makes the holes; it is given the bin as ``ratio`` (default: irregular strokes).
         side: shrink pictures so that their shorter side has so many pixels; the label maps stay as they are.
         seed: of the masks.
-        condition: which of the model's conditions holds the meaning, if there are several.
-        precision: see :meth:`ImplicitModel.encode`.
         progress: called with the number of pictures done and the one at hand.
+
+    Returns:
+        Scores whose items are the classes, by name: the mean over those that count is the mIoU. ``records`` holds each
+        mask's record, ``hole_ratio``, and which part of a label map's pixels is ``labelled``.
 
     Raises:
         DataError: the folder is not laid out so, or a label map does not fit its picture or the classes.
-        UserError: the model holds no meaning or takes no mask, or the embeddings are not of its width.
-        ValueError: a bin is not of percentages, or the vocabulary is not one of the folder's classes.
+        ValueError: a bin is not of percentages, or a method answers with a class that there is not.
     """
     labelled = folder if isinstance(folder, LabelledFolder) else LabelledFolder.open(folder)
-    if len(vocabulary) != len(labelled.names):
-        raise ValueError(f"the folder has {len(labelled.names)} classes, the vocabulary {len(vocabulary)}")
-    semantic = semantic_model(model, condition)
-    if bins and not semantic.takes_mask:
-        raise DataError(f"the semantic model takes no mask, so holes cannot be asked for; received {len(bins)} bins")
-    spec = {"name": "inpainting", "kind": "strokes", "fill": trained_fill(model)} if holes is None else dict(holes)
-    degradations = {
-        f"{low:g}-{high:g}": (
-            create_degradation({**spec, "ratio": hole_ratios(low, high)}),
-            round(low * 1000),
-            round(high * 1000),
-        )
-        for low, high in bins
-    }
-    scores = SegmentationScores(list(vocabulary.names))
-    classes, total = len(vocabulary), len(labelled.pairs) * max(1, len(degradations))
-    done = 0
+    degradations = create_holes(hole_spec() if holes is None else holes, bins)
+    classes, settings = len(labelled.names), list(degradations) or [CLEAN]
+    regions = ("", "_hole") if degradations else ("",)
+    scores = Scores(units={stage + region: "" for region in regions for stage in STAGES}, item="class")
+    tables: dict[tuple[str, str, str], Tensor] = {}
     for place, (name, (file, map_file)) in enumerate(labelled.pairs.items()):
-        picture, truth = read_image(file), read_label_map(map_file, classes)
-        if picture.shape[1:] != truth.shape:
-            raise DataError(
-                f"{file} has {picture.shape[1]}×{picture.shape[2]} pixels, its label map {truth.shape[0]}×"
-                f"{truth.shape[1]}; they must be the same"
-            )
+        picture, truth = _read(file, map_file, classes)
         picture = picture if side is None else _shrunk(picture, side)
-        shown: dict[str, tuple[Tensor, Tensor | None]] = {}
-        for setting, (degradation, *ends) in degradations.items():
-            seen = degradation(picture, seeded(seed, *ends, place))
-            assert isinstance(seen, Degraded)
-            shown[setting] = seen.image, seen.mask
-        for setting, (image, mask) in (shown or {CLEAN: (picture, None)}).items():
-            found = semantic.encode(image, mask, precision=precision)
-            missing = None if mask is None else _missing(mask, truth)
-            for stage, view in STAGES.items():
-                labels = _labels(view(found), vocabulary, truth)
-                scores.add(stage, setting, "all", confusion(labels, truth, classes))
-                if missing is not None:
-                    scores.add(stage, setting, "hole", confusion(labels, truth, classes, missing))
-            done += 1
+        for k, setting in enumerate(settings):
+            image, mask, missing = picture, None, None
+            record: dict[str, Any] = {"labelled": float((truth >= 0).double().mean())}
+            if setting in degradations:
+                degradation, ends = degradations[setting]
+                drawn = degradation.sample(picture.shape, seeded(seed, *ends, place))
+                seen = degradation.apply(picture, drawn)
+                image, mask, missing = seen.image, seen.mask, _missing(seen.mask, truth)
+                record |= {"hole_ratio": float(mask.double().mean()), **drawn}
+            scores.records.setdefault(setting, {})[name] = record
+            for method, answer in methods.items():
+                for stage, labels in answer(image, mask, truth.shape).items():
+                    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+                        raise ValueError(f"{method} answers with a label that is none of the {classes} classes")
+                    for region in regions:
+                        found = confusion(labels, truth, classes, missing if region else None)
+                        key = (method, setting, stage + region)
+                        tables[key] = tables[key] + found if key in tables else found
             if progress:
-                progress(done, f"{name}, {setting} ({done}/{total})")
+                progress(place * len(settings) + k + 1, f"{name}, {setting}")
+    for (method, setting, metric), table in tables.items():
+        for name, value in zip(labelled.names, iou(table).tolist(), strict=True):
+            scores.add(method, setting, metric, name, value)
     return scores
 
 
-def _labels(found: Field, vocabulary: Vocabulary, truth: Tensor) -> Tensor:
-    """The answers at the size of ``truth``, without holding every class's score."""
-    labels = torch.empty_like(truth)
-    for window, block in score_blocks(found, vocabulary, truth.shape):
+def segmenter(
+    model: ImplicitModel,
+    vocabulary: Vocabulary,
+    *,
+    condition: str | None = None,
+    fill: Fill | None = None,
+    encode: Mapping[str, Any] | None = None,
+) -> Segmenter:
+    """A model as a method.
+
+    Args:
+        model: a semantic model, or one that reads one as a condition (SAIR).
+        vocabulary: an embedding for each class, in the folder's order.
+        condition: which of the model's conditions holds the meaning, if there are several.
+        fill: what it sees in holes, as in the ``inpainting`` degradation (default: what it was trained with, or 0.5).
+        encode: passed on to :meth:`ImplicitModel.encode`.
+
+    Raises:
+        UserError: the model holds no meaning; when asked, that the embeddings are not of its width.
+    """
+    semantic, filling = semantic_model(model, condition), trained_fill(model) if fill is None else fill
+
+    def answer(picture: Tensor, mask: Tensor | None, size: Sequence[int]) -> dict[str, Tensor]:
+        seen = picture if mask is None else fill_holes(picture, mask > 0.5, filling)
+        found = semantic.encode(seen, mask, **(encode or {}))
+        return {stage: _labels(view(found), vocabulary, size) for stage, view in STAGES.items()}
+
+    return answer
+
+
+def commonest_class(folder: LabelledFolder) -> Segmenter:
+    """Says everywhere which class has the most pixels in ``folder``: the row every table begins with."""
+    classes = len(folder.names)
+    counts = torch.zeros(classes, dtype=torch.int64)
+    for _, map_file in folder.pairs.values():
+        truth = read_label_map(map_file, classes)
+        counts += torch.bincount(truth[truth >= 0], minlength=classes)
+    commonest = int(counts.argmax())
+    return lambda picture, mask, size: dict.fromkeys(STAGES, torch.full(tuple(size), commonest))
+
+
+def _labels(found: Field, vocabulary: Vocabulary, size: Sequence[int]) -> Tensor:
+    """The answers at ``size``, without holding every class's score."""
+    labels = torch.empty(tuple(size), dtype=torch.int64)
+    for window, block in score_blocks(found, vocabulary, size):
         labels[window] = block[0].argmax(0).cpu()
     return labels
+
+
+def _read(file: Path, map_file: Path, classes: int) -> tuple[Tensor, Tensor]:
+    """A picture and its label map, which must be of one size."""
+    picture, truth = read_image(file), read_label_map(map_file, classes)
+    if picture.shape[1:] != truth.shape:
+        raise DataError(
+            f"{file} has {picture.shape[1]}×{picture.shape[2]} pixels, its label map {truth.shape[0]}×"
+            f"{truth.shape[1]}; they must be the same"
+        )
+    return picture, truth
 
 
 def _missing(mask: Tensor, truth: Tensor) -> Tensor:
@@ -171,3 +176,102 @@ def _shrunk(picture: Tensor, side: int) -> Tensor:
     if side >= shorter:
         return picture
     return resize(picture, [max(1, round(n * side / shorter)) for n in picture.shape[1:]], "pil").clamp(0, 1)
+
+
+class SegmentationProtocol(Protocol):
+    """What a model says that pixels mean, before and after completion; see the module.
+
+    The test set is laid out as ADE20K's benchmark: ``images/``, ``annotations/`` and ``objectInfo150.txt`` or ``.csv``.
+
+    Args:
+        bins: hole ratios ``[low, high]`` in percent; none for pictures as they come.
+        masks: a folder of mask pictures, white where missing, as in the ``inpainting`` protocol.
+        kind: what is drawn where no masks are given (default: strokes).
+        fill: what the models see in holes (default: each what it was trained with, or 0.5).
+        classes: what to call the classes, in the table's order: names, or a text file with one per line (default: the
+            table's own).
+        embeddings: an ``.npy`` file with a row for each class, made elsewhere (default: the text tower of a model's
+            encoder reads the names).
+        names: a text file that says what those rows are called, one per line, if they are not in the table's order.
+        templates: sentences with ``{}`` for a class's name, averaged; or a text file with one per line.
+        text_weights: where the text tower is, if a model's file has none: a tag, a hub id or a file.
+        side: shrink pictures to a shorter side of so many pixels.
+        seed: of the masks.
+        condition: which of a model's conditions holds the meaning, if there are several.
+    """
+
+    trivial: ClassVar[str] = "commonest class"
+
+    def __init__(
+        self,
+        bins: Sequence[tuple[float, float]] = (),
+        masks: str | None = None,
+        kind: KindChoice | None = None,
+        fill: float | list[float] | str | None = None,
+        classes: list[str] | str | None = None,
+        embeddings: str | None = None,
+        names: str | None = None,
+        templates: list[str] | str | None = None,
+        text_weights: str | None = None,
+        side: int | None = None,
+        seed: int = 0,
+        condition: str | None = None,
+    ) -> None:
+        for option, value in (("masks", masks), ("kind", kind), ("fill", fill)):
+            if value is not None and not bins:
+                raise UserError(f"{option} has no meaning without bins, the hole ratios that pictures are to have")
+        if side is not None and side < 1:
+            raise ValueError(f"side is a number of pixels; received {side}")
+        self.bins, self.holes = [(low, high) for low, high in bins], hole_spec(masks, kind)
+        create_holes(self.holes if fill is None else {**self.holes, "fill": fill}, self.bins)  # says what is wrong
+        self.classes = read_names(classes) if isinstance(classes, str) else classes
+        if self.classes is not None:
+            check_names(self.classes)
+        self.words: dict[str, Any] = {"embeddings": embeddings, "names": names}
+        self.words |= {"templates": templates, "text_weights": text_weights}
+        self.fill, self.side, self.seed, self.condition = fill, side, seed, condition
+
+    def count(self, data: Path) -> int:
+        return len(LabelledFolder.open(data, self.classes).pairs) * max(1, len(self.bins))
+
+    def check(self, model: ImplicitModel, name: str = "the model") -> None:
+        """Raise :class:`UserError` if ``model`` holds no meaning, or takes no mask and is to be shown holes."""
+        try:
+            semantic = semantic_model(model, self.condition)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        if self.bins and not semantic.takes_mask:
+            raise UserError(f"{name}: its semantic model takes no mask, so it cannot be shown holes; leave out bins")
+
+    def evaluate(
+        self,
+        models: Mapping[str, ImplicitModel],
+        data: Path,
+        *,
+        metrics: Metrics | None = None,
+        encode: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Scores:
+        if metrics is not None:
+            raise UserError("segmentation is scored by mIoU alone; leave out metrics")
+        self.admit(models)
+        folder = LabelledFolder.open(data, self.classes)
+        answers: dict[str, Segmenter] = {}
+        for name, model in models.items():
+            encoder = semantic_model(model, self.condition).encoder
+            words = choose_vocabulary(encoder, folder.names, **self.words)
+            answers[name] = segmenter(model, words, condition=self.condition, fill=self.fill, encode=encode)
+        methods = {self.trivial: commonest_class(folder), **answers}
+        return evaluate_segmentation(
+            methods, folder, self.bins, self.holes, side=self.side, seed=self.seed, progress=progress
+        )
+
+    def tables(self, scores: Scores) -> dict[str, list[str]]:
+        raw = [metric for metric in scores.units if metric.startswith("miou_raw")]
+        completed = [metric for metric in scores.units if metric not in raw]
+        return {"before completion": raw, "after completion": completed}
+
+    def settings(self) -> dict[str, Any]:
+        holes = {"bins": [list(ends) for ends in self.bins], "holes": self.holes if self.bins else None}
+        asked = {"fill": self.fill, "classes": self.classes, **self.words, "condition": self.condition}
+        return {**holes, **asked, "side": self.side, "seed": self.seed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit import Encoder
-from implicitkit.errors import DataError, UnknownNameError
+from implicitkit.errors import DataError, UnknownNameError, UserError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,55 @@ class Vocabulary:
         if len(rows) != len(names):
             raise DataError(f"{embeddings} holds {len(rows)} embeddings for {len(names)} names; give one for each")
         return cls(tuple(names), rows)
+
+
+def choose_vocabulary(
+    encoder: Encoder,
+    classes: Sequence[str],
+    embeddings: str | Path | None = None,
+    names: str | Path | None = None,
+    templates: Sequence[str] | str | Path | None = None,
+    text_weights: str | None = None,
+    spell: Callable[[str], str] = str,
+) -> Vocabulary:
+    """An embedding for each of ``classes``: rows of a file, or what the text tower of ``encoder`` makes.
+
+    Args:
+        encoder: of the semantic model.
+        classes: their names, in order.
+        embeddings: an ``.npy`` file with a row for each.
+        names: a text file that says what its rows are called, one per line, if they are not in the order of
+            ``classes``.
+        templates: what the names are put into before the text tower reads them, or a text file with one per line.
+        text_weights: where the text tower is, if the encoder came from a file, which holds none.
+        spell: what the arguments above are called in errors.
+
+    Raises:
+        UserError: arguments that do not go together, a class that the file does not name, or no text tower.
+    """
+    if embeddings is not None:
+        for option, value in (("templates", templates), ("text_weights", text_weights)):
+            if value is not None:
+                raise UserError(
+                    f"{spell(option)} has no meaning with {spell('embeddings')}, which holds what a text tower has said"
+                )
+        if names is None:
+            return Vocabulary.from_file(embeddings, classes)
+        return Vocabulary.from_file(embeddings, read_names(names)).select(classes)
+    if names is not None:
+        raise UserError(
+            f"{spell('names')} says what the rows of {spell('embeddings')} are called; pass that too, or "
+            f"{spell('classes')} alone"
+        )
+    lines = read_names(templates) if isinstance(templates, (str, Path)) else templates
+    try:
+        return Vocabulary.from_text(encoder, classes, lines, text_weights)
+    except WeightsError as error:
+        raise UserError(f"{error}; pass {spell('text_weights')}, or {spell('embeddings')} FILE.npy") from None
+    except UserError:
+        raise
+    except ValueError as error:  # an encoder that has no words
+        raise UserError(f"{error}; pass {spell('embeddings')} FILE.npy with a row for each class") from None
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 import implicitkit as ik
+from implicitkit_sair.label_maps import write_label_map
 
 
 class Colours(ik.Encoder):
@@ -39,9 +42,28 @@ def saved_semantics() -> ik.ImplicitModel:
 
 
 RED, GREEN, BLUE = torch.eye(3)
+NAMES = ["red", "green", "blue"]
+COLOURS = torch.stack([RED, GREEN, BLUE])
 
 
 def flag(height: int = 16, width: int = 24) -> Tensor:
     """Three upright stripes, red, green and blue, a third of the width each."""
     stripes = torch.arange(width) * 3 // width
     return torch.eye(3)[:, stripes][:, None].expand(3, height, width).contiguous()
+
+
+def make_folder(root: Path, *, validation: bool = False) -> Path:
+    """ADE20K's layout: two pictures of stripes; "green" is nowhere labelled in the second."""
+    for room in ("images", "annotations"):
+        (root / room / ("validation" if validation else "")).mkdir(parents=True)
+    table = ["Idx Ratio Train Val Stuff Name", "1 .5 1 1 1 red,crimson", "2 .3 1 1 0 green", "3 .2 1 1 0 blue", ""]
+    table = "\n".join(table).replace(" ", "\t")
+    (root / "objectInfo150.txt").write_text(table)
+    for name, picture in (("a", flag()), ("b", flag(24, 48))):
+        inside = "validation" if validation else ""
+        ik.write_image(root / "images" / inside / f"{name}.png", picture)
+        truth = picture.argmax(0)
+        write_label_map(
+            root / "annotations" / inside / f"{name}.png", torch.where(truth == 1, -1, truth) if name == "b" else truth
+        )
+    return root

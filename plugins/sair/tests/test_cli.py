@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,8 @@ from tiny_clip import VIT, build
 import implicitkit as ik
 from implicitkit.images import Picture, read_picture, write_picture
 from implicitkit_sair.inpainting import inpaint
-from implicitkit_sair.label_maps import LabelledFolder, read_label_map, write_label_map
+from implicitkit_sair.label_maps import read_label_map
 from implicitkit_sair.segmentation import segment
-from implicitkit_sair.segmentation_scores import evaluate_segmentation
-from implicitkit_sair.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -277,62 +274,6 @@ def test_words_through_a_text_tower(run, tmp_path: Path) -> None:
     assert more.code == 0, more.err
     without = run(*call, "-o", tmp_path / "q.png")  # a saved model holds no text tower
     assert without.code == 2 and len(without.errors) == 1 and "--text-weights" in without.errors[0], without.err
-
-
-# ---------------------------------------------------------------------------- evaluate-segmentation
-
-
-def labelled_folder(root: Path) -> Path:
-    for room in ("images", "annotations"):
-        (root / room).mkdir(parents=True)
-    (root / "objectInfo150.csv").write_text("Idx,Name\n1,sky\n2,tree\n3,sea\n")
-    for name in ("a", "b"):
-        ik.write_image(root / "images" / f"{name}.jpg", picture(24, 24))
-        write_label_map(root / "annotations" / f"{name}.png", torch.arange(24 * 24).reshape(24, 24) % 3)
-    return root
-
-
-def test_evaluate_segmentation(run, semantics: tuple[Path, Path], tmp_path: Path) -> None:
-    model, bank = semantics
-    call = ("evaluate-segmentation", "--model", model, "--data", labelled_folder(tmp_path / "set"))
-    call = (*call, "--embeddings", bank, "-o", tmp_path / "scores.json")
-    done = run(*call)
-    assert done.code == 0, done.err
-    folder = LabelledFolder.open(tmp_path / "set")
-    expected = evaluate_segmentation(saved_semantics(), folder, Vocabulary.from_file(bank, folder.names))
-    assert expected.markdown_table() in done.out
-    report = json.loads((tmp_path / "scores.json").read_text())
-    clean = report["scores"]["completed"]["clean"]["all"]
-    assert clean["mean_iou"] == pytest.approx(expected.mean_iou("completed", "clean"))
-    assert list(clean["iou"]) == ["sky", "tree", "sea"] and report["pictures"] == 2
-    assert run(*call).code == 2
-    holes = run(*call, "--bins", "20-40 40-60", "--force")
-    assert holes.code == 0 and "20–40 % missing (hole alone)" in holes.out
-    (tmp_path / "masks").mkdir()
-    ik.write_image(tmp_path / "masks" / "m.png", disc(24, 24))
-    assert run(*call, "--bins", "0-60", "--masks", tmp_path / "masks", "--force").code == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--data", "none"], "there is no folder none"),
-        (["--bins", "40"], "--bins are hole ratios in percent"),
-        (["--bins", "60-40"], "--bins are hole ratios in percent"),
-        (["--masks", "masks"], "--masks has no meaning without --bins"),
-        (["--classes", "a, b"], "holds 3 embeddings for 2 names"),
-        (["--model", "liif_small"], "gives an embedding"),
-        (["--side", "0"], "--side"),
-    ],
-)
-def test_bad_options_of_evaluate_segmentation(
-    run, semantics: tuple[Path, Path], tmp_path: Path, options: list[str], message: str
-) -> None:
-    data = labelled_folder(tmp_path / "set")
-    given = {"--model": str(semantics[0]), "--embeddings": str(semantics[1]), "--data": str(data)}
-    given |= dict(zip(options[::2], options[1::2], strict=True))
-    done = run("evaluate-segmentation", *(word for pair in given.items() for word in pair))
-    assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
 
 
 def test_the_commands_import_nothing_heavy() -> None:

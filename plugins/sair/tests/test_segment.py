@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from semantics import BLUE, GREEN, RED, flag, saved_semantics
+from semantics import COLOURS, NAMES, flag, make_folder, saved_semantics
 from semantics import semantic_model as colours_model
 
 import implicitkit as ik
@@ -25,11 +25,7 @@ from implicitkit_sair.label_maps import (
 )
 from implicitkit_sair.overlay import Panel, draw_overlay, legend, paint, palette
 from implicitkit_sair.segmentation import before_completion, segment, semantic_field, semantic_model
-from implicitkit_sair.segmentation_scores import evaluate_segmentation
 from implicitkit_sair.vocabulary import Vocabulary, read_names
-
-NAMES = ["red", "green", "blue"]
-COLOURS = torch.stack([RED, GREEN, BLUE])
 
 
 def literal_scores(field: ik.Field, embeddings: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -204,23 +200,6 @@ def test_label_maps_as_files(tmp_path: Path) -> None:
         assert torch.equal(read_label_map(tmp_path / "ours.png", 301), labels)
 
 
-def make_folder(root: Path, *, validation: bool = False) -> Path:
-    """ADE20K's layout: two pictures of stripes; "green" is nowhere labelled in the second."""
-    for room in ("images", "annotations"):
-        (root / room / ("validation" if validation else "")).mkdir(parents=True)
-    table = ["Idx Ratio Train Val Stuff Name", "1 .5 1 1 1 red,crimson", "2 .3 1 1 0 green", "3 .2 1 1 0 blue", ""]
-    table = "\n".join(table).replace(" ", "\t")
-    (root / "objectInfo150.txt").write_text(table)
-    for name, picture in (("a", flag()), ("b", flag(24, 48))):
-        inside = "validation" if validation else ""
-        ik.write_image(root / "images" / inside / f"{name}.png", picture)
-        truth = picture.argmax(0)
-        write_label_map(
-            root / "annotations" / inside / f"{name}.png", torch.where(truth == 1, -1, truth) if name == "b" else truth
-        )
-    return root
-
-
 @pytest.mark.parametrize("validation", [False, True])
 def test_the_layout(tmp_path: Path, validation: bool) -> None:
     folder = LabelledFolder.open(make_folder(tmp_path / "ade", validation=validation))
@@ -252,64 +231,6 @@ def test_layouts_that_are_none(tmp_path: Path) -> None:
     (folder / "images" / "a.png").unlink()
     with pytest.raises(DataError, match="no objectInfo150"):
         LabelledFolder.open(folder)
-
-
-def test_evaluation_sums_confusions_over_the_set(tmp_path: Path) -> None:
-    folder = LabelledFolder.open(make_folder(tmp_path / "ade"))
-    model, vocabulary = colours_model(mask=True), Vocabulary(tuple(NAMES), COLOURS)
-    scores = evaluate_segmentation(model, folder, vocabulary)
-    table = torch.zeros(3, 3, dtype=torch.int64)
-    for image, truth in folder.pairs.values():
-        labels = segment(model.encode(ik.read_image(image)), NAMES, read_label_map(truth, 3).shape, embeddings=COLOURS)
-        table += confusion(labels.labels, read_label_map(truth, 3), 3)
-    assert torch.equal(scores.tables["completed"]["clean"]["all"], table)
-    assert torch.equal(scores.tables["raw"]["clean"]["all"], table)  # this model completes nothing
-    assert scores.mean_iou("completed", "clean") == mean_iou(table) > 0.9
-    assert scores.per_class("raw", "clean") == dict(zip(NAMES, iou(table).tolist(), strict=True))
-    assert scores.markdown_table().splitlines()[2] == f"| raw | {mean_iou(table):.4f} |"
-
-
-def test_evaluation_with_holes(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "ade")
-    model, vocabulary = colours_model(mask=True), Vocabulary(tuple(NAMES), COLOURS)
-    scores = evaluate_segmentation(model, folder, vocabulary, [(20, 40), (40, 60)], seed=3)
-    again = evaluate_segmentation(model, folder, vocabulary, [(40, 60)], seed=3)
-    found = scores.tables["completed"]
-    assert list(found) == ["20-40", "40-60"]
-    assert torch.equal(
-        found["40-60"]["hole"], again.tables["completed"]["40-60"]["hole"]
-    )  # no bin moves another's masks
-    for setting, low, high in (("20-40", 0.2, 0.4), ("40-60", 0.4, 0.6)):
-        whole, hole = (found[setting][region] for region in ("all", "hole"))
-        assert bool((hole <= whole).all())
-        assert low * 0.8 < float(hole.sum() / whole.sum()) < high * 1.2  # labelled pixels only, so not exactly the bin
-        assert scores.mean_iou("completed", setting, "hole") < scores.mean_iou("completed", setting)
-    assert "(hole alone)" in scores.markdown_table()
-
-
-def test_what_an_evaluation_refuses(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "ade")
-    vocabulary = Vocabulary(tuple(NAMES), COLOURS)
-    with pytest.raises(DataError, match="takes no mask"):
-        evaluate_segmentation(colours_model(), folder, vocabulary, [(20, 40)])
-    with pytest.raises(ValueError, match="3 classes, the vocabulary 2"):
-        evaluate_segmentation(colours_model(), folder, vocabulary.select(["red", "blue"]))
-    with pytest.raises(ValueError, match="two percentages"):
-        evaluate_segmentation(colours_model(mask=True), folder, vocabulary, [(60, 40)])
-    ik.write_image(folder / "images" / "a.png", flag(15, 24))
-    with pytest.raises(DataError, match="15×24 pixels, its label map 16×24"):
-        evaluate_segmentation(colours_model(), folder, vocabulary)
-
-
-def test_shrunk_pictures_keep_their_label_maps(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "ade")
-    seen: list[torch.Size] = []
-    model = colours_model(mask=True)
-    model.encoder.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[2:]))
-    scores = evaluate_segmentation(model, folder, Vocabulary(tuple(NAMES), COLOURS), side=16)
-    assert set(seen) == {torch.Size([16, 24]), torch.Size([16, 32])}
-    truth = sum(int((read_label_map(folder / "annotations" / f"{n}.png", 3) >= 0).sum()) for n in "ab")
-    assert int(scores.tables["raw"]["clean"]["all"].sum()) == truth
 
 
 # ---------------------------------------------------------------------------- the overlay

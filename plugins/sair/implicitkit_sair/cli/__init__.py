@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from implicitkit_sair.cli.evaluate_segmentation import evaluate_segmentation
 from implicitkit_sair.cli.inpaint import inpaint
 from implicitkit_sair.cli.segment import segment
 from implicitkit_sair.pretrain import pretrain_mae
@@ -17,5 +16,4 @@ def add_to(app: typer.Typer) -> None:
     """Add every sub-command to ``app``."""
     app.command("inpaint")(inpaint)
     app.command("segment")(segment)
-    app.command("evaluate-segmentation")(evaluate_segmentation)
     app.command("pretrain-mae")(pretrain_mae)
