@@ -12,6 +12,7 @@ from implicitkit import Features
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE
+from implicitkit.decoders.mlp import MLP
 from implicitkit_sair.injection import Injection, Semantics
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class SemLTE(LTE):
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, basis, local_ensemble, skip, scale_max)
         # LTE's own part ends with the MLP's first layer, where the embedding comes in
-        self.mlp, self.rest = self.mlp[:1], self.mlp[1:]
-        first = self.mlp[0]
-        assert isinstance(first, nn.Linear)
+        before, rest = self.mlp[:1], self.mlp[1:]
+        first = before[0]
+        assert isinstance(before, MLP) and isinstance(rest, MLP) and isinstance(first, nn.Linear)
+        self.mlp, self.rest = before, rest
         self.injection = Injection(in_channels, first.out_features, semantics, semantic_channels, prompts, projected)
         self.reach += self.injection.reach
 
