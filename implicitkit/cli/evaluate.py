@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     data: Annotated[
-        Path, typer.Option(help="A test set: HR with LR_bicubic/X2, X2/HR with X2/LR, or plain pictures.")
+        Path,
+        typer.Option(help="A test set: pictures; for super-resolution also HR with LR_bicubic/X2, X2/HR with X2/LR."),
     ] = Path(),
     scales: Annotated[
         str | None,
@@ -47,9 +48,10 @@ def evaluate(
         str | None, typer.Option(help="inpainting: what the model sees in holes: a number, mean, noise [default: 0.5].")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="inpainting: side of the pictures, 0 to take them as they come [default: 256].")
+        int | None,
+        typer.Option(help="Side of the pictures, 0 to take them as they come [default: 256 of inpainting, else 0]."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="inpainting: seed of the masks [default: 0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of whatever is drawn at random [default: 0].")] = None,
     truncate: Annotated[bool, typer.Option("--truncate", help="inpainting: cut to 8 bits, not round.")] = False,
     paste: Annotated[bool, typer.Option("--paste", help="inpainting: put known pixels back first.")] = False,
     settings: Annotated[
@@ -64,7 +66,7 @@ def evaluate(
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of so many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score a model on a test set beside a trivial method, by a published protocol; print a table."""
+    """Score a model on a test set beside a trivial method, by a protocol that is found by name; print a table."""
     from implicitkit.atomic import write_json
     from implicitkit.config import apply_settings
     from implicitkit.devices import choose_device, choose_precision, describe_machine
