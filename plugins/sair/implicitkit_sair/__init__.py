@@ -51,11 +51,23 @@ def register_decoders(register: Register) -> None:
 @ik.hookimpl
 def register_models(register: Register) -> None:
     """SAIR at the paper's size and at one for two cores, and the capacity-matched controls without meaning."""
-    models = f"{__name__}.models"
-    register("sair_clip_vit_b16", f"{models}:sair_clip_vit_b16", summary="SAIR as published: CLIP ViT-B/16, SIR, AIR")
-    register("sair_clip_vit_b16_control", f"{models}:sair_clip_vit_b16_control", summary="the same, semantics zeroed")
-    register("sair_small", f"{models}:sair_small", summary="SAIR that trains on two cores: mae_small, SIR, AIR")
-    register("sair_small_control", f"{models}:sair_small_control", summary="the same, semantics zeroed")
+    from implicitkit_sair.models import SHIPPED, WEIGHTS
+
+    for name, config, summary in (
+        ("sair_clip_vit_b16", "sair_clip_vit_b16", "SAIR as published: CLIP ViT-B/16, SIR, AIR"),
+        ("sair_small", "sair_small_inpainting", "SAIR that trains on two cores: mae_small, SIR, AIR"),
+    ):
+        for model, told, settings in (
+            (name, summary, ""),
+            (f"{name}_control", "the same, semantics zeroed", " --set model.decoder.semantics=none"),
+        ):
+            command = f"`implicitkit train plugins/sair/configs/{config}.yaml{settings}`"
+            how = {"advice": f"train it with {command} in a copy of implicitkit's repository"}
+            register(model, f"{__name__}.models:{model}", summary=told, metadata=how)
+    for name, summary in SHIPPED.items():
+        if (WEIGHTS / f"{name}.safetensors").is_file():
+            stored = {"pretrained": f"{__name__}:{WEIGHTS.name}/{name}.safetensors"}
+            register(name, f"{__name__}.models:{name}", summary=summary, metadata=stored)
 
 
 @ik.hookimpl

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = {"sair_small_faces": "a SAIR trained on small pictures of faces, what `inpaint` uses by default"}
+"""Models whose weights come with the package, where their file does: name -> summary."""
 
 
 def sair_clip_vit_b16() -> dict[str, Any]:
@@ -46,6 +51,11 @@ def sair_small() -> dict[str, Any]:
     }
 
 
+def sair_small_faces() -> dict[str, Any]:
+    """What the file of that name says that it holds."""
+    return _stored("sair_small_faces")
+
+
 def sair_clip_vit_b16_control() -> dict[str, Any]:
     """``sair_clip_vit_b16`` of the same capacity, told nothing."""
     return control(sair_clip_vit_b16())
@@ -62,3 +72,12 @@ def control(spec: dict[str, Any]) -> dict[str, Any]:
     What it falls short of the model is what meaning is worth; anything else it gains from its layers alone.
     """
     return {**spec, "decoder": {**spec["decoder"], "semantics": "none"}}
+
+
+def _stored(name: str) -> dict[str, Any]:
+    import json
+
+    from implicitkit.weights.native import read_metadata
+
+    spec: dict[str, Any] = json.loads(read_metadata(WEIGHTS / f"{name}.safetensors")["spec"])
+    return spec

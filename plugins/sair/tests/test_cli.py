@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from semantics import saved_semantics
 from tiny_clip import VIT, build
 
 import implicitkit as ik
+import implicitkit_sair
 from implicitkit.images import Picture, read_picture, write_picture
 from implicitkit_sair.inpainting import inpaint
 from implicitkit_sair.label_maps import read_label_map
@@ -107,10 +110,37 @@ def test_nothing_is_overwritten(run, pair: tuple[Path, Path], painter: Path, tmp
         assert done.code == 2 and message in done.err
 
 
+def test_a_model_that_comes_with_the_package_is_the_default(
+    pair: tuple[Path, Path], painter: Path, tmp_path: Path
+) -> None:
+    """In a copy of the package that has one: known by name, and inpaint needs no --model."""
+    installed = tmp_path / "installed"
+    shutil.copytree(
+        Path(implicitkit_sair.__file__).parent,
+        installed / "implicitkit_sair",
+        ignore=shutil.ignore_patterns("weights", "__pycache__"),
+    )
+    (installed / "implicitkit_sair" / "weights").mkdir()
+    shutil.copy(painter, installed / "implicitkit_sair" / "weights" / "sair_small_faces.safetensors")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    code = (
+        "import implicitkit as ik; print(ik.list_models(pretrained=True));"
+        "a = ik.create_model('sair_small_faces', pretrained=True); b = ik.create_model('sair_small_faces');"
+        "print(a.spec == b.spec, a.training)"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert asked.stdout == "['liif_small', 'sair_small_faces']\nTrue False\n", asked.stderr
+    call = [sys.executable, "-m", "implicitkit", "inpaint", *pair, "-o", tmp_path / "out.png", "--precision", "float32"]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = inpaint(small_painter(), ik.read_image(pair[0]), disc(20, 24))
+    assert (ik.read_image(tmp_path / "out.png") - expected).abs().max() <= 0.5 / 255 + 1e-6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "pass --model, a weight file that was trained to inpaint"),
+        (["--model", "sair_small"], "sair_small comes without weights; train it with `implicitkit train plugins/sair/"),
         (["--model", "no/such.safetensors"], "there is no file no/such.safetensors"),
         (["--model", "liif_small"], "liif_small takes no mask"),
         (["--model", "sair_smal"], "did you mean 'sair_small'"),
@@ -130,6 +160,15 @@ def test_bad_options_of_inpaint(
     done = run("inpaint", *pair, "-o", tmp_path / "out.png", *model, *options)
     assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
     assert "Traceback" not in done.err and not (tmp_path / "out.png").exists()
+
+
+def test_without_a_model_it_asks_for_one(run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    if "sair_small_faces" in ik.list_models():
+        pytest.skip("a model comes with the package")
+    done = run("inpaint", *pair, "-o", tmp_path / "out.png")
+    assert done.code == 2 and len(done.errors) == 1
+    assert "pass --model, a weight file that was trained to inpaint" in done.errors[0]
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_bad_files_of_inpaint(run, pair: tuple[Path, Path], painter: Path, tmp_path: Path) -> None:

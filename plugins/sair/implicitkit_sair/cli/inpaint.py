@@ -24,7 +24,11 @@ def inpaint(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
     model: Annotated[
-        str | None, typer.Option(help="Weights that were trained to inpaint: a file, a hub id or a name.")
+        str | None,
+        typer.Option(
+            help="Weights that were trained to inpaint: a file, a hub id or a name [default: the model that comes with "
+            "the plugin, if one does]."
+        ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
     threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
@@ -59,8 +63,9 @@ def inpaint(
         check_mask(
             read_picture(jobs[0].image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
         )
-    network = load_model(_asked_for(model)).to(where)
-    check_painter(network, str(model))
+    model = model or default_model()
+    network = load_model(model).to(where)
+    check_painter(network, model)
     failures: list[str] = []
     with bar("inpainting", len(jobs)) as progress:
         for k, job in enumerate(jobs):
@@ -155,13 +160,22 @@ def _pictures_only(found: list[Path]) -> list[Path]:
     return [p for p in found if p.stem not in companions]
 
 
-def _asked_for(model: str | None) -> str:
-    if model is None:
+def default_model() -> str:
+    """The model that comes with the plugin.
+
+    Raises:
+        UserError: none does.
+    """
+    from implicitkit import list_models
+    from implicitkit_sair.models import SHIPPED
+
+    shipped = [name for name in SHIPPED if name in list_models(pretrained=True)]
+    if not shipped:
         raise UserError(
             "pass --model, a weight file that was trained to inpaint; `implicitkit train CONFIG.yaml` with a config of "
             "the plugin makes one (best.safetensors in its output folder)"
         )
-    return model
+    return shipped[0]
 
 
 def _parse_fill(text: str | None) -> float | str | None:
