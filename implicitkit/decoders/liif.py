@@ -86,7 +86,8 @@ class LIIF(LocalEnsembleDecoder):
             if torch.is_grad_enabled():
                 hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
             else:  # the rows are a copy of the latent's, made for this call
-                hidden = rows.float().addmm_(geometry, weight)
+                hidden = rows.float()
+                torch.addmm(hidden, geometry, weight, out=hidden)
         values: Tensor = self.rest(hidden)
         return values
 

@@ -7,6 +7,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 class MLP(nn.Sequential):
@@ -23,6 +24,7 @@ class MLP(nn.Sequential):
             x.device.type != "cpu"
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
+            or _get_current_dispatch_mode() is not None  # something looks on, and may know aten's operators alone
             or not cpu_fuses_relu(dtype)
         ):
             for layer in self:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from reduced import DECODERS, ENCODERS
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
 from implicitkit.decoders import local_ensemble
@@ -78,3 +79,10 @@ def test_the_result_does_not_depend_on_how_many_points_are_evaluated_at_a_time(
             (field(points, cells), field(points, 0.1), field.render((13, 11))), expected, strict=True
         ):
             torch.testing.assert_close(ours, whole, atol=2e-6, rtol=0)
+
+
+def test_multiplications_are_counted_as_those_of_the_layers() -> None:
+    layers = MLP(*SHAPES["liif"])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        layers(torch.randn(7, 16))
+    assert counter.get_total_flops() == 2 * 7 * (16 * 24 + 24 * 3)
