@@ -20,7 +20,9 @@ def segment(
     output: Annotated[Path, typer.Option("--output", "-o", help="The overlay with its legend, a picture file.")],
     classes: Annotated[str, typer.Option(help="'sky, tree, person', or a .txt file with one name per line.")],
     model: Annotated[str, typer.Option(help="A semantic model or a SAIR: a file, a hub id or a name.")],
-    mask: Annotated[Path | None, typer.Option(help="What is missing of the picture; of its size.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="A mask of the picture's size: its white pixels are missing, see --hole.")
+    ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
     threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
     stage: Annotated[
