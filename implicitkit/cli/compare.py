@@ -41,7 +41,7 @@ def compare(
     if jobs is not None:
         given = {**given, "jobs": jobs, **({} if jobs == given.get("jobs") else {"threads": None})}
     wanted = validate(CompareConfig, given, str(config))
-    with _terminated_as_interrupted():
+    with _stopped_in_a_line():
         done = run(
             wanted,
             output=output,
@@ -73,8 +73,8 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int, str], Any]]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """``kill`` stops the runs as Ctrl-C does, so that none is left behind."""
+def _stopped_in_a_line() -> Iterator[None]:
+    """Ctrl-C and ``kill`` end the runs at work, so that none is left behind, and say so."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -82,5 +82,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from the last checkpoints", err=True)
+        raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

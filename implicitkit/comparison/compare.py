@@ -93,7 +93,10 @@ def compare(
         write_config(run)
     if train:
         prepare_all(plan.prepare, plan.output, threads=threads * jobs, say=say, environment=environment)
-    scorers = [Scorer(label, evaluation, where) for label, evaluation in plan.evaluation.items()]
+    trained_on = config.base.get("degradation", [])
+    scorers = [
+        Scorer(label, test.spec(trained_on), test.data, test.metrics, where) for label, test in plan.evaluation.items()
+    ]
     for scorer in scorers:  # a test set that cannot be used is found before hours of training
         scorer.protocol.count(scorer.data)
     failed = train_all(runs, jobs=jobs, threads=threads, say=say, environment=environment)
@@ -138,8 +141,8 @@ def _measure(plan: Plan, scorers: Sequence[Scorer], progress: Progress | None) -
         found = summarise(scored, plan.config.reference)
         grid = plan.output / ("grid.png" if len(scorers) == 1 else f"grid-{scorer.label}.png")
         evaluations[scorer.label] = found | {
-            "protocol": scorer.evaluation.protocol,
-            "spec": scorer.evaluation.spec,
+            "protocol": scorer.spec["name"],
+            "spec": scorer.spec,
             "data": str(scorer.data),
             "pictures": max(len(pictures) for _, pictures in _leaves(found["scores"])),
             "grid": _grid(plan.config, scored, found, grid),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from implicitkit.comparison.levels import as_trained
 from implicitkit.config import Strict, TrainConfig, load_yaml
 from implicitkit.errors import ConfigError
 
@@ -95,14 +96,14 @@ class Evaluation(Strict):
     """A protocol's spec and the test set; further entries are the protocol's own options."""
 
     model_config = ConfigDict(extra="allow")
-    protocol: str
+    protocol: str | None = Field(None, description="(default: the one that base.degradation asks for)")
     data: str
     metrics: MetricSpecs | None = Field(USUAL, min_length=1, description="null: the protocol's own, and no pictures")
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What ``create_protocol`` takes."""
-        return {"name": self.protocol, **(self.model_extra or {})}
+    def spec(self, degradation: Any) -> dict[str, Any]:
+        """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
+        named = as_trained(degradation) if self.protocol is None else {"name": self.protocol}
+        return {**named, **(self.model_extra or {})}
 
 
 class Grid(Strict):
@@ -146,8 +147,8 @@ class CompareConfig(Strict):
     @field_validator("evaluation", mode="before")
     @classmethod
     def _one_has_no_label(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and isinstance(value.get("protocol"), str):
-            return {value["protocol"]: value}
+        if isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("protocol", "data")):
+            return {value.get("protocol") or "test": value}
         return value
 
     @model_validator(mode="after")

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from implicitkit.atomic import replacing, write_text
-from implicitkit.comparison.config import Evaluation
+from implicitkit.comparison.config import MetricSpecs
 from implicitkit.comparison.costs import macs, parameters
 from implicitkit.comparison.observer import KEPT, Kept, Observer, Shown
+from implicitkit.config import naming
 from implicitkit.errors import UserError, WeightsError
 from implicitkit.evaluation.scores import Scores
 from implicitkit.metrics import Metric
@@ -64,23 +65,28 @@ class Scorer:
 
     Attributes:
         label: of the evaluation.
-        evaluation: its configuration, texts filled in.
+        spec: the protocol's.
+        folder: the test set.
+        wanted: metrics; None for the protocol's own.
         device: where models run.
         notes: what a reader should know, such as a metric that was left out.
     """
 
     label: str
-    evaluation: Evaluation
+    spec: dict[str, Any]
+    folder: str
+    wanted: MetricSpecs | None
     device: torch.device
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.protocol = create_protocol(self.evaluation.spec)
-        self.data = Path(self.evaluation.data)
+        with naming(f"evaluation.{self.label}"):
+            self.protocol = create_protocol(self.spec)
+        self.data = Path(self.folder)
         self.metrics: list[Metric] | None = None
-        if self.evaluation.metrics is not None:
+        if self.wanted is not None:
             self.metrics = []
-            for spec in self.evaluation.metrics:
+            for spec in self.wanted:
                 try:
                     self.metrics.append(create_metric(spec))
                 except WeightsError as error:  # what cannot be had is said, not a reason to measure nothing
@@ -121,9 +127,9 @@ class Scorer:
     def key(self) -> dict[str, Any]:
         """What the scores depend on besides the weights."""
         metrics = None if self.metrics is None else [metric.spec for metric in self.metrics]
-        folders = {text: _contents(Path(text)) for text in _texts(self.evaluation.spec) if Path(text).is_dir()}
+        folders = {text: _contents(Path(text)) for text in _texts(self.spec) if Path(text).is_dir()}
         return {
-            "protocol": self.evaluation.spec,
+            "protocol": self.spec,
             "metrics": metrics,
             "data": _contents(self.data),
             "folders": folders,
