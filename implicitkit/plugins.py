@@ -40,6 +40,7 @@ BY_HAND = "register_plugin"
 PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
 OURS = Owner("implicitkit", __version__)
 COMMANDS = (  # that come in the box; their modules are not imported to find out whether a plugin claims one
+    "bench",
     "compare",
     "config-schema",
     "convert",

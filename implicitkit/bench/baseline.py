@@ -45,8 +45,13 @@ class Baseline(nn.Module):
 
     @torch.no_grad()
     def render(self, image: Tensor, size: Sequence[int]) -> Tensor:
-        """The picture ``(B, C, H, W)`` at ``size``: ``(B, out, *size)`` in [0, 1], clamped."""
-        maps, shown = self.maps(image), image * 2 - 1
+        """The picture ``(B, C, H, W)`` at ``size``: ``(B, out, *size)`` in [0, 1], not clamped."""
+        return self.decode(self.maps(image), image, size)
+
+    @torch.no_grad()
+    def decode(self, maps: list[Tensor], image: Tensor, size: Sequence[int]) -> Tensor:
+        """What :meth:`render` does once the encoder has run."""
+        shown = image * 2 - 1
         coords = pixel_coords(size, image.device).reshape(1, -1, 2).expand(len(image), -1, -1)
         step = torch.tensor([2 / n for n in size], device=image.device)
         step = self.decoder.default_cell(step, tuple(image.shape[2:]))
@@ -55,7 +60,7 @@ class Baseline(nn.Module):
             part = coords[:, start : start + CHUNK]
             parts.append(self.at(maps, shown, part, step.expand_as(part)))
         values = torch.cat(parts, dim=1) / 2 + 0.5
-        return values.clamp(0, 1).permute(0, 2, 1).reshape(len(image), -1, *size)
+        return values.permute(0, 2, 1).reshape(len(image), -1, *size)
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """What is made once per picture: LIIF's unfolded features, or LTE's amplitudes and frequencies."""

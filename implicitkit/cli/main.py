@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from implicitkit.cli.bench import bench
 from implicitkit.cli.compare import compare
 from implicitkit.cli.config_schema import config_schema
 from implicitkit.cli.convert import convert
@@ -41,6 +42,7 @@ for command, name in (
     (list_names, "list"),
     (info, "info"),
     (convert, "convert"),
+    (bench, "bench"),
     (config_schema, "config-schema"),
 ):
     app.command(name)(command)
