@@ -15,6 +15,8 @@ from implicitkit_sair.semantic_encoder import SemanticEncoder
 from implicitkit_sair.vit import Block, cells
 
 FORMAT = "implicitkit-sair mae_small"
+USUAL = {"patch": 8, "width": 192, "depth": 8, "heads": 3}
+NUMBERS = (*USUAL, "out_channels")
 
 
 class MAESmall(SemanticEncoder):
@@ -25,28 +27,29 @@ class MAESmall(SemanticEncoder):
     have any size; attention is global, and so is the encoder.
 
     Args:
-        patch: side of a patch, and the stride, pixels.
-        width: of the tokens; a multiple of four times ``heads``.
-        depth: number of blocks.
-        heads: attention heads per block.
-        out_channels: features per cell (default: ``width``). Another number is a linear map of them, which is learnt
-            in pre-training as well.
-        weights: a file made by ``pretrain-mae``, with the same five numbers. A saved model holds the weights itself.
+        patch: side of a patch, and the stride, pixels (default: that of ``weights``, else 8).
+        width: of the tokens; a multiple of four times ``heads`` (likewise, else 192).
+        depth: number of blocks (likewise, else 8).
+        heads: attention heads per block (likewise, else 3).
+        out_channels: features per cell (likewise, else ``width``). Another number than the width is a linear map of
+            them, which is learnt in pre-training as well.
+        weights: a file made by ``pretrain-mae``, which says what these five are. A saved model holds the weights
+            itself.
         mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
         fill: what the network sees in a hole: ``"mean"`` grey, ``"zero"`` black, ``"blur"`` its surroundings.
         largest: a picture whose longer side has more pixels is seen shrunk to that, and its features are stretched
             back: attention costs the square of the number of patches, and shapes have the size they are known at.
 
     Raises:
-        WeightsError: the file is missing, is of another kind, or is of a network with other numbers.
+        WeightsError: the file is missing, is of another kind, or is of a network with other numbers than are given.
     """
 
     def __init__(
         self,
-        patch: int = 8,
-        width: int = 192,
-        depth: int = 8,
-        heads: int = 3,
+        patch: int | None = None,
+        width: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
         out_channels: int | None = None,
         weights: str | None = None,
         mask_channels: int = 0,
@@ -54,7 +57,9 @@ class MAESmall(SemanticEncoder):
         largest: int = 512,
     ) -> None:
         super().__init__()
-        out_channels = width if out_channels is None else out_channels
+        given = {"patch": patch, "width": width, "depth": depth, "heads": heads, "out_channels": out_channels}
+        self.architecture = architecture({k: n for k, n in given.items() if n is not None}, weights)
+        patch, width, depth, heads, out_channels = self.architecture.values()
         if min(patch, width, depth, out_channels) < 1 or mask_channels not in (0, 1) or largest < patch:
             raise ValueError(
                 "mae_small takes patch, width, depth and out_channels >= 1, mask_channels 0 or 1, largest >= patch; "
@@ -65,31 +70,26 @@ class MAESmall(SemanticEncoder):
         self.mask_channels, self.out_channels = mask_channels, out_channels
         self.stride = self.size_multiple = patch
         self.fill, self.largest = fill, largest
-        self.architecture = {
-            "patch": patch,
-            "width": width,
-            "depth": depth,
-            "heads": heads,
-            "out_channels": out_channels,
-        }
         self.embed = nn.Conv2d(self.in_channels, width, patch, stride=patch)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.project = nn.Identity() if out_channels == width else nn.Linear(width, out_channels)
         self._spec: dict[str, Any] | None = None
         if weights is not None:
-            load(self, Path(weights))
+            load(self, weights)
 
     @property
     def spec(self) -> dict[str, Any] | None:
         """What the encoder is built from again, if it was built by name; its weights are in the file that it was saved
-        in, so it asks for no other.
+        in, so it asks for no other, and says itself what they are of.
         """
         return self._spec
 
     @spec.setter
     def spec(self, value: Mapping[str, Any]) -> None:
         self._spec = {key: argument for key, argument in value.items() if key != "weights"}
+        if value.get("weights") is not None:
+            self._spec |= self.architecture
 
     def see(self, x: Tensor) -> Tensor:
         height, width = (n // self.stride for n in x.shape[2:])
@@ -112,26 +112,45 @@ class MAESmall(SemanticEncoder):
         return features
 
 
-def load(encoder: MAESmall, file: Path) -> None:
-    """Fill an encoder from a file that ``pretrain-mae`` wrote.
+def architecture(given: Mapping[str, int], weights: str | Path | None) -> dict[str, int]:
+    """The five numbers of a network: those given, those of a weight file, those that are usual.
 
     Raises:
-        WeightsError: as for :class:`MAESmall`.
+        WeightsError: the file is missing or of another kind, or what is given contradicts it.
     """
+    stored = {} if weights is None else _stored(Path(weights))
+    other = [key for key, value in given.items() if key in stored and stored[key] != value]
+    if other:
+        raise WeightsError(
+            f"{weights} is of another mae_small: "
+            + ", ".join(f"{key} is {stored[key]} there and {given[key]} here" for key in other)
+            + "; leave out what the file says itself"
+        )
+    known = {**USUAL, **stored, **given}
+    known.setdefault("out_channels", known["width"])
+    return {key: known[key] for key in NUMBERS}
+
+
+def load(encoder: MAESmall, weights: str | Path) -> None:
+    """Fill an encoder from a file that ``pretrain-mae`` wrote."""
     from safetensors.torch import load_file
 
-    from implicitkit.weights.native import fill, read_metadata
+    from implicitkit.weights.native import fill
+
+    fill(encoder, load_file(str(weights)), str(weights))
+
+
+def _stored(file: Path) -> dict[str, int]:
+    """What a file that ``pretrain-mae`` wrote says of its network."""
+    from implicitkit.weights.native import read_metadata
 
     if not file.is_file():
         raise WeightsError(f"there is no file {file}; implicitkit pretrain-mae FOLDER -o {file} makes one")
     metadata = read_metadata(file)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{file} holds no weights of mae_small (its format: {metadata.get('format', 'none')})")
-    stored = json.loads(metadata["architecture"])
-    other = [key for key, value in encoder.architecture.items() if stored.get(key) != value]
-    if other:
-        raise WeightsError(
-            f"{file} is of another mae_small: "
-            + ", ".join(f"{key} is {stored.get(key)} there and {encoder.architecture[key]} here" for key in other)
-        )
-    fill(encoder, load_file(str(file)), str(file))
+    try:
+        told = json.loads(metadata["architecture"])
+        return {key: int(told[key]) for key in NUMBERS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{file}: its metadata is damaged ({type(error).__name__}: {error})") from None

@@ -31,7 +31,6 @@ TEXT = {"context_length": 8, "vocab_size": 64, "width": 8, "heads": 1, "layers":
 WIDTHS: dict[str, dict[str, Any]] = {  # what each part is cut down to
     "edsr": {"blocks": 1, "channels": 8},
     "sair_appearance": {"widths": [6, 8, 10], "blocks": 1, "channels": 8},
-    "mae_small": MAE,
     "clip": {"model": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "pretrained": None},
     "sir": {"hidden": [16], "reduced": 8},
     "air": {"hidden": [16], "projected": 8, "semantic_channels": 16},
@@ -54,7 +53,7 @@ def cut_down(part: dict[str, Any], place: Path) -> None:
     for kind in ("encoder", "decoder"):
         part[kind].update(WIDTHS.get(part[kind]["name"], {}))
         if part[kind].get("weights"):
-            part[kind]["weights"] = str(place / "mae.safetensors")
+            part[kind]["weights"] = str(place / "mae.safetensors")  # which says how small it is
     for condition in part.get("conditions", {}).values():
         cut_down(condition, place)
 

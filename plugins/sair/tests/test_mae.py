@@ -177,12 +177,35 @@ def test_weights_come_from_a_file_and_stay_in_the_model(tmp_path: Path) -> None:
     assert torch.equal(loaded.encode(picture).render((9, 9)), model.encode(picture).render((9, 9)))
 
 
+def test_a_file_brings_its_architecture(tmp_path: Path) -> None:
+    file, encoder = weights_file(tmp_path, out_channels=10)
+    filled = ik.create_encoder("mae_small", weights=str(file))
+    assert all(torch.equal(a, b) for a, b in zip(filled.parameters(), encoder.parameters(), strict=True))
+    assert (filled.stride, filled.out_channels, len(filled.blocks)) == (4, 10, 2)
+    numbers = {"patch": 4, "width": 16, "depth": 2, "heads": 2, "out_channels": 10}
+    assert filled.spec == {"name": "mae_small", **numbers}  # what is needed once the file is gone
+    assert ik.create_encoder("mae_small", weights=str(file), **numbers).architecture == numbers
+    assert ik.create_encoder("mae_small", width=16, heads=2, depth=1).out_channels == 16
+    model = ik.create_model({"encoder": {"name": "mae_small", "weights": str(file)}, "decoder": "bilinear"}).eval()
+    saved = model.save(tmp_path / "model.safetensors")
+    file.unlink()
+    picture = torch.rand(3, 10, 11)
+    assert torch.equal(ik.load_model(saved).encode(picture).render((9, 9)), model.encode(picture).render((9, 9)))
+
+
 def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ik.WeightsError, match=r"there is no file nowhere.safetensors; implicitkit pretrain-mae FOLDER"):
         ik.create_encoder({**SMALL, "weights": "nowhere.safetensors"})
     file, _ = weights_file(tmp_path)
-    with pytest.raises(ik.WeightsError, match="another mae_small: width is 16 there and 24 here, heads is 2 there"):
+    with pytest.raises(
+        ik.WeightsError, match="another mae_small: width is 16 there and 24 here, heads is 2 there and 3"
+    ):
         ik.create_encoder({**SMALL, "width": 24, "heads": 3, "weights": str(file)})
+    with pytest.raises(ik.WeightsError, match="out_channels is 16 there and 8 here; leave out what the file says"):
+        ik.create_encoder("mae_small", out_channels=8, weights=str(file))
+    save_file({"x": torch.zeros(1)}, str(file), {"format": FORMAT, "architecture": '{"patch": 4}'})
+    with pytest.raises(ik.WeightsError, match=r"its metadata is damaged \(KeyError: 'width'\)"):
+        ik.create_encoder("mae_small", weights=str(file))
     save_file({"x": torch.zeros(1)}, str(file))
     with pytest.raises(ik.WeightsError, match=r"holds no weights of mae_small \(its format: none\)"):
         ik.create_encoder({**SMALL, "weights": str(file)})
