@@ -11,7 +11,7 @@ from implicitkit import Features
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit_sair.injection import Injection, Semantics
+from implicitkit_sair.injection import Appearance, Injection, Semantics
 
 if TYPE_CHECKING:
     from implicitkit import Field, ImplicitModel
@@ -30,6 +30,7 @@ class AIR(LIIF):
         semantic_channels: values per point of the semantic field.
         semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
         prompts: class names, for ``"text"`` (and its control).
+        appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
         hidden: widths of the hidden layers.
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
@@ -49,6 +50,7 @@ class AIR(LIIF):
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
         prompts: Sequence[str] | None = None,
+        appearance: Appearance = "features",
         projected: int = 64,
         hidden: Sequence[int] = (256, 256, 256, 256),
         local_ensemble: bool = True,
@@ -57,7 +59,7 @@ class AIR(LIIF):
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
         self.injection = Injection(
-            in_channels, self.first.out_features, semantics, semantic_channels, prompts, projected
+            in_channels, self.first.out_features, semantics, semantic_channels, prompts, projected, appearance
         )
         self.reach += self.injection.reach
 

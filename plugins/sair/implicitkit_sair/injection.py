@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from implicitkit import Field, ImplicitModel
 
 Semantics = Literal["embedding", "text", "none"]
+Appearance = Literal["features", "none"]
 
 
 class Injection(nn.Module):
@@ -31,6 +32,9 @@ class Injection(nn.Module):
     ``"none"`` has the layers of ``"embedding"`` (of ``"text"``, if there are prompts) and gives them zeros: the control
     of equal capacity. Nothing asks its semantic field for values.
 
+    ``appearance="none"`` is the control's mirror image, meaning alone: the same layers, and zeros in place of the
+    appearance features. What a bilinear skip adds of the picture itself is no matter of features, and stays.
+
     Args:
         features: the decoder's features per cell.
         width: outputs of the layer that the embedding enters.
@@ -39,9 +43,11 @@ class Injection(nn.Module):
         prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the model
             is composed, or from :meth:`name_classes`; a saved file holds them and needs no text tower.
         projected: how many numbers the embedding is projected to.
+        appearance: ``"features"``, or ``"none"`` for zeros in their place.
 
     Raises:
-        ValueError: ``"text"`` without prompts or ``"embedding"`` with some, or a width that is not positive.
+        ValueError: ``"text"`` without prompts or ``"embedding"`` with some, neither meaning nor appearance, or a width
+            that is not positive.
     """
 
     classes: Tensor
@@ -54,10 +60,17 @@ class Injection(nn.Module):
         semantic_channels: int = 512,
         prompts: Sequence[str] | None = None,
         projected: int = 64,
+        appearance: Appearance = "features",
     ) -> None:
         super().__init__()
         if semantics not in ("embedding", "text", "none"):
             raise ValueError(f"semantics is 'embedding', 'text' or 'none'; received {semantics!r}")
+        if appearance not in ("features", "none"):
+            raise ValueError(f"appearance is 'features' or 'none'; received {appearance!r}")
+        if semantics == appearance == "none":
+            raise ValueError(
+                "semantics='none' and appearance='none' leave the decoder nothing to read; keep one of the two"
+            )
         self.prompts = list(prompts or [])
         if (semantics == "text") > bool(self.prompts) or (semantics == "embedding" and self.prompts):
             raise ValueError(
@@ -68,7 +81,7 @@ class Injection(nn.Module):
             raise ValueError(
                 f"semantic_channels and projected are positive; received {semantic_channels} and {projected}"
             )
-        self.semantics, self.semantic_channels = semantics, semantic_channels
+        self.semantics, self.semantic_channels, self.appearance = semantics, semantic_channels, appearance
         self.reach = 0
         if self.prompts:
             self.reach = 3  # the 7x7 convolution's cells
@@ -116,7 +129,10 @@ class Injection(nn.Module):
                 self.name_classes(embeddings)
 
     def into_map(self, features: Features, conditions: Mapping[str, Field]) -> Features:
-        """The features, for ``"text"`` fused with the similarities to the classes, cell by cell."""
+        """The features, or zeros, for ``"text"`` fused with the similarities to the classes, cell by cell."""
+        if self.appearance == "none":
+            # a product, so that the encoder has gradients, all of them zero, and processes do not wait for any
+            features = replace(features, map=features.map * 0)
         if not self.prompts:
             return features
         map = features.map
@@ -158,4 +174,7 @@ class Injection(nn.Module):
         return similar
 
     def extra_repr(self) -> str:
-        return f"semantics={self.semantics}, semantic_channels={self.semantic_channels}, prompts={self.prompts}"
+        return (
+            f"semantics={self.semantics}, semantic_channels={self.semantic_channels}, prompts={self.prompts}, "
+            f"appearance={self.appearance}"
+        )

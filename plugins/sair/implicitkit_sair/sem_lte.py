@@ -13,7 +13,7 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
-from implicitkit_sair.injection import Injection, Semantics
+from implicitkit_sair.injection import Appearance, Injection, Semantics
 
 if TYPE_CHECKING:
     from implicitkit import Field, ImplicitModel
@@ -29,6 +29,7 @@ class SemLTE(LTE):
         semantic_channels: values per point of the semantic field.
         semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
         prompts: class names, for ``"text"`` (and its control).
+        appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
         hidden: as in LTE: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: as in LTE: waves per cell, an even number (default: the first hidden width).
@@ -49,6 +50,7 @@ class SemLTE(LTE):
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
         prompts: Sequence[str] | None = None,
+        appearance: Appearance = "features",
         projected: int = 64,
         hidden: int | Sequence[int] = 256,
         basis: int | None = None,
@@ -62,7 +64,9 @@ class SemLTE(LTE):
         first = before[0]
         assert isinstance(before, MLP) and isinstance(rest, MLP) and isinstance(first, nn.Linear)
         self.mlp, self.rest = before, rest
-        self.injection = Injection(in_channels, first.out_features, semantics, semantic_channels, prompts, projected)
+        self.injection = Injection(
+            in_channels, first.out_features, semantics, semantic_channels, prompts, projected, appearance
+        )
         self.reach += self.injection.reach
 
     @property

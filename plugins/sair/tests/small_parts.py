@@ -14,6 +14,8 @@ MODES = {
     "text": {"semantics": "text", "prompts": ["sky", "tree", "water"]},
     "none": {"semantics": "none"},
     "none, as text": {"semantics": "none", "prompts": ["sky", "tree", "water"]},
+    "meaning alone": {"appearance": "none"},
+    "meaning alone, as text": {"appearance": "none", "semantics": "text", "prompts": ["sky", "tree", "water"]},
 }
 
 

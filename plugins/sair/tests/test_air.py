@@ -23,7 +23,7 @@ def spec(mode: str, **options: object) -> dict:
 
 def built(mode: str, **options: object) -> ik.ImplicitModel:
     model = ik.create_model(spec(mode, **options))
-    if mode == "text":
+    if model.decoder.injection.semantics == "text":
         model.decoder.injection.name_classes(F.normalize(torch.randn(3, 8), dim=1))
     return model
 
@@ -35,6 +35,8 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
     features = model.encoder(torch.cat([picture, mask], dim=1))
     decoder, map = model.decoder.double(), features.map.double()
     injection, cells = decoder.injection, tuple(map.shape[2:])
+    if injection.appearance == "none":
+        map = torch.zeros_like(map)
     weight = decoder.first.weight
     if injection.prompts:
         beside = similarities(semantic, injection.classes, cells, features.extent)
@@ -66,7 +68,7 @@ def test_equals_the_literal_formula(mode: str, padded: bool) -> None:
     if padded:
         semantic = ik.ImplicitModel(Patches(5), SIR(5, 8, reduced=5, hidden=[9]), inputs=("image", "mask"))
         decoder = AIR(6, 3, 8, projected=4, hidden=[12, 9], **MODES[mode])
-        if mode == "text":
+        if decoder.injection.semantics == "text":
             decoder.injection.name_classes(F.normalize(torch.randn(3, 8), dim=1))
         model = ik.ImplicitModel(Patches(), decoder, {"semantic": semantic}, inputs=("image", "mask"))
     size = (10, 15) if padded else (6, 7)
@@ -84,8 +86,8 @@ def test_contract(mode: str) -> None:
     testing.check_model(built(mode))
 
 
-@pytest.mark.parametrize("mode", ["none", "none, as text"])
-def test_contract_of_the_control(mode: str) -> None:
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("embedding", "text")])
+def test_contract_of_what_leaves_a_half_out(mode: str) -> None:
     model, picture, mask = built(mode).eval(), torch.rand(2, 3, 21, 18), (torch.rand(2, 1, 21, 18) < 0.3).float()
     testing.models.check_queries(model, picture, mask, 1e-4)
     testing.models.check_tiles(model, picture, mask, 16, 1e-4)
@@ -110,6 +112,27 @@ def test_the_control_has_the_same_parameters_and_ignores_the_semantic_field(mode
     after[1].values.sum().backward()
     semantic = [p for name, p in control.named_parameters() if name.startswith("conditions")]
     assert all(p.grad is None for p in semantic)
+
+
+@pytest.mark.parametrize("mode", ["embedding", "text"])
+def test_meaning_alone_has_the_same_parameters_and_ignores_the_appearance_features(mode: str) -> None:
+    model = built(mode)
+    alone = built("meaning alone" if mode == "embedding" else "meaning alone, as text")
+    shapes = [{name: p.shape for name, p in m.named_parameters()} for m in (model, alone)]
+    assert shapes[0] == shapes[1]
+    alone.load_state_dict(model.state_dict())
+    picture, coords = torch.rand(1, 3, 9, 8), torch.rand(1, 20, 2) * 2 - 1
+    before = [m(picture, coords).values for m in (model, alone)]
+    for m in (model, alone):
+        torch.nn.init.normal_(m.encoder.head[0].weight)
+    after = [m(picture, coords).values for m in (model, alone)]
+    assert torch.equal(before[1], after[1]) and not torch.allclose(before[0], after[0])
+    after[1].square().sum().backward()
+    # zeros, and not none: processes that train together wait for the gradient of every parameter
+    assert all(p.grad is not None and not p.grad.any() for p in alone.encoder.parameters())
+    assert all(p.grad.any() for p in alone.conditions.parameters() if p.ndim > 1)
+    other = torch.rand(1, 3, 9, 8)
+    assert not torch.allclose(alone(other, coords).values, after[1])  # it does see the picture: through its meaning
 
 
 def test_the_embedding_enters_at_the_point_alone() -> None:
@@ -145,12 +168,12 @@ def test_the_semantic_field_is_asked_only_where_it_is_read(mode: str, monkeypatc
         method = getattr(semantic, name)
         monkeypatch.setattr(semantic, name, lambda *a, m=method, n=name, p=points: asked.append((n, p(a))) or m(*a))
     picture, points = torch.rand(1, 3, 9, 8), torch.rand(1, 20, 2)
-    field = model.encode(picture)
-    assert asked == ([("query_grid", 9)] if mode == "text" else [])  # the rows of the feature map
+    field, semantics = model.encode(picture), model.decoder.injection.semantics
+    assert asked == ([("query_grid", 9)] if semantics == "text" else [])  # the rows of the feature map
     asked.clear()
     values = field(points)
     field.render((5, 6))
-    assert asked == ([("query", 20), ("query_grid", 5)] if mode == "embedding" else [])
+    assert asked == ([("query", 20), ("query_grid", 5)] if semantics == "embedding" else [])
     asked.clear()
     prediction = model(picture, points)
     assert ("query", 20) in asked and prediction.conditions["semantic"].shape == (1, 20, 8)
@@ -223,6 +246,8 @@ def test_bad_arguments_are_named() -> None:
     for arguments, message in (
         ({"semantics": "words"}, "received 'words'"),
         ({"semantics": "text"}, "'text' needs prompts .* prompts=\\[\\]"),
+        ({"appearance": "grey"}, "'features' or 'none'; received 'grey'"),
+        ({"appearance": "none", "semantics": "none"}, "leave the decoder nothing to read; keep one of the two"),
         ({"prompts": ["sky"]}, "'embedding' takes none; received .* prompts=\\['sky'\\]"),
         ({"projected": 0}, "received 512 and 0"),
         ({"skip": "cubic"}, "'cubic'"),

@@ -19,7 +19,7 @@ def built(mode: str, **options: object) -> ik.ImplicitModel:
     inputs = ["image", "mask"]
     spec = {"encoder": EDSR, "decoder": decoder, "conditions": {"semantic": SEMANTIC}, "inputs": inputs}
     model = ik.create_model(spec)
-    if mode == "text":
+    if model.decoder.injection.semantics == "text":
         model.decoder.injection.name_classes(F.normalize(torch.randn(3, 8), dim=1))
     return model
 
@@ -31,6 +31,8 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
     decoder, map = model.decoder.double(), model.encoder(torch.cat([picture, mask], dim=1)).map.double()
     injection, size = decoder.injection, tuple(map.shape[2:])
     first, weight = decoder.mlp[0], decoder.mlp[0].weight
+    if injection.appearance == "none":
+        map = torch.zeros_like(map)
     projected = embedding[..., :0]
     if injection.prompts:
         beside = similarities(semantic, injection.classes, size, size) * (injection.semantics != "none")
@@ -92,6 +94,17 @@ def test_the_control_has_the_same_parameters_and_ignores_the_semantic_field(mode
     testing.models.check_round_trip(control, picture, None)
 
 
+@pytest.mark.parametrize("mode", ["meaning alone", "meaning alone, as text"])
+def test_meaning_alone_ignores_the_appearance_features(mode: str) -> None:
+    model, picture = built(mode).eval(), torch.rand(1, 3, 9, 8)
+    before = model.encode(picture).render((12, 12))
+    torch.nn.init.normal_(model.encoder.head[0].weight)
+    assert torch.equal(before, model.encode(picture).render((12, 12)))
+    torch.nn.init.normal_(model.conditions["semantic"].decoder.expand.weight)
+    assert not torch.allclose(before, model.encode(picture).render((12, 12)))
+    testing.models.check_round_trip(model, picture, None)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_cell_for_each_point(mode: str) -> None:
     model, picture, points = built(mode).eval(), torch.rand(2, 3, 9, 8), torch.rand(2, 6, 2)
@@ -123,6 +136,7 @@ def test_without_semantics_it_is_lte() -> None:
 def test_bad_arguments_are_named() -> None:
     for arguments, message in (
         ({"semantics": "text"}, "'text' needs prompts"),
+        ({"appearance": "none", "semantics": "none"}, "leave the decoder nothing to read"),
         ({"basis": 7}, "even basis; received .*basis=7"),
         ({"semantic_channels": 0}, "received 0 and 64"),
     ):
