@@ -32,6 +32,7 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 NO_WEIGHTS = "attn_mask"  # a constant that the text tower computes anew
 
 
@@ -81,8 +82,10 @@ class _Reader(pickle.Unpickler):
             return _tensor
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        if module == "torch.jit._pickle" and name in ("build_intlist", "build_doublelist", "build_boollist"):
+        if module == "torch.jit._pickle" and name in LISTS:
             return list
+        if (module, name) == ("torch.jit._pickle", "restore_type_tag"):
+            return _untagged
         raise WeightsError(f"refers to {module}.{name}; reading it could execute code, so it is refused")
 
     def persistent_load(self, reference: Any) -> Tensor:
@@ -96,6 +99,11 @@ def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[i
     if not math.prod(size):
         return storage.new_empty(size)
     return storage.as_strided(size, stride, offset).clone()
+
+
+def _untagged(value: Any, _: str) -> Any:
+    """A list or dictionary, whose type in the program does not matter here."""
+    return value
 
 
 def _leaves(module: _Module, prefix: str) -> Iterator[tuple[str, Tensor]]:

@@ -17,6 +17,8 @@ import implicitkit as ik
 from implicitkit import testing
 from implicitkit.weights.native import read_metadata
 from implicitkit_sair.dense import MODES
+from implicitkit_sair.text import encode_text
+from implicitkit_sair.torchscript import read_torchscript
 from implicitkit_sair.towers import recipe
 
 SIR = {"name": "sir", "reduced": 4, "hidden": [8]}
@@ -39,12 +41,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     trained = {"epoch": 3, "name": "x", "state_dict": {f"module.{k}": v for k, v in state.items()}}
     torch.save(trained, folder / "checkpoint.pt")
     torch.save({**state, "input_resolution": 32, "context_length": 77, "vocab_size": 49408}, folder / "openai.pt")
-    model.register_buffer("input_resolution", torch.tensor(32))  # as in OpenAI's archives
+    openais_archive(model, folder / "archive.pt")
+    published = rewritten(openais_archive(model.half(), folder / "half.pt"), on_a_gpu)
+    (folder / "published.pt").write_bytes(published)
+    return {path.stem if path.suffix != ".pt" else path.name: path for path in folder.iterdir()}
+
+
+def openais_archive(model: torch.nn.Module, file: Path) -> Path:
+    """The model as OpenAI publishes its own: a traced program that holds the weights, and three numbers beside them."""
+    for name, number in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
+        vars(model).pop(name, None)  # open_clip has two of them as plain attributes
+        model.register_buffer(name, torch.tensor(number))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's remarks on open_clip's code
-        example = (torch.rand(1, 3, 32, 32), torch.ones(1, 77, dtype=torch.long))
-        torch.jit.trace(model, example).save(str(folder / "archive.pt"))
-    return {path.stem if path.suffix != ".pt" else path.name: path for path in folder.iterdir()}
+        pictures = torch.rand(1, 3, 32, 32).to(next(model.parameters()))
+        torch.jit.trace(model, (pictures, torch.ones(1, 77, dtype=torch.long))).save(str(file))
+    return file
+
+
+def on_a_gpu(tree: bytes) -> bytes:
+    """A pickled tree of tensors as if they had been on a GPU when it was written, which OpenAI's were."""
+    assert tree.count(b"X\x03\x00\x00\x00cpu") == 1
+    return tree.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
 
 
 @pytest.fixture
@@ -161,6 +179,41 @@ def test_a_file_is_read_whatever_its_form(name: str, files: dict[str, Path]) -> 
     own = ik.create_encoder(spec_of(quick_gelu=openais)).eval()
     own.net = activation
     torch.testing.assert_close(encoder.eval()(x).map, own(x).map)
+
+
+@torch.no_grad()
+def test_an_archive_as_openai_publishes_it(files: dict[str, Path]) -> None:
+    """Half precision, written on a GPU: read as float32 on the CPU, both towers, with QuickGELU as it was trained."""
+    encoder = ik.create_encoder(spec_of(pretrained=str(files["published.pt"]))).eval()
+    theirs = build(VIT, quick_gelu=True)
+    theirs.load_state_dict({key: value.half().float() for key, value in theirs.state_dict().items()})
+    assert encoder.recipe.quick_gelu and all(p.dtype == torch.float32 for p in encoder.parameters())
+    own = ik.create_encoder(spec_of(quick_gelu=True)).eval()
+    own.net = theirs.visual
+    picture = torch.rand(1, 3, 32, 40)
+    assert torch.equal(encoder(picture).map, own(picture).map)
+    words = theirs.encode_text(open_clip.tokenize(["sky"]), normalize=True)
+    torch.testing.assert_close(encode_text(encoder, ["sky"], ["{}"]), words, atol=1e-5, rtol=0)
+
+
+def test_plain_attributes_of_a_program_are_skipped(tmp_path: Path) -> None:
+    class Program(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.numbers = torch.jit.Attribute([1, 2], list[int])
+            self.names = torch.jit.Attribute({"a": 1}, dict[str, int])
+            self.tensors = torch.jit.Attribute([torch.zeros(2)], list[torch.Tensor])
+            self.weight = torch.nn.Parameter(torch.rand(3, 2).t())  # with strides of its own
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.weight
+
+    program = Program()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(program).save(str(tmp_path / "program.pt"))
+    found = read_torchscript(tmp_path / "program.pt")
+    assert list(found) == ["weight"] and torch.equal(found["weight"], program.weight)
 
 
 def test_a_saved_model_holds_the_weights_of_a_file(files: dict[str, Path], tmp_path: Path) -> None:
