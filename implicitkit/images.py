@@ -1,14 +1,13 @@
 """Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
 profile.
 
-Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (PNG) and tifffile (TIFF).
+Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (reading PNG) and tifffile (TIFF). PNG
+is written by our own :mod:`implicitkit.png`, since Pillow would hold a copy of the picture.
 """
 
 from __future__ import annotations
 
-import struct
 import threading
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from implicitkit.atomic import replacing
 from implicitkit.errors import ImageError
+from implicitkit.png import SIGNATURE, write_png
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +28,6 @@ READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 LARGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # limits of the formats
 _PILLOW_LIMIT = threading.Lock()
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Pixels = NDArray[Any]
 """uint8 or uint16."""
 
@@ -79,8 +78,8 @@ class Picture:
 
 def to_tensor(pixels: Pixels) -> Tensor:
     """``(H, W, C)`` integers as ``(C, H, W)`` float32 in [0, 1]."""
-    values = torch.from_numpy(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
-    return values.movedim(-1, 0).contiguous()
+    planes = np.array(np.moveaxis(pixels, -1, 0), order="C")  # moved while they are small
+    return torch.from_numpy(planes).to(torch.float32).div_(float(np.iinfo(pixels.dtype).max))
 
 
 def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
@@ -136,7 +135,7 @@ def read_picture(path: str | Path) -> Picture:
     if not head:
         raise ImageError(f"{path} is empty (0 bytes), not a picture")
     try:
-        if head.startswith(PNG_SIGNATURE) and head[24:25] == b"\x10":
+        if head.startswith(SIGNATURE) and head[24:25] == b"\x10":
             return _read_png16(path)
         if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             deep = _read_tiff16(path)
@@ -158,10 +157,10 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         alpha = None if picture.alpha is None else to_8_bits(picture.alpha)
         picture = replace(picture, pixels=to_8_bits(picture.pixels), alpha=alpha)
     with replacing(path) as temporary:
-        if picture.bits == 8:
+        if suffix == ".png":
+            write_png(temporary, picture.pixels, picture.alpha, picture.icc)
+        elif picture.bits == 8:
             _write_pillow(temporary, picture)
-        elif suffix == ".png":
-            temporary.write_bytes(_png16(picture))
         else:
             _write_tiff16(temporary, picture)
 
@@ -254,10 +253,8 @@ def _write_pillow(path: Path, picture: Picture) -> None:
             options |= {"quality": 95, "subsampling": 0}
         case ".webp":
             options |= {"quality": 95}
-        case ".tif" | ".tiff":
-            options |= {"compression": "tiff_deflate"}
         case _:
-            options |= {"compress_level": 4}
+            options |= {"compression": "tiff_deflate"}
     image.save(path, **options)
 
 
@@ -271,18 +268,6 @@ def _read_png16(path: Path) -> Picture:
     with _open_any_size(path) as image:
         icc, orientation = image.info.get("icc_profile"), image.getexif().get(0x0112, 1)
     return _split_alpha(_upright(pixels if pixels.ndim == 3 else pixels[..., None], orientation), icc)
-
-
-def _png16(picture: Picture) -> bytes:
-    import imagecodecs
-
-    data: bytes = bytes(imagecodecs.png_encode(np.ascontiguousarray(picture.samples())))
-    if picture.icc is None:
-        return data
-    body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    after_header = len(PNG_SIGNATURE) + 25  # IHDR is always first, always 25 bytes with length and checksum
-    return data[:after_header] + chunk + data[after_header:]
 
 
 def _read_tiff16(path: Path) -> Picture | None:

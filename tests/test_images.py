@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 from support import PHOTOS
 
 import implicitkit as ik
+from implicitkit import images
 from implicitkit.images import Picture, read_picture, to_pixels, write_picture
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -191,19 +192,21 @@ def test_formats_that_cannot_hold_it_are_refused_before_writing(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "x.png"
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_failed_write_leaves_nothing(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / f"x{suffix}"
     write_picture(target, Picture(np.full((2, 2, 3), 7, np.uint8)))
 
-    def full_disk(self: object, path: Path, **options: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full_disk(*arguments: object, **options: object) -> None:
+        next(a for a in arguments if isinstance(a, Path)).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
+    monkeypatch.setattr(images, "write_png", full_disk)
     with pytest.raises(ik.UserError, match="No space left on device"):
         write_picture(target, Picture(np.zeros((2, 2, 3), np.uint8)))
     monkeypatch.undo()
-    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
     assert read_picture(target).pixels.max() == 7
 
 
