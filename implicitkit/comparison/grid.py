@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -93,8 +92,7 @@ def _sized(pixels: Pixels) -> Pixels:
     if side <= LARGEST:
         factor = max(1, math.ceil(SMALLEST / side))
         return pixels.repeat(factor, 0).repeat(factor, 1)
-    image: Tensor = to_tensor(pixels)[None]
-    shrunk: Any = torch.nn.functional.interpolate(
-        image, scale_factor=LARGEST / side, mode="bilinear", antialias=True, recompute_scale_factor=True
-    )
+    size = [max(1, round(n * LARGEST / side)) for n in pixels.shape[:2]]
+    image = to_tensor(pixels)[None]
+    shrunk: Tensor = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)
     return to_pixels(shrunk[0].clamp(0, 1))

@@ -105,7 +105,8 @@ def train_all(
                 if job.process.returncode == 0 and job.run.finished:
                     say(f"{job.run.name}: trained")
                 else:
-                    failed[job.run.name] = why(job.run.folder / "train.txt", job.process.returncode)
+                    code = job.process.returncode
+                    failed[job.run.name] = why(job.run.folder / "train.txt", code) if code else "it left no weights"
                     say(f"{job.run.name}: failed: {failed[job.run.name]}")
             for run in list(waiting):
                 if run.finished and not _locked(run):
