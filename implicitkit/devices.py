@@ -35,24 +35,40 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, *, bits: int = 8) -> str:
-    """``auto``: bfloat16 where the hardware multiplies it and 8-bit output hides it, float32 otherwise."""
+    """``auto``: bfloat16 where the hardware multiplies it and 8-bit output hides it, float32 otherwise.
+
+    Raises:
+        UserError: there is no such precision.
+    """
+    return explain_precision(name, device, bits=bits)[0]
+
+
+def explain_precision(name: str, device: torch.device, *, bits: int = 8) -> tuple[str, str]:
+    """:func:`choose_precision`, and why ``auto`` chose it in a few words (empty where it was not left to us)."""
     if name != "auto":
         if name not in PRECISIONS:
             raise UserError(f"the precision is auto, {' or '.join(PRECISIONS)}; received {name!r}")
-        return name
+        return name, ""
     if bits > 8:
-        return "float32"  # bfloat16 keeps 8 bits of a value
+        return "float32", f"bfloat16 keeps 8 bits of a value, the picture has {bits}"
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device.type == "cpu" and cpu_multiplies_bfloat16() else "float32"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "the GPU multiplies it"
+        return "float32", "the GPU has no bfloat16"
+    if device.type == "cpu":
+        instructions = cpu_bfloat16_instructions()
+        if instructions:
+            return "bfloat16", f"the processor has {instructions}"
+        return "float32", "the processor has no instructions for bfloat16"
+    return "float32", f"bfloat16 is not faster everywhere on {device.type}"
 
 
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has bfloat16 matrix instructions (AVX512-BF16 or AMX); without them it is emulated,
-    slowly.
+def cpu_bfloat16_instructions() -> str:
+    """The processor's matrix instructions for bfloat16, ``AMX`` or ``AVX512-BF16``; empty without them, when it would
+    be emulated, slowly.
     """
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+    probes = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
+    return next((name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()), "")
 
 
 def describe_machine(device: torch.device) -> str:

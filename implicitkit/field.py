@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import copy
-import threading
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
-from implicitkit.decoders.base import Inputs
-from implicitkit.encoders.base import Features
-from implicitkit.tiles import Tiling
+from implicitkit.latents import Latents, SmallerTiles
+from implicitkit.memory import free_memory, unless_out_of_memory
+from implicitkit.tiles import Tiling, windows
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
+T = TypeVar("T")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block: on a CPU, what keeps the intermediate values in its cache
-TILES_KEPT = 2
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
+QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
 
 class Prediction(NamedTuple):
@@ -65,9 +65,6 @@ class Field:
         self.batched = image.ndim == model.ndim + 2
         self._image, self._mask = model.check_inputs(image, mask)
         self.size: Size = tuple(self._image.shape[2:])
-        self._kept: OrderedDict[Size, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._tiling = self._plan(tile) if tile is not None else None
         if conditions is not None and set(conditions) != set(model.conditions.keys()):
             raise ValueError(
                 f"the model reads the conditions {sorted(model.conditions.keys()) or 'none'}; received "
@@ -89,15 +86,9 @@ class Field:
                 raise ValueError(f"the condition {name!r} is of {count} pictures, the image of {len(self._image)}")
         self._read = {name: field._answering(batched=True) for name, field in read.items()}  # a decoder's are batched
         self.conditions = {name: field._answering(self.batched) for name, field in read.items()}
-        self._whole: Any = None
-        if self._tiling is None:
-            with self._context():
-                features = self._encode(self._image, self._mask)
-                inputs = self._inputs(self._image, self._mask)
-                self._whole = model.decoder.prepare(features, inputs, self._read)
-            self._extent, self._grid_size = features.extent, features.grid
-        else:
-            self._extent, self._grid_size = self._tiling.extent, self._tiling.grid
+        with self._context():
+            self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
+        self._extent = self._latents.extent
 
     # ---------------------------------------------------------------- what a user asks
 
@@ -189,13 +180,28 @@ class Field:
         cells = self._check_cell(step, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
-        for window in self._windows(per_axis, block or self._block):
+
+        def evaluate(window: tuple[slice, ...]) -> Tensor:
             with self._context():
                 part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
                 values = self._on_grid(part, cells, default)
-                if clamp and self.model.decoder.output == "picture":
-                    values = values.clamp(0, 1)
-            yield window, values
+                return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
+
+        block = block or self._block
+        for region in windows(self._spans(per_axis), block):
+            pending = [region]
+            while pending:
+                window = pending.pop()
+                points = math.prod(span.stop - span.start for span in window)
+                if points > block:  # memory ran out for so many
+                    pending += [*windows([[span] for span in window], block)][::-1]
+                    continue
+                values = self._or_none(evaluate, window, points)
+                if values is None:
+                    block = points // 2
+                    pending.append(window)
+                else:
+                    yield window, values
 
     @property
     def image(self) -> Tensor:
@@ -223,7 +229,14 @@ class Field:
 
     @property
     def _block(self) -> int:
-        return CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
+        most = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
+        return max(1, min(most, free_memory(self.device) // (QUERY_BYTES * len(self._image))))
+
+    def _or_none(self, evaluate: Callable[[T], Tensor], what: T, points: int) -> Tensor | None:
+        """``evaluate(what)``; None if memory ran out and fewer than these ``points`` may be tried."""
+        if self.grad or points < 2:
+            return evaluate(what)
+        return unless_out_of_memory(lambda: evaluate(what))
 
     # ---------------------------------------------------------------- evaluation
 
@@ -232,14 +245,24 @@ class Field:
         decoder = self.model.decoder
         seen = {name: self._read[name]._on_grid(per_axis, cell, default) for name in decoder.queried}
         inside, cell = self._to_extent(per_axis, cell, default)
-        if self._tiling is None:
-            return self._map_back(decoder.query_grid(self._whole, inside, cell, seen))
+        if self._latents.tiling is None:
+            return self._map_back(decoder.query_grid(self._latents.whole, inside, cell, seen))
+        while True:
+            try:
+                return self._on_tiles(self._latents.tiling, inside, cell, seen)
+            except SmallerTiles:
+                continue
+
+    def _on_tiles(
+        self, tiling: Tiling, inside: Sequence[Tensor], cell: Tensor | None, seen: Mapping[str, Tensor]
+    ) -> Tensor:
         canvas: Tensor | None = None
-        for run in product(*(self._tiling.runs(axis, k) for k, axis in enumerate(inside))):
+        for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
             window = (slice(None), slice(None), *(span for _, span in run))
             part = [axis[span] for axis, (_, span) in zip(inside, run, strict=True)]
             here = {name: value[window] for name, value in seen.items()}
-            values = self._map_back(decoder.query_grid(self._tile(tuple(t for t, _ in run)), part, cell, here))
+            latent = self._latents.tile(tiling, tuple(t for t, _ in run))
+            values = self._map_back(self.model.decoder.query_grid(latent, part, cell, here))
             if canvas is None:
                 canvas = values.new_empty((*values.shape[:2], *(len(axis) for axis in inside)))
             canvas[window] = values
@@ -252,29 +275,45 @@ class Field:
         seen, beside = ({name: asked[name] for name in names} for names in (decoder.queried, wanted))
         inside, cell = self._to_extent(coords.unbind(-1), cell, default=False)
         points = torch.stack(list(inside), dim=-1)
-        if self._tiling is None:
-            return Prediction(self._in_blocks(self._whole, points, cell, seen), beside)
-        owners = torch.stack([self._tiling.owners(axis, k) for k, axis in enumerate(inside)], dim=-1)
-        values = coords.new_empty((*coords.shape[:2], decoder.out_channels))
-        for b in range(len(coords)):  # pictures of a batch own different points, so they take turns
+        if self._latents.tiling is None:
+            return Prediction(self._in_blocks(self._latents.whole, points, cell, seen), beside)
+        while True:
+            try:
+                return Prediction(self._in_tiles(self._latents.tiling, points, cell, seen), beside)
+            except SmallerTiles:
+                continue
+
+    def _in_tiles(self, tiling: Tiling, points: Tensor, cell: Tensor | None, seen: Mapping[str, Tensor]) -> Tensor:
+        owners = torch.stack([tiling.owners(axis, k) for k, axis in enumerate(points.unbind(-1))], dim=-1)
+        values = points.new_empty((*points.shape[:2], self.model.decoder.out_channels))
+        for b in range(len(points)):  # pictures of a batch own different points, so they take turns
             cells = cell if cell is None or len(cell) == 1 else cell[b : b + 1]
             for tile in torch.unique(owners[b], dim=0).tolist():
                 at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
                 here = {name: value[b : b + 1, at] for name, value in seen.items()}
                 own = cells if cells is None or cells.shape[1] == 1 else cells[:, at]
-                latent = self._tile(tuple(tile), b)
+                latent = self._latents.tile(tiling, tuple(tile), b)
                 values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own, here)[0]
-        return Prediction(values, beside)
+        return values
 
-    def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: dict[str, Tensor]) -> Tensor:
+    def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: Mapping[str, Tensor]) -> Tensor:
         """The decoder's values at ``points`` ``(B, N, d)``, so many at a time unless a graph is wanted."""
         step = points.shape[1] if self.grad else self._block
-        parts = []
-        for start in range(0, max(1, points.shape[1]), max(1, step)):
-            span = slice(start, start + step)
+
+        def evaluate(span: slice) -> Tensor:
             own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
             here = {name: value[:, span] for name, value in seen.items()}
-            parts.append(self._map_back(self.model.decoder.query(latent, points[:, span], own, here)))
+            return self._map_back(self.model.decoder.query(latent, points[:, span], own, here))
+
+        parts: list[Tensor] = []
+        start = 0
+        while start < points.shape[1] or not parts:
+            values = self._or_none(evaluate, slice(start, start + step), step)
+            if values is None:
+                step //= 2
+                continue
+            parts.append(values)
+            start += max(1, step)
         return torch.cat(parts, dim=1)
 
     def _map_back(self, values: Tensor) -> Tensor:
@@ -295,78 +334,13 @@ class Field:
         )
         return inside, self.model.decoder.default_cell(cell, self._extent) if default else cell
 
-    def _windows(self, per_axis: Sequence[Tensor], block: int) -> Iterator[tuple[slice, ...]]:
-        """The grid cut along tiles, then into pieces of at most ``block`` points (whole rows where they fit)."""
-        if self._tiling is None:
-            spans = [[slice(0, len(axis))] for axis in per_axis]
-        else:
-            inside, _ = self._to_extent(per_axis, None, default=False)
-            spans = [[span for _, span in self._tiling.runs(axis, k)] for k, axis in enumerate(inside)]
-        for region in product(*spans):
-            lengths = [span.stop - span.start for span in region]
-            steps, room = [0] * len(lengths), max(1, block)
-            for k in reversed(range(len(lengths))):
-                steps[k] = max(1, min(lengths[k], room))
-                room //= steps[k]
-            starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
-            for corner in product(*starts):
-                yield tuple(
-                    slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True)
-                )
-
-    # ---------------------------------------------------------------- encoding
-
-    def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
-        model = self.model
-        x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
-        with nullcontext() if model.encoder.trainable else torch.no_grad():
-            features: Features = model.encoder(x)
-        return features
-
-    def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
-        return Inputs((image - self.model.mean) / self.model.std, mask, origin, size)
-
-    def _plan(self, tile: int) -> Tiling:
-        encoder, decoder = self.model.encoder, self.model.decoder
-        if encoder.radius is None:
-            raise ValueError(
-                f"{type(encoder).__name__} sees the whole picture at once, so it cannot encode in tiles; "
-                "encode without tile="
-            )
-        if tile < 1:
-            raise ValueError(f"tile is a positive number of pixels; received {tile}")
-        return Tiling.plan(
-            self.size,
-            tile=tile,
-            stride=encoder.stride,
-            multiple=encoder.size_multiple,
-            radius=encoder.radius,
-            reach=decoder.reach,
-        )
-
-    def _tile(self, tile: Size, picture: int | None = None) -> Any:
-        """The latent of one tile (of one picture of the batch, or of all); the last few are kept."""
-        key = tile if picture is None else (*tile, picture)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        assert self._tiling is not None
-        crop = self._tiling.crop(tile)
-        rows = slice(None) if picture is None else slice(picture, picture + 1)
-        image = self._image[(rows, slice(None), *crop)]
-        mask = None if self._mask is None else self._mask[(rows, slice(None), *crop)]
-        features = self._encode(image, mask)
-        origin = tuple(span.start // self._tiling.stride for span in crop)
-        placed = Features(features.map, self._tiling.extent, origin, self._tiling.grid)
-        inputs = self._inputs(image, mask, tuple(span.start for span in crop), self.size)
-        latent = self.model.decoder.prepare(placed, inputs, self._read)
-        if not self.grad:
-            with self._lock:
-                self._kept[key] = latent
-                while len(self._kept) > TILES_KEPT:
-                    self._kept.popitem(last=False)
-        return latent
+    def _spans(self, per_axis: Sequence[Tensor]) -> list[list[slice]]:
+        """The grid cut along tiles, axis by axis."""
+        tiling = self._latents.tiling
+        if tiling is None:
+            return [[slice(0, len(axis))] for axis in per_axis]
+        inside, _ = self._to_extent(per_axis, None, default=False)
+        return [[span for _, span in tiling.runs(axis, k)] for k, axis in enumerate(inside)]
 
     # ---------------------------------------------------------------- checks
 

@@ -127,7 +127,8 @@ class ImplicitModel(nn.Module):
             image: ``(C, *S)`` or ``(B, C, *S)`` in [0, 1].
             mask: ``(1, *S)`` or ``(B, 1, *S)``, 1 where pixels are missing, for models that take one (default:
                 none is).
-            tile: encode lazily in tiles of so many pixels; None encodes the whole picture now.
+            tile: encode lazily in tiles of so many pixels; None encodes the whole picture now. Where memory runs out,
+                smaller tiles (and blocks of queries) are tried, with the same result, unless ``grad``.
             precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the networks (coordinates stay float32);
                 None keeps what is in force.
             grad: keep the graph, to differentiate by weights or coordinates. Training goes through :meth:`forward`.

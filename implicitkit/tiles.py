@@ -7,8 +7,9 @@ size multiple.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -60,3 +61,16 @@ class Tiling:
             slice(max(0, k * self.tile - self.halo), min(n, (k + 1) * self.tile + self.halo))
             for k, n in zip(tile, self.size, strict=True)
         )
+
+
+def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[tuple[slice, ...]]:
+    """The regions that ``spans`` (per axis) make, in pieces of at most ``block`` points (whole rows where they fit)."""
+    for region in product(*spans):
+        lengths = [span.stop - span.start for span in region]
+        steps, room = [0] * len(lengths), max(1, block)
+        for k in reversed(range(len(lengths))):
+            steps[k] = max(1, min(lengths[k], room))
+            room //= steps[k]
+        starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
+        for corner in product(*starts):
+            yield tuple(slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True))

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from implicitkit.degradations.resize import resize
 from implicitkit.errors import UserError
 from implicitkit.images import Picture, Pixels, to_pixels, to_tensor
+from implicitkit.memory import free_memory
 from implicitkit.model import ImplicitModel
 from implicitkit.transparency import fill_transparent
 
 WHOLE_SIDE = 768  # pictures up to this side are encoded whole, larger ones in tiles
-AUTO_TILE = 512
+AUTO_TILE, LEAST_TILE = 512, 64
+PIXEL_BYTES = 1 << 14  # an input pixel while it is encoded: EDSR takes 2 kB, RDN 8 kB
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,29 @@ def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool
     """Raise :class:`UserError` before work begins if the finished picture could not be held in memory."""
     # the canvas and the writer's copy of it; alpha is resized as one float32 picture, with copies on the way
     needed = size[0] * size[1] * (3 * channels * bits // 8 + (16 if alpha else 0))
-    available = psutil.virtual_memory().available
+    available = free_memory(CPU)
     if needed > available:
         raise UserError(
             f"a picture of {size[0]}×{size[1]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
             "GB are free; ask for a smaller size"
         )
+
+
+def choose_tile(model: ImplicitModel, size: tuple[int, int]) -> int | None:
+    """Pixels per side of the tiles in which a picture of ``size`` is encoded, after the memory that is free.
+
+    None (whole) up to 768 pixels a side, if half of what is free holds it, and for encoders that see everything at
+    once; else 512, or what half of the free memory holds, at least 64.
+    """
+    if model.encoder.radius is None:
+        return None
+    room = free_memory(next(model.parameters()).device) // 2 // PIXEL_BYTES
+    if max(size) <= WHOLE_SIDE and size[0] * size[1] <= room:
+        return None
+    tile, halo = AUTO_TILE, model.encoder.radius + model.decoder.reach * model.encoder.stride
+    while tile > LEAST_TILE and (tile + 2 * halo) ** 2 > room:
+        tile //= 2
+    return tile
 
 
 def upscale_picture(
@@ -75,14 +94,15 @@ def upscale_picture(
         model: maps RGB to RGB.
         picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile is kept.
         size: ``(H, W)``.
-        tile: pixels per side of an input tile, ``"auto"``, or None to encode the whole picture at once.
+        tile: pixels per side of an input tile; ``"auto"``, see :func:`choose_tile`; or None to encode the whole
+            picture at once. Where memory runs out, smaller tiles are tried.
         precision: see :meth:`ImplicitModel.encode`.
         progress: called with the number of output pixels done.
     """
     channels = picture.pixels.shape[2]
     check_memory(size, channels, picture.bits, alpha=picture.alpha is not None)
     if tile == "auto":
-        tile = AUTO_TILE if max(picture.size) > WHOLE_SIDE and model.encoder.radius is not None else None
+        tile = choose_tile(model, picture.size)
     colour = picture.rgb()
     if picture.alpha is not None:
         colour = fill_transparent(colour, to_tensor(picture.alpha[..., None]))

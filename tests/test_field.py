@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
+from implicitkit.decoders.base import Inputs
 
 EXACT = {"atol": 2e-6, "rtol": 0.0}  # float32 rounding of values of order 1
 
@@ -146,7 +147,7 @@ def test_clamping_is_renders_own(photo: Tensor) -> None:
 def test_embeddings_are_neither_mapped_nor_clamped() -> None:
     model = conditioned_model().conditions["semantic"]
     picture = torch.rand(1, 3, 8, 8)
-    latent = model.decoder.prepare(model.encoder(picture), model.encode(picture)._inputs(picture, None), {})
+    latent = model.decoder.prepare(model.encoder(picture), Inputs(picture * 2 - 1), {})
     raw = model.decoder.query(latent, torch.zeros(1, 1, 2), None, {})
     torch.testing.assert_close(model.encode(picture)(torch.zeros(1, 2)), raw)
 

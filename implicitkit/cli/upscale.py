@@ -43,7 +43,7 @@ def upscale(
     if len(jobs) == 1 and not inputs[0].is_dir():
         _check_target(jobs[0][0], jobs[0][1], force)
 
-    from implicitkit.devices import choose_device, choose_precision
+    from implicitkit.devices import choose_device, explain_precision
     from implicitkit.images import check_writable, read_picture, write_picture
     from implicitkit.upscaling import upscale_picture
     from implicitkit.weights import load_model
@@ -60,7 +60,7 @@ def upscale(
             picture = first or read_picture(source)
             wanted = how.of(picture.size)
             check_writable(target, wanted, alpha=picture.alpha is not None)
-            number_format = choose_precision(precision, where, bits=picture.bits)
+            number_format, why = explain_precision(precision, where, bits=picture.bits)
             with bar(source.name, wanted[0] * wanted[1]) as progress:
                 result = upscale_picture(
                     network, picture, wanted, tile=tile_side, precision=number_format, progress=progress.update
@@ -68,7 +68,8 @@ def upscale(
             target.parent.mkdir(parents=True, exist_ok=True)
             write_picture(target, result)
             before, after = (f"{n}×{m}" for n, m in (picture.size, wanted))
-            typer.echo(f"{source} {before} -> {target} {after} ({where}, {number_format})")
+            how_computed = f"{where}, {number_format}" + (f": {why}" if why else "")
+            typer.echo(f"{source} {before} -> {target} {after} ({how_computed})")
         except (UserError, OSError, MemoryError, RuntimeError) as error:
             if len(jobs) == 1:
                 raise

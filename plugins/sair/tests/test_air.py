@@ -143,7 +143,7 @@ def test_the_embedding_enters_at_the_point_alone() -> None:
     alone = torch.cat([model(picture, points[:, i : i + 1]).values for i in range(20)], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
     decoder = model.decoder
-    latent = model.encode(picture)._whole
+    latent = model.encode(picture)._latents.whole
     said = torch.randn(1, 20, 8)
     other = said.clone()
     other[:, 7] += 1
@@ -245,7 +245,7 @@ def test_a_field_that_does_not_fit_is_named() -> None:
 def test_bad_arguments_are_named() -> None:
     for arguments, message in (
         ({"semantics": "words"}, "received 'words'"),
-        ({"semantics": "text"}, "'text' needs prompts .* prompts=\\[\\]"),
+        ({"semantics": "text"}, "'text' needs prompts, or classes, .* prompts=\\[\\]"),
         ({"appearance": "grey"}, "'features' or 'none'; received 'grey'"),
         ({"appearance": "none", "semantics": "none"}, "leave the decoder nothing to read; keep one of the two"),
         ({"prompts": ["sky"]}, "'embedding' takes none; received .* prompts=\\['sky'\\]"),
