@@ -90,7 +90,7 @@ def register_protocols(register: Register) -> None:
 
 @ik.hookimpl
 def register_commands(app: typer.Typer) -> None:
-    """``inpaint``, ``segment`` and ``pretrain-mae``."""
+    """``inpaint``, ``segment``, ``pretrain-mae`` and ``make-prototypes``."""
     importlib.import_module(f"{__name__}.cli").add_to(app)
 
 

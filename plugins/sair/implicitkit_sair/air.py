@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
@@ -11,13 +11,13 @@ from implicitkit import Features
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit_sair.injection import Appearance, Injection, Semantics
+from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
 if TYPE_CHECKING:
-    from implicitkit import Field, ImplicitModel
+    from implicitkit import Field
 
 
-class AIR(LIIF):
+class AIR(ReadsMeaning, LIIF):
     """LIIF, without a cell size, whose network also reads the semantic field at the point.
 
     ``c_p = sum_q w_q f([z_q, SIR(p)], p - x_q)``: ``z_q`` the appearance features around the nearest
@@ -30,6 +30,7 @@ class AIR(LIIF):
         semantic_channels: values per point of the semantic field.
         semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
         prompts: class names, for ``"text"`` (and its control).
+        classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
         hidden: widths of the hidden layers.
@@ -38,10 +39,9 @@ class AIR(LIIF):
         skip: ``"bilinear"`` adds the linearly interpolated input picture; the paper has ``"none"``.
 
     Raises:
-        ValueError: an argument is out of range, or, when a picture is encoded, the semantic field is of another width.
+        ValueError: an argument is out of range, or, when the model is composed, the semantic field is of another width.
+        WeightsError: the file of classes cannot be read, or does not fit.
     """
-
-    conditions: ClassVar[tuple[str, ...]] = ("semantic",)
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class AIR(LIIF):
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
         prompts: Sequence[str] | None = None,
+        classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
         hidden: Sequence[int] = (256, 256, 256, 256),
@@ -59,16 +60,9 @@ class AIR(LIIF):
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
         self.injection = Injection(
-            in_channels, self.first.out_features, semantics, semantic_channels, prompts, projected, appearance
+            in_channels, self.first.out_features, semantics, semantic_channels, prompts, classes, projected, appearance
         )
         self.reach += self.injection.reach
-
-    @property
-    def queried(self) -> tuple[str, ...]:
-        return self.conditions if self.injection.at_points else ()
-
-    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
-        self.injection.connect(conditions["semantic"])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)

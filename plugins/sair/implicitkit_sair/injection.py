@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit import Features, UserError
+from implicitkit import Decoder, Features, UserError, WeightsError
 
 if TYPE_CHECKING:
     from implicitkit import Field, ImplicitModel
@@ -41,13 +41,17 @@ class Injection(nn.Module):
         semantics: see above.
         semantic_channels: values per point of the semantic field.
         prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the model
-            is composed, or from :meth:`name_classes`; a saved file holds them and needs no text tower.
+            is composed, from ``classes``, or from :meth:`name_classes`; a saved file holds them and asks for nothing.
+        classes: a file with an embedding for each, see :mod:`implicitkit_sair.class_embeddings`, for encoders without a
+            text tower or at hand without it. Where no prompts are given, it says how many classes there are, and
+            their names if it has any.
         projected: how many numbers the embedding is projected to.
         appearance: ``"features"``, or ``"none"`` for zeros in their place.
 
     Raises:
-        ValueError: ``"text"`` without prompts or ``"embedding"`` with some, neither meaning nor appearance, or a width
+        ValueError: ``"text"`` without classes or ``"embedding"`` with some, neither meaning nor appearance, or a width
             that is not positive.
+        WeightsError: the file of classes cannot be read, is of another width, or contradicts the prompts.
     """
 
     classes: Tensor
@@ -59,6 +63,7 @@ class Injection(nn.Module):
         semantics: Semantics = "embedding",
         semantic_channels: int = 512,
         prompts: Sequence[str] | None = None,
+        classes: str | None = None,
         projected: int = 64,
         appearance: Appearance = "features",
     ) -> None:
@@ -71,22 +76,28 @@ class Injection(nn.Module):
             raise ValueError(
                 "semantics='none' and appearance='none' leave the decoder nothing to read; keep one of the two"
             )
-        self.prompts = list(prompts or [])
-        if (semantics == "text") > bool(self.prompts) or (semantics == "embedding" and self.prompts):
+        given = bool(prompts) or classes is not None
+        if (semantics == "text") > given or (semantics == "embedding" and given):
             raise ValueError(
-                f"semantics='text' needs prompts and 'embedding' takes none; received semantics={semantics!r} with "
-                f"prompts={self.prompts}"
+                "semantics='text' needs prompts, or classes, and 'embedding' takes none; received "
+                f"semantics={semantics!r} with prompts={list(prompts or [])}"
+                + (f" and classes={classes!r}" if classes is not None else "")
             )
         if min(semantic_channels, projected) < 1:
             raise ValueError(
                 f"semantic_channels and projected are positive; received {semantic_channels} and {projected}"
             )
         self.semantics, self.semantic_channels, self.appearance = semantics, semantic_channels, appearance
+        self.prompts, embeddings = list(prompts or []), None
+        if classes is not None:
+            self.prompts, embeddings = _read(classes, self.prompts, semantic_channels)
+        self.told = embeddings is not None
         self.reach = 0
         if self.prompts:
             self.reach = 3  # the 7x7 convolution's cells
             self.fuse = nn.Conv2d(features + len(self.prompts), features, 7, padding=3)
-            self.register_buffer("classes", torch.zeros(len(self.prompts), semantic_channels))
+            named = torch.zeros(len(self.prompts), semantic_channels) if embeddings is None else embeddings
+            self.register_buffer("classes", named)
         else:
             # no bias, so that zero semantics are no semantics
             self.project = nn.Linear(semantic_channels, projected, bias=False)
@@ -107,7 +118,7 @@ class Injection(nn.Module):
         return self.semantics == "embedding"
 
     def connect(self, semantic: ImplicitModel) -> None:
-        """Check that the semantic model's values fit, and name the classes if it has a text tower.
+        """Check that the semantic model's values fit, and name the classes if no file has, and it has a text tower.
 
         Raises:
             ValueError: it has another number of values per point.
@@ -118,7 +129,7 @@ class Injection(nn.Module):
                 f"the semantic field has {found} values per point, this decoder takes {self.semantic_channels}; create "
                 f"it with semantic_channels={found}"
             )
-        if self.semantics == "text":
+        if self.semantics == "text" and not self.told:
             from implicitkit_sair.text import encode_text
 
             embeddings: Tensor | None = None
@@ -142,7 +153,7 @@ class Injection(nn.Module):
             if not self.classes.any():  # an embedding is never zero
                 raise ValueError(
                     f"the {len(self.prompts)} prompts have no embeddings, as the semantic encoder has no text tower; "
-                    "give them with model.decoder.injection.name_classes(embeddings)"
+                    "give them with classes: FILE, or model.decoder.injection.name_classes(embeddings)"
                 )
             similar = self._similarities(features, conditions["semantic"])
         return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
@@ -178,3 +189,44 @@ class Injection(nn.Module):
             f"semantics={self.semantics}, semantic_channels={self.semantic_channels}, prompts={self.prompts}, "
             f"appearance={self.appearance}"
         )
+
+
+class ReadsMeaning(Decoder):
+    """What AIR and SemLTE add to LIIF and LTE as decoders: the condition ``semantic``, which ``injection`` reads."""
+
+    conditions: ClassVar[tuple[str, ...]] = ("semantic",)
+    injection: Injection
+    _spec: dict[str, Any] | None = None
+
+    @property
+    def queried(self) -> tuple[str, ...]:
+        return self.conditions if self.injection.at_points else ()
+
+    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+        self.injection.connect(conditions["semantic"])
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """What the decoder is built from again, if it was built by name; the embeddings of its classes are in the file
+        that it was saved in, so it asks for no other.
+        """
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: Mapping[str, Any]) -> None:
+        self._spec = {key: argument for key, argument in value.items() if key != "classes"}
+        if value.get("classes") is not None:
+            self._spec["prompts"] = self.injection.prompts
+
+
+def _read(file: str, prompts: list[str], width: int) -> tuple[list[str], Tensor]:
+    """The names and embeddings of the classes in ``file``; unnamed ones are numbered."""
+    from implicitkit_sair.class_embeddings import read_classes
+
+    names, embeddings = read_classes(file, width)
+    if prompts and len(prompts) != len(embeddings):
+        raise WeightsError(f"{file} holds {len(embeddings)} embeddings for {len(prompts)} prompts; give one for each")
+    if prompts and names is not None and prompts != names:
+        other = next(pair for pair in zip(names, prompts, strict=True) if pair[0] != pair[1])
+        raise WeightsError(f"{file} says {other[0]!r} where the prompts say {other[1]!r}; leave the prompts out")
+    return prompts or names or [f"class {k + 1}" for k in range(len(embeddings))], embeddings

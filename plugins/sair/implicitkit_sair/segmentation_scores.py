@@ -190,7 +190,7 @@ class SegmentationProtocol(Protocol):
         fill: what the models see in holes (default: each what it was trained with, or 0.5).
         classes: what to call the classes, in the table's order: names, or a text file with one per line (default: the
             table's own).
-        embeddings: an ``.npy`` file with a row for each class, made elsewhere (default: the text tower of a model's
+        embeddings: an ``.npy`` or ``.safetensors`` file with a row for each class (default: the text tower of a model's
             encoder reads the names).
         names: a text file that says what those rows are called, one per line, if they are not in the table's order.
         templates: sentences with ``{}`` for a class's name, averaged; or a text file with one per line.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,13 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
-from implicitkit_sair.injection import Appearance, Injection, Semantics
+from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
 if TYPE_CHECKING:
-    from implicitkit import Field, ImplicitModel
+    from implicitkit import Field
 
 
-class SemLTE(LTE):
+class SemLTE(ReadsMeaning, LTE):
     """LTE whose MLP reads, beside the waves, the semantic field at the point, as :class:`~implicitkit_sair.air.AIR`
     does.
 
@@ -29,6 +29,7 @@ class SemLTE(LTE):
         semantic_channels: values per point of the semantic field.
         semantics: ``"embedding"``, ``"text"`` or ``"none"``, see :class:`~implicitkit_sair.injection.Injection`.
         prompts: class names, for ``"text"`` (and its control).
+        classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
         hidden: as in LTE: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
@@ -38,10 +39,9 @@ class SemLTE(LTE):
         scale_max: as in LTE: the largest trained magnification, or None.
 
     Raises:
-        ValueError: an argument is out of range, or, when a picture is encoded, the semantic field is of another width.
+        ValueError: an argument is out of range, or, when the model is composed, the semantic field is of another width.
+        WeightsError: the file of classes cannot be read, or does not fit.
     """
-
-    conditions: ClassVar[tuple[str, ...]] = ("semantic",)
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class SemLTE(LTE):
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
         prompts: Sequence[str] | None = None,
+        classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
         hidden: int | Sequence[int] = 256,
@@ -65,16 +66,9 @@ class SemLTE(LTE):
         assert isinstance(before, MLP) and isinstance(rest, MLP) and isinstance(first, nn.Linear)
         self.mlp, self.rest = before, rest
         self.injection = Injection(
-            in_channels, first.out_features, semantics, semantic_channels, prompts, projected, appearance
+            in_channels, first.out_features, semantics, semantic_channels, prompts, classes, projected, appearance
         )
         self.reach += self.injection.reach
-
-    @property
-    def queried(self) -> tuple[str, ...]:
-        return self.conditions if self.injection.at_points else ()
-
-    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
-        self.injection.connect(conditions["semantic"])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,33 +68,6 @@ def encode_text(
             )
         found = torch.stack([_known[key] for key in keys])
     return found.to(next(clip.parameters()).device)
-
-
-def read_embeddings(file: str | Path, width: int | None = None) -> Tensor:
-    """Class embeddings made elsewhere: a ``.npy`` array ``(classes, width)``, normalised, float32.
-
-    Args:
-        file: the array, of any floating-point type.
-        width: how wide they must be to fit an encoder.
-
-    Raises:
-        WeightsError: there is no such file, or it holds something else.
-    """
-    try:
-        array = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise WeightsError(f"there is no file {file}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise WeightsError(f"{file} cannot be read as a .npy array: {str(error).splitlines()[0]}") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive of arrays"
-        raise WeightsError(f"{file} should hold floating-point embeddings (classes, width); it holds {what}")
-    if width is not None and array.shape[1] != width:
-        raise WeightsError(f"{file} holds embeddings of width {array.shape[1]}; the features have {width}")
-    embeddings = torch.from_numpy(array.astype(np.float32))
-    if not embeddings.isfinite().all() or not embeddings.any(dim=1).all():
-        raise WeightsError(f"{file} holds an embedding that is zero or not finite")
-    return F.normalize(embeddings, dim=-1)
 
 
 def _clip_of(encoder: nn.Module) -> CLIP:
@@ -169,5 +140,6 @@ def _tokenizer(made: Recipe) -> Any:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"the words of {made.name} need the tokenizer {text['hf_tokenizer_name']} of Hugging Face's transformers, "
-            f"which cannot be had ({reason}); give embeddings made elsewhere (implicitkit_sair.text.read_embeddings)"
+            f"which cannot be had ({reason}); give embeddings made elsewhere, in a file "
+            "(implicitkit_sair.class_embeddings)"
         ) from None

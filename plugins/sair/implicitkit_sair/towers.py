@@ -148,7 +148,9 @@ def text_tower(made: Recipe) -> nn.Module:
     text = made.config.get("text_cfg")
     if not text or text.get("hf_model_name") or text.get("embed_cls"):
         what = "has no text tower" if not text else "has a text tower that is not open_clip's plain one"
-        raise UserError(f"{made.name} {what}; give embeddings made elsewhere (implicitkit_sair.text.read_embeddings)")
+        raise UserError(
+            f"{made.name} {what}; give embeddings made elsewhere, in a file (implicitkit_sair.class_embeddings)"
+        )
     if made.file is None:
         raise WeightsError(f"{made.name} was built without a weight file, so it has no text tower to embed words with")
     tower = _build(made, NO_VISION, text)

@@ -79,16 +79,20 @@ class Vocabulary:
 
     @classmethod
     def from_file(cls, embeddings: str | Path, names: Sequence[str]) -> Vocabulary:
-        """``names`` and a ``.npy`` file with a row for each, in their order.
+        """``names`` and a file with a row for each, in their order; among the rows of a file that names them itself,
+        they are looked up.
 
         Raises:
             WeightsError: the file cannot be read, or holds something else.
             DataError: it has another number of rows.
+            UnknownNameError: it has no row of that name.
         """
-        from implicitkit_sair.text import read_embeddings
+        from implicitkit_sair.class_embeddings import read_classes
 
         check_names(names)
-        rows = read_embeddings(embeddings)
+        own, rows = read_classes(embeddings)
+        if own is not None:
+            return cls(tuple(own), rows).select(names)
         if len(rows) != len(names):
             raise DataError(f"{embeddings} holds {len(rows)} embeddings for {len(names)} names; give one for each")
         return cls(tuple(names), rows)
@@ -108,7 +112,7 @@ def choose_vocabulary(
     Args:
         encoder: of the semantic model.
         classes: their names, in order.
-        embeddings: an ``.npy`` file with a row for each.
+        embeddings: an ``.npy`` or ``.safetensors`` file with a row for each.
         names: a text file that says what its rows are called, one per line, if they are not in the order of
             ``classes``.
         templates: what the names are put into before the text tower reads them, or a text file with one per line.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import pytest
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 
 import implicitkit as ik
 from implicitkit_sair import encode_text, text
-from implicitkit_sair.text import read_embeddings
 
 SIR = {"name": "sir", "reduced": 4, "hidden": [8]}
 
@@ -182,37 +180,3 @@ def test_what_has_no_words(weights: Path, tmp_path: Path) -> None:
         other = ik.create_encoder(spec_of(weights) | {"model": {**VIT, "text_cfg": config}})
         with pytest.raises(ik.UserError, match=what):
             encode_text(other, ["sky"])
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_embeddings_made_elsewhere_are_read_and_normalised(tmp_path: Path, dtype: str) -> None:
-    array = (10 * np.random.default_rng(0).standard_normal((5, 24))).astype(dtype)
-    np.save(tmp_path / "names.npy", array)
-    found = read_embeddings(tmp_path / "names.npy", width=24)
-    expected = array.astype(np.float64) / np.sqrt((array.astype(np.float64) ** 2).sum(1, keepdims=True))
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "there is no file"),
-        (b"not an array", "cannot be read as a .npy array"),
-        (np.ones((2, 3, 4)), r"it holds float64 \(2, 3, 4\)"),
-        (np.ones((2, 24), dtype=np.int64), "it holds int64"),
-        (np.ones((2, 16)), "holds embeddings of width 16; the features have 24"),
-        (np.zeros((2, 24)), "zero or not finite"),
-        (np.full((2, 24), np.nan), "zero or not finite"),
-        (np.array([{}], dtype=object), "cannot be read as a .npy array"),
-    ],
-)
-def test_arrays_that_are_no_embeddings(content: Any, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "names.npy"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif content is not None:
-        np.save(file, content, allow_pickle=True)
-    with pytest.raises(ik.WeightsError, match=message) as raised:
-        read_embeddings(file, width=24)
-    assert "\n" not in str(raised.value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from implicitkit_sair.cli.inpaint import inpaint
 from implicitkit_sair.cli.segment import segment
 from implicitkit_sair.pretrain import pretrain_mae
+from implicitkit_sair.prototypes import make_prototypes
 
 if TYPE_CHECKING:
     import typer
@@ -17,3 +18,4 @@ def add_to(app: typer.Typer) -> None:
     app.command("inpaint")(inpaint)
     app.command("segment")(segment)
     app.command("pretrain-mae")(pretrain_mae)
+    app.command("make-prototypes")(make_prototypes)

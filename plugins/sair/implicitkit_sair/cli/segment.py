@@ -36,7 +36,7 @@ def segment(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Write the scores (classes, H, W) here: an .npy file.")] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(help="Embeddings made elsewhere: an .npy file, a row for each class.")
+        Path | None, typer.Option(help="Embeddings made elsewhere: .npy or .safetensors, a row for each class.")
     ] = None,
     names: Annotated[
         Path | None, typer.Option(help="What its rows are called, one per line; --classes chooses among them.")
