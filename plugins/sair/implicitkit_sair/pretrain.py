@@ -216,14 +216,14 @@ def pretrain_mae(
 def _check_output(output: Path, resume: bool) -> Path:
     """Where the checkpoint is; raises ``UserError`` if the files there are not what ``resume`` expects."""
     from implicitkit import UserError
+    from implicitkit.cli.inputs import check_target
 
     checkpoint = output.with_name(f"{output.stem}.checkpoint.safetensors")
     if output.suffix != ".safetensors":
         raise UserError(f"the output ends in .safetensors; received {output}")
     if output.exists():
         raise UserError(f"{output} exists already; choose another output")
-    if not output.parent.is_dir():
-        raise UserError(f"there is no folder {output.parent} to write {output.name} into")
+    check_target(output, force=True)  # its folder is made when there is something to write
     if resume and not checkpoint.is_file():
         raise UserError(f"there is no checkpoint {checkpoint} to go on from; start without --resume")
     if checkpoint.is_file() and not resume:
@@ -297,5 +297,6 @@ def _write(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     from implicitkit.atomic import replacing
 
     held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
         temporary.write_bytes(save(held, dict(metadata)))

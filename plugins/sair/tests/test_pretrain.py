@@ -134,8 +134,9 @@ def test_what_cannot_be_is_one_line(folder: Path, tmp_path: Path) -> None:
         pretrain(folder, output, settings(), resume=True)
     with pytest.raises(ik.UserError, match="ends in .safetensors; received mae.pt"):
         pretrain(folder, Path("mae.pt"), settings())
-    with pytest.raises(ik.UserError, match="there is no folder"):
-        pretrain(folder, tmp_path / "none" / "mae.safetensors", settings())
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ik.UserError, match="file is not a folder"):
+        pretrain(folder, tmp_path / "file" / "mae.safetensors", settings())
     with pytest.raises(ik.DataError, match="there is no folder nowhere"):
         pretrain(Path("nowhere"), output, settings())
     output.write_bytes(b"something")
@@ -149,7 +150,7 @@ def test_what_cannot_be_is_one_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_command(folder: Path, tmp_path: Path, run) -> None:
-    output = tmp_path / "mae.safetensors"
+    output = tmp_path / "runs" / "mae.safetensors"  # a folder that is not there yet
     options = ["--steps", 2, "--batch", 2, "--size", 16, "--patch", 4, "--width", 24, "--depth", 1, "--log-every", 1]
     done = run("pretrain-mae", folder, "-o", output, *options)
     assert done.code == 0 and done.out.strip() == str(output), done.err
