@@ -28,6 +28,14 @@ def test_compose() -> None:
     assert scores[0] > max(scores[1:]) > 20  # the trained model is the best, the fitted ones have learnt something
 
 
+def test_compare() -> None:
+    printed = run("compare.py", "--steps", "10", OMP_NUM_THREADS="1")
+    bicubic, liif, lte = (float(x) for x in re.findall(r": ([\d.]+) dB at x4", printed))
+    assert bicubic > 20 and liif > 15 and lte > 15
+    low, high = (float(x) for x in re.search(r"95 % interval ([+-][\d.]+) to ([+-][\d.]+)", printed).groups())
+    assert low <= lte - liif + 0.02 and lte - liif - 0.02 <= high and "LIIF/seed-0: trained" in printed
+
+
 def test_a_plugin_in_one_file() -> None:
     printed = run("third_party_plugin.py")
     assert "'decoder': ['affine']" in printed and printed.endswith("keeps the contract\n")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
 
-def config_schema() -> None:
-    """Print the JSON schema of a training configuration, for editors and for reading."""
-    from implicitkit.config import json_schema
+def config_schema(
+    comparison: Annotated[bool, typer.Option("--comparison", help="That of `implicitkit compare`.")] = False,
+) -> None:
+    """Print the JSON schema of a training configuration, or of a comparison, for editors and for reading."""
+    if comparison:
+        from implicitkit.comparison.config import CompareConfig
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+        schema = CompareConfig.model_json_schema()
+    else:
+        from implicitkit.config import json_schema
+
+        schema = json_schema()
+    typer.echo(json.dumps(schema, indent=2))

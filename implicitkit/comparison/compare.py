@@ -126,7 +126,8 @@ def compare(
 def _measure(plan: Plan, scorers: Sequence[Scorer], progress: Progress | None) -> dict[str, Any]:
     """Everything that is measured: the methods, their curves and the evaluations."""
     done = {label: [run for run in runs if run.finished] for label, runs in plan.runs.items()}
-    labels = [label for label in plan.labels if label in plan.files or done[label]]
+    waiting = {label: run.name for label, run in plan.borrowed.items() if not run.finished}
+    labels = [label for label in plan.labels if label not in waiting and (label in plan.files or done[label])]
     if not labels:
         raise UserError(f"nothing to report: no run in {plan.output / 'runs'} is finished")
     evaluations = {}
@@ -156,7 +157,8 @@ def _measure(plan: Plan, scorers: Sequence[Scorer], progress: Progress | None) -
         "equal": equal,
         "different": different,
         "prepared": how_made(plan.prepare, plan.output),
-        "missing": {r.name: "not trained yet" for runs in plan.runs.values() for r in runs if not r.finished},
+        "missing": {r.name: "not trained yet" for runs in plan.runs.values() for r in runs if not r.finished}
+        | {label: f"takes the weights of {name}, which is not trained yet" for label, name in waiting.items()},
         "remarks": [note for scorer in scorers for note in scorer.notes],
         "example": next(iter(trained.values())).name if trained else labels[0],
     }
@@ -170,14 +172,33 @@ def _sources(plan: Plan, label: str, done: Done) -> list[tuple[str, Path | str, 
     if label in plan.files:
         folder = plan.output / "runs" / label
         folder.mkdir(parents=True, exist_ok=True)
-        return [("given", plan.files[label], folder)]
+        passes = plan.config.methods[label].passes
+        weights = plan.files[label] if passes is None else _other_passes(plan.files[label], passes, folder)
+        return [("given", weights, folder)]
     return [(str(run.seed), run.weights, run.folder) for run in done[label]]
+
+
+def _other_passes(source: str, passes: int, folder: Path) -> Path:
+    """A copy in ``folder`` of the model ``source``, for another number of passes; one that is there already is kept, as
+    its scores are known by its bytes.
+    """
+    from implicitkit.weights import load_model
+    from implicitkit.weights.native import fingerprint
+
+    model, copy = load_model(source), folder / "model.safetensors"
+    model.passes = passes
+    if copy.is_file():
+        there = load_model(copy)
+        if there.spec == model.spec and fingerprint(there) == fingerprint(model):
+            return copy
+    return model.save(copy)
 
 
 def _method(plan: Plan, label: str, done: Done) -> dict[str, Any]:
     """What the report says of a method's runs; each holds the whole configuration that it was trained with."""
     if label in plan.files:
-        return {"weights": plan.files[label]}
+        method = plan.config.methods[label]
+        return {"weights": plan.files[label], **({} if method.passes is None else {"passes": method.passes})}
     return {"runs": [_run(run) for run in done[label]]}
 
 

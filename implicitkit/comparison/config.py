@@ -58,12 +58,21 @@ class Method(Overrides):
         None, description="a run that goes before: overrides of base, or the name of one of stages"
     )
     seeds: list[int] | None = Field(None, min_length=1, description="in place of the comparison's")
-    weights_only: str | None = Field(None, description="trained elsewhere: a weight file or a pretrained model's name")
+    weights_only: str | None = Field(
+        None,
+        description="trained elsewhere: a weight file or a pretrained model's name; or here: another method's run, "
+        "such as sair/seed-0",
+    )
+    passes: int | None = Field(
+        None, ge=1, description="with weights_only: how often a picture goes through, in place of the model's own"
+    )
 
     @model_validator(mode="after")
     def _trained_here_or_elsewhere(self) -> Method:
         if self.weights_only is not None and (self.training or self.first is not None or self.seeds is not None):
-            raise ValueError("weights_only stands alone: what is trained elsewhere takes no other entries")
+            raise ValueError("weights_only stands alone, or with passes: what is trained already takes no other entries")
+        if self.weights_only is None and self.passes is not None:
+            raise ValueError("passes goes with weights_only; in what is trained it is an entry of the model")
         if self.weights_only is None and self.model is None:
             raise ValueError("a method needs a model, or weights_only")
         return self

@@ -11,15 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from implicitkit.comparison.locks import POLL, inheritable, is_taken, take
 from implicitkit.comparison.plan import PlannedRun
 
-try:
-    import fcntl
-except ImportError:  # Windows: two comparisons at once on one folder are then not told apart
-    fcntl = None  # type: ignore[assignment]
-
 Say = Callable[[str], Any]
-POLL = 0.2  # seconds
 QUIET = 15.0  # seconds between two lines about one run
 PATIENCE = 20.0  # seconds that a run is given to end when the comparison is stopped
 
@@ -39,7 +34,7 @@ class Job:
                 stdout=output,
                 stderr=output,
                 env=dict(environment),
-                pass_fds=[lock.fileno()] if fcntl is not None else [],
+                pass_fds=inheritable(lock),
                 start_new_session=True,  # Ctrl-C is for us, and we stop it
             )
 
@@ -109,13 +104,13 @@ def train_all(
                     failed[job.run.name] = why(job.run.folder / "train.txt", code) if code else "it left no weights"
                     say(f"{job.run.name}: failed: {failed[job.run.name]}")
             for run in list(waiting):
-                if run.finished and not _locked(run):
+                if run.finished and not is_taken(run.folder / "lock"):
                     waiting.remove(run)
                 elif run.after is not None and run.after.name in failed:
                     waiting.remove(run)
                     failed[run.name] = f"{run.after.name}, which it starts from, failed"
                 elif len(at_work) < jobs and (run.after is None or run.after.finished):
-                    lock = _take(run)
+                    lock = take(run.folder / "lock")
                     if lock is None:
                         if run.name not in told:
                             say(f"{run.name}: another process is training it; waiting for it to end")
@@ -182,22 +177,3 @@ def _threads(run: PlannedRun, threads: int) -> int:
 
 def _begun(run: PlannedRun) -> bool:
     return any((run.folder / "checkpoints").glob("step-*"))
-
-
-def _take(run: PlannedRun) -> IO[str] | None:
-    """The run's lock, or None if another process has it; the system gives it back when the last holder has ended."""
-    lock = (run.folder / "lock").open("w", encoding="utf-8")
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            return None
-    return lock
-
-
-def _locked(run: PlannedRun) -> bool:
-    lock = _take(run)
-    if lock is not None:
-        lock.close()
-    return lock is None

@@ -67,8 +67,9 @@ class Plan:
     Attributes:
         config: what it was made from.
         output: the comparison's folder.
-        runs: method -> its runs, one per seed; none of a method that was trained elsewhere.
-        files: method -> the weights of one that was trained elsewhere.
+        runs: method -> its runs, one per seed; none of a method that only has weights.
+        files: method -> the weights of one that only has weights.
+        borrowed: method -> the run that those weights are of, if it is one of this comparison.
         prepare: what is made before the runs.
         evaluation: label -> how all are scored.
     """
@@ -77,6 +78,7 @@ class Plan:
     output: Path
     runs: dict[str, list[PlannedRun]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    borrowed: dict[str, PlannedRun] = field(default_factory=dict)
     prepare: list[Preparation] = field(default_factory=list)
     evaluation: dict[str, Evaluation] = field(default_factory=dict)
 
@@ -132,7 +134,22 @@ def make_plan(config: CompareConfig, output: Path | None = None, where: str = "t
                 first = _run(config, title, seed, stage.training, names, f"{where}, {title}")
             known = names | ({"first": str(first.weights)} if first else {})
             plan.runs[label].append(_run(config, label, seed, method.training, known, f"{where}, {label}", first))
+    _borrow(plan, where)
     return plan
+
+
+def _borrow(plan: Plan, where: str) -> None:
+    """Find the runs among the weights that methods take."""
+    runs = {run.name: run for runs in plan.runs.values() for run in runs}
+    for label, weights in plan.files.items():
+        if weights in runs:
+            plan.borrowed[label] = runs[weights]
+            plan.files[label] = str(runs[weights].weights)
+        elif weights.partition("/")[0] in plan.config.methods and not Path(weights).exists():
+            raise ConfigError(
+                f"{where}, {label}: weights_only: there is neither a file nor a run {weights!r}; the runs are "
+                f"{', '.join(runs) or 'none'}"
+            )
 
 
 def _run(

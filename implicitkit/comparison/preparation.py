@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from implicitkit.atomic import replacing_folder, write_json
 from implicitkit.comparison.config import Cut, Preparation
 from implicitkit.comparison.jobs import Say, why
+from implicitkit.comparison.locks import inheritable, waiting_for
 from implicitkit.errors import ConfigError, UserError
 
 LOG = "prepare.json"
@@ -38,6 +39,19 @@ def prepare_all(
         ConfigError: what is there was made in another way.
         UserError: a command failed; the message is its own last line.
     """
+    if not steps:
+        return {}
+    output.mkdir(parents=True, exist_ok=True)
+    with waiting_for(
+        output / "prepare.lock", lambda: say("another process is making what comes first; waiting")
+    ) as lock:
+        _prepare(steps, output, threads, say, {**os.environ, **(environment or {})}, lock)
+    return how_made(steps, output)
+
+
+def _prepare(
+    steps: list[Preparation], output: Path, threads: int, say: Say, environment: Mapping[str, str], lock: IO[str]
+) -> None:
     notes: dict[str, Any] = _read(output / LOG)
     for step in steps:
         made, how = Path(step.makes), _how(step)
@@ -54,10 +68,9 @@ def prepare_all(
         if step.cut is not None:
             cut(step.cut, made)
         else:
-            _call(step, output, {**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(threads)})
+            _call(step, output, {**environment, "OMP_NUM_THREADS": str(threads)}, lock)
         notes[step.makes] = {"how": how, "threads": threads, "seconds": round(time.monotonic() - start, 1)}
         write_json(output / LOG, notes)
-    return how_made(steps, output)
 
 
 def how_made(steps: list[Preparation], output: Path) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def _corners(size: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
             yield top, left
 
 
-def _call(step: Preparation, output: Path, environment: Mapping[str, str]) -> None:
+def _call(step: Preparation, output: Path, environment: Mapping[str, str], lock: IO[str]) -> None:
     assert step.command is not None
     resumes = step.resumes_from is not None and Path(step.resumes_from).exists()
     log = output / "prepare.txt"
@@ -114,6 +127,7 @@ def _call(step: Preparation, output: Path, environment: Mapping[str, str]) -> No
             stdout=file,
             stderr=file,
             env=dict(environment),
+            pass_fds=inheritable(lock),
         )
         try:
             code = process.wait()

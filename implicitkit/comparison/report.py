@@ -59,7 +59,8 @@ def _scores(label: str, evaluation: Mapping[str, Any]) -> list[str]:
     parts = [
         f"## Scores{f': {label}' if label else ''}",
         f"Protocol `{evaluation['protocol']}` on `{evaluation['data']}`, {evaluation['pictures']} pictures; {many}. "
-        f"The first row, {evaluation['trivial']}, needs no training.",
+        f"The first row, {evaluation['trivial']}, needs no training. Of each run the weights that validate best are "
+        "scored, or the last where nothing is validated.",
     ]
     for title, metrics in evaluation["tables"].items():
         parts.append(f"### {title[:1].upper()}{title[1:]}" if title else "")

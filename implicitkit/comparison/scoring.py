@@ -110,8 +110,9 @@ class Scorer:
         stored, pictures = folder / f"scores-{self.label}.json", folder / f"pictures-{self.label}.npz"
         key = {"format": FORMAT, "version": __version__, "weights": weights, **self.key(), "device": self.device.type}
         found = _read(stored, key)
-        if found is None or (keep and found["has_pictures"] is None):
-            found = self._score(source, keep and self.metrics is not None, pictures, progress)
+        keep = keep and self.metrics is not None
+        if found is None or (keep and not found["has_pictures"]):
+            found = self._score(source, keep, pictures, progress)
             write_text(stored, json.dumps({"key": key, **found}, ensure_ascii=False))
         return Scored(
             found["scores"],
@@ -154,7 +155,7 @@ class Scorer:
             "tables": self.protocol.tables(scores),
             "settings": self.protocol.settings(),
             "costs": {**parameters(model), **_cost_of(observer)},
-            "has_pictures": True if keep else None,
+            "has_pictures": keep,
         }
 
 
