@@ -220,6 +220,31 @@ def test_weights_from_elsewhere_are_scored_beside(copied: dict[str, Any], tmp_pa
     assert "| mine |" in markdown(report)
 
 
+def test_the_weights_of_a_run_are_scored_again_with_other_passes(copied: dict[str, Any]) -> None:
+    copied["methods"]["again"] = {"weights_only": "LTE/seed-1"}
+    copied["methods"]["twice"] = {"weights_only": "LTE/seed-1", "passes": 2}
+    report = compare(checked(copied), train=False).report
+    test = report["evaluations"]["inpainting"]
+    run = Path(copied["output"]) / "runs" / "LTE" / "seed-1"
+    assert test["scores"]["again"]["given"] == test["scores"]["LTE"]["1"]
+    expected = ik.create_protocol(test["spec"]).evaluate(
+        {"twice": ik.load_model(run / "best.safetensors")}, Path(test["data"]), encode={"passes": 2}
+    )
+    found = test["scores"]["twice"]["given"]["20-40"]["psnr_hole"]
+    assert found == pytest.approx(expected.values["twice"]["20-40"]["psnr_hole"], abs=1e-4)
+    assert found != test["scores"]["again"]["given"]["20-40"]["psnr_hole"]
+    assert report["methods"]["twice"] == {"weights": str(run / "best.safetensors"), "passes": 2}
+    copy = Path(copied["output"]) / "runs" / "twice" / "model.safetensors"
+    assert ik.load_model(copy).passes == 2
+    before = copy.stat().st_mtime_ns
+    compare(checked(copied), train=False)
+    assert copy.stat().st_mtime_ns == before
+    (run / "last.safetensors").unlink()  # as if it were being trained
+    report = compare(checked(copied), train=False).report
+    assert list(report["methods"]) == ["LIIF", "LTE"]
+    assert report["missing"]["twice"] == "takes the weights of LTE/seed-1, which is not trained yet"
+
+
 def test_a_metric_without_weights_is_left_out_and_said(copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(net: str) -> None:
         raise WeightsError("lpips with vgg needs vgg16.pth, which cannot be downloaded")

@@ -83,6 +83,19 @@ def test_what_was_trained_elsewhere_has_no_runs(tmp_path: Path) -> None:
         checked(settings)
 
 
+def test_the_weights_of_another_methods_run(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    settings["methods"] = {"twice": {"weights_only": "LTE/seed-1", "passes": 2}, **settings["methods"]}
+    plan = make_plan(checked(settings))
+    assert plan.borrowed == {"twice": plan.runs["LTE"][1]} and plan.files == {"twice": str(plan.runs["LTE"][1].weights)}
+    assert "twice" not in plan.runs and plan.labels == ["twice", "LIIF", "LTE"]
+    settings["methods"]["twice"]["weights_only"] = "LTE/seed-7"
+    with pytest.raises(
+        ik.ConfigError, match=r"twice: weights_only: there is neither a file nor a run 'LTE/seed-7'; .*"
+    ):
+        make_plan(checked(settings))
+
+
 def test_another_folder_moves_everything(tmp_path: Path) -> None:
     plan = make_plan(checked(tiny(tmp_path / "a")), tmp_path / "b")
     assert plan.output == tmp_path / "b" and plan.prepare[0].makes == f"{tmp_path}/b/pictures"
@@ -119,6 +132,7 @@ def broken(path: str, value: Any) -> dict[str, Any]:
         ("methods.LTE.optimizer", {}, r"methods.LTE: unknown key 'optimizer'; did you mean 'optimiser'\?"),
         ("methods.LTE.seed", 3, r"methods.LTE: unknown key 'seed'; did you mean 'seeds'\?"),
         ("methods.LTE", {"steps": 3}, r"methods.LTE: a method needs a model, or weights_only"),
+        ("methods.LTE.passes", 2, r"methods.LTE: passes goes with weights_only"),
         ("methods.LTE.first", "begin", r"methods.LTE.first: unknown 'begin'; there are: none"),
         ("base.model", {}, r"base: base holds what all runs share; 'model' is not of it"),
         ("base.stesp", 3, r"base: unknown key 'stesp'; did you mean 'steps'\?"),
