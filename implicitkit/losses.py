@@ -67,7 +67,13 @@ class Pointwise(Loss):
         raise NotImplementedError(f"{type(self).__name__} does not implement of()")
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        difference = prediction.values - batch["target"]
+        values, target = prediction.values, batch["target"]
+        if values.shape != target.shape:
+            raise ValueError(
+                f"{type(self).__name__} compares the model's {values.shape[-1]} values per point with a picture's "
+                f"{target.shape[-1]}; a model whose decoder gives an embedding needs another loss"
+            )
+        difference = values - target
         each = self.of(difference)
         if self.luma:
             each = (1 - self.luma) * each.mean(-1, keepdim=True) + self.luma * self.of(luma_of(difference))

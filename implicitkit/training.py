@@ -96,6 +96,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         losses.attach(model)
     wanted = losses.reads
     between.find_unused_parameters = leaves_idle(model, wanted)
+    rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
     if config.compile:
@@ -188,6 +189,17 @@ def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str
     if not isinstance(target, ImplicitModel):  # an encoder or a decoder alone: that of the model in the file
         loaded = loaded.get_submodule(part.rpartition(".")[2])
     fill(target, loaded.state_dict(), weights)
+
+
+@torch.no_grad()
+def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> None:
+    """Ask the model for one crop, and the losses for what they make of it, so that what does not go together is found
+    now; nothing is learnt.
+    """
+    model.eval()
+    mask = batch["mask"] if model.takes_mask else None
+    losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
+    model.train()
 
 
 def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:
