@@ -207,7 +207,9 @@ def test_bad_validation_pictures_are_found_before_the_first_step(tmp_path: Path)
 
 def test_what_does_not_go_together_is_found_before_the_first_step(tmp_path: Path, meaning: None) -> None:
     six = {"encoder": {"name": "edsr", "blocks": 1, "channels": 6}, "decoder": {"name": "bilinear", "project": False}}
-    with pytest.raises(ValueError, match="L1 compares the model's 6 values per point with a picture's 3; a model whose"):
+    with pytest.raises(
+        ValueError, match="L1 compares the model's 6 values per point with a picture's 3; a model whose"
+    ):
         run(config(tmp_path / "run", model=six))
     assert not (tmp_path / "run").exists()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from implicitkit.model import ImplicitModel
 
 
 def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight file.")]) -> None:
@@ -19,12 +22,10 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
     is_name = not Path(model).is_file() and model in models
     has_weights = not is_name or bool(models.find(model)[0].metadata.get("pretrained"))
     built = load_model(model) if has_weights else create_model(model)
-    counts = {part: sum(p.numel() for p in getattr(built, part).parameters()) for part in ("encoder", "decoder")}
     needs = built.needs
     scales = needs["trained_scales"]
     rows = {
-        "encoder": f"{json.dumps(built.spec['encoder'])}  ({counts['encoder']:,} parameters)",
-        "decoder": f"{json.dumps(built.spec['decoder'])}  ({counts['decoder']:,} parameters)",
+        **parts(built),
         "inputs": f"{', '.join(built.inputs)}; {needs['input_channels']} channels in [0, 1]",
         "stride": str(needs["stride"]),
         "receptive field": str(needs["receptive_field"]) + ("" if needs["receptive_field"] == "global" else " pixels"),
@@ -33,5 +34,21 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
         "license": built.license or "not stated",
         "training": json.dumps(built.training_summary) if built.training_summary else "not stated",
     }
+    if built.passes != 1:
+        rows["passes"] = str(built.passes)
+    wide = max(16, *map(len, rows)) + 1
     for name, value in rows.items():
-        typer.echo(f"{name + ':':<17} {value}")
+        typer.echo(f"{name + ':':<{wide}} {value}")
+
+
+def parts(model: ImplicitModel, within: str = "") -> dict[str, str]:
+    """Each part of a model and of those that it reads: its spec, how many parameters it has, and whether they learn."""
+    rows = {}
+    for name in ("encoder", "decoder"):
+        part = getattr(model, name)
+        size = sum(p.numel() for p in part.parameters())
+        frozen = "" if part.trainable else ", frozen"
+        rows[within + name] = f"{json.dumps(model.spec[name])}  ({size:,} parameters{frozen})"
+    for name, condition in model.conditions.items():
+        rows |= parts(condition, f"{within}{name} ")
+    return rows

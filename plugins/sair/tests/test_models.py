@@ -65,6 +65,16 @@ def test_the_control_has_the_same_parameters_and_no_meaning(name: str) -> None:
     assert torch.equal(before[1], after[1])
 
 
+def test_info_tells_both_fields(run) -> None:
+    told = run("info", "sair_small")
+    assert told.code == 0, told.err
+    rows = dict(line.split(":", 1) for line in told.out.splitlines())
+    assert '"name": "edsr"' in rows["encoder"] and '"name": "air"' in rows["decoder"]
+    assert '"name": "mae_small"' in rows["semantic encoder"] and "(3,596,352 parameters, frozen)" in told.out
+    assert '"name": "sir"' in rows["semantic decoder"] and "frozen" not in rows["semantic decoder"]
+    assert rows["weights"].strip() == "none (random)" and "passes" not in rows
+
+
 def test_full_sizes() -> None:
     """Built on the meta device: shapes, no weights."""
     spec = models.sair_clip_vit_b16()
