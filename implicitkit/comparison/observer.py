@@ -77,26 +77,17 @@ class Observer:
             del self.model.encode
 
     def _encode(self, image: Tensor, *arguments: Any, **options: Any) -> Field:
-        start = self._now()
+        start = self.now()
         field = ImplicitModel.encode(self.model, image, *arguments, **options)
         mask = arguments[0] if arguments else options.get("mask")
-        call = self._last = Call(image, mask, seconds=self._now() - start)
+        call = self._last = Call(image, mask, seconds=self.now() - start)
         self.first = self.first or call
-        render = field.render
-
-        def timed(size: Sequence[int] | int, *rest: Any, **more: Any) -> Tensor:
-            begun = self._now()
-            values = render(size, *rest, **more)
-            if call.size is None:  # a field that is rendered again counts once
-                call.size = tuple(values.shape[-2:])
-                call.seconds += self._now() - begun
-                self.seconds.append(call.seconds)
-            return values
-
-        field.render = timed  # type: ignore[method-assign]
+        field.__class__ = Timed  # a method of its own would be a cycle, and keep every field until it is collected
+        vars(field).update(observer=self, call=call)
         return field
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """A clock, once the device has done what it was asked."""
         device = next(self.model.parameters()).device
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -112,6 +103,22 @@ class Observer:
         self.shown.append(Shown(seen, to_pixels(prediction.float().clamp(0, 1)), to_pixels(truth.float()), full))
         self._bytes += sum(p.nbytes for p in (seen, self.shown[-1].prediction, self.shown[-1].truth) if p is not None)
         return float(len(self.shown) - 1)
+
+
+class Timed(Field):
+    """A field that tells its observer how long it takes to render; rendered again, it counts once."""
+
+    observer: Observer
+    call: Call
+
+    def render(self, size: Sequence[int] | int, *arguments: Any, **options: Any) -> Tensor:
+        start = self.observer.now()
+        values = super().render(size, *arguments, **options)
+        if self.call.size is None:
+            self.call.size = tuple(values.shape[-2:])
+            self.call.seconds += self.observer.now() - start
+            self.observer.seconds.append(self.call.seconds)
+        return values
 
 
 class Kept(Metric):

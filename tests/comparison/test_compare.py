@@ -56,7 +56,7 @@ def copied(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     for file in (tmp_path / "out").rglob("*"):
         if file.name in ("config.yaml", "prepare.json"):
             file.write_text(file.read_text().replace(str(whole), str(tmp_path)))
-    return tiny(tmp_path / "out", jobs=2)
+    return tiny(tmp_path / "out")
 
 
 def test_the_report_holds_every_score_and_says_what_was_run(whole: Path, report: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import torch
@@ -24,6 +26,20 @@ def test_a_watched_model_answers_as_before_and_is_itself_again() -> None:
     assert "encode" not in vars(model) and torch.equal(model.encode(image).render((24, 28)), before)
     assert len(observer.seconds) == 2 and all(s > 0 for s in observer.seconds)
     assert observer.first is not None and observer.first.size == (24, 28) and observer.first.mask is None
+
+
+def test_a_field_that_nobody_holds_is_freed_at_once() -> None:
+    model = small_model()
+    gc.disable()  # a cycle would keep its features until the collector comes by
+    try:
+        with Observer(model).watching():
+            field = model.encode(torch.rand(3, 8, 8))
+            field.render((8, 8))
+            alive = weakref.ref(field)
+            del field
+            assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_kept_pictures_have_a_number() -> None:
