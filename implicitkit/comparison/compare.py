@@ -256,7 +256,7 @@ def _grid(
         first = held[highlight]
         if first is None or any(pictures is None for pictures in held.values()):
             continue  # there was no room for it
-        row = [("input", first["seen"])] if "seen" in first else []
+        row = [("input", first["seen"])]
         for label, pictures in held.items():
             assert pictures is not None
             score = kept[label].scores[setting][metric][picture]

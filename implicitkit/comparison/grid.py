@@ -15,7 +15,7 @@ from implicitkit.comparison.sheets import MARGIN
 from implicitkit.images import Pixels, to_pixels, to_tensor
 
 SMALLEST, LARGEST = 160, 384  # pixels a side of a picture on the sheet
-NAMES = {0: "best", 1: "worst"}
+NAMES = {0.0: "best", 0.5: "median", 1.0: "worst"}
 
 
 def choose(gains: Mapping[str, float], rows: int) -> list[tuple[str, str]]:
@@ -35,21 +35,20 @@ def choose(gains: Mapping[str, float], rows: int) -> list[tuple[str, str]]:
     chosen = []
     for k in range(rows):
         share = k / (rows - 1)
-        name = NAMES.get(share, "median" if share == 0.5 else f"{round(100 * (1 - share))} %")  # type: ignore[call-overload]
+        name = NAMES.get(share, f"{round(100 * (1 - share))} %")
         chosen.append((f"{name} gain", ranked[round(share * (len(ranked) - 1))]))
     return chosen
 
 
 def read_pictures(file: Path, setting: str, picture: str) -> dict[str, Pixels] | None:
-    """What was kept of one picture: ``seen`` (enlarged to the truth's size), ``trivial``, ``prediction``, ``truth``."""
+    """What was kept of one picture: ``seen`` (enlarged to the truth's size), ``prediction`` and ``truth``."""
     with np.load(file) as stored:
         prefix = f"{setting}|{picture}|"
         held = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
     if "truth" not in held:
         return None
     full = [int(n) for n in held.pop("full")]
-    if "seen" in held:
-        held["seen"] = _aligned(held["seen"], full, held["truth"].shape[:2])
+    held["seen"] = _aligned(held["seen"], full, held["truth"].shape[:2])
     return held
 
 

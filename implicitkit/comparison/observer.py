@@ -22,12 +22,15 @@ LIMIT = 128 << 20  # bytes of pictures that are kept per run
 
 @dataclass
 class Call:
-    """One picture that the model was given: what it saw, what it was asked for, and how long it took."""
+    """One picture that the model was given: what it saw, what it was asked for, how long it took, and whether its
+    answer has been shown.
+    """
 
     image: Tensor
     mask: Tensor | None
     size: tuple[int, ...] | None = None
     seconds: float = 0.0
+    shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Shown:
         full: the size the model was asked for.
     """
 
-    seen: Pixels | None
+    seen: Pixels
     prediction: Pixels
     truth: Pixels
     full: tuple[int, ...]
@@ -94,14 +97,16 @@ class Observer:
         return time.perf_counter()
 
     def see(self, prediction: Tensor, truth: Tensor) -> float:
-        """Keep a picture; returns its place in :attr:`shown`, or ``nan`` where there is no more room."""
-        if not self.keep or self._bytes > LIMIT:
-            return float("nan")
+        """Keep a picture; returns its place in :attr:`shown`, or ``nan`` where it is not the model's (the trivial
+        method's comes before the model is asked) or there is no more room.
+        """
         call = self._last
-        seen = None if call is None else to_pixels(call.image.cpu().clamp(0, 1))
-        full = tuple(truth.shape[-2:]) if call is None or call.size is None else call.size
-        self.shown.append(Shown(seen, to_pixels(prediction.float().clamp(0, 1)), to_pixels(truth.float()), full))
-        self._bytes += sum(p.nbytes for p in (seen, self.shown[-1].prediction, self.shown[-1].truth) if p is not None)
+        if call is None or call.size is None or call.shown or not self.keep or self._bytes > LIMIT:
+            return float("nan")
+        call.shown = True
+        seen, made, true = (to_pixels(p.float().cpu().clamp(0, 1)) for p in (call.image, prediction, truth))
+        self.shown.append(Shown(seen, made, true, call.size))
+        self._bytes += seen.nbytes + made.nbytes + true.nbytes
         return float(len(self.shown) - 1)
 
 

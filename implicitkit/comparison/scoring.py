@@ -146,7 +146,7 @@ class Scorer:
             scores = self.protocol.evaluate({MODEL: model}, self.data, metrics=metrics, progress=progress)
         kept = _take_out(scores)
         if keep:
-            _write_pictures(pictures, kept, observer.shown, self.protocol.trivial)
+            _write_pictures(pictures, kept, observer.shown)
         return {
             "trivial": self.protocol.trivial,
             "trivial_scores": scores.values[self.protocol.trivial],
@@ -171,27 +171,23 @@ def _cost_of(observer: Observer) -> dict[str, Any]:
     }
 
 
-def _take_out(scores: Scores) -> dict[str, PerPicture]:
+def _take_out(scores: Scores) -> PerPicture:
     """Separate the numbers of the kept pictures from the scores."""
     scores.units.pop(KEPT, None)
-    return {
+    numbers = {
         method: {setting: {KEPT: metrics.pop(KEPT, {})} for setting, metrics in settings.items()}
         for method, settings in scores.values.items()
     }
+    return numbers[MODEL]
 
 
-def _write_pictures(file: Path, kept: Mapping[str, PerPicture], shown: Sequence[Shown], trivial: str) -> None:
+def _write_pictures(file: Path, kept: PerPicture, shown: Sequence[Shown]) -> None:
     arrays: dict[str, Any] = {}
-    for setting, metrics in kept[MODEL].items():
+    for setting, metrics in kept.items():
         for picture, number in metrics[KEPT].items():
-            of_model, of_trivial = shown[int(number)], kept[trivial].get(setting, {}).get(KEPT, {}).get(picture)
-            name = f"{setting}|{picture}|"
-            arrays[name + "prediction"], arrays[name + "truth"] = of_model.prediction, of_model.truth
-            arrays[name + "full"] = np.array(of_model.full)
-            if of_model.seen is not None:
-                arrays[name + "seen"] = of_model.seen
-            if of_trivial is not None:
-                arrays[name + "trivial"] = shown[int(of_trivial)].prediction
+            one, name = shown[int(number)], f"{setting}|{picture}|"
+            arrays[name + "seen"], arrays[name + "full"] = one.seen, np.array(one.full)
+            arrays[name + "prediction"], arrays[name + "truth"] = one.prediction, one.truth
     with replacing(file) as temporary:
         np.savez_compressed(temporary, **arrays)
 

@@ -47,17 +47,24 @@ def test_kept_pictures_have_a_number() -> None:
     observer = Observer(model, keep=True)
     metric = Kept(observer)
     with observer.watching():
+        assert math.isnan(metric(truth, truth))  # the trivial method's: the model has not been asked
         prediction = model.encode(image).render((12, 14))
-        assert metric(prediction, truth) == 0 and metric(truth, truth) == 1
+        assert metric(prediction, truth) == 0
+        assert math.isnan(metric(truth, truth))  # that of the next picture
+        model.encode(image).render((12, 14))
+        assert metric(prediction, truth) == 1
     shown = observer.shown[0]
-    assert shown.seen is not None and np.array_equal(shown.seen, to_pixels(image)) and shown.full == (12, 14)
+    assert np.array_equal(shown.seen, to_pixels(image)) and shown.full == (12, 14)
     assert np.array_equal(shown.prediction, to_pixels(prediction)) and np.array_equal(shown.truth, to_pixels(truth))
 
 
 def test_there_is_a_limit_to_what_is_kept(monkeypatch) -> None:
-    truth = torch.rand(3, 10, 10)
-    observer = Observer(small_model(), keep=True)
-    monkeypatch.setattr("implicitkit.comparison.observer.LIMIT", 900)
-    found = [observer.see(truth, truth) for _ in range(4)]  # 600 bytes each: there was room for two
-    assert found[:2] == [0, 1] and all(map(math.isnan, found[2:])) and len(observer.shown) == 2
-    assert math.isnan(Observer(small_model()).see(truth, truth))
+    monkeypatch.setattr("implicitkit.comparison.observer.LIMIT", 1200)
+    truth, found = torch.rand(3, 10, 10), []
+    for keep in (True, False):
+        observer = Observer(small_model(), keep=keep)
+        with observer.watching():
+            for _ in range(4):
+                observer.model.encode(truth).render((10, 10))
+                found.append(observer.see(truth, truth))  # 900 bytes each: there is room for two
+    assert found[:2] == [0, 1] and all(map(math.isnan, found[2:])) and observer.shown == []

@@ -57,7 +57,7 @@ def test_from_photographs_to_a_report(tmp_path: Path, monkeypatch: pytest.Monkey
     does.
     """
     monkeypatch.chdir(ROOT)
-    settings = loaded("inpainting", tmp_path / "out")
+    settings = loaded("inpainting", tmp_path / "out") | {"jobs": 1, "threads": 1}
     settings["base"] |= {"steps": 2, "batch": 1, "log_every": 1}
     settings["base"]["data"] |= {"held_out": 1}
     settings["prepare"][0]["cut"]["test_every"] = 40
