@@ -162,9 +162,10 @@ def test_bad_options_of_inpaint(
     assert "Traceback" not in done.err and not (tmp_path / "out.png").exists()
 
 
-def test_without_a_model_it_asks_for_one(run, pair: tuple[Path, Path], tmp_path: Path) -> None:
-    if "sair_small_faces" in ik.list_models():
-        pytest.skip("a model comes with the package")
+def test_without_a_model_it_asks_for_one(
+    run, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("implicitkit_sair.models.SHIPPED", {})
     done = run("inpaint", *pair, "-o", tmp_path / "out.png")
     assert done.code == 2 and len(done.errors) == 1
     assert "pass --model, a weight file that was trained to inpaint" in done.errors[0]

@@ -26,8 +26,8 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name [default: the model that comes with "
-            "the plugin, if one does]."
+            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_small_faces, which "
+            "comes with the plugin]."
         ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
@@ -63,8 +63,10 @@ def inpaint(
         check_mask(
             read_picture(jobs[0].image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
         )
-    model = model or default_model()
+    chosen, model = model is not None, model or default_model()
     network = load_model(model).to(where)
+    if not chosen and network.license:
+        typer.echo(f"{model}: {network.license}", err=True)
     check_painter(network, model)
     failures: list[str] = []
     with bar("inpainting", len(jobs)) as progress:

@@ -1,0 +1,58 @@
+"""The model that comes with the plugin: what it promises, and that it fills a face better than a flat colour does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import implicitkit as ik
+from implicitkit.degradations.base import seeded
+from implicitkit.degradations.resize import resize
+from implicitkit.registries import models
+from implicitkit.weights import shipped_file
+from implicitkit_sair import inpaint
+from implicitkit_sair.inpainting import fill_holes
+from implicitkit_sair.models import SHIPPED
+
+ASTRONAUT = Path(ik.__file__).parent / "assets" / "astronaut.png"
+
+
+def face() -> torch.Tensor:
+    """A face of 88 pixels that no training has seen."""
+    return resize(ik.read_image(ASTRONAUT)[:, :176, 150:326], (88, 88), "pil").clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def model() -> ik.ImplicitModel:
+    return ik.create_model("sair_small_faces", pretrained=True)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_terms_origin_and_size(name: str) -> None:
+    model = ik.load_model(name)
+    assert model.license and model.training_summary["trained_on"]
+    assert shipped_file(models.find(name)[0]).stat().st_size < 10_000_000
+    assert ik.create_model(name).spec == model.spec
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_clearly_better_than_the_mean_colour(model: ik.ImplicitModel, seed: int) -> None:
+    clean, psnr = face(), ik.create_metric("psnr")
+    holes = {"name": "inpainting", "kind": "strokes", "ratio": 0.3}
+    mask = ik.create_degradation(holes)(clean, seeded(seed)).mask
+    painted, flat = inpaint(model, clean, mask), fill_holes(clean, mask > 0.5, "mean")
+    assert psnr(painted, clean, mask) > psnr(flat, clean, mask) + 2  # dB in the hole; half of what was measured
+
+
+def test_inpaint_needs_no_more_than_two_pictures(run, model: ik.ImplicitModel, tmp_path: Path) -> None:
+    mask = torch.zeros(1, 88, 88)
+    mask[:, 40:60, 30:58] = 1
+    ik.write_image(tmp_path / "face.png", face())
+    ik.write_image(tmp_path / "mask.png", mask)
+    done = run("inpaint", tmp_path / "face.png", tmp_path / "mask.png", "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    assert f"sair_small_faces: {model.license}" in done.err
+    expected = inpaint(model, ik.read_image(tmp_path / "face.png"), mask)
+    assert (ik.read_image(tmp_path / "out.png") - expected).abs().mean() < 0.01  # the machine may choose bfloat16
