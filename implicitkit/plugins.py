@@ -47,6 +47,7 @@ COMMANDS = (  # that come in the box; their modules are not imported to find out
     "degrade",
     "demo",
     "evaluate",
+    "export",
     "info",
     "list",
     "plugins",

@@ -15,6 +15,7 @@ from implicitkit.cli.convert import convert
 from implicitkit.cli.degrade import degrade
 from implicitkit.cli.demo import demo
 from implicitkit.cli.evaluate import evaluate
+from implicitkit.cli.export import export
 from implicitkit.cli.info import info
 from implicitkit.cli.listing import list_names
 from implicitkit.cli.plugins import plugins
@@ -42,6 +43,7 @@ for command, name in (
     (list_names, "list"),
     (info, "info"),
     (convert, "convert"),
+    (export, "export"),
     (bench, "bench"),
     (config_schema, "config-schema"),
 ):

@@ -80,7 +80,7 @@ class LIIF(LocalEnsembleDecoder):
         return self.lay_out(features, projected, extra=picture)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
-        geometry = offset if cell is None else torch.cat([offset, cell.expand(len(offset), -1)], dim=-1)
+        geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
         with in_float32(rows.device.type):
             weight = self.first.weight[:, self.read :].float().t()
             if torch.is_grad_enabled():

@@ -101,7 +101,7 @@ class LMF(LocalEnsembleDecoder):
         return self.lay_out(features, torch.cat([scale, known, shift[:, width:]], dim=1))
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
-        geometry = offset if cell is None else torch.cat([offset, cell.expand(len(offset), -1)], dim=-1)
+        geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
         scales, shifts = (part.split(self.hidden, dim=-1) for part in rows.chunk(2, dim=-1))
         with in_float32(rows.device.type):
             unknown = geometry @ self.first.weight[:, self.hidden :].float().t()

@@ -134,10 +134,11 @@ class LocalEnsembleDecoder(Decoder):
         """Points to evaluate at a time: on a CPU, unless a graph is kept, so many that their values stay in the cache
         between one layer and the next.
         """
-        step = points
         if rows.device.type == "cpu" and not torch.is_grad_enabled():
-            step = max(1, CPU_CACHE // (4 * len(rows) * rows.shape[-1]))
-        return [slice(start, start + step) for start in range(0, points, step)] or [slice(0)]
+            step = max(1, CPU_CACHE // (4 * rows.shape[0] * rows.shape[-1]))
+            if step < points:
+                return [slice(start, start + step) for start in range(0, points, step)]
+        return [slice(None)]
 
     def _neighbours(self, source: Rows, per_axis: Sequence[Tensor]) -> Neighbours:
         """The corners of all queries, flattened to ``(corners, B or 1, N[, d])``."""
@@ -159,7 +160,7 @@ class LocalEnsembleDecoder(Decoder):
 
 def _of(values: Tensor | None, span: slice, batch: int, points: int) -> Tensor | None:
     """The part of ``values`` ``(B * N, K)`` that belongs to the points of ``span``; one row serves all."""
-    if values is None or len(values) == 1:
+    if values is None or values.shape[0] == 1:
         return values
     return values.reshape(batch, points, -1)[:, span].flatten(0, 1)
 

@@ -1,0 +1,29 @@
+"""``implicitkit export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from implicitkit.errors import UserError
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model's name, or a weight file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    format: Annotated[str, typer.Option(help="onnx, or pt2 (torch.export).")] = "onnx",
+) -> None:
+    """Write a model as two graphs, encoder and decoder, that run without this library at any size."""
+    if format not in ("onnx", "pt2"):
+        raise UserError(f"--format is onnx or pt2; received {format!r}")
+    if output.exists():
+        raise UserError(f"{output} exists; choose another folder")
+
+    from implicitkit.export import export as write
+    from implicitkit.weights import load_model
+
+    done = write(load_model(model), output, "pt2" if format == "pt2" else "onnx")
+    files = ", ".join(sorted(path.name for path in done.folder.iterdir()))
+    typer.echo(f"wrote {done.folder} ({files}); differs from the model by {done.difference:.0e} at most")

@@ -1,0 +1,243 @@
+"""A model as two graphs that run without this library: the encoder once per picture, the decoder at any points.
+
+``encoder`` takes ``image (1, C, H, W)`` in [0, 1] and returns ``latent (1, H, W, K)``, all that the decoder prepares of
+a picture. ``decoder`` takes the latent (and the image, for a skip connection), ``coords (1, N, 2)`` and, if the model
+uses it, ``cell (1, N, 2)``, and returns ``values (1, N, out)`` in [0, 1], not clamped. ``H``, ``W`` and ``N`` are free.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from implicitkit.atomic import replacing_folder, write_json
+from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.local_ensemble import Latent, Rows, picture_rows
+from implicitkit.decoders.lte import LTE, LTEPlus
+from implicitkit.errors import UserError
+from implicitkit.model import ImplicitModel
+from implicitkit.version import __version__
+
+Format = Literal["onnx", "pt2"]
+WANTED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
+SAME = 1e-4  # between the graphs and the model, at sizes that were not traced
+Run = Callable[[dict[str, Tensor]], Tensor]
+
+
+class EncoderGraph(nn.Module):
+    """Picture -> latent: the encoder, and what the decoder does once per picture."""
+
+    def __init__(self, model: ImplicitModel) -> None:
+        super().__init__()
+        self.encoder, self.decoder = model.encoder, model.decoder
+        self.mean, self.std = model.mean, model.std
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(1, C, H, W)`` -> ``(1, H, W, K)``."""
+        features = self.encoder(image)
+        latent = self.decoder.prepare(features, Inputs((image - self.mean) / self.std), {})
+        rows: Tensor = latent.features.rows.unflatten(1, features.map.shape[2:])
+        return rows
+
+
+class DecoderGraph(nn.Module):
+    """Latent and points -> values."""
+
+    def __init__(self, model: ImplicitModel) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+        self.mean, self.std = model.mean, model.std
+
+    def forward(
+        self, latent: Tensor, coords: Tensor, cell: Tensor | None = None, image: Tensor | None = None
+    ) -> Tensor:
+        """``(1, H, W, K)``, ``(1, N, 2)``, ``(1, N, 2)``, ``(1, C, H, W)`` -> ``(1, N, out)``."""
+        grid = tuple(latent.shape[1:3])
+        rows = Rows(latent.flatten(1, 2), grid, (0, 0), grid)
+        extra = None
+        if image is not None:
+            extra = picture_rows(Inputs((image - self.mean) / self.std), self.decoder.out_channels)
+        values = self.decoder.query(Latent(rows, grid, extra), coords, cell, {})
+        return values * self.std + self.mean
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    difference: float
+    """The largest difference from the model, at sizes other than those traced."""
+
+
+@torch.enable_grad()  # the plain path: where no graph is kept, evaluation is cut to the size of a CPU's cache
+def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") -> Exported:
+    """Write the two graphs and ``export.json``, which describes them, into a new folder, and compare them with the
+    model.
+
+    Args:
+        model: LIIF, LTE or LTE+ on pictures, with an encoder that keeps the picture's size.
+        folder: must not exist.
+        format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, PyTorch's own ``torch.export`` format.
+
+    Raises:
+        UserError: the model cannot be exported, a package is missing, the graphs differ from the model by more than
+            1e-4, or the folder exists. Nothing is left behind.
+    """
+    check_exportable(model)
+    missing = [name for name in WANTED[format] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"exporting to {format} needs {', '.join(missing)}: pip install 'implicitkit[onnx]'")
+    folder = Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder} exists; choose another folder")
+    model = model.eval()
+    graphs = {"encoder": EncoderGraph(model).eval(), "decoder": DecoderGraph(model).eval()}
+    questions, sizes = examples(model, (12, 14), 33), free_sizes(model)
+    with replacing_folder(folder) as temporary:
+        runs = {}
+        for name, graph in graphs.items():
+            target = temporary / f"{name}.{format}"
+            try:
+                with _quiet():
+                    runs[name] = _write(graph, questions[name], sizes[name], target, name)
+            except UserError:
+                raise
+            except Exception as error:  # tracers raise errors of every kind
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                kind = type(getattr(model, name)).__name__
+                raise UserError(f"the {name} {kind} cannot be traced: {type(error).__name__}: {first}") from error
+        difference = max(_difference(model, runs, size, points) for size, points in (((19, 31), 257), ((7, 5), 40)))
+        if not difference <= SAME:
+            raise UserError(
+                f"the graphs differ from the model by {difference:.1e}, more than {SAME:g}; nothing was written"
+            )
+        write_json(temporary / "export.json", description(model, format))
+    return Exported(folder, difference)
+
+
+def check_exportable(model: ImplicitModel) -> None:
+    """Raise :class:`UserError` unless the model is of the kind that two such graphs can stand for."""
+    encoder, decoder = model.encoder, model.decoder
+    if type(decoder) not in (LIIF, LTE, LTEPlus):
+        raise UserError(f"liif, lte and lte_plus can be exported; this model's decoder is {type(decoder).__name__}")
+    if model.ndim != 2:
+        raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")
+    if model.takes_mask or model.passes != 1:
+        raise UserError("a model that takes a mask, or more than one pass, cannot be exported as two graphs")
+    if encoder.stride != 1 or encoder.size_multiple != 1:
+        raise UserError(
+            f"encoders that keep the picture's size can be exported; {type(encoder).__name__} has stride "
+            f"{encoder.stride} and pads to multiples of {encoder.size_multiple}"
+        )
+
+
+def examples(model: ImplicitModel, size: tuple[int, int], points: int) -> dict[str, dict[str, Tensor]]:
+    """Inputs for both graphs, by name."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, model.encoder.in_channels, *size, generator=generator)
+    coords = torch.rand(1, points, 2, generator=generator) * 2 - 1
+    with torch.no_grad():
+        latent = EncoderGraph(model)(image)
+    decoder = {"latent": latent, "coords": coords}
+    if model.decoder.uses_cell:
+        decoder["cell"] = torch.rand(1, points, 2, generator=generator) * 0.2
+    if model.decoder.skip == "bilinear":
+        decoder["image"] = image
+    return {"encoder": {"image": image}, "decoder": decoder}
+
+
+def free_sizes(model: ImplicitModel) -> dict[str, dict[str, dict[int, Any]]]:
+    """Which axes of which input are free, as :func:`torch.export.export` wants it."""
+    height, width, points = (Dim(name, min=2, max=1 << 20) for name in ("height", "width", "points"))
+    image = {2: height, 3: width}
+    every = {"latent": {1: height, 2: width}, "coords": {1: points}, "cell": {1: points}, "image": image}
+    return {
+        "encoder": {"image": image},
+        "decoder": {name: every[name] for name in examples(model, (2, 2), 2)["decoder"]},
+    }
+
+
+def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
+    """What somebody who runs the graphs must know."""
+    decoder = model.decoder
+    inputs = {
+        "latent": "(1, H, W, K), from the encoder",
+        "coords": "(1, N, 2), (y, x) in [-1, 1]; pixel i of n has its centre at -1 + (2i + 1)/n",
+        "cell": "(1, N, 2), the size of an output pixel in the same units: 2/n for n pixels",
+        "image": "(1, C, H, W) in [0, 1], the encoder's input",
+    }
+    wanted = examples(model, (2, 2), 2)["decoder"]
+    return {
+        "implicitkit": __version__,
+        "model": model.spec,
+        "encoder": {
+            "file": f"encoder.{format}",
+            "inputs": {"image": f"(1, {model.encoder.in_channels}, H, W) float32 in [0, 1]"},
+            "outputs": {"latent": "(1, H, W, K)"},
+        },
+        "decoder": {
+            "file": f"decoder.{format}",
+            "inputs": {name: inputs[name] for name in wanted},
+            "outputs": {"values": f"(1, N, {decoder.out_channels}) in [0, 1], not clamped"},
+        },
+        "largest_trained_scale": getattr(decoder, "scale_max", None),
+        "license": model.license,
+    }
+
+
+def _write(graph: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, Any], target: Path, name: str) -> Run:
+    """Trace and write one graph, and return it as it runs from the file."""
+    names = list(inputs)
+    if target.suffix == ".pt2":
+        torch.export.save(torch.export.export(graph, (), inputs, dynamic_shapes=sizes, strict=False), target)
+        loaded = torch.export.load(target).module()
+        return lambda given: loaded(**{key: given[key] for key in names})
+    output = "latent" if name == "encoder" else "values"
+    program = torch.onnx.export(
+        graph,
+        kwargs=inputs,
+        dynamo=True,
+        dynamic_shapes=sizes,
+        input_names=names,
+        output_names=[output],
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(target))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    return lambda given: torch.from_numpy(session.run([output], {key: given[key].numpy() for key in names})[0])
+
+
+@torch.no_grad()
+def _difference(model: ImplicitModel, runs: dict[str, Run], size: tuple[int, int], points: int) -> float:
+    given = examples(model, size, points)["decoder"]
+    image = examples(model, size, points)["encoder"]["image"]
+    latent = runs["encoder"]({"image": image})
+    values = runs["decoder"]({**given, "latent": latent})
+    return float((values - model.encode(image)(given["coords"], given.get("cell"))).abs().max())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracers' progress reports."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

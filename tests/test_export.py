@@ -1,0 +1,116 @@
+"""The exported graphs give what the model gives, at sizes that were not traced."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import PARITY, ROOT, small_model
+
+import implicitkit as ik
+from implicitkit import export as module
+from implicitkit.coordinates import cell_size, grid
+from implicitkit.export import export
+
+MODELS = {
+    "liif": lambda: ik.load_model(PARITY / "liif-edsr.pth"),
+    "lte": lambda: ik.load_model(PARITY / "lte-edsr.pth"),
+    "liif without a cell, with a skip": lambda: small_model(cell_decode=False, skip="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_equals_the_model(name: str, tmp_path: Path, photo: torch.Tensor) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = MODELS[name]()
+    done = export(model, tmp_path / "out")
+    assert done.difference <= 1e-4
+    encoder, decoder = (onnxruntime.InferenceSession(done.folder / f"{part}.onnx") for part in ("encoder", "decoder"))
+    for picture, size in ((photo, (33, 70)), (photo[:, :21, :9], (50, 41))):
+        (latent,) = encoder.run(None, {"image": picture[None].numpy()})
+        coords = grid(size)[None]
+        every = {"latent": latent, "image": picture[None].numpy(), "coords": coords.numpy()}
+        every["cell"] = cell_size(size).expand_as(coords).contiguous().numpy()
+        (values,) = decoder.run(None, {x.name: every[x.name] for x in decoder.get_inputs()})
+        expected = model.encode(picture).render(size, cell=cell_size(size), clamp=False)
+        assert np.abs(values[0].T.reshape(3, *size) - expected.numpy()).max() <= 1e-4
+    said = json.loads((done.folder / "export.json").read_text())
+    assert set(said["decoder"]["inputs"]) == {x.name for x in decoder.get_inputs()}
+    assert said["largest_trained_scale"] == (4.0 if name == "lte" else None)
+    (values,) = decoder.run(
+        None,
+        {x.name: every[x.name][:, :1] if x.name in ("coords", "cell") else every[x.name] for x in decoder.get_inputs()},
+    )
+    assert values.shape == (1, 1, 3)  # a single point
+
+
+def test_pt2_equals_the_model(tmp_path: Path) -> None:
+    model = small_model(name="lte_plus")
+    done = export(model, tmp_path / "out", "pt2")
+    assert done.difference <= 1e-5
+    decoder = torch.export.load(done.folder / "decoder.pt2").module()
+    encoder = torch.export.load(done.folder / "encoder.pt2").module()
+    picture, points, cells = torch.rand(1, 3, 23, 40), torch.rand(1, 77, 2) * 2 - 1, torch.rand(1, 77, 2) * 0.1
+    values = decoder(latent=encoder(image=picture), coords=points, cell=cells, image=picture)
+    torch.testing.assert_close(values, model.encode(picture)(points, cells), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"decoder": "lmf"}, "liif, lte and lte_plus can be exported; this model's decoder is LMF"),
+        ({"encoder": {"name": "edsr", "blocks": 0, "ndim": 1}}, "this one is 1-dimensional"),
+        ({"inputs": ["image", "mask"]}, "takes a mask"),
+        ({"passes": 2}, "more than one pass"),
+        ({"encoder": {"name": "swinir", "channels": 8, "depths": [2], "heads": [2], "window": 4}}, "multiples of 4"),
+    ],
+)
+def test_other_models_are_refused_in_one_line(spec: dict, message: str, tmp_path: Path) -> None:
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 0, "channels": 4}, "decoder": "liif", **spec})
+    with pytest.raises(ik.UserError, match=message):
+        export(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    monkeypatch.setattr(module, "SAME", -1.0)
+    with pytest.raises(ik.UserError, match="graphs differ from the model by"):
+        export(model, tmp_path / "out", "pt2")
+    monkeypatch.undo()
+
+    class Curious(type(model.encoder)):
+        def extract(self, x: torch.Tensor) -> torch.Tensor:
+            return super().extract(x if x.sum() > 0 else -x)  # depends on values: no graph says that
+
+    model.encoder.__class__ = Curious
+    with pytest.raises(ik.UserError, match="the encoder Curious cannot be traced: "):
+        export(model, tmp_path / "out", "pt2")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ik.UserError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'implicitkit\[onnx\]'"):
+        export(small_model(), tmp_path / "out")
+
+
+def test_the_command_and_the_page(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
+    done = run("export", weights, "-o", "liif_small_onnx")
+    assert done.code == 0, done.err
+    assert "decoder.onnx, encoder.onnx, export.json" in done.out and "differs from the model by" in done.out
+    assert "exists; choose another folder" in run("export", weights, "-o", "liif_small_onnx").err
+    assert "--format is onnx or pt2" in run("export", weights, "-o", "x", "--format", "tf").err
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(code, "export.md", "exec"), names)
+    picture = torch.rand(1, 3, 20, 17)
+    expected = ik.load_model(weights).encode(picture).render((31, 40))
+    assert np.abs(names["upscale"](picture.numpy(), 31, 40) - expected.numpy()).max() <= 1e-4
