@@ -20,7 +20,8 @@ class Curve:
     """What ``log.jsonl`` says of one run.
 
     Attributes:
-        term: the loss that is shown: the first term, which all methods have in common where the others differ.
+        term: the entry of the log that is shown: the loss, or where it has several terms the first, which is what
+            methods have in common.
         steps: at which the loss was logged.
         seconds: of training up to there: validation, checkpoints and the time between two sittings are left out.
         loss: since the entry before.
@@ -79,14 +80,13 @@ def draw_curves(methods: Mapping[str, Sequence[tuple[Curve, float]]], file: Path
     figure = Figure(figsize=(12, 8.4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2)
-    terms = sorted({curve.term for runs in methods.values() for curve, _ in runs})
     for (_, runs), colour, label in zip(methods.items(), _colours(len(methods)), methods, strict=True):
         for column in range(2):
             timed = column == 1
             _line(panels[0][column], [_points(c, before, timed) for c, before in runs], colour, label)
             _line(panels[1][column], [_scores(c, before, timed) for c, before in runs], colour, label)
     for column, unit in enumerate(("steps", "training time, s (the stage before included)")):
-        panels[0][column].set(xlabel=unit, ylabel=f"training {' or '.join(terms).replace('_', ', ')}", yscale="log")
+        panels[0][column].set(xlabel=unit, ylabel="training loss (its first term)", yscale="log")
         panels[1][column].set(xlabel=unit, ylabel="validation PSNR-Y, dB")
         for row in range(2):
             panels[row][column].grid(visible=True, which="both", alpha=0.25)

@@ -54,8 +54,10 @@ def _opening(report: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(label: str, evaluation: Mapping[str, Any]) -> list[str]:
-    seeds = sorted({len(m["seeds"]) for s in evaluation["summary"].values() for v in s.values() for m in v.values()})
-    many = "mean ± standard deviation over seeds" if seeds[-1] > 1 else "one seed"
+    seeds = {name: len(runs) for name, runs in evaluation["scores"].items() if name != evaluation["trivial"]}
+    many = "mean ± standard deviation over seeds" if max(seeds.values()) > 1 else "one seed"
+    if len(set(seeds.values())) > 1:
+        many += f" ({', '.join(f'{name}: {number}' for name, number in seeds.items())})"
     parts = [
         f"## Scores{f': {label}' if label else ''}",
         f"Protocol `{evaluation['protocol']}` on `{evaluation['data']}`, {evaluation['pictures']} pictures; {many}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -126,6 +127,9 @@ def test_the_page_shows_it_all(whole: Path, report: dict[str, Any]) -> None:
     rows = report["evaluations"]["inpainting"]["grid"]["rows"]
     assert rows == ["best gain", "median gain", "worst gain"] and "best gain, median gain, worst gain" in page
     assert "highlight" not in page and "None" not in page
+    fewer = copy.deepcopy(report)
+    del fewer["evaluations"]["inpainting"]["scores"]["LTE"]["1"]
+    assert "over seeds (LIIF: 2, LTE: 1)." in markdown(fewer) and "over seeds." in page
 
 
 def test_the_same_command_again_computes_nothing(copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
