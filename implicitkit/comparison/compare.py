@@ -31,6 +31,7 @@ from implicitkit.comparison.summary import equal_and_different, finite, gains_of
 from implicitkit.comparison.tables import cell
 from implicitkit.devices import choose_device, describe_machine
 from implicitkit.errors import UserError
+from implicitkit.plugins import VARIABLE
 from implicitkit.registries import plugins
 from implicitkit.version import __version__
 
@@ -116,6 +117,7 @@ def compare(
         "machine": machine,
         "implicitkit": __version__,
         "plugins": _plugins(),
+        "environment": {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {},
     }
     report["missing"] |= {name: f"failed: {why}" for name, why in failed.items()}
     write_json(plan.output / "report.json", finite(report))

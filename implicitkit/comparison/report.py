@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -134,15 +135,16 @@ def _budget(report: Mapping[str, Any]) -> list[str]:
 
 
 def _again(report: Mapping[str, Any]) -> list[str]:
+    before = "".join(f"{name}={shlex.quote(value)} " for name, value in report["environment"].items())
+    repeat = f"{before}implicitkit compare {shlex.quote(report['folder'] + '/report.json')} -o NEW"
     return [
         "## Again",
         f"{report['machine']}; implicitkit {report['implicitkit']}"
         + "".join(f", {name} {version}" for name, version in report["plugins"].items())
         + f". Configuration: `{report['source']}`. This report was written by",
-        f"```bash\n{report['command']}\n```",
+        f"```bash\n{before}{report['command']}\n```",
         "From the report alone, everything, or one run of it, in a new folder (from the same working directory):",
-        f"```bash\nimplicitkit compare {report['folder']}/report.json -o NEW\n"
-        f"implicitkit compare {report['folder']}/report.json -o NEW --only {report['example']}\n```",
+        f"```bash\n{repeat}\n{repeat} --only {shlex.quote(report['example'])}\n```",
         "On the same machine and versions the numbers are the same: the report holds the number of threads, too.",
     ]
 

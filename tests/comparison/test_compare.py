@@ -76,6 +76,7 @@ def test_the_report_holds_every_score_and_says_what_was_run(whole: Path, report:
     assert report["config"]["threads"] == 1 and report["config"]["jobs"] == 2 and report["missing"] == {}
     assert report["implicitkit"] == ik.__version__ and "torch" in report["machine"]
     assert f"compare {whole / 'c.yaml'}" in report["command"]
+    assert report["environment"] == {"IMPLICITKIT_PLUGINS": "none"}
     cost = evaluation["costs"]["LIIF"]
     model = ik.load_model(whole / "out" / "runs" / "LIIF" / "seed-0" / "best.safetensors")
     assert cost["total"] == cost["trainable"] == sum(p.numel() for p in model.parameters())
@@ -127,6 +128,8 @@ def test_the_page_shows_it_all(whole: Path, report: dict[str, Any]) -> None:
     rows = report["evaluations"]["inpainting"]["grid"]["rows"]
     assert rows == ["best gain", "median gain", "worst gain"] and "best gain, median gain, worst gain" in page
     assert "highlight" not in page and "None" not in page
+    repeat = f"IMPLICITKIT_PLUGINS=none implicitkit compare {whole / 'out' / 'report.json'} -o NEW"
+    assert f"\n{repeat}\n{repeat} --only LIIF/seed-0\n" in page
     fewer = copy.deepcopy(report)
     del fewer["evaluations"]["inpainting"]["scores"]["LTE"]["1"]
     assert "over seeds (LIIF: 2, LTE: 1)." in markdown(fewer) and "over seeds." in page

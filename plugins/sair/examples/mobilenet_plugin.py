@@ -36,8 +36,8 @@ class MobileNetV1(SemanticEncoder):
 
     Args:
         stages: of 1 (64 channels, a cell of 8 pixels), 2 (128, 16) and 3 (256, 32).
-        weights: the classifier's checkpoint (its last layer is left out); None gives the network with random weights.
-            A saved model holds the weights itself.
+        weights: the classifier's checkpoint (its last layer is left out); None gives the network with random weights,
+            He's, so that its features are of a size too. A saved model holds the weights itself.
         mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
         fill: what the network sees in a hole: ``"mean"`` of ImageNet, ``"zero"`` black, ``"blur"`` its surroundings.
         largest: pixels; a picture whose longer side has more is seen shrunk to that.
@@ -68,6 +68,9 @@ class MobileNetV1(SemanticEncoder):
         for number, blocks in enumerate(STAGES[: stages[-1]], start=1):
             layers = [first] if number == 1 else []
             self.add_module(f"stage{number}", nn.Sequential(*layers, *(separable(*block) for block in blocks)))
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):  # PyTorch's own start would let 23 layers fade to 1e-10
+                nn.init.kaiming_normal_(part.weight, a=0.1)
         self._spec: dict[str, Any] | None = None
         if weights is not None:
             load(self, Path(weights))

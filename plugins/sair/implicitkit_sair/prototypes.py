@@ -58,6 +58,7 @@ def find_prototypes(
     import torch
 
     from implicitkit import UserError, create_encoder
+    from implicitkit.cli.inputs import check_target
     from implicitkit.config import naming
     from implicitkit.data import picture_files
     from implicitkit.degradations.base import seeded
@@ -69,8 +70,7 @@ def find_prototypes(
         raise UserError(f"the output ends in .safetensors; received {output}")
     if output.exists():
         raise UserError(f"{output} exists already; choose another output")
-    if not output.parent.is_dir():
-        raise UserError(f"there is no folder {output.parent} to write {output.name} into")
+    check_target(output, force=True)  # its folder is made when there is something to write
     if min(count, pictures) < 1 or seed < 0:
         raise UserError(f"count and pictures are at least 1, seed at least 0; received {count}, {pictures} and {seed}")
     with naming("encoder"):
@@ -93,6 +93,7 @@ def find_prototypes(
         "cosine": round(float((vectors * found[nearest]).sum(1).mean()), 4),
         "seed": seed,
     }
+    output.parent.mkdir(parents=True, exist_ok=True)
     write_classes(output, [f"prototype {k + 1}" for k in range(count)], found[order], {"made": json.dumps(made)})
     return output
 

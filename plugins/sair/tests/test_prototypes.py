@@ -120,7 +120,7 @@ def test_features_are_of_cells_that_show_the_picture(tmp_path: Path) -> None:
 
 
 def test_the_command_makes_classes_for_a_decoder(folder: Path, tmp_path: Path, run) -> None:
-    file = tmp_path / "prototypes.safetensors"
+    file = tmp_path / "runs" / "prototypes.safetensors"  # a folder that is not there yet
     arguments = ("make-prototypes", folder, "--encoder", MAE, "--count", 5, "--pictures", 2)
     done = run(*arguments, "-o", file)
     assert done.code == 0 and done.out.strip() == str(file)
@@ -153,7 +153,7 @@ def test_the_command_makes_classes_for_a_decoder(folder: Path, tmp_path: Path, r
         ({"--count": 0}, "count and pictures are at least 1, .* received 0"),
         ({"--count": 1000}, r"there are 1\d\d different features for 1000 prototypes; give more pictures"),
         ({"-o": "prototypes.npy"}, "the output ends in .safetensors"),
-        ({"-o": "nowhere/prototypes.safetensors"}, "there is no folder nowhere"),
+        ({"-o": "taken.safetensors/prototypes.safetensors"}, "taken.safetensors is not a folder"),
         ({"-o": "taken.safetensors"}, "exists already"),
     ],
 )
