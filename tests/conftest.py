@@ -13,6 +13,10 @@ import implicitkit as ik
 from implicitkit.cli.main import main
 
 os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
+if (
+    not torch.cuda.is_available()
+):  # the GPU's kernels run in Triton's interpreter; Triton reads this when it is imported
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.decoders.mlp import MLP
 from implicitkit.encoders.base import Features
+from implicitkit.kernels import launch
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -90,6 +91,19 @@ class LIIF(LocalEnsembleDecoder):
                 torch.addmm(hidden, geometry, weight, out=hidden)
         values: Tensor = self.rest(hidden)
         return values
+
+    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
+        source, layers = latent.features, launch.linears(self.rest)
+        dtype = launch.dtype_for(source.rows, [source.rows.shape[-1], *(layer.out_features for layer in layers)])
+        if dtype is None or self.ndim != 2 or not layers:
+            return None
+        if dtype not in latent.packed:
+            latent.packed[dtype] = launch.pack(layers, dtype)
+        with in_float32(source.rows.device.type):
+            geometry = self.first.weight[:, self.read :].float().t()
+            constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
+            where = launch.places(per_axis, source, ensemble=self.local_ensemble)
+        return launch.liif(source, where, geometry[:2], constant, latent.packed[dtype], self.out_channels)
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

@@ -7,7 +7,7 @@ member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
+from implicitkit.decoders.mlp import weights_prepared_once
 from implicitkit.encoders.base import Features
+from implicitkit.kernels.launch import Packed
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
@@ -51,6 +53,8 @@ class Latent:
     features: Rows
     extent: Size
     extra: Any = None
+    packed: dict[torch.dtype, Packed] = field(default_factory=dict)
+    """The MLP as a GPU kernel reads it, made when it is first needed."""
 
 
 class LocalEnsembleDecoder(Decoder):
@@ -88,6 +92,14 @@ class LocalEnsembleDecoder(Decoder):
         """
         return blended
 
+    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
+        """What the neighbours' predictions blend to, ``(B, N, out)``, computed by a GPU kernel of the member's own
+        (:mod:`implicitkit.kernels`); None, the default, where there is none for these queries.
+
+        ``per_axis`` broadcasts to the queries; ``cell`` ``(1, d)`` is in cells, the same for all, or None.
+        """
+        return None
+
     def lay_out(self, features: Features, projected: Tensor, extra: Any = None) -> Latent:
         """The latent of a map ``projected`` ``(B, K, *cells)`` made of ``features.map``, cell by cell."""
         return Latent(Rows.of(projected, features.origin, features.grid), features.extent, extra)
@@ -112,22 +124,28 @@ class LocalEnsembleDecoder(Decoder):
         self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
     ) -> Tensor:
         source = latent.features
+        batch = source.rows.shape[0]
+        if cell is None or cell.shape[:2] == (1, 1):
+            at_once = self.in_one_pass(latent, per_axis, self._in_cells(cell, source.grid, batch, 1))
+            if at_once is not None:
+                return self.finish(latent, per_axis, at_once)
         near = self._neighbours(source, per_axis)
-        batch, points = source.rows.shape[0], near.row.shape[2]
+        points = near.row.shape[2]
         cell = self._in_cells(cell, source.grid, batch, points)
         point = self.at_point(cell, conditions)
         parts = []
-        for span in self._spans(source.rows, points):
-            blended: Tensor | None = None
-            own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
-            for index, offset, weight in zip(*near, strict=True):
-                index, offset, weight = index[:, span], offset[:, span], weight[:, span]
-                offset = offset.expand(batch, -1, -1).reshape(-1, offset.shape[-1])
-                value = self.local(source.take(index), offset, own_cell, own_point)
-                share = value.float().unflatten(0, (batch, -1)) * weight[..., None]
-                blended = share if blended is None else blended.add_(share)
-            assert blended is not None
-            parts.append(blended)
+        with weights_prepared_once():
+            for span in self._spans(source.rows, points):
+                blended: Tensor | None = None
+                own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
+                for index, offset, weight in zip(*near, strict=True):
+                    index, offset, weight = index[:, span], offset[:, span], weight[:, span]
+                    offset = offset.expand(batch, -1, -1).reshape(-1, offset.shape[-1])
+                    value = self.local(source.take(index), offset, own_cell, own_point)
+                    share = value.float().unflatten(0, (batch, -1)) * weight[..., None]
+                    blended = share if blended is None else blended.add_(share)
+                assert blended is not None
+                parts.append(blended)
         return self.finish(latent, per_axis, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
 
     def _spans(self, rows: Tensor, points: int) -> list[slice]:

@@ -15,6 +15,7 @@ from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.decoders.mlp import MLP
 from implicitkit.encoders.base import Features
+from implicitkit.kernels import launch
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -102,9 +103,24 @@ class LTE(LocalEnsembleDecoder):
             wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
         else:  # the rows are a copy of the latent's, made for this call
             angle = along_y.mul_(offset[:, :1]).add_(point).addcmul_(along_x, offset[:, 1:])
-            wave = torch.cat([angle.cos(), angle.sin()], dim=-1).mul_(amplitude)
+            wave = torch.empty_like(amplitude)
+            for k, function in enumerate((torch.cos, torch.sin)):
+                half = slice(k * self.basis // 2, (k + 1) * self.basis // 2)
+                function(angle, out=wave[:, half])
+            wave.mul_(amplitude)
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
+
+    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
+        source, layers = latent.features, launch.linears(self.mlp)
+        dtype = launch.dtype_for(source.rows, [self.basis // 2, *(layer.out_features for layer in layers)])
+        phase = self.at_point(cell, {})
+        if dtype is None or phase is None:
+            return None
+        if dtype not in latent.packed:
+            latent.packed[dtype] = launch.pack(layers, dtype, blocks=2)
+        where = launch.places(per_axis, source, ensemble=self.local_ensemble)
+        return launch.lte(source, where, phase[0], latent.packed[dtype], self.out_channels)
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
@@ -36,14 +39,44 @@ class MLP(nn.Sequential):
             if not isinstance(layer, nn.Linear):
                 x = layer(x)
                 continue
-            x, weight = x.to(dtype), layer.weight.to(dtype)
-            bias = None if layer.bias is None else layer.bias.to(dtype)
-            if layers and isinstance(layers[0], nn.ReLU):
+            weight, bias = _ready(layer, dtype)
+            fuses = layers and isinstance(layers[0], nn.ReLU)
+            if fuses:
                 layers.pop(0)
-                x = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu", [], "")
+            if fuses or weight.is_mkldnn:
+                x = torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight, bias, "relu" if fuses else "none", [], "")
             else:
-                x = F.linear(x, weight, bias)
+                x = F.linear(x.to(dtype), weight, bias)
         return x
+
+
+Ready = tuple[Tensor, Tensor | None]
+_prepared: ContextVar[dict[tuple[int, torch.dtype], Ready] | None] = ContextVar("prepared", default=None)
+
+
+@contextmanager
+def weights_prepared_once() -> Iterator[None]:
+    """Within it, the first call of an :class:`MLP` brings the weights into the format and order that oneDNN multiplies
+    in, and further calls of the same thread find them there. They must not change in the meantime.
+    """
+    token = _prepared.set({})
+    try:
+        yield
+    finally:
+        _prepared.reset(token)
+
+
+def _ready(layer: nn.Linear, dtype: torch.dtype) -> Ready:
+    kept = _prepared.get()
+    key = (id(layer), dtype)
+    if kept is not None and key in kept:
+        return kept[key]
+    weight = layer.weight.to(dtype)
+    bias = None if layer.bias is None else layer.bias.to(dtype)
+    if kept is None:
+        return weight, bias
+    kept[key] = torch.ops.mkldnn._reorder_linear_weight(weight), bias
+    return kept[key]
 
 
 @cache
@@ -58,7 +91,12 @@ def cpu_fuses_relu(dtype: torch.dtype) -> bool:
     x, weight = x.view(3, 4), weight.view(5, 4)
     try:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            ours = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu", [], "")
-            return torch.allclose(ours.float(), F.linear(x, weight, bias).relu().float(), atol=1e-2)
+            ordered = torch.ops.mkldnn._reorder_linear_weight(weight)
+            for ours in (weight, ordered):
+                for also, expected in (("none", F.linear(x, weight, bias)), ("relu", F.linear(x, weight, bias).relu())):
+                    found = torch.ops.mkldnn._linear_pointwise(x, ours, bias, also, [], "")
+                    if not torch.allclose(found.float(), expected.float(), atol=1e-2):
+                        return False
+            return True
     except (RuntimeError, AttributeError, NotImplementedError):
         return False

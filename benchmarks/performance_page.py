@@ -1,0 +1,211 @@
+"""Regenerate ``docs/performance.md`` and its figure from what ``implicitkit bench`` measured.
+
+    implicitkit bench --long -o benchmarks/performance.json
+    python benchmarks/performance_page.py [benchmarks/performance.json ...]
+
+Several files (of a CPU, of a GPU) make several tables; the counts and the figure are the first one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from implicitkit.bench.rows import Row, markdown
+
+ROOT = Path(__file__).parent.parent
+BUSY = 0.2
+LABELS = {"float32": "float32", "bfloat16": "bfloat16", "baseline": "authors' way, float32"}
+MARKS = {"liif": "o", "lte": "s"}
+COLOURS = {"float32": "tab:blue", "bfloat16": "tab:orange", "baseline": "tab:gray"}
+
+IDEAS = """## Two exact ideas
+
+**The first layer is a convolution.** LIIF's MLP reads `[unfold(z), offset, cell]`: 576 features of the 3×3 neighbourhood and 4 numbers of
+geometry. Its first layer is linear before its ReLU, so it splits: `W_z unfold(z) + W_g [offset, cell] + b`. The first term depends on the cell alone,
+and applying one matrix to every 3×3 neighbourhood *is* a 3×3 convolution. It runs once per feature pixel in `prepare`; a query fetches one row of
+256 numbers and adds a product with 4 columns. Nothing is approximated: sums are taken in another order, and the difference is rounding. LTE's amplitudes and
+frequencies are convolutions already; its MLP begins with a product of waves that belongs to the point, so nothing of it can be moved.
+
+**A grid is separable.** The neighbours of an output pixel, the offsets to them and the blending weights factor into those of its row and its column. `render`
+computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of the latent by number. No list of coordinates, no `grid_sample`, and no
+intermediate larger than a block; the result does not depend on the size of the block.
+
+What remains is matrix products. A block's points are evaluated so many at a time that one layer's values are still in the cache when the next layer reads
+them, in place, each ReLU while the product is still in registers. PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
+"""
+
+GPU = """## On a GPU
+
+`liif` and `lte` have a kernel written in Triton ([`implicitkit/kernels`](../implicitkit/kernels)) that does the whole local ensemble in one pass: it fetches the four neighbours'
+rows, adds the offset's part, runs every layer on the tensor cores with float32 sums and blends, and writes the result alone. The four neighbours of a query are rows of
+one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next. Cells, offsets and areas come
+from the plain path's own float32 geometry.
+
+It serves where a field is rendered or asked without a graph, under bfloat16 or float16 autocast, or in TF32 where `torch.backends.cuda.matmul.allow_tf32` is set and the
+layers fit; full float32, other decoders, a cell for each point and training take the plain path, as does a card on which the kernel does not compile (a warning says
+so). The first call tries three tile shapes and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns it off.
+
+Tests run both kernels in Triton's interpreter against the plain path, and compile them at the published sizes for compute capability 9.0.
+Without a GPU the rows above that need one say "not measured". There is no backward kernel: whether one wins could not be measured either.
+"""
+
+
+def load(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    keys = set(Row.__dataclass_fields__)
+    report["rows"] = [Row(**{k: v for k, v in row.items() if k in keys}) for row in report["rows"]]
+    return report
+
+
+def named(report: dict[str, Any]) -> dict[str, Row]:
+    return {row.name: row for row in report["rows"]}
+
+
+def machine(report: dict[str, Any]) -> str:
+    busy = ""
+    if report["busy"] > BUSY:
+        busy = f" The machine was {report['busy']:.0%} busy with other work before the run, so the times are not to be relied on."
+    return f"{report['machine']}. Median of {report['repeats']} runs of each side, taking turns after a warm-up.{busy}"
+
+
+def counts(rows: dict[str, Row]) -> str:
+    """Why a LIIF pixel costs what it costs, and what a better algorithm buys."""
+    found = {name: rows[f"decoder/{name}"] for name in ("liif", "lte", "lmf", "thera") if f"decoder/{name}" in rows}
+    if not found:
+        return ""
+    lines = [
+        f"| `{name}` | {row.details['macs_per_pixel'] / 1e3:,.1f} | {row.value:,.0f} | "
+        f"{row.details['bfloat16'] / row.details['float32'] * row.value:,.0f} |"
+        for name, row in found.items()
+        if row.value is not None
+    ]
+    baseline = rows.get("rate/liif_edsr_baseline/baseline")
+    theirs = f" The authors' way takes {baseline.details['macs_per_pixel'] / 1e3:,.0f} thousand." if baseline else ""
+    return f"""## What is inherent
+
+LIIF blends the predictions of the four nearest cells, and each prediction is a different point of a nonlinear network: four evaluations per pixel, of
+4·256 + 3·256·256 + 256·3 = 198,400 multiplications each once the first layer is hoisted, 793,600 in all.{theirs} No exact
+rearrangement removes them: a ReLU stands between every two of the remaining layers. Fewer multiplications need another decoder. `lmf` modulates a 16-wide network per cell, `thera`
+sums damped waves of the nearest cell alone; both render through the same machinery, on the same encoder:
+
+| decoder | thousand multiplications per pixel | ns per pixel, float32 | ns per pixel, bfloat16 |
+|---|---|---|---|
+{chr(10).join(lines)}
+"""
+
+
+def bound(rows: dict[str, Row]) -> str:
+    """How far the ratio over the baseline could go on this processor."""
+    said = []
+    for name in ("liif", "lte"):
+        baseline = rows.get(f"rate/{name}_edsr_baseline/baseline")
+        for precision in ("float32", "bfloat16"):
+            ours = rows.get(f"rate/{name}_edsr_baseline/{precision}")
+            if baseline is None or ours is None or ours.value is None:
+                continue
+            ratio = baseline.details["decoder"] / ours.details["decoder"]
+            said.append(f"| {name}, {precision} | ×{ratio:.2f} | ×{ratio / ours.value:.2f} |")
+    if not said:
+        return ""
+    return f"""## How far it could go
+
+The decoders alone (no encoder), over the authors' way, and what the ratio would be if every multiplication ran at the rate of this processor's own
+256-wide matrix products:
+
+| decoder | now | at the full rate |
+|---|---|---|
+{chr(10).join(said)}
+"""
+
+
+def roofline(report: dict[str, Any], target: Path) -> None:
+    """Operations per second against operations per byte of main memory, with the machine's two limits."""
+    rows = named(report)
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    intensity = [2**k for k in range(0, 13)]
+    peaks = {}
+    for row in rows.values():
+        kind, _, which = row.name.partition("/")
+        model, _, way = which.rpartition("/")
+        if kind != "rate" or "bytes_per_pixel" not in row.details:
+            continue
+        x = 2 * row.details["macs_per_pixel"] / row.details["bytes_per_pixel"]
+        y = row.details["flop_per_s"] / 1e9
+        short = model.partition("_")[0]
+        axes.plot(
+            x, y, MARKS.get(short, "^"), color=COLOURS[way], markersize=9, label=f"{short.upper()}, {LABELS[way]}"
+        )
+        if way != "baseline":
+            peaks[way] = row.details["matmul_flop_per_s"] / 1e9
+    for way, peak in peaks.items():
+        limit = [min(peak, x * report["bytes_per_s"] / 1e9) for x in intensity]
+        axes.plot(intensity, limit, color=COLOURS[way], linewidth=1)
+        axes.annotate(f"{way}: {peak:,.0f} GFLOP/s", (intensity[-1], peak), ha="right", va="bottom", fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte of main memory", ylabel="GFLOP/s")
+    axes.grid(which="both", alpha=0.25)
+    axes.legend(fontsize=8, loc="lower right")
+    FigureCanvasAgg(figure).print_png(target)
+
+
+def page(reports: list[dict[str, Any]]) -> str:
+    tables = "\n\n".join(f"{machine(report)}\n\n{markdown(report['rows'])}" for report in reports)
+    rows = named(reports[0])
+    return f"""# Performance
+
+*Generated by `python benchmarks/performance_page.py` from `implicitkit bench --long -o benchmarks/performance.json`; do not edit by hand.*
+
+The baseline is the authors' way, plainly written ([`implicitkit/bench/baseline.py`](../implicitkit/bench/baseline.py)): unfold, four `grid_sample`s, the
+whole MLP on every query, chunks of 30,000, float32; tests hold it to the authors' own outputs (1e-5). `liif_edsr_baseline` and `lte_edsr_baseline`
+have random weights, the last layer scaled so that the values spread as a photograph's do, and see a photograph; "dB from float32" is the PSNR of the bfloat16
+output against the float32 one. Ratios include the encoder unless a row says otherwise.
+
+{tables}
+
+{IDEAS}
+{GPU}
+{counts(rows)}
+{bound(rows)}
+## Where the time goes
+
+![roofline](images/roofline.png)
+
+Each point is a decoder without its encoder: its rate against how many operations it does per byte that has to come from main memory, by count. The authors' way
+writes every intermediate of 30,000 queries and reads it back, ours fetches four rows of the latent per pixel and writes the result. The lines are the
+machine's limits: a large copy on the slope, the best 256-wide matrix product on the flat.
+
+## Measure it yourself
+
+```bash
+implicitkit bench                                  # the table, without the large picture
+implicitkit bench --long -o bench.json             # all of it
+implicitkit bench --model liif_small --sizes '64 256' --rows 'render rate'
+```
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", type=Path, nargs="*", default=[ROOT / "benchmarks" / "performance.json"])
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "performance.md")
+    arguments = parser.parse_args()
+    missing = [str(path) for path in arguments.reports if not path.is_file()]
+    if missing:
+        sys.exit(f"error: there is no {', '.join(missing)}; write it with implicitkit bench -o")
+    reports = [load(path) for path in arguments.reports]
+    figure = arguments.output.parent / "images" / "roofline.png"
+    figure.parent.mkdir(exist_ok=True)
+    roofline(reports[0], figure)
+    arguments.output.write_text(page(reports), encoding="utf-8")
+    print(f"wrote {arguments.output} and {figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""GPU kernels written in Triton; everything they compute, the plain path computes as well."""

@@ -1,0 +1,212 @@
+"""The tensors that the kernels of :mod:`implicitkit.kernels.ensemble` take, and when they are used at all.
+
+Float16 and bfloat16 are multiplied on the tensor cores with float32 sums, as autocast does. Float32 takes the plain
+path, which is exact; only where the user allows TF32 (``torch.backends.cuda.matmul.allow_tf32``) do the kernels compute
+it, in TF32. ``IMPLICITKIT_KERNELS=0`` turns them off.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from implicitkit.neighbours import axis_neighbours
+
+if TYPE_CHECKING:
+    from implicitkit.decoders.local_ensemble import Rows
+
+TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
+INTERPRETED_TILE = 64
+LEAST = 16  # the narrowest tile that tensor cores multiply
+RESERVED = 16 << 10  # bytes of shared memory beside a layer's matrix
+
+_broken: set[tuple[str, tuple[int, ...], torch.dtype]] = set()
+
+
+class Packed(NamedTuple):
+    """The layers of an MLP as a kernel reads them: one flat tensor of matrices ``(in, out)``, one of biases, and the
+    widths, all padded to powers of two with zeros, which change no sum.
+    """
+
+    weights: Tensor
+    biases: Tensor
+    widths: tuple[int, ...]
+
+
+class Places(NamedTuple):
+    """Where queries are: their cells and offsets per axis, and how to find both for one query.
+
+    A grid has ``(sides, H)`` and ``(sides, W)``, a list of points ``(sides, B * N)`` twice.
+    """
+
+    cell_y: Tensor
+    off_y: Tensor
+    cell_x: Tensor
+    off_x: Tensor
+    points: int
+    width: int
+    grid: bool
+    sides: int
+
+
+def linears(layers: Iterable[nn.Module]) -> list[nn.Linear]:
+    """The linear layers of an MLP."""
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
+    """What the kernels would multiply in; None where the plain path is to be taken.
+
+    They need a CUDA card with Triton, no graph to be kept, and shared memory for the largest layer between two of
+    ``widths``.
+    """
+    if not rows.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling() or not triton_there():
+        return None
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+    elif torch.backends.cuda.matmul.allow_tf32:
+        dtype = torch.float32
+    else:
+        return None
+    largest = max(padded(a) * padded(b) for a, b in pairwise(widths)) * dtype.itemsize
+    room = getattr(torch.cuda.get_device_properties(rows.device), "shared_memory_per_block_optin", 0)
+    return dtype if largest + RESERVED <= room else None
+
+
+@cache
+def triton_there() -> bool:
+    """Whether Triton is installed and was not switched off by ``IMPLICITKIT_KERNELS=0``."""
+    return os.environ.get("IMPLICITKIT_KERNELS", "1") != "0" and importlib.util.find_spec("triton") is not None
+
+
+def places(per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> Places:
+    """The neighbours in ``source`` of a 2-D grid, ``(1, H, 1)`` and ``(1, 1, W)``, or of points ``(B, N)`` twice."""
+    is_grid = per_axis[0].ndim == 3
+    found = [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
+    local = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(found, source.cells, source.origin, strict=True)]
+    parts = [value.flatten(1).contiguous() for a, cell in zip(found, local, strict=True) for value in (cell, a.offset)]
+    points, width = per_axis[0].shape[-1], per_axis[1].shape[-1]
+    if is_grid:
+        points = per_axis[0].shape[1] * width
+    return Places(parts[0], parts[1], parts[2], parts[3], points, width, is_grid, 2 if ensemble else 1)
+
+
+def padded(n: int) -> int:
+    """The next power of two, at least 16."""
+    return max(LEAST, 1 << (n - 1).bit_length())
+
+
+def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
+    """``layers`` with their matrices in ``dtype``; the first one reads ``blocks`` inputs of one width, each padded by
+    itself.
+    """
+    widths = [padded(layers[0].in_features // blocks), *(padded(layer.out_features) for layer in layers)]
+    weights, biases = [], []
+    for i, layer in enumerate(layers):
+        matrix = layer.weight.detach().t().to(dtype)
+        for part in matrix.chunk(blocks if i == 0 else 1):
+            weights.append(F.pad(part, (0, widths[i + 1] - part.shape[1], 0, widths[i] - part.shape[0])).flatten())
+        bias = matrix.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+        biases.append(F.pad(bias.float(), (0, widths[i + 1] - len(bias))))
+    return Packed(torch.cat(weights), torch.cat(biases), tuple(widths))
+
+
+def liif(source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Packed, channels: int) -> Tensor | None:
+    """LIIF's blended values ``(B, N, channels)`` float32; None where the card could not run the kernel.
+
+    Args:
+        source: the first layer's sums per cell, ``(B, prod cells, K)``.
+        where: the queries.
+        geometry: ``(2, K)``, what the offset is multiplied by.
+        constant: ``(K,)``, what all queries share (the cell's part).
+        mlp: the layers behind the first ReLU.
+        channels: values per point.
+    """
+    from implicitkit.kernels import ensemble
+
+    own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
+    return _launch(ensemble.liif, source, source.rows, where, source.rows.shape[-1], channels, own, mlp)
+
+
+def lte(source: Rows, where: Places, phase: Tensor, mlp: Packed, channels: int) -> Tensor | None:
+    """LTE's blended values ``(B, N, channels)`` float32; None where the card could not run the kernel.
+
+    Args:
+        source: ``(B, prod cells, 2 K)``: amplitudes, frequencies along y, frequencies along x, times pi.
+        where: the queries.
+        phase: ``(K / 2,)``, times pi.
+        mlp: all layers; the first reads cosines, then sines.
+        channels: values per point.
+    """
+    from implicitkit.kernels import ensemble
+
+    own = [phase.float().contiguous(), mlp.weights, mlp.biases]
+    return _launch(ensemble.lte, source, source.rows.float(), where, source.rows.shape[-1] // 2, channels, own, mlp)
+
+
+def _launch(
+    kernel: Any,
+    source: Rows,
+    rows: Tensor,
+    where: Places,
+    width: int,
+    channels: int,
+    own: Sequence[Tensor],
+    mlp: Packed,
+) -> Tensor | None:
+    batch, corners = len(rows), where.sides**2
+    out = torch.empty(batch, where.points, channels, dtype=torch.float32, device=rows.device)
+    if not out.numel():
+        return out
+    arguments = [out, rows.contiguous(), where.cell_y, where.off_y, where.cell_x, where.off_x, *own]
+    sizes = [where.points, where.width, where.cell_y.shape[1], where.cell_x.shape[1], rows.shape[1], source.cells[1]]
+    options = {
+        "K": width,
+        "OUT": channels,
+        "GRID": where.grid,
+        "SIDES": where.sides,
+        "WIDTHS": mlp.widths,
+        "PRECISION": ("tf32" if mlp.weights.dtype == torch.float32 else "ieee") if rows.is_cuda else "widened",
+    }
+    if not rows.is_cuda:  # Triton's interpreter
+        kernel[(-(-where.points * corners // INTERPRETED_TILE), batch)](
+            *arguments, *sizes, **options, M=INTERPRETED_TILE
+        )
+        return out
+    known = (kernel.__name__, mlp.widths, mlp.weights.dtype)
+    if known in _broken:
+        return None
+    try:
+        with torch.cuda.device(rows.device):
+            tuned(kernel)[lambda meta: (-(-where.points * corners // meta["M"]), batch)](*arguments, *sizes, **options)
+    except Exception as error:  # whatever a compiler, a driver or a card that we never saw may raise
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        _broken.add(known)
+        warnings.warn(f"the {kernel.__name__} kernel does not run here, the plain path does: {error}", stacklevel=2)
+        return None
+    return out
+
+
+@cache
+def tuned(kernel: Any) -> Any:
+    """The kernel with its autotuner: the first call for a set of widths times the tiles; what does not fit is left out.
+
+    What it found is kept on disk, beside the compiled kernel, where this Triton can.
+    """
+    import triton
+
+    configs = [triton.Config({"M": rows}, num_warps=warps, num_stages=1) for rows, warps in TILES]
+    kept = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
+    decorate: Callable[[Any], Any] = triton.autotune(configs, key=["K", "WIDTHS", "PRECISION"], **kept)
+    return decorate(kernel)
