@@ -35,7 +35,9 @@ frequencies are convolutions already; its MLP begins with a product of waves tha
 
 **A grid is separable.** The neighbours of an output pixel, the offsets to them and the blending weights factor into those of its row and its column. `render`
 computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of the latent by number. No list of coordinates, no `grid_sample`, and no
-intermediate larger than a block; the result does not depend on the size of the block.
+intermediate larger than a block; the result does not depend on the size of the block. LTE's waves separate as well: the angle `F_y d_y + F_x d_x + φ` is a sum of one part
+that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by the addition
+theorems, a quarter of them at ×4 ([`waves.py`](../implicitkit/decoders/waves.py)).
 
 What remains is matrix products. A block's points are evaluated so many at a time that one layer's values are still in the cache when the next layer reads
 them, in place, each ReLU while the product is still in registers. PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
@@ -117,7 +119,8 @@ def bound(rows: dict[str, Row]) -> str:
     return f"""## How far it could go
 
 The decoders alone (no encoder), over the authors' way, and what the ratio would be if every multiplication ran at the rate of this processor's own
-256-wide matrix products:
+256-wide matrix products (`torch.mm`; in float32 oneDNN's product with a fused ReLU, which the decoders use, may be faster than that). Where the second is below or near a
+goal, the processor and not the program is the limit:
 
 | decoder | now | at the full rate |
 |---|---|---|

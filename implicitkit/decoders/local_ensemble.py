@@ -6,8 +6,9 @@ member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,6 +65,8 @@ class LocalEnsembleDecoder(Decoder):
     """
 
     local_ensemble: bool = True
+    widest: int | None = None
+    """Values of the widest layer at a point, which decide how many points are evaluated at a time; None: of a row."""
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         """One cell's prediction for each query.
@@ -100,6 +103,23 @@ class LocalEnsembleDecoder(Decoder):
         """
         return None
 
+    def predictor(
+        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+    ) -> Callable[[int, slice], Tensor]:
+        """A function of a corner and a span of the queries: what that neighbour predicts for them, ``(B * n, out)``.
+
+        This one calls :meth:`local`; a member may have a faster way for a grid. ``cell`` and ``point`` as in there.
+        """
+        source = latent.features
+        batch, points = len(source.rows), near.row.shape[2]
+
+        def predict(corner: int, span: slice) -> Tensor:
+            offset = near.offset[corner][:, span].expand(batch, -1, -1).flatten(0, 1)
+            own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
+            return self.local(source.take(near.row[corner][:, span]), offset, own_cell, own_point)
+
+        return predict
+
     def lay_out(self, features: Features, projected: Tensor, extra: Any = None) -> Latent:
         """The latent of a map ``projected`` ``(B, K, *cells)`` made of ``features.map``, cell by cell."""
         return Latent(Rows.of(projected, features.origin, features.grid), features.extent, extra)
@@ -125,7 +145,7 @@ class LocalEnsembleDecoder(Decoder):
     ) -> Tensor:
         source = latent.features
         batch = source.rows.shape[0]
-        if cell is None or cell.shape[:2] == (1, 1):
+        if self._knows_all("in_one_pass") and (cell is None or cell.shape[:2] == (1, 1)):
             at_once = self.in_one_pass(latent, per_axis, self._in_cells(cell, source.grid, batch, 1))
             if at_once is not None:
                 return self.finish(latent, per_axis, at_once)
@@ -133,27 +153,31 @@ class LocalEnsembleDecoder(Decoder):
         points = near.row.shape[2]
         cell = self._in_cells(cell, source.grid, batch, points)
         point = self.at_point(cell, conditions)
-        parts = []
+        predictor = self.predictor if self._knows_all("predictor") else partial(LocalEnsembleDecoder.predictor, self)
+        predict, parts = predictor(latent, near, per_axis, cell, point), []
         with weights_prepared_once():
             for span in self._spans(source.rows, points):
                 blended: Tensor | None = None
-                own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
-                for index, offset, weight in zip(*near, strict=True):
-                    index, offset, weight = index[:, span], offset[:, span], weight[:, span]
-                    offset = offset.expand(batch, -1, -1).reshape(-1, offset.shape[-1])
-                    value = self.local(source.take(index), offset, own_cell, own_point)
-                    share = value.float().unflatten(0, (batch, -1)) * weight[..., None]
+                for corner, weight in enumerate(near.weight):
+                    share = predict(corner, span).float().unflatten(0, (batch, -1)) * weight[:, span, None]
                     blended = share if blended is None else blended.add_(share)
                 assert blended is not None
                 parts.append(blended)
         return self.finish(latent, per_axis, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+
+    def _knows_all(self, faster: str) -> bool:
+        """Whether the method ``faster`` computes what :meth:`local` and :meth:`at_point` do: not if a subclass of the
+        one that wrote it has one of them of its own.
+        """
+        wrote = {name: next(c for c in type(self).__mro__ if name in vars(c)) for name in (faster, "local", "at_point")}
+        return all(issubclass(wrote[faster], owner) for owner in wrote.values())
 
     def _spans(self, rows: Tensor, points: int) -> list[slice]:
         """Points to evaluate at a time: on a CPU, unless a graph is kept, so many that their values stay in the cache
         between one layer and the next.
         """
         if rows.device.type == "cpu" and not torch.is_grad_enabled():
-            step = max(1, CPU_CACHE // (4 * rows.shape[0] * rows.shape[-1]))
+            step = max(1, CPU_CACHE // (4 * rows.shape[0] * (self.widest or rows.shape[-1])))
             if step < points:
                 return [slice(start, start + step) for start in range(0, points, step)]
         return [slice(None)]

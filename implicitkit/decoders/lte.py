@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,8 +14,10 @@ from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.waves import GridWaves
 from implicitkit.encoders.base import Features
 from implicitkit.kernels import launch
+from implicitkit.neighbours import Neighbours, axis_neighbours
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -69,6 +71,7 @@ class LTE(LocalEnsembleDecoder):
             )
         self.in_channels, self.out_channels, self.basis = in_channels, out_channels, basis
         self.local_ensemble, self.skip, self.scale_max = local_ensemble, skip, scale_max
+        self.widest = max(basis, *widths, out_channels)
         self.reach = 1 + int(local_ensemble)  # the 3x3 convolution's cell, and the neighbour's
         self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
@@ -121,6 +124,29 @@ class LTE(LocalEnsembleDecoder):
             latent.packed[dtype] = launch.pack(layers, dtype, blocks=2)
         where = launch.places(per_axis, source, ensemble=self.local_ensemble)
         return launch.lte(source, where, phase[0], latent.packed[dtype], self.out_channels)
+
+    def predictor(
+        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+    ) -> Callable[[int, slice], Tensor]:
+        source = latent.features
+        usual = super().predictor(latent, near, per_axis, cell, point)
+        is_grid = per_axis[0].ndim == 3
+        if not is_grid or point is None or torch.is_grad_enabled() or source.rows.device.type != "cpu":
+            return usual
+        axes = [
+            axis_neighbours(x.flatten(), n, ensemble=self.local_ensemble)
+            for x, n in zip(per_axis, source.grid, strict=True)
+        ]
+        if torch.compiler.is_compiling() or not GridWaves.worth_it(axes):
+            return usual
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else source.rows.dtype
+        waves = GridWaves(source, axes, point, dtype)
+
+        def predict(corner: int, span: slice) -> Tensor:
+            values: Tensor = self.mlp(waves(corner, span).to(self.phase.weight.dtype))
+            return values
+
+        return predict
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

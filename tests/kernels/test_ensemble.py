@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.decoders.liif import LIIF
 from implicitkit.kernels import launch
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
@@ -114,6 +115,19 @@ def test_a_cell_of_its_own_for_each_point_takes_the_plain_path(
     model, coords, cells = made("liif", "paper"), torch.rand(9, 2, device=DEVICE), torch.rand(9, 2, device=DEVICE) / 9
     field = model.encode(torch.rand(3, 5, 5, device=DEVICE))
     expected, found = both(monkeypatch, lambda: field(coords, cells), torch.float32)
+    assert not kernels and torch.equal(found, expected)
+
+
+def test_a_subclass_with_a_network_of_its_own_is_asked_itself(
+    kernels: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubled(LIIF):
+        def local(self, *arguments: Any) -> torch.Tensor:
+            return 2 * super().local(*arguments)
+
+    model = ik.ImplicitModel(made("liif", "paper").encoder, Doubled(8, hidden=[24])).eval().to(DEVICE)
+    picture = torch.rand(3, 5, 5, device=DEVICE)
+    expected, found = both(monkeypatch, lambda: model.encode(picture).render((9, 9), clamp=False), torch.float32)
     assert not kernels and torch.equal(found, expected)
 
 
