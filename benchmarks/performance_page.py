@@ -37,7 +37,7 @@ frequencies are convolutions already; its MLP begins with a product of waves tha
 computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of the latent by number. No list of coordinates, no `grid_sample`, and no
 intermediate larger than a block; the result does not depend on the size of the block. LTE's waves separate as well: the angle `F_y d_y + F_x d_x + φ` is a sum of one part
 that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by the addition
-theorems, a quarter of them at ×4 ([`waves.py`](../implicitkit/decoders/waves.py)).
+theorems, about a quarter of them at ×4 ([`waves.py`](../implicitkit/decoders/waves.py)).
 
 What remains is matrix products. A block's points are evaluated so many at a time that one layer's values are still in the cache when the next layer reads
 them, in place, each ReLU while the product is still in registers. PNG files are written in bands, so that a large picture is held once, as the bytes it will have.

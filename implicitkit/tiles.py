@@ -16,6 +16,8 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, nearest_index
 
+WIDE = 256  # points
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -64,12 +66,15 @@ class Tiling:
 
 
 def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[tuple[slice, ...]]:
-    """The regions that ``spans`` (per axis) make, in pieces of at most ``block`` points (whole rows where they fit)."""
+    """The regions that ``spans`` (per axis) make, in pieces of at most ``block`` points, at most ``WIDE`` of a row.
+
+    A piece that is not much wider than high touches fewer cells than a few whole rows do.
+    """
     for region in product(*spans):
         lengths = [span.stop - span.start for span in region]
         steps, room = [0] * len(lengths), max(1, block)
         for k in reversed(range(len(lengths))):
-            steps[k] = max(1, min(lengths[k], room))
+            steps[k] = max(1, min(lengths[k], room, WIDE if k else room))
             room //= steps[k]
         starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
         for corner in product(*starts):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
-import torch
 
 from implicitkit.bench.processes import cold_row, large_rows
 from implicitkit.bench.rows import Row
 from implicitkit.bench.speed import Settings, bandwidth, decoder_rows, gpu_rows, rate_rows, render_rows, shape_rows
 from implicitkit.bench.steps import step_rows
 from implicitkit.devices import describe_machine
+from implicitkit.kernels.launch import tf32_allowed
 from implicitkit.version import __version__
 
 GROUPS: dict[str, Callable[[Settings], list[Row]]] = {
@@ -47,6 +47,6 @@ def measure(
         "bytes_per_s": bandwidth(settings),
         "rows": [row.as_dict() for row in rows],
     }
-    if torch.backends.cuda.matmul.allow_tf32:
+    if tf32_allowed():
         report["tf32"] = True
     return rows, report

@@ -93,17 +93,18 @@ class LIIF(LocalEnsembleDecoder):
         return values
 
     def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        source, layers = latent.features, launch.linears(self.rest)
-        dtype = launch.dtype_for(source.rows, [source.rows.shape[-1], *(layer.out_features for layer in layers)])
-        if dtype is None or self.ndim != 2 or not layers:
+        source, layers = latent.features, launch.linears(self.rest, nn.ReLU)
+        if self.ndim != 2 or layers is None:
             return None
-        if dtype not in latent.packed:
-            latent.packed[dtype] = launch.pack(layers, dtype)
+        dtype = launch.dtype_for(source.rows, [source.rows.shape[-1], *(layer.out_features for layer in layers)])
+        if dtype is None:
+            return None
+        packed = latent.packed(layers, dtype)
         with in_float32(source.rows.device.type):
             geometry = self.first.weight[:, self.read :].float().t()
             constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
             where = launch.places(per_axis, source, ensemble=self.local_ensemble)
-        return launch.liif(source, where, geometry[:2], constant, latent.packed[dtype], self.out_channels)
+        return launch.liif(source, where, geometry[:2], constant, packed, self.out_channels)
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

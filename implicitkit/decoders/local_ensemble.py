@@ -6,18 +6,20 @@ member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.mlp import weights_prepared_once
 from implicitkit.encoders.base import Features
+from implicitkit.kernels import launch
 from implicitkit.kernels.launch import Packed
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
@@ -54,8 +56,17 @@ class Latent:
     features: Rows
     extent: Size
     extra: Any = None
-    packed: dict[torch.dtype, Packed] = field(default_factory=dict)
-    """The MLP as a GPU kernel reads it, made when it is first needed."""
+    _packed: dict[Hashable, Packed] = field(default_factory=dict, compare=False, repr=False)
+
+    def packed(self, layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
+        """The MLP as a GPU kernel reads it, see :func:`~implicitkit.kernels.launch.pack`; made anew only when the
+        weights have changed.
+        """
+        state = launch.state_of(layers, dtype)
+        if state not in self._packed:
+            self._packed.clear()
+            self._packed[state] = launch.pack(layers, dtype, blocks)
+        return self._packed[state]
 
 
 class LocalEnsembleDecoder(Decoder):
@@ -155,7 +166,8 @@ class LocalEnsembleDecoder(Decoder):
         point = self.at_point(cell, conditions)
         predictor = self.predictor if self._knows_all("predictor") else partial(LocalEnsembleDecoder.predictor, self)
         predict, parts = predictor(latent, near, per_axis, cell, point), []
-        with weights_prepared_once():
+        once = source.rows.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        with weights_prepared_once() if once else nullcontext():
             for span in self._spans(source.rows, points):
                 blended: Tensor | None = None
                 for corner, weight in enumerate(near.weight):

@@ -106,24 +106,21 @@ class LTE(LocalEnsembleDecoder):
             wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
         else:  # the rows are a copy of the latent's, made for this call
             angle = along_y.mul_(offset[:, :1]).add_(point).addcmul_(along_x, offset[:, 1:])
-            wave = torch.empty_like(amplitude)
-            for k, function in enumerate((torch.cos, torch.sin)):
-                half = slice(k * self.basis // 2, (k + 1) * self.basis // 2)
-                function(angle, out=wave[:, half])
-            wave.mul_(amplitude)
+            wave = torch.cat([angle.cos(), angle.sin()], dim=-1).mul_(amplitude)
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
 
     def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        source, layers = latent.features, launch.linears(self.mlp)
-        dtype = launch.dtype_for(source.rows, [self.basis // 2, *(layer.out_features for layer in layers)])
-        phase = self.at_point(cell, {})
-        if dtype is None or phase is None:
+        source, layers = latent.features, launch.linears(self.mlp, nn.Linear)
+        if layers is None:
             return None
-        if dtype not in latent.packed:
-            latent.packed[dtype] = launch.pack(layers, dtype, blocks=2)
+        dtype = launch.dtype_for(source.rows, [self.basis // 2, *(layer.out_features for layer in layers)])
+        if dtype is None:
+            return None
+        packed, phase = latent.packed(layers, dtype, blocks=2), self.at_point(cell, {})
+        assert phase is not None
         where = launch.places(per_axis, source, ensemble=self.local_ensemble)
-        return launch.lte(source, where, phase[0], latent.packed[dtype], self.out_channels)
+        return launch.lte(source, where, phase[0], packed, self.out_channels)
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
@@ -131,7 +128,7 @@ class LTE(LocalEnsembleDecoder):
         source = latent.features
         usual = super().predictor(latent, near, per_axis, cell, point)
         is_grid = per_axis[0].ndim == 3
-        if not is_grid or point is None or torch.is_grad_enabled() or source.rows.device.type != "cpu":
+        if not is_grid or point is None or len(point) != 1 or torch.is_grad_enabled() or source.rows.is_cuda:
             return usual
         axes = [
             axis_neighbours(x.flatten(), n, ensemble=self.local_ensemble)
@@ -143,7 +140,7 @@ class LTE(LocalEnsembleDecoder):
         waves = GridWaves(source, axes, point, dtype)
 
         def predict(corner: int, span: slice) -> Tensor:
-            values: Tensor = self.mlp(waves(corner, span).to(self.phase.weight.dtype))
+            values: Tensor = self.mlp(waves(corner, span))
             return values
 
         return predict

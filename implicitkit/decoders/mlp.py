@@ -51,7 +51,7 @@ class MLP(nn.Sequential):
 
 
 Ready = tuple[Tensor, Tensor | None]
-_prepared: ContextVar[dict[tuple[int, torch.dtype], Ready] | None] = ContextVar("prepared", default=None)
+_prepared: ContextVar[dict[tuple[int, torch.dtype], tuple[Ready, Ready]] | None] = ContextVar("prepared", default=None)
 
 
 @contextmanager
@@ -67,16 +67,19 @@ def weights_prepared_once() -> Iterator[None]:
 
 
 def _ready(layer: nn.Linear, dtype: torch.dtype) -> Ready:
-    kept = _prepared.get()
+    known = _prepared.get()
     key = (id(layer), dtype)
-    if kept is not None and key in kept:
-        return kept[key]
+    if known is not None and key in known:
+        (weight, bias), ready = known[key]
+        if weight is layer.weight and bias is layer.bias:  # else it was lent others, as torch.func.functional_call does
+            return ready
     weight = layer.weight.to(dtype)
     bias = None if layer.bias is None else layer.bias.to(dtype)
-    if kept is None:
+    if known is None:
         return weight, bias
-    kept[key] = torch.ops.mkldnn._reorder_linear_weight(weight), bias
-    return kept[key]
+    ready = torch.ops.mkldnn._reorder_linear_weight(weight), bias
+    known[key] = (layer.weight, layer.bias), ready
+    return ready
 
 
 @cache

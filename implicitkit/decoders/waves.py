@@ -2,7 +2,7 @@
 
 The angle at a neighbour is ``F_y d_y + F_x d_x + phi``. On a grid ``d_y`` belongs to the output row alone and ``d_x``
 to the column, so ``cos`` and ``sin`` of the two parts are computed once per (output row, column of cells) and per (row
-of cells, output column), and joined by the addition theorems. At x4 that is a quarter of the sines and cosines; the
+of cells, output column), and joined by the addition theorems. At x4 that is about a quarter of them; the
 result is the same up to rounding.
 """
 

@@ -14,6 +14,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+SIZES = ["points", "width", "ny", "nx", "cells", "cells_x"]
+"""Differ from picture to picture: a kernel is not compiled anew for those that happen to be multiples of 16."""
+
 
 @triton.jit
 def product(a, b, PRECISION: tl.constexpr):
@@ -33,7 +36,10 @@ def layer(h, weights, biases, K: tl.constexpr, N: tl.constexpr, PRECISION: tl.co
     """A ReLU, then a linear layer: ``(M, K)`` -> ``(M, N)``, the matrix ``(K, N)``."""
     columns = tl.arange(0, N)
     matrix = tl.load(weights + tl.arange(0, K)[:, None] * N + columns[None, :])
-    return product(tl.maximum(h, 0.0), matrix, PRECISION) + tl.load(biases + columns)[None, :]
+    return (
+        product(tl.maximum(h, 0.0, propagate_nan=tl.PropagateNan.ALL), matrix, PRECISION)
+        + tl.load(biases + columns)[None, :]
+    )
 
 
 @triton.jit
@@ -92,7 +98,7 @@ def store_blend(
     tl.store(out + at, values, mask=(p < points)[:, None] & (channels < OUT)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def liif(
     out, rows, cell_y, off_y, cell_x, off_x, geometry, constant, weights, biases,
     points, width, ny, nx, cells, cells_x,
@@ -114,7 +120,7 @@ def liif(
     store_blend(out, values, off_y, off_x, iy, ix, sy, sx, ny, nx, there, points, OUT, SIDES, M)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def lte(
     out, rows, cell_y, off_y, cell_x, off_x, phase, weights, biases,
     points, width, ny, nx, cells, cells_x,

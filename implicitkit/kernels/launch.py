@@ -1,17 +1,20 @@
 """The tensors that the kernels of :mod:`implicitkit.kernels.ensemble` take, and when they are used at all.
 
 Float16 and bfloat16 are multiplied on the tensor cores with float32 sums, as autocast does. Float32 takes the plain
-path, which is exact; only where the user allows TF32 (``torch.backends.cuda.matmul.allow_tf32``) do the kernels compute
-it, in TF32. ``IMPLICITKIT_KERNELS=0`` turns them off.
+path, which is exact; only where the user allows TF32 (``torch.set_float32_matmul_precision("high")``) do the kernels
+compute it, in TF32. They need Triton 3.3 (PyTorch 2.7); ``IMPLICITKIT_KERNELS=0`` turns them off.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import inspect
 import os
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,18 +22,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from implicitkit.memory import is_out_of_memory
 from implicitkit.neighbours import axis_neighbours
 
 if TYPE_CHECKING:
     from implicitkit.decoders.local_ensemble import Rows
 
 TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
-INTERPRETED_TILE = 64
 LEAST = 16  # the narrowest tile that tensor cores multiply
 RESERVED = 16 << 10  # bytes of shared memory beside a layer's matrix
 
-_broken: set[tuple[str, tuple[int, ...], torch.dtype]] = set()
+FEW = 4096  # queries that tell the autotuner nothing
+OLDEST = (3, 3)  # Triton that takes tuples
+
+_broken: set[tuple[str, torch.device, tuple[int, ...], torch.dtype]] = set()
+_tuning = threading.Lock()  # Triton's autotuner keeps what it is doing in itself
 
 
 class Packed(NamedTuple):
@@ -59,22 +67,39 @@ class Places(NamedTuple):
     sides: int
 
 
-def linears(layers: Iterable[nn.Module]) -> list[nn.Linear]:
-    """The linear layers of an MLP."""
+def linears(layers: Iterable[nn.Module], first: type[nn.Module]) -> list[nn.Linear] | None:
+    """The linear layers of an MLP that is ReLUs and linear layers in turn, beginning with ``first``; None for any
+    other, which the kernels do not compute.
+    """
+    layers = list(layers)
+    kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)
+    if any(type(layer) is not kinds[k % 2] or _hooked(layer) for k, layer in enumerate(layers)):
+        return None
     return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+def _hooked(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
     """What the kernels would multiply in; None where the plain path is to be taken.
 
-    They need a CUDA card with Triton, no graph to be kept, and shared memory for the largest layer between two of
-    ``widths``.
+    They need a CUDA card with Triton, at least one layer, no graph to be kept, nobody who watches PyTorch's operators
+    (to count them, say), and shared memory for the largest layer between two of ``widths``.
     """
-    if not rows.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling() or not triton_there():
+    if (
+        not rows.is_cuda
+        or len(widths) < 2
+        or torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or _get_current_dispatch_mode() is not None
+        or not triton_there()
+    ):
         return None
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
-    elif torch.backends.cuda.matmul.allow_tf32:
+    elif tf32_allowed():
         dtype = torch.float32
     else:
         return None
@@ -83,15 +108,29 @@ def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
     return dtype if largest + RESERVED <= room else None
 
 
+def tf32_allowed() -> bool:
+    """Whether float32 products may be computed in TF32 on a GPU, by PyTorch's newer setting or, before it, the old."""
+    newer = getattr(torch.backends.cuda.matmul, "fp32_precision", None)
+    return newer == "tf32" if newer is not None else bool(torch.backends.cuda.matmul.allow_tf32)
+
+
 @cache
 def triton_there() -> bool:
-    """Whether Triton is installed and was not switched off by ``IMPLICITKIT_KERNELS=0``."""
-    return os.environ.get("IMPLICITKIT_KERNELS", "1") != "0" and importlib.util.find_spec("triton") is not None
+    """Whether a Triton that is new enough is installed, and was not switched off by ``IMPLICITKIT_KERNELS=0``."""
+    if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" or importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        major, minor = importlib.metadata.version("triton").split(".")[:2]
+        return (int(major), int(minor)) >= OLDEST
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def places(per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> Places:
     """The neighbours in ``source`` of a 2-D grid, ``(1, H, 1)`` and ``(1, 1, W)``, or of points ``(B, N)`` twice."""
     is_grid = per_axis[0].ndim == 3
+    if not is_grid:  # points of batch 1 serve every picture
+        per_axis = [x.expand(len(source.rows), -1) for x in per_axis]
     found = [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
     local = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(found, source.cells, source.origin, strict=True)]
     parts = [value.flatten(1).contiguous() for a, cell in zip(found, local, strict=True) for value in (cell, a.offset)]
@@ -104,6 +143,12 @@ def places(per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> Place
 def padded(n: int) -> int:
     """The next power of two, at least 16."""
     return max(LEAST, 1 << (n - 1).bit_length())
+
+
+def state_of(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Hashable:
+    """What changes when the layers' weights do."""
+    tensors = [p for layer in layers for p in layer.parameters()]
+    return dtype, *((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in tensors)
 
 
 def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
@@ -132,10 +177,8 @@ def liif(source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: P
         mlp: the layers behind the first ReLU.
         channels: values per point.
     """
-    from implicitkit.kernels import ensemble
-
     own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-    return _launch(ensemble.liif, source, source.rows, where, source.rows.shape[-1], channels, own, mlp)
+    return _launch("liif", source, source.rows, where, source.rows.shape[-1], channels, own, mlp)
 
 
 def lte(source: Rows, where: Places, phase: Tensor, mlp: Packed, channels: int) -> Tensor | None:
@@ -148,14 +191,12 @@ def lte(source: Rows, where: Places, phase: Tensor, mlp: Packed, channels: int) 
         mlp: all layers; the first reads cosines, then sines.
         channels: values per point.
     """
-    from implicitkit.kernels import ensemble
-
     own = [phase.float().contiguous(), mlp.weights, mlp.biases]
-    return _launch(ensemble.lte, source, source.rows.float(), where, source.rows.shape[-1] // 2, channels, own, mlp)
+    return _launch("lte", source, source.rows.float(), where, source.rows.shape[-1] // 2, channels, own, mlp)
 
 
 def _launch(
-    kernel: Any,
+    name: str,
     source: Rows,
     rows: Tensor,
     where: Places,
@@ -178,22 +219,30 @@ def _launch(
         "WIDTHS": mlp.widths,
         "PRECISION": ("tf32" if mlp.weights.dtype == torch.float32 else "ieee") if rows.is_cuda else "widened",
     }
-    if not rows.is_cuda:  # Triton's interpreter
-        kernel[(-(-where.points * corners // INTERPRETED_TILE), batch)](
-            *arguments, *sizes, **options, M=INTERPRETED_TILE
-        )
-        return out
-    known = (kernel.__name__, mlp.widths, mlp.weights.dtype)
+    known = (name, rows.device, mlp.widths, mlp.weights.dtype)
     if known in _broken:
         return None
     try:
-        with torch.cuda.device(rows.device):
-            tuned(kernel)[lambda meta: (-(-where.points * corners // meta["M"]), batch)](*arguments, *sizes, **options)
+        from implicitkit.kernels import ensemble
+
+        kernel = getattr(ensemble, name)
+        with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext(), _tuning:
+            if rows.is_cuda and where.points * batch >= FEW:
+                tuned(kernel)[lambda meta: (-(-where.points * corners // meta["M"]), batch)](
+                    *arguments, *sizes, **options
+                )
+            else:
+                tile, warps = TILES[0]
+                kernel[(-(-where.points * corners // tile), batch)](
+                    *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
+                )
+    except (ValueError, TypeError):  # ours
+        raise
     except Exception as error:  # whatever a compiler, a driver or a card that we never saw may raise
-        if isinstance(error, torch.OutOfMemoryError):
+        if not rows.is_cuda or is_out_of_memory(error):
             raise
         _broken.add(known)
-        warnings.warn(f"the {kernel.__name__} kernel does not run here, the plain path does: {error}", stacklevel=2)
+        warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=2)
         return None
     return out
 

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
 from implicitkit.decoders import local_ensemble
-from implicitkit.decoders.mlp import MLP, cpu_fuses_relu
+from implicitkit.decoders.mlp import MLP, cpu_fuses_relu, weights_prepared_once
 
 
 def one_by_one(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -86,3 +86,25 @@ def test_multiplications_are_counted_as_those_of_the_layers() -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         layers(torch.randn(7, 16))
     assert counter.get_total_flops() == 2 * 7 * (16 * 24 + 24 * 3)
+
+
+def test_weights_that_were_lent_are_those_that_count() -> None:
+    layers, x = MLP(*SHAPES["lte"]), torch.randn(9, 16)
+    lent = {name: torch.randn_like(p) for name, p in layers.named_parameters()}
+    with torch.no_grad(), weights_prepared_once():
+        own = layers(x.clone())
+        torch.testing.assert_close(layers(x.clone()), own)
+        others = torch.func.functional_call(layers, lent, (x.clone(),))
+        layers.load_state_dict(lent)
+    with torch.no_grad():
+        torch.testing.assert_close(others, layers(x))
+
+
+@pytest.mark.parametrize("decoder", ["liif", "lte"])
+def test_a_decoder_compiles_in_one_piece(decoder: str) -> None:
+    model = ik.create_model({"encoder": ENCODERS["edsr"], "decoder": DECODERS[decoder]}).eval()
+    latent = model.encode(torch.rand(3, 8, 9))._latents.whole
+    asked = latent, torch.rand(1, 20, 2), torch.full((1, 1, 2), 0.1), {}
+    with torch.no_grad():
+        compiled = torch.compile(model.decoder.query, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*asked), model.decoder.query(*asked))
