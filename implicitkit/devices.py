@@ -76,7 +76,8 @@ def describe_machine(device: torch.device) -> str:
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
-        hardware = f"{_cpu_name()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        hardware = f"{_cpu_name()}, {threads} thread{'' if threads == 1 else 's'}"
     return f"{hardware}; torch {torch.__version__}, Python {platform.python_version()}"
 
 
