@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = {"sair_small_faces": "a SAIR trained on small pictures of faces, what `inpaint` uses by default"}
+SHIPPED = {
+    "sair_small_faces": "a SAIR trained on small pictures of faces, what `inpaint` uses by default",
+    "liif_small_faces": "LIIF of the same training, told nothing of meaning",
+    "lte_small_faces": "LTE of the same training, told nothing of meaning",
+}
 """Models whose weights come with the package, where their file does: name -> summary."""
 
 
@@ -54,6 +58,16 @@ def sair_small() -> dict[str, Any]:
 def sair_small_faces() -> dict[str, Any]:
     """What the file of that name says that it holds."""
     return _stored("sair_small_faces")
+
+
+def liif_small_faces() -> dict[str, Any]:
+    """What the file of that name says that it holds."""
+    return _stored("liif_small_faces")
+
+
+def lte_small_faces() -> dict[str, Any]:
+    """What the file of that name says that it holds."""
+    return _stored("lte_small_faces")
 
 
 def sair_clip_vit_b16_control() -> dict[str, Any]:
