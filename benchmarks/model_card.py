@@ -120,12 +120,12 @@ Trained on {summary["trained_on"]} in five runs of `implicitkit train`, magnific
 | 2 | 18,000 | 4 of 48² | |
 | 3 | 7,000 | 4 of 48² | `optimiser.lr=4e-4 seed=2 loss='[{{name: l1, luma: 0.8}}]'` |
 | 4 | 20,000 | 8 of 48² | `optimiser.lr=6e-4 seed=3 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16` |
-| 5 | {summary["steps"]:,} | 8 of 64² | `optimiser.lr=2e-4 optimiser.warmup=100 seed=4 loss='[{{name: l2, luma: 0.8}}]' precision=bfloat16 data.patch=64 data.points=3072` |
+| 5 | {summary["steps"]:,} | 8 of 64² | `optimiser.lr=3e-4 optimiser.warmup=100 seed=4 loss='[{{name: l2, luma: 0.8}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
 
 Runs 1 to 3: two processes of one thread each, in float32; 2 and 3 with the convolutions of [`benchmarks/train_winograd.py`](../benchmarks/train_winograd.py).
 Runs 4 and 5: one thread of a processor that multiplies bfloat16.
-The length of the cosine schedules of the first three was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
-21,000, at step 10,500 18,000; the third: 9,000, at step 3,000 7,000), so new runs of the configurations follow slightly different paths.
+The length of the cosine schedules of all but the fourth was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
+21,000, at step 10,500 18,000; the third: 9,000, at step 3,000 7,000; the fifth: 4,000, at step 500 3,000), so new runs of the configurations follow slightly different paths.
 The checkpoint was chosen on 12 training pictures held out of training. The sets below were scored once, on the shipped file; so had been the three files that were
 shipped before it, whose training this one continues.
 
