@@ -35,12 +35,15 @@ frequencies are convolutions already; its MLP begins with a product of waves tha
 
 **A grid is separable.** The neighbours of an output pixel, the offsets to them and the blending weights factor into those of its row and its column. `render`
 computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of the latent by number. No list of coordinates, no `grid_sample`, and no
-intermediate larger than a block; the result does not depend on the size of the block. LTE's waves separate as well: the angle `F_y d_y + F_x d_x + φ` is a sum of one part
-that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by the addition
-theorems, about a quarter of them at ×4 ([`waves.py`](../implicitkit/decoders/waves.py)).
+intermediate larger than a block; the result does not depend on the size of the block. What LIIF's first layer adds for the offset separates as well, into a part per output row and
+a part per output column and cell; and so do LTE's waves: the angle `F_y d_y + F_x d_x + φ` is a sum of one part that an output row shares and one that a column shares, so their
+sines and cosines are computed per row and per column and joined by the addition theorems, about a quarter of them at ×4
+([`separable.py`](../implicitkit/decoders/separable.py)).
 
 What remains is matrix products. A block's points are evaluated so many at a time that one layer's values are still in the cache when the next layer reads
-them, in place, each ReLU while the product is still in registers. PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
+them, in place, each ReLU while the product is still in registers. Blocks need nothing of each other, so on a CPU every thread has a block of its own, rather than a share of every
+operation ([`workers.py`](../implicitkit/workers.py)); and maps lie in memory pixel by pixel, which is how convolutions are fastest there and how rows are fetched.
+PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
 """
 
 GPU = """## On a GPU
@@ -119,8 +122,8 @@ def bound(rows: dict[str, Row]) -> str:
     return f"""## How far it could go
 
 The decoders alone (no encoder), over the authors' way, and what the ratio would be if every multiplication ran at the rate of this processor's own
-256-wide matrix products (`torch.mm`; in float32 oneDNN's product with a fused ReLU, which the decoders use, may be faster than that). Where the second is below or near a
-goal, the processor and not the program is the limit:
+256-wide matrix products (the faster of `torch.mm` and oneDNN's, which the decoders call; the authors' way gets what PyTorch gives a linear layer). Where the second is below or
+near a goal, the processor and not the program is the limit:
 
 | decoder | now | at the full rate |
 |---|---|---|
@@ -183,8 +186,8 @@ output against the float32 one. Ratios include the encoder unless a row says oth
 
 Each point is a decoder without its encoder: its rate against how many operations it does per byte that has to come from main memory, by count. The authors' way
 writes every intermediate of 30,000 queries and reads it back, ours fetches four rows of the latent per pixel and writes the result. The lines are the
-machine's limits: a large copy on the slope, the best 256-wide `torch.mm` on the flat. A point above the flat is no error: on processors where PyTorch's float32 products
-go through a library that does not use all of their instructions, oneDNN's, which the decoders call, are faster.
+machine's limits: a large copy on the slope, the best 256-wide matrix product on the flat (`torch.mm` or oneDNN's; the former, through which the authors' linear layers go in float32,
+does not use all instructions of every processor).
 
 ## Measure it yourself
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
+from implicitkit.decoders.mlp import Ready, weights_prepared_once
 from implicitkit.latents import Latents, SmallerTiles
 from implicitkit.memory import free_memory, unless_out_of_memory
-from implicitkit.tiles import Tiling, windows
+from implicitkit.tiles import Tiling, Window, points_of, windows
+from implicitkit.workers import in_order, workers
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
-T = TypeVar("T")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
+SMALLEST_BLOCK = 1 << 11  # that is worth a worker's while
 QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
 
@@ -181,27 +183,15 @@ class Field:
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
 
-        def evaluate(window: tuple[slice, ...]) -> Tensor:
-            with self._context():
+        ready = Ready()
+
+        def evaluate(window: Window) -> Tensor:
+            with self._context(), weights_prepared_once(ready):
                 part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
                 values = self._on_grid(part, cells, default)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
-        block = block or self._block
-        for region in windows(self._spans(per_axis), block):
-            pending = [region]
-            while pending:
-                window = pending.pop()
-                points = math.prod(span.stop - span.start for span in window)
-                if points > block:  # memory ran out for so many
-                    pending += [*windows([[span] for span in window], block)][::-1]
-                    continue
-                values = self._or_none(evaluate, window, points)
-                if values is None:
-                    block = points // 2
-                    pending.append(window)
-                else:
-                    yield window, values
+        return self._pieces(evaluate, product(*self._spans(per_axis)), block or self._block(math.prod(size)))
 
     @property
     def image(self) -> Tensor:
@@ -228,15 +218,53 @@ class Field:
         return view
 
     @property
-    def _block(self) -> int:
-        most = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
-        return max(1, min(most, free_memory(self.device) // (QUERY_BYTES * len(self._image))))
+    def _workers(self) -> int:
+        """How many blocks are evaluated at a time."""
+        return 1 if self.grad or self.device.type != "cpu" else workers()
 
-    def _or_none(self, evaluate: Callable[[T], Tensor], what: T, points: int) -> Tensor | None:
-        """``evaluate(what)``; None if memory ran out and fewer than these ``points`` may be tried."""
-        if self.grad or points < 2:
-            return evaluate(what)
-        return unless_out_of_memory(lambda: evaluate(what))
+    @property
+    def _has_tiles(self) -> bool:
+        """Whether there may be something to encode when it is asked."""
+        return self._latents.tiling is not None or any(field._has_tiles for field in self._read.values())
+
+    def _block(self, points: int) -> int:
+        """How many of so many points are evaluated at a time; no more than leaves a block or two for every worker."""
+        most, count = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK, self._workers
+        if count > 1:
+            most = min(most, max(SMALLEST_BLOCK, points // (2 * count)))
+        return max(1, min(most, free_memory(self.device) // (count * QUERY_BYTES * len(self._image))))
+
+    def _pieces(
+        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """``evaluate`` of the regions, in windows of at most ``block`` points; fewer from where memory runs out on."""
+
+        def attempt(window: Window) -> Tensor | None:
+            if self.grad or points_of(window) < 2:
+                return evaluate(window)
+            return unless_out_of_memory(lambda: evaluate(window))
+
+        for region in regions:
+            left, alone = [region], int(self._has_tiles)
+            while left:
+                cut, left = [window for part in left for window in windows([[span] for span in part], block)], []
+                with closing(self._in_turn(attempt, cut, alone)) as attempts:
+                    for done, (window, values) in enumerate(attempts):
+                        if values is None:
+                            block, left, alone = points_of(window) // 2, cut[done:], 1
+                            break
+                        yield window, values
+
+    def _in_turn(
+        self, attempt: Callable[[Window], Tensor | None], cut: Sequence[Window], alone: int
+    ) -> Generator[tuple[Window, Tensor | None]]:
+        """Side by side, but for the first few ``alone``: a tile is encoded by all threads, and a size that may be too
+        large is tried once.
+        """
+        yield from ((window, attempt(window)) for window in cut[:alone])
+        rest = cut[alone:]
+        with closing(in_order(attempt, rest, self._workers)) as results:
+            yield from zip(rest, results, strict=True)
 
     # ---------------------------------------------------------------- evaluation
 
@@ -298,23 +326,19 @@ class Field:
 
     def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: Mapping[str, Tensor]) -> Tensor:
         """The decoder's values at ``points`` ``(B, N, d)``, so many at a time unless a graph is wanted."""
-        step = points.shape[1] if self.grad else self._block
+        count, ready = points.shape[1], Ready()
 
-        def evaluate(span: slice) -> Tensor:
+        def evaluate(window: Window) -> Tensor:
+            (span,) = window
             own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
             here = {name: value[:, span] for name, value in seen.items()}
-            return self._map_back(self.model.decoder.query(latent, points[:, span], own, here))
+            with weights_prepared_once(ready):
+                return self._map_back(self.model.decoder.query(latent, points[:, span], own, here))
 
-        parts: list[Tensor] = []
-        start = 0
-        while start < points.shape[1] or not parts:
-            values = self._or_none(evaluate, slice(start, start + step), step)
-            if values is None:
-                step //= 2
-                continue
-            parts.append(values)
-            start += max(1, step)
-        return torch.cat(parts, dim=1)
+        if count == 0 or self.grad:
+            return evaluate((slice(None),))
+        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], self._block(count))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _map_back(self, values: Tensor) -> Tensor:
         """From the model's output space to [0, 1]; embeddings are left alone."""

@@ -7,6 +7,7 @@ size multiple.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, nearest_index
 
+Window = tuple[slice, ...]
 WIDE = 256  # points
 
 
@@ -65,7 +67,7 @@ class Tiling:
         )
 
 
-def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[tuple[slice, ...]]:
+def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[Window]:
     """The regions that ``spans`` (per axis) make, in pieces of at most ``block`` points, at most ``WIDE`` of a row.
 
     A piece that is not much wider than high touches fewer cells than a few whole rows do.
@@ -79,3 +81,8 @@ def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[tuple[slic
         starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
         for corner in product(*starts):
             yield tuple(slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True))
+
+
+def points_of(window: Window) -> int:
+    """How many points a window has."""
+    return math.prod(span.stop - span.start for span in window)

@@ -64,7 +64,7 @@ class Baseline(nn.Module):
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """What is made once per picture: LIIF's unfolded features, or LTE's amplitudes and frequencies."""
-        features: Tensor = self.model.encoder(image).map
+        features: Tensor = self.model.encoder(image).map.contiguous()  # laid out as theirs
         if isinstance(self.decoder, LTE):
             return [self.decoder.amplitude(features), self.decoder.frequency(features)]
         if not self.decoder.feat_unfold:

@@ -38,7 +38,7 @@ class Inputs:
 
 class Decoder(nn.Module):
     """Turns features and coordinates into values ``(B, N, out_channels)``; it never sees files, losses or the
-    output's pixels.
+    output's pixels. Several threads may query it at a time, so that a query changes nothing.
 
     ``trainable`` and ``source`` are as for an encoder. Attributes a subclass sets:
         in_channels: features per cell that :meth:`prepare` expects.

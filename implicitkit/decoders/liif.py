@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
-from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.mlp import MLP, dtype_of_products
+from implicitkit.decoders.separable import Grid, GridSums
 from implicitkit.encoders.base import Features
 from implicitkit.kernels import launch
+from implicitkit.layout import for_convolutions
+from implicitkit.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -76,7 +79,7 @@ class LIIF(LocalEnsembleDecoder):
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
         kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
-        projected = CONVOLVE[self.ndim](features.map, kernel, self.first.bias, padding=taps[0] // 2)
+        projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, self.first.bias, padding=taps[0] // 2)
         picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
         return self.lay_out(features, projected, extra=picture)
 
@@ -105,6 +108,25 @@ class LIIF(LocalEnsembleDecoder):
             constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
             where = launch.places(per_axis, source, ensemble=self.local_ensemble)
         return launch.liif(source, where, geometry[:2], constant, packed, self.out_channels)
+
+    def predictor(
+        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+    ) -> Callable[[int, slice], Tensor]:
+        source = latent.features
+        grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
+        if grid is None or not grid.saves() or not len(self.rest) or (cell is not None and len(cell) > 1):
+            return super().predictor(latent, near, per_axis, cell, point)
+        with in_float32(source.rows.device.type):
+            geometry = self.first.weight[:, self.read :].float()
+            constant = geometry.new_zeros(len(geometry)) if cell is None else geometry[:, 2:] @ cell[0]
+            sums = GridSums(grid, geometry[:, :2], constant, dtype_of_products(source.rows))
+        width, rest = grid.columns.shape[1], self.rest[1:]
+
+        def predict(corner: int, span: slice) -> Tensor:
+            values: Tensor = rest(sums(corner, slice(span.start // width, span.stop // width)))
+            return values
+
+        return predict
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

@@ -7,7 +7,6 @@ member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -117,7 +116,8 @@ class LocalEnsembleDecoder(Decoder):
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
     ) -> Callable[[int, slice], Tensor]:
-        """A function of a corner and a span of the queries: what that neighbour predicts for them, ``(B * n, out)``.
+        """A function of a corner and a span of the queries (of a grid: whole rows): what that neighbour predicts for
+        them, ``(B * n, out)``.
 
         This one calls :meth:`local`; a member may have a faster way for a grid. ``cell`` and ``point`` as in there.
         """
@@ -161,14 +161,13 @@ class LocalEnsembleDecoder(Decoder):
             if at_once is not None:
                 return self.finish(latent, per_axis, at_once)
         near = self._neighbours(source, per_axis)
-        points = near.row.shape[2]
+        points, width = near.row.shape[2], per_axis[-1].shape[-1] if per_axis[0].ndim > 2 else 1
         cell = self._in_cells(cell, source.grid, batch, points)
         point = self.at_point(cell, conditions)
         predictor = self.predictor if self._knows_all("predictor") else partial(LocalEnsembleDecoder.predictor, self)
         predict, parts = predictor(latent, near, per_axis, cell, point), []
-        once = source.rows.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        with weights_prepared_once() if once else nullcontext():
-            for span in self._spans(source.rows, points):
+        with weights_prepared_once():
+            for span in self._spans(source.rows, points, width):
                 blended: Tensor | None = None
                 for corner, weight in enumerate(near.weight):
                     share = predict(corner, span).float().unflatten(0, (batch, -1)) * weight[:, span, None]
@@ -184,15 +183,15 @@ class LocalEnsembleDecoder(Decoder):
         wrote = {name: next(c for c in type(self).__mro__ if name in vars(c)) for name in (faster, "local", "at_point")}
         return all(issubclass(wrote[faster], owner) for owner in wrote.values())
 
-    def _spans(self, rows: Tensor, points: int) -> list[slice]:
+    def _spans(self, rows: Tensor, points: int, width: int) -> list[slice]:
         """Points to evaluate at a time: on a CPU, unless a graph is kept, so many that their values stay in the cache
-        between one layer and the next.
+        between one layer and the next; whole rows of ``width`` points.
         """
         if rows.device.type == "cpu" and not torch.is_grad_enabled():
-            step = max(1, CPU_CACHE // (4 * rows.shape[0] * (self.widest or rows.shape[-1])))
+            step = max(1, CPU_CACHE // (4 * rows.shape[0] * (self.widest or rows.shape[-1]) * width)) * width
             if step < points:
                 return [slice(start, start + step) for start in range(0, points, step)]
-        return [slice(None)]
+        return [slice(None) if torch.compiler.is_compiling() else slice(0, points)]  # of any number
 
     def _neighbours(self, source: Rows, per_axis: Sequence[Tensor]) -> Neighbours:
         """The corners of all queries, flattened to ``(corners, B or 1, N[, d])``."""

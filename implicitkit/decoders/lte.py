@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
-from implicitkit.decoders.mlp import MLP
-from implicitkit.decoders.waves import GridWaves
+from implicitkit.decoders.mlp import MLP, dtype_of_products
+from implicitkit.decoders.separable import Grid, GridWaves
 from implicitkit.encoders.base import Features
 from implicitkit.kernels import launch
-from implicitkit.neighbours import Neighbours, axis_neighbours
+from implicitkit.layout import for_convolutions
+from implicitkit.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -89,7 +90,7 @@ class LTE(LocalEnsembleDecoder):
         with in_float32(features.map.device.type):  # pi is multiplied in here, once, and not at every point
             kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
-            waves = F.conv2d(features.map.float(), kernel, offset, padding=1)
+            waves = F.conv2d(for_convolutions(features.map.float()), kernel, offset, padding=1)
         picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
         return self.lay_out(features, waves, extra=picture)
 
@@ -126,21 +127,13 @@ class LTE(LocalEnsembleDecoder):
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
     ) -> Callable[[int, slice], Tensor]:
         source = latent.features
-        usual = super().predictor(latent, near, per_axis, cell, point)
-        is_grid = per_axis[0].ndim == 3
-        if not is_grid or point is None or len(point) != 1 or torch.is_grad_enabled() or source.rows.is_cuda:
-            return usual
-        axes = [
-            axis_neighbours(x.flatten(), n, ensemble=self.local_ensemble)
-            for x, n in zip(per_axis, source.grid, strict=True)
-        ]
-        if torch.compiler.is_compiling() or not GridWaves.worth_it(axes):
-            return usual
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else source.rows.dtype
-        waves = GridWaves(source, axes, point, dtype)
+        grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
+        if grid is None or point is None or len(point) != 1 or not grid.saves(also_down=True):
+            return super().predictor(latent, near, per_axis, cell, point)
+        waves, width = GridWaves(grid, point, dtype_of_products(source.rows)), grid.columns.shape[1]
 
         def predict(corner: int, span: slice) -> Tensor:
-            values: Tensor = self.mlp(waves(corner, span))
+            values: Tensor = self.mlp(waves(corner, slice(span.start // width, span.stop // width)))
             return values
 
         return predict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 
@@ -22,7 +22,7 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(M, K)`` -> ``(M, out)``."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        dtype = dtype_of_products(x)
         if (
             x.device.type != "cpu"
             or torch.is_grad_enabled()
@@ -39,7 +39,7 @@ class MLP(nn.Sequential):
             if not isinstance(layer, nn.Linear):
                 x = layer(x)
                 continue
-            weight, bias = _ready(layer, dtype)
+            weight, bias = _prepared(layer, dtype)
             fuses = layers and isinstance(layers[0], nn.ReLU)
             if fuses:
                 layers.pop(0)
@@ -50,36 +50,51 @@ class MLP(nn.Sequential):
         return x
 
 
-Ready = tuple[Tensor, Tensor | None]
-_prepared: ContextVar[dict[tuple[int, torch.dtype], tuple[Ready, Ready]] | None] = ContextVar("prepared", default=None)
+def dtype_of_products(x: Tensor) -> torch.dtype:
+    """What a linear layer on a CPU multiplies ``x`` in: autocast's type where it is on, ``x``'s own otherwise."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+class Ready(dict[tuple[int, torch.dtype], tuple[Tensor, Tensor | None, Tensor, Tensor | None]]):
+    """Weights and biases as the layers have them, and in the format and order that oneDNN multiplies in."""
+
+
+_ready_now: ContextVar[Ready | None] = ContextVar("ready_now", default=None)
+
+
+def weights_prepared_once(ready: Ready | None = None) -> AbstractContextManager[None]:
+    """Within it, the first call of an :class:`MLP` prepares its weights, and further calls find them in ``ready``.
+
+    They must not change in the meantime. None: what the context around this one uses, or else a new one.
+    """
+    if torch.compiler.is_compiling():
+        return nullcontext()
+    if ready is None:
+        ready = _ready_now.get()
+    return _with(Ready() if ready is None else ready)
 
 
 @contextmanager
-def weights_prepared_once() -> Iterator[None]:
-    """Within it, the first call of an :class:`MLP` brings the weights into the format and order that oneDNN multiplies
-    in, and further calls of the same thread find them there. They must not change in the meantime.
-    """
-    token = _prepared.set({})
+def _with(ready: Ready) -> Iterator[None]:
+    token = _ready_now.set(ready)
     try:
         yield
     finally:
-        _prepared.reset(token)
+        _ready_now.reset(token)
 
 
-def _ready(layer: nn.Linear, dtype: torch.dtype) -> Ready:
-    known = _prepared.get()
-    key = (id(layer), dtype)
-    if known is not None and key in known:
-        (weight, bias), ready = known[key]
-        if weight is layer.weight and bias is layer.bias:  # else it was lent others, as torch.func.functional_call does
-            return ready
+def _prepared(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    ready, key = _ready_now.get(), (id(layer), dtype)
+    if ready is not None and key in ready:
+        own_weight, own_bias, weight, bias = ready[key]
+        if own_weight is layer.weight and own_bias is layer.bias:  # else lent others, as functional_call does
+            return weight, bias
     weight = layer.weight.to(dtype)
     bias = None if layer.bias is None else layer.bias.to(dtype)
-    if known is None:
-        return weight, bias
-    ready = torch.ops.mkldnn._reorder_linear_weight(weight), bias
-    known[key] = (layer.weight, layer.bias), ready
-    return ready
+    if ready is not None:
+        weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        ready[key] = layer.weight, layer.bias, weight, bias
+    return weight, bias
 
 
 @cache

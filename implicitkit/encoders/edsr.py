@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder
+from implicitkit.layout import for_convolutions
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -61,7 +62,7 @@ class EDSR(Encoder):
         self.body = nn.Sequential(*body, conv(channels, channels, 3, padding=1))
 
     def extract(self, x: Tensor) -> Tensor:
-        shallow: Tensor = self.head(x)
+        shallow: Tensor = self.head(for_convolutions(x))
         deep: Tensor = self.body(shallow)
         return deep + shallow
 

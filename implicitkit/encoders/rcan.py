@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder
+from implicitkit.layout import for_convolutions
 
 
 class ChannelAttention(nn.Module):
@@ -78,5 +79,5 @@ class RCAN(Encoder):
         self.body = Residual(*(Residual(*(block() for _ in range(blocks)), conv()) for _ in range(groups)), conv())
 
     def extract(self, x: Tensor) -> Tensor:
-        features: Tensor = self.body(self.head(x))
+        features: Tensor = self.body(self.head(for_convolutions(x)))
         return features

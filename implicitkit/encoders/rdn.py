@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder
+from implicitkit.layout import for_convolutions
 
 CONFIGS = {"A": (20, 6, 32), "B": (16, 8, 64)}  # the authors': dense blocks, convolutions per block, growth
 
@@ -80,7 +81,7 @@ class RDN(Encoder):
         self.fuse = nn.Sequential(nn.Conv2d(depth * channels, channels, 1), nn.Conv2d(channels, channels, 3, padding=1))
 
     def extract(self, x: Tensor) -> Tensor:
-        first: Tensor = self.shallow[0](x)
+        first: Tensor = self.shallow[0](for_convolutions(x))
         x = self.shallow[1](first)
         outputs = []
         for block in self.blocks:

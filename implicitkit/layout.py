@@ -1,0 +1,17 @@
+"""How a map lies in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def for_convolutions(x: Tensor) -> Tensor:
+    """``x`` ``(B, C, H, W)`` as convolutions are fastest with: on a CPU each pixel's channels lie side by side.
+
+    What they make of it lies so too (``torch.channels_last``); shapes and values are the same. On other devices, for
+    other dimensions and where it is compiled, ``x`` as it is.
+    """
+    if x.device.type != "cpu" or x.ndim != 4 or torch.compiler.is_compiling():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)

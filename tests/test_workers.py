@@ -1,0 +1,185 @@
+"""Blocks side by side on a CPU: the same picture, in order, in the modes of the thread that asked."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from support import small_model
+from torch.utils.flop_counter import FlopCounterMode
+
+from implicitkit import latents, workers
+from implicitkit.workers import in_order
+
+THREADS = 3
+
+
+@pytest.fixture(autouse=True)
+def some_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_order_from_several_threads() -> None:
+    together = threading.Barrier(THREADS)
+
+    def call(item: int) -> tuple[int, str, int]:
+        if item < THREADS:
+            together.wait(30)  # passes only if so many are at work at once
+        return item, threading.current_thread().name, torch.get_num_threads()
+
+    found = list(in_order(call, range(20), workers.workers()))
+    assert [item for item, _, _ in found] == list(range(20))
+    assert len({name for _, name, _ in found}) == THREADS
+    assert {threads for *_, threads in found} == {1}
+    assert torch.get_num_threads() == THREADS
+
+
+def test_a_new_thread_still_has_all_threads() -> None:
+    list(in_order(abs, range(4), workers.workers()))
+    said: list[int] = []
+    thread = threading.Thread(target=lambda: said.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert said == [THREADS]
+
+
+def test_only_a_few_are_begun_ahead() -> None:
+    begun: list[int] = []
+    results = in_order(lambda item: begun.append(item) or item, range(1000), THREADS)
+    assert next(results) == 0
+    results.close()
+    assert len(begun) <= workers.AHEAD * THREADS + 1
+
+
+def test_an_exception_comes_where_its_turn_is() -> None:
+    def call(item: int) -> int:
+        if item == 5:
+            raise ValueError("the fifth")
+        return item
+
+    results = in_order(call, range(50), THREADS)
+    assert [next(results) for _ in range(5)] == list(range(5))
+    with pytest.raises(ValueError, match="the fifth"):
+        next(results)
+
+
+def test_modes_and_context_variables_are_taken_along() -> None:
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(7)
+
+    def call(_: int) -> tuple[object, ...]:
+        own = variable.get()
+        variable.set(own + 1)  # each has a copy of its own
+        return own, torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert set(in_order(call, range(9), THREADS)) == {(7, True, False, False)}
+    with torch.inference_mode():
+        assert set(in_order(call, range(9), THREADS)) == {(7, False, True, False)}
+    assert set(in_order(call, range(9), THREADS)) == {(7, False, False, False)}
+
+
+def test_where_it_is_left_to_pytorch() -> None:
+    assert workers.workers() == THREADS
+    with FlopCounterMode(display=False):
+        assert workers.workers() == 1
+    with torch.device("cpu"):
+        assert workers.workers() == 1
+    assert set(in_order(lambda _: workers.workers(), range(3), THREADS)) == {1}  # inside, each is busy already
+    inside = []
+    torch.func.vmap(lambda x: inside.append(workers.workers()) or x)(torch.rand(2))
+    assert inside == [1]
+    torch.set_num_threads(1)
+    assert workers.workers() == 1
+
+
+def test_more_threads_than_python_keeps_busy_are_shared_among_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "MOST", 2)
+    torch.set_num_threads(5)
+    assert workers.workers() == 2
+    assert set(in_order(lambda _: torch.get_num_threads(), range(9), 2)) == {2}
+    assert torch.get_num_threads() == 5
+
+
+@pytest.mark.parametrize("tile", [None, 9])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_picture_is_the_same_whoever_makes_it(tile: int | None, precision: str) -> None:
+    model, picture = small_model(), torch.rand(2, 3, 20, 27)
+    points, cells = torch.rand(2, 500, 2) * 2 - 1, torch.rand(2, 500, 2) * 0.1
+    found = []
+    for threads in (THREADS, 1):
+        torch.set_num_threads(threads)
+        field = model.encode(picture, tile=tile, precision=precision)
+        found.append(
+            (field.render((61, 53), block=100), field.render((2, 3)), field(points, cells), field(points, 0.1))
+        )
+    for ours, alone in zip(*found, strict=True):
+        torch.testing.assert_close(ours, alone, atol=2e-6 if precision == "float32" else 2e-2, rtol=0)
+
+
+def test_points_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("implicitkit.field.SMALLEST_BLOCK", 8)
+    model, seen = small_model(), set()
+    usual = model.decoder.query
+
+    def query(*arguments: object) -> torch.Tensor:
+        seen.add(threading.current_thread().name)
+        return usual(*arguments)
+
+    field, points = model.encode(torch.rand(3, 9, 9)), torch.rand(400, 2)
+    expected = field(points, 0.1)
+    monkeypatch.setattr(model.decoder, "query", query)
+    torch.testing.assert_close(field(points, 0.1), expected, atol=2e-6, rtol=0)
+    assert "MainThread" not in seen
+
+
+def test_tiles_are_encoded_by_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    usual = latents.Latents._encode_tile
+
+    def watched(*arguments: object) -> object:
+        threads.add(torch.get_num_threads())
+        return usual(*arguments)
+
+    monkeypatch.setattr(latents.Latents, "_encode_tile", watched)
+    small_model().encode(torch.rand(3, 20, 20), tile=8).render((60, 60), block=64)
+    assert threads == {THREADS}
+
+
+def test_weights_changed_between_two_pictures_are_seen() -> None:
+    model = small_model()
+    field = model.encode(torch.rand(3, 12, 12))
+    before = field.render((40, 40), block=200, clamp=False)
+    with torch.no_grad():
+        for parameter in model.decoder.rest.parameters():
+            parameter.mul_(2)
+    after = field.render((40, 40), block=200, clamp=False)
+    torch.set_num_threads(1)
+    torch.testing.assert_close(after, field.render((40, 40), clamp=False), atol=2e-6, rtol=0)
+    assert float((after - before).abs().max()) > 1e-3
+
+
+FORKED = """
+import os, torch
+torch.set_num_threads(2)
+from implicitkit.workers import in_order
+assert list(in_order(abs, range(9), 2)) == list(range(9))
+child = os.fork()
+if child == 0:
+    os._exit(0 if list(in_order(abs, range(9), 2)) == list(range(9)) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_workers_of_its_own() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=120)
