@@ -1,9 +1,10 @@
 """``docs/comparison.md`` from the reports of the studies.
 
-    python plugins/sair/studies/page.py runs/faces_inpainting [...]
+    python plugins/sair/studies/page.py runs/faces_inpainting [...] [--meaning runs/scenes_sir/clean.json ...]
 
 Each folder is what ``implicitkit compare`` wrote. Its report, figures and numbers go to ``docs/comparison/NAME``;
-the page shows their main tables beside what ``findings.yaml`` says was learned.
+the page shows their main tables beside what ``findings.yaml`` says was learned. A file of ``--meaning`` is what
+``implicitkit evaluate --protocol segmentation`` wrote.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from implicitkit.comparison.tables import costs_table, differences_table, scores
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
 KEPT = ("report.md", "*.png")
+SCENES = DOCS / "comparison" / "scenes"
+REGIONS = {"": "whole picture", "_hole": "hole"}
 DIGITS = 6  # of a stored score
 
 
@@ -42,6 +45,21 @@ def section(name: str, report: Mapping[str, Any], findings: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
+def meaning(reports: list[Mapping[str, Any]], findings: str) -> str:
+    """The mIoU of the raw and of the completed features, as they come and with holes."""
+    lines = ["| holes | scored | commonest class | raw features | completed |", "| --- | --- | --- | --- | --- |"]
+    for report in reports:
+        trivial, model = report["mean"].values()
+        for setting, scores in model.items():
+            holes = "none" if setting == "clean" else f"{setting.replace('-', '–')} %"
+            for region, name in REGIONS.items():
+                if f"miou{region}" in scores:
+                    values = (trivial[setting][f"miou{region}"], *(scores[k + region] for k in ("miou_raw", "miou")))
+                    lines.append(f"| {holes} | {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+    table = "mIoU over the classes that are there or are answered:\n\n" + "\n".join(lines)
+    return "\n\n".join(["## Meaning alone", findings.strip(), table, f"{reports[0]['machine']}."])
+
+
 def rounded(value: Any) -> Any:
     """``value`` with six digits of each number that is not whole: thousands of scores are kept in the repository."""
     if isinstance(value, dict):
@@ -55,7 +73,15 @@ def main() -> None:
     """Copy the reports and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", help="of comparisons; those copied before stay on the page")
-    for folder in parser.parse_args().folders:
+    parser.add_argument("--meaning", type=Path, nargs="+", default=[], help="scores of the protocol segmentation")
+    chosen = parser.parse_args()
+    if chosen.meaning:
+        shutil.rmtree(SCENES, ignore_errors=True)
+        SCENES.mkdir(parents=True)
+    for file in chosen.meaning:
+        report = rounded(json.loads(file.read_text(encoding="utf-8")))
+        (SCENES / file.name).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for folder in chosen.folders:
         target = DOCS / "comparison" / folder.name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
@@ -71,6 +97,9 @@ def main() -> None:
     for name in studies:
         report = json.loads((DOCS / "comparison" / name / "report.json").read_text(encoding="utf-8"))
         parts.append(section(name, report, texts["studies"][name]))
+    scored = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(SCENES.glob("*.json"))]
+    if scored:
+        parts.append(meaning(scored, texts["meaning"]))
     parts.append(texts["closing"])
     (DOCS / "comparison.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
