@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_poi
 from implicitkit.decoders.mlp import Ready, weights_prepared_once
 from implicitkit.latents import Latents, SmallerTiles
 from implicitkit.memory import free_memory, unless_out_of_memory
-from implicitkit.tiles import Tiling, Window, points_of, windows
+from implicitkit.tiles import Tiling, Window, cut, noting, points_of
 from implicitkit.workers import in_order, workers
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Field:
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
-            block: queries evaluated at a time (default: what suits the device); the result does not depend on it.
+            block: queries of a block, of which a CPU with several threads evaluates several at a time (default: what
+                suits the device); the result does not depend on it.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -173,7 +174,7 @@ class Field:
         block: int | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
         """What :meth:`render` assembles, piece by piece: ``(window, values (B, out, *window))``; for canvases too
-        large for memory.
+        large for memory. The model's weights must not change between two pieces.
         """
         size = check_size(size, self.model.ndim)
         per_axis = axes(size, box, device=self.device)
@@ -191,7 +192,7 @@ class Field:
                 values = self._on_grid(part, cells, default)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
-        return self._pieces(evaluate, product(*self._spans(per_axis)), block or self._block(math.prod(size)))
+        return self._pieces(evaluate, product(*self._spans(per_axis)), block)
 
     @property
     def image(self) -> Tensor:
@@ -235,9 +236,11 @@ class Field:
         return max(1, min(most, free_memory(self.device) // (count * QUERY_BYTES * len(self._image))))
 
     def _pieces(
-        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int
+        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int | None
     ) -> Iterator[tuple[Window, Tensor]]:
-        """``evaluate`` of the regions, in windows of at most ``block`` points; fewer from where memory runs out on."""
+        """``evaluate`` of the regions, in windows of at most ``block`` points (None: what suits each region); fewer
+        from where memory runs out on.
+        """
 
         def attempt(window: Window) -> Tensor | None:
             if self.grad or points_of(window) < 2:
@@ -245,26 +248,25 @@ class Field:
             return unless_out_of_memory(lambda: evaluate(window))
 
         for region in regions:
-            left, alone = [region], int(self._has_tiles)
-            while left:
-                cut, left = [window for part in left for window in windows([[span] for span in part], block)], []
-                with closing(self._in_turn(attempt, cut, alone)) as attempts:
-                    for done, (window, values) in enumerate(attempts):
+            most = block or self._block(points_of(region))
+            count, left = self._workers_for(region, most), iter([region])
+            alone = int(self._has_tiles)  # all threads are for encoding one
+            while True:
+                pieces, taken = cut(left, most), deque[Window]()
+                with closing(in_order(attempt, noting(pieces, taken), count, alone=alone)) as results:
+                    for values in results:
                         if values is None:
-                            block, left, alone = points_of(window) // 2, cut[done:], 1
                             break
-                        yield window, values
+                        yield taken.popleft(), values
+                    else:
+                        break
+                most = block = points_of(taken[0]) // 2
+                left, alone = chain(tuple(taken), pieces), 1  # what may be too large again is tried once
 
-    def _in_turn(
-        self, attempt: Callable[[Window], Tensor | None], cut: Sequence[Window], alone: int
-    ) -> Generator[tuple[Window, Tensor | None]]:
-        """Side by side, but for the first few ``alone``: a tile is encoded by all threads, and a size that may be too
-        large is tried once.
-        """
-        yield from ((window, attempt(window)) for window in cut[:alone])
-        rest = cut[alone:]
-        with closing(in_order(attempt, rest, self._workers)) as results:
-            yield from zip(rest, results, strict=True)
+    def _workers_for(self, region: Window, block: int) -> int:
+        """How many blocks are evaluated at a time; 1 where most workers would have none."""
+        count, blocks = self._workers, points_of(region) / block - self._has_tiles
+        return count if 2 * blocks > count else 1
 
     # ---------------------------------------------------------------- evaluation
 
@@ -337,7 +339,7 @@ class Field:
 
         if count == 0 or self.grad:
             return evaluate((slice(None),))
-        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], self._block(count))]
+        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], None)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _map_back(self, values: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ class Latents:
         self._grad = grad
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._encoding = threading.Lock()  # one tile at a time, however many threads ask
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
@@ -82,6 +83,10 @@ class Latents:
         Raises:
             SmallerTiles: memory did not suffice; :attr:`tiling` has changed.
         """
+        with self._encoding:
+            return self._found_or_made(tiling, tile, picture)
+
+    def _found_or_made(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
         key = (tiling.tile, tile, picture)
         with self._lock:
             if key in self._kept:

@@ -8,7 +8,8 @@ size multiple.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -86,3 +87,16 @@ def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[Window]:
 def points_of(window: Window) -> int:
     """How many points a window has."""
     return math.prod(span.stop - span.start for span in window)
+
+
+def cut(regions: Iterable[Window], block: int) -> Iterator[Window]:
+    """The windows of at most ``block`` points that ``regions`` are made of."""
+    for region in regions:
+        yield from windows([[span] for span in region], block)
+
+
+def noting(pieces: Iterator[Window], taken: deque[Window]) -> Iterator[Window]:
+    """``pieces``, each of which is put down as taken."""
+    for window in pieces:
+        taken.append(window)
+        yield window

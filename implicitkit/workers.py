@@ -14,9 +14,9 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar, copy_context
-from functools import cache
+from functools import cache, partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.overrides import _get_current_function_mode_stack
@@ -26,14 +26,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST = 8  # Python runs on one of them at a time, for about a tenth of what a block takes
 AHEAD = 2  # blocks begun or waiting for each worker
+PATIENCE = 30.0  # seconds for threads to start
 
-
-class _Pool(NamedTuple):
-    executor: ThreadPoolExecutor
-    made_for: tuple[int, int]  # process, threads
-
-
-_pool: _Pool | None = None
+_pools: dict[int, ThreadPoolExecutor] = {}  # by the threads that the workers share
 _lock = threading.Lock()
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
@@ -47,6 +42,7 @@ def workers() -> int:
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         # what looks on or takes over does so in the thread that it was entered in
+        or torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
         or _get_current_dispatch_mode() is not None
         or _get_current_function_mode_stack()
         or torch._C._functorch.peek_interpreter_stack() is not None
@@ -55,18 +51,21 @@ def workers() -> int:
     return 1 if alone else min(threads, MOST)
 
 
-def in_order(call: Callable[[Item], Result], items: Iterable[Item], count: int) -> Generator[Result]:
+def in_order(call: Callable[[Item], Result], items: Iterable[Item], count: int, *, alone: int = 0) -> Generator[Result]:
     """``call`` of each item, in their order, while the next ones are being evaluated: ``count`` at a time, which is 1
     or what :func:`workers` says. No graph is kept.
 
-    The calls see the autocast and inference mode, and the context variables, of the thread that asks first. An
-    exception ends it where its item's turn comes.
+    The calls see the autocast and inference mode, and the context variables, of the thread that asks first. The first
+    ``alone`` are evaluated by that thread itself, one by one and with all of PyTorch's threads. An exception ends it
+    where its item's turn comes.
     """
-    if count == 1:
-        yield from map(call, items)
+    rest = iter(items)
+    yield from map(call, islice(rest, alone))
+    executor = _executor(torch.get_num_threads()) if count > 1 else None
+    if executor is None:
+        yield from map(call, rest)
         return
-    executor, rest = _executor(torch.get_num_threads()), iter(items)
-    context, modes = copy_context(), _modes()
+    context, modes, process = copy_context(), _modes(), os.getpid()
 
     def work(item: Item) -> Result:
         _inside.set(True)
@@ -74,21 +73,38 @@ def in_order(call: Callable[[Item], Result], items: Iterable[Item], count: int) 
             return call(item)
 
     def submit(how_many: int) -> None:
-        waiting.extend(executor.submit(context.copy().run, work, item) for item in islice(rest, how_many))
+        for item in islice(rest, how_many):
+            own = context.copy()
+            try:
+                waiting.append(executor.submit(own.run, work, item))
+            except RuntimeError:  # the interpreter is about to end, and starts nothing any more
+                waiting.append(_done(partial(own.run, work, item)))
 
     waiting: deque[Future[Result]] = deque()
     try:
         submit(AHEAD * count)
         while waiting:
+            if os.getpid() != process:
+                raise RuntimeError("this was begun before the process forked, and cannot be finished after it")
             result = waiting.popleft().result()
             submit(1)
             yield result
     finally:
         for future in waiting:
             future.cancel()
-        for future in waiting:
-            if not future.cancelled():
-                future.exception()  # none is at work any more when this returns
+        if os.getpid() == process and not _inside.get():  # else it would wait for threads that are not, or for itself
+            for future in waiting:
+                if not future.cancelled():
+                    future.exception()  # none is at work any more when this returns
+
+
+def _done(call: Callable[[], Result]) -> Future[Result]:
+    future: Future[Result] = Future()
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+    return future
 
 
 def _modes() -> Callable[[], ExitStack]:
@@ -105,28 +121,49 @@ def _modes() -> Callable[[], ExitStack]:
     return enter
 
 
-def _executor(threads: int) -> ThreadPoolExecutor:
-    """The process's workers, which share ``threads`` between them."""
-    global _pool
-    made_for = (os.getpid(), threads)  # threads do not survive a fork
+def _executor(threads: int) -> ThreadPoolExecutor | None:
+    """Workers that share ``threads`` between them; None where so many cannot be started."""
     with _lock:
-        if _pool is None or _pool.made_for != made_for:
-            if _pool is not None and _pool.made_for[0] == os.getpid():
-                _pool.executor.shutdown(wait=False)  # what it has begun or taken, it still does
-            count = min(threads, MOST)
-            all_there = threading.Barrier(count)
+        if threads not in _pools:
+            made = _started(threads)
+            if made is None:
+                return None
+            _pools[threads] = made
+        return _pools[threads]
 
-            def settle() -> None:
-                torch.get_num_threads()  # sets it, when first asked in a thread, to the default: only then
-                torch.set_num_threads(threads // count)  # this thread's, and the default of new ones
-                all_there.wait()
 
-            executor = ThreadPoolExecutor(count, thread_name_prefix="implicitkit")
-            for future in [executor.submit(settle) for _ in range(count)]:
-                future.result()
-            torch.set_num_threads(threads)  # the default again
-            _pool = _Pool(executor, made_for)
-        return _pool.executor
+def _started(threads: int) -> ThreadPoolExecutor | None:
+    count = min(threads, MOST)
+    executor, all_there = ThreadPoolExecutor(count, "implicitkit"), threading.Barrier(count, timeout=PATIENCE)
+
+    def settle() -> None:
+        torch.get_num_threads()  # sets it, when first asked in a thread, to the default: only then
+        all_there.wait()  # for each to be a thread of its own, and for what follows to take no time
+        torch.set_num_threads(threads // count)  # this thread's, and the default of new ones
+
+    try:
+        for future in [executor.submit(settle) for _ in range(count)]:
+            future.result()
+    except BaseException as error:
+        all_there.abort()
+        executor.shutdown(wait=False, cancel_futures=True)
+        if not isinstance(error, RuntimeError):  # no thread can be started, or not soon
+            raise
+        return None
+    finally:
+        torch.set_num_threads(threads)  # the default again
+    return executor
+
+
+def _forget() -> None:
+    """In a forked process: threads do not survive a fork, and the lock may have been held."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @cache

@@ -168,14 +168,129 @@ def test_weights_changed_between_two_pictures_are_seen() -> None:
     assert float((after - before).abs().max()) > 1e-3
 
 
+def test_the_first_few_alone() -> None:
+    def call(item: int) -> tuple[int, bool, int]:
+        return item, threading.current_thread() is threading.main_thread(), torch.get_num_threads()
+
+    found = list(in_order(call, range(9), THREADS, alone=2))
+    assert found[:2] == [(0, True, THREADS), (1, True, THREADS)]
+    assert found[2:] == [(item, False, 1) for item in range(2, 9)]
+
+
+def test_a_picture_begun_with_another_number_of_threads_is_finished() -> None:
+    field = small_model().encode(torch.rand(3, 20, 20))
+    pieces = field.blocks((60, 60), block=100)
+    first = next(pieces)
+    torch.set_num_threads(THREADS + 1)
+    expected = field.render((60, 60), block=100)
+    assert sum(1 for _ in pieces) + 1 >= 36
+    assert torch.equal(first[1][0], expected[(slice(None), *first[0])])
+
+
+def test_threads_that_cannot_be_started_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, started = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("implicitkit"):
+            started.append(thread)
+            if len(started) > 1:
+                raise RuntimeError("can't start new thread")
+        usual(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(workers, "_pools", {})
+    assert list(in_order(abs, range(9), THREADS)) == list(range(9))
+    assert len(started) == 2 and not workers._pools
+    assert torch.get_num_threads() == THREADS
+    started[0].join(10)
+    assert not started[0].is_alive()
+
+
+def test_a_generator_dropped_inside_a_worker_does_not_wait_for_it() -> None:
+    held: list[object] = []
+
+    def call(item: int) -> int:
+        if item == 3:
+            held.pop().close()
+        return item
+
+    other = in_order(abs, range(100), THREADS)
+    next(other)
+    held.append(other)
+    assert list(in_order(call, range(6), THREADS)) == list(range(6))
+
+
+def test_the_profiler_sees_the_work() -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        assert workers.workers() == 1
+
+
+def test_few_blocks_are_left_to_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    model = small_model()
+    usual = model.decoder.query_grid
+
+    def query_grid(*arguments: object) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return usual(*arguments)
+
+    monkeypatch.setattr(model.decoder, "query_grid", query_grid)
+    model.encode(torch.rand(3, 9, 9)).render((20, 20))
+    assert seen == {THREADS}
+
+
+def test_tiles_are_encoded_once_when_threads_ask_for_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    usual = latents.Latents._encode_tile
+
+    def watched(self: object, tiling: object, tile: object, picture: object) -> object:
+        made.append(tile)
+        return usual(self, tiling, tile, picture)
+
+    monkeypatch.setattr(latents.Latents, "_encode_tile", watched)
+    field = small_model().encode(torch.rand(3, 12, 12), tile=12)
+    points = torch.rand(50, 2) * 2 - 1
+    list(in_order(lambda _: field(points, 0.1), range(6), THREADS))
+    assert len(made) == 1
+
+
+LATE = """
+import threading, torch
+torch.set_num_threads(2)
+from implicitkit.workers import in_order
+
+def late():
+    threading.main_thread().join()
+    print(list(in_order(abs, range(9), 2)) == list(range(9)))
+
+list(in_order(abs, range(9), 2))
+threading.Thread(target=late).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_can_still_render() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "True\n", done.stderr
+
+
 FORKED = """
 import os, torch
 torch.set_num_threads(2)
+from implicitkit import workers
 from implicitkit.workers import in_order
-assert list(in_order(abs, range(9), 2)) == list(range(9))
+begun = in_order(abs, range(99), 2)
+next(begun)
+workers._lock.acquire()  # as another thread may hold it
 child = os.fork()
 if child == 0:
-    os._exit(0 if list(in_order(abs, range(9), 2)) == list(range(9)) else 1)
+    assert list(in_order(abs, range(9), 2)) == list(range(9))
+    try:
+        next(begun)
+    except RuntimeError as error:
+        assert "forked" in str(error)
+    else:
+        os._exit(1)
+    os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
 

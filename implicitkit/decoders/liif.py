@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
-from implicitkit.decoders.mlp import MLP, dtype_of_products
+from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products
 from implicitkit.decoders.separable import Grid, GridSums
 from implicitkit.encoders.base import Features
 from implicitkit.kernels import launch
@@ -114,12 +114,13 @@ class LIIF(LocalEnsembleDecoder):
     ) -> Callable[[int, slice], Tensor]:
         source = latent.features
         grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
-        if grid is None or not grid.saves() or not len(self.rest) or (cell is not None and len(cell) > 1):
+        alike = cell is None or grid is None or len(cell) == 1
+        if grid is None or not alike or not grid.saves() or not begins_with_relu(self.rest):
             return super().predictor(latent, near, per_axis, cell, point)
+        dtype = dtype_of_products(geometry := self.first.weight[:, self.read :].float())
         with in_float32(source.rows.device.type):
-            geometry = self.first.weight[:, self.read :].float()
             constant = geometry.new_zeros(len(geometry)) if cell is None else geometry[:, 2:] @ cell[0]
-            sums = GridSums(grid, geometry[:, :2], constant, dtype_of_products(source.rows))
+            sums = GridSums(grid, geometry[:, :2], constant, dtype)
         width, rest = grid.columns.shape[1], self.rest[1:]
 
         def predict(corner: int, span: slice) -> Tensor:

@@ -50,6 +50,13 @@ class MLP(nn.Sequential):
         return x
 
 
+def begins_with_relu(layers: nn.Sequential) -> bool:
+    """Whether the first layer is a ReLU that whoever calls the rest may apply in its place: nobody has hooked it."""
+    if not len(layers) or type(layers[0]) is not nn.ReLU:
+        return False
+    return not any(module._forward_hooks or module._forward_pre_hooks for module in (layers, layers[0]))
+
+
 def dtype_of_products(x: Tensor) -> torch.dtype:
     """What a linear layer on a CPU multiplies ``x`` in: autocast's type where it is on, ``x``'s own otherwise."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype

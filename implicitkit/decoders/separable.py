@@ -20,6 +20,7 @@ from implicitkit.decoders.local_ensemble import Rows
 from implicitkit.neighbours import axis_neighbours
 
 WORTH = 0.6  # table entries per neighbour, at most: joining them costs something too
+LARGEST = 1 << 26  # bytes of tables, at most: they are made for a block, and a block may be large
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Grid:
         (height, width), (rows, columns) = (self.rows.shape[1], self.columns.shape[1]), self.map.shape[1:3]
         sides = len(self.rows)
         entries = sides * (rows * width + height * columns * also_down)
+        if 4 * entries * len(self.map) * self.map.shape[-1] > LARGEST:
+            return False
         return entries <= WORTH * sides**2 * height * width
 
 

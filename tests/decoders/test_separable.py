@@ -122,3 +122,35 @@ def test_a_subclass_with_a_network_of_its_own_is_asked_itself() -> None:
     once = plain.encode(picture).render((40, 40), clamp=False) * 2 - 1
     twice = ik.ImplicitModel(plain.encoder, doubled).eval().encode(picture).render((40, 40), clamp=False) * 2 - 1
     torch.testing.assert_close(twice, 2 * once, atol=1e-5, rtol=0)
+
+
+def test_another_activation_or_a_hook_is_honoured() -> None:
+    network, picture = model("liif"), torch.rand(3, 9, 9)
+    field = network.encode(picture)
+    called: list[object] = []
+    handle = network.decoder.rest.register_forward_hook(lambda *_: called.append(1))
+    field.render((40, 40))
+    assert called
+    handle.remove()
+    network.decoder.rest[0] = torch.nn.GELU()
+    with_graph = network.encode(picture, grad=True).render((40, 40), clamp=False).detach()
+    torch.testing.assert_close(network.encode(picture).render((40, 40), clamp=False), with_graph, atol=LARGE, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_encoded_and_rendered_under_different_precisions(name: str, dtype: torch.dtype) -> None:
+    network, picture = model(name), torch.rand(3, 9, 9)
+    exact = network.encode(picture).render((40, 40), clamp=False)
+    with torch.autocast("cpu", dtype=dtype):
+        low = network.encode(picture)
+    torch.testing.assert_close(low.render((40, 40), clamp=False), exact, atol=2e-2, rtol=0)
+    high = network.encode(picture)
+    with torch.autocast("cpu", dtype=dtype):
+        torch.testing.assert_close(high.render((40, 40), clamp=False), exact, atol=2e-2, rtol=0)
+
+
+def test_large_tables_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separable, "LARGEST", 1000)
+    monkeypatch.setattr(liif, "GridSums", None)  # would fail if it were called
+    model("liif").encode(torch.rand(3, 9, 9)).render((40, 40))
