@@ -48,7 +48,14 @@ def workers() -> int:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or not _threads_are_per_thread()
     )
-    return 1 if alone else min(threads, MOST)
+    return 1 if alone else _share(threads)
+
+
+def _share(threads: int) -> int:
+    """How many workers: one for each thread, or so many up to :data:`MOST` that few threads are left over."""
+    if threads <= MOST:
+        return threads
+    return max(range(MOST // 2 + 1, MOST + 1), key=lambda count: (threads // count * count, count))
 
 
 def in_order(call: Callable[[Item], Result], items: Iterable[Item], count: int, *, alone: int = 0) -> Generator[Result]:
@@ -133,7 +140,7 @@ def _executor(threads: int) -> ThreadPoolExecutor | None:
 
 
 def _started(threads: int) -> ThreadPoolExecutor | None:
-    count = min(threads, MOST)
+    count = _share(threads)
     executor, all_there = ThreadPoolExecutor(count, "implicitkit"), threading.Barrier(count, timeout=PATIENCE)
 
     def settle() -> None:

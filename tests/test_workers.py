@@ -104,10 +104,16 @@ def test_where_it_is_left_to_pytorch() -> None:
 
 def test_more_threads_than_python_keeps_busy_are_shared_among_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "MOST", 2)
+    monkeypatch.setattr(workers, "_pools", {})
     torch.set_num_threads(5)
     assert workers.workers() == 2
     assert set(in_order(lambda _: torch.get_num_threads(), range(9), 2)) == {2}
     assert torch.get_num_threads() == 5
+
+
+def test_threads_are_divided_with_few_left_over() -> None:
+    shared = {threads: workers._share(threads) for threads in (2, 7, 8, 9, 11, 12, 16, 24, 64)}
+    assert shared == {2: 2, 7: 7, 8: 8, 9: 8, 11: 5, 12: 6, 16: 8, 24: 8, 64: 8}
 
 
 @pytest.mark.parametrize("tile", [None, 9])
