@@ -1,6 +1,6 @@
 """Regenerate ``docs/liif_small.md`` and the README's table from measurements.
 
-    python benchmarks/model_card.py --set5 DIR --set14 DIR [--log runs/liif_small_4/log.jsonl runs/liif_small_5/log.jsonl runs/liif_small_6/log.jsonl]
+    python benchmarks/model_card.py --set5 DIR --set14 DIR [--log runs/liif_small_7/log.jsonl runs/liif_small_8/log.jsonl runs/liif_small_9/log.jsonl]
 
 Scores the shipped half-precision file once per set, by the benchmark protocol, and writes what was measured and on which machine.
 """
@@ -110,10 +110,11 @@ def main() -> None:
 {sum(p.numel() for p in model.parameters()):,} parameters, {stored.stat().st_size:,} bytes (half precision), licence {model.license}.
 Encoder `{json.dumps(model.spec["encoder"])}`, decoder `{json.dumps(model.spec["decoder"])}`.
 
-Trained on {summary["trained_on"]} in six runs of `implicitkit train`, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}. The first is
+Trained on {summary["trained_on"]} in nine runs of `implicitkit train`, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}. The first is
 [`configs/liif_small.yaml`](../configs/liif_small.yaml) from nothing, the others
-[`configs/liif_small_continued.yaml`](../configs/liif_small_continued.yaml), each from the weights that the one before ended with, the sixth from the mean of those of the fourth and the fifth.
-What is shipped is the mean of the fourth's, the fifth's and the sixth's ([`benchmarks/average_weights.py`](../benchmarks/average_weights.py)):
+[`configs/liif_small_continued.yaml`](../configs/liif_small_continued.yaml), the second to the fifth each from the weights that the one before ended with, the sixth from the mean of those of the fourth and the fifth,
+the seventh and the eighth from the mean of the fourth's, the fifth's and the sixth's (M), the ninth from the mean of M, the seventh's and the eighth's.
+What is shipped is the mean of the seventh's and twice the ninth's ([`benchmarks/average_weights.py`](../benchmarks/average_weights.py)):
 
 | run | steps | crops | what `--set` changed |
 |---|---|---|---|
@@ -123,12 +124,15 @@ What is shipped is the mean of the fourth's, the fifth's and the sixth's ([`benc
 | 4 | 20,000 | 8 of 48² | `optimiser.lr=6e-4 seed=3 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16` |
 | 5 | 3,000 | 8 of 64² | `optimiser.lr=3e-4 optimiser.warmup=100 seed=4 loss='[{{name: l2, luma: 0.8}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
 | 6 | 3,300 | 8 of 48² | `optimiser.lr=3e-4 optimiser.warmup=100 seed=5 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16` |
+| 7 | 22,000 | 8 of 48² | `optimiser.lr=8e-4 seed=6 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16`, magnifications ×1.5 to ×4 |
+| 8 | 3,500 | 8 of 64² | `optimiser.lr=5e-4 optimiser.warmup=100 seed=7 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
+| 9 | 6,500 | 8 of 64² | `optimiser.lr=4e-4 optimiser.warmup=100 seed=8 loss='[{{name: l1, luma: 0.95}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
 
 Runs 1 to 3: two processes of one thread each, in float32; 2 and 3 with the convolutions of [`benchmarks/train_winograd.py`](../benchmarks/train_winograd.py).
-Runs 4 to 6: one thread of a processor that multiplies bfloat16.
-The length of the cosine schedules of all but the fourth was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
+Runs 4 to 9: one thread of a processor that multiplies bfloat16.
+The length of the cosine schedules of the first six but the fourth was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
 21,000, at step 10,500 18,000; the third: 9,000, at step 3,000 7,000; the fifth: 4,000, at step 500 3,000; the sixth: 4,500, at step 500 3,300), so new runs of the configurations follow slightly different paths.
-Which runs' weights are averaged was chosen on 12 training pictures held out of training. The sets below were scored once, on the shipped file; so had been the three files that were
+Which runs' weights are averaged was chosen on 12 training pictures held out of training. The sets below were scored once, on the shipped file; so had been the four files that were
 shipped before it, whose training this one continues.
 
 {"![training curves of the last three runs](images/liif_small_training.png)" if curves.exists() else ""}
