@@ -16,6 +16,7 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.memory import unless_out_of_memory
 from implicitkit.tiles import Tiling
+from implicitkit.workers import no_workers
 
 if TYPE_CHECKING:
     from implicitkit.field import Field
@@ -60,8 +61,7 @@ class Latents:
         self._model, self._image, self._mask, self._conditions = model, image, mask, conditions
         self._grad = grad
         self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._encoding = threading.Lock()  # one tile at a time, however many threads ask
+        self._lock = threading.Lock()  # one tile is made at a time, however many threads ask
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
@@ -83,27 +83,28 @@ class Latents:
         Raises:
             SmallerTiles: memory did not suffice; :attr:`tiling` has changed.
         """
-        with self._encoding:
+        with self._lock, no_workers():  # which may be waiting for this very lock
             return self._found_or_made(tiling, tile, picture)
 
     def _found_or_made(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
+        if tiling is not self.tiling:  # another thread found it too large meanwhile
+            raise SmallerTiles
         key = (tiling.tile, tile, picture)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
         if self._grad or tiling.tile <= max(SMALLEST_TILE, self._model.encoder.size_multiple):
             latent = self._encode_tile(tiling, tile, picture)
         else:
             latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
             if latent is None:
-                self._halve(tiling)
+                self._kept.clear()
+                self.tiling = self._plan(max(SMALLEST_TILE, tiling.tile // 2))
                 raise SmallerTiles
         if not self._grad:
-            with self._lock:
-                self._kept[key] = latent
-                while len(self._kept) > TILES_KEPT:
-                    self._kept.popitem(last=False)
+            self._kept[key] = latent
+            while len(self._kept) > TILES_KEPT:
+                self._kept.popitem(last=False)
         return latent
 
     def _encode_whole(self) -> Size:
@@ -132,12 +133,6 @@ class Latents:
 
     def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
         return Inputs((image - self._model.mean) / self._model.std, mask, origin, size)
-
-    def _halve(self, tiling: Tiling) -> None:
-        with self._lock:
-            if self.tiling is tiling:  # else another thread was first
-                self._kept.clear()
-                self.tiling = self._plan(max(SMALLEST_TILE, tiling.tile // 2))
 
     def _plan(self, tile: int) -> Tiling:
         encoder, decoder = self._model.encoder, self._model.decoder

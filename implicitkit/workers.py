@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from itertools import islice
@@ -56,6 +56,16 @@ def _share(threads: int) -> int:
     if threads <= MOST:
         return threads
     return max(range(MOST // 2 + 1, MOST + 1), key=lambda count: (threads // count * count, count))
+
+
+@contextmanager
+def no_workers() -> Iterator[None]:
+    """Within it, all is evaluated by this thread, with PyTorch's own: for who holds what a worker may wait for."""
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
 
 
 def in_order(call: Callable[[Item], Result], items: Iterable[Item], count: int, *, alone: int = 0) -> Generator[Result]:
