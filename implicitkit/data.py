@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +18,7 @@ from implicitkit.config import DataConfig
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
+from implicitkit.folders import cache_folder
 from implicitkit.images import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
 
 
@@ -87,12 +87,6 @@ class PictureCache:
             with replacing(stored) as temporary:
                 np.save(temporary, _decode(file))
         return np.load(stored, mmap_mode="r")  # type: ignore[no-any-return]
-
-
-def cache_folder() -> Path:
-    """``$IMPLICITKIT_CACHE``, or ``implicitkit`` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "implicitkit"
-    return Path(os.environ.get("IMPLICITKIT_CACHE") or default)
 
 
 def _decode(file: Path) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import platform
 
 import torch
 
+from implicitkit import processor
 from implicitkit.errors import UserError
 from implicitkit.field import PRECISIONS
 
@@ -56,19 +57,11 @@ def explain_precision(name: str, device: torch.device, *, bits: int = 8) -> tupl
             return "bfloat16", "the GPU multiplies it"
         return "float32", "the GPU has no bfloat16"
     if device.type == "cpu":
-        instructions = cpu_bfloat16_instructions()
+        instructions = processor.bfloat16_instructions()
         if instructions:
             return "bfloat16", f"the processor has {instructions}"
         return "float32", "the processor has no instructions for bfloat16"
     return "float32", f"bfloat16 is not faster everywhere on {device.type}"
-
-
-def cpu_bfloat16_instructions() -> str:
-    """The processor's matrix instructions for bfloat16, ``AMX`` or ``AVX512-BF16``; empty without them, when it would
-    be emulated, slowly.
-    """
-    probes = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
-    return next((name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()), "")
 
 
 def describe_machine(device: torch.device) -> str:
@@ -77,14 +70,5 @@ def describe_machine(device: torch.device) -> str:
         hardware = torch.cuda.get_device_name(device)
     else:
         threads = torch.get_num_threads()
-        hardware = f"{_cpu_name()}, {threads} thread{'' if threads == 1 else 's'}"
+        hardware = f"{processor.name()}, {threads} thread{'' if threads == 1 else 's'}"
     return f"{hardware}; torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-        return names[0] if names else platform.machine()
-    except OSError:
-        return platform.processor() or platform.machine()

@@ -22,9 +22,10 @@ from torch.export import Dim
 from implicitkit.atomic import replacing_folder, write_json
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent, Rows, picture_rows
+from implicitkit.decoders.local_ensemble import Latent, picture_rows
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.errors import UserError
+from implicitkit.layout import Rows
 from implicitkit.model import ImplicitModel
 from implicitkit.version import __version__
 

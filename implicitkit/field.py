@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
+CPU_BLOCK, LARGE_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows; of a GPU or a decoder's own kernel
 SMALLEST_BLOCK = 1 << 11  # that is worth a worker's while
 QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
@@ -192,7 +192,7 @@ class Field:
                 values = self._on_grid(part, cells, default)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
-        return self._pieces(evaluate, product(*self._spans(per_axis)), block)
+        return self._pieces(evaluate, product(*self._spans(per_axis)), block, fused=self._is_fused(cells))
 
     @property
     def image(self) -> Tensor:
@@ -219,27 +219,31 @@ class Field:
         return view
 
     @property
-    def _workers(self) -> int:
-        """How many blocks are evaluated at a time."""
-        return 1 if self.grad or self.device.type != "cpu" else workers()
-
-    @property
     def _has_tiles(self) -> bool:
         """Whether there may be something to encode when it is asked."""
         return self._latents.tiling is not None or any(field._has_tiles for field in self._read.values())
 
-    def _block(self, points: int) -> int:
+    def _is_fused(self, cell: Tensor | None) -> bool:
+        """Whether a kernel of the decoder's own evaluates queries of this ``cell`` ``(B or 1, N or 1, d)``."""
+        with self._context():
+            return (cell is None or cell.shape[:2] == (1, 1)) and self.model.decoder.is_fused(self._image)
+
+    def _workers(self, fused: bool) -> int:
+        """How many blocks are evaluated at a time."""
+        return 1 if self.grad or fused or self.device.type != "cpu" else workers()
+
+    def _block(self, points: int, fused: bool) -> int:
         """How many of so many points are evaluated at a time; no more than leaves a block or two for every worker."""
-        most, count = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK, self._workers
+        most, count = CPU_BLOCK if self.device.type == "cpu" and not fused else LARGE_BLOCK, self._workers(fused)
         if count > 1:
             most = min(most, max(SMALLEST_BLOCK, points // (2 * count)))
         return max(1, min(most, free_memory(self.device) // (count * QUERY_BYTES * len(self._image))))
 
     def _pieces(
-        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int | None
+        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int | None, *, fused: bool
     ) -> Iterator[tuple[Window, Tensor]]:
         """``evaluate`` of the regions, in windows of at most ``block`` points (None: what suits each region); fewer
-        from where memory runs out on.
+        from where memory runs out on. ``fused``: a kernel of the decoder's own does it.
         """
 
         def attempt(window: Window) -> Tensor | None:
@@ -248,8 +252,8 @@ class Field:
             return unless_out_of_memory(lambda: evaluate(window))
 
         for region in regions:
-            most = block or self._block(points_of(region))
-            count, left = self._workers_for(region, most), iter([region])
+            most = block or self._block(points_of(region), fused)
+            count, left = self._workers_for(region, most, fused), iter([region])
             alone = int(self._has_tiles)  # all threads are for encoding one
             while True:
                 pieces, taken = cut(left, most), deque[Window]()
@@ -263,9 +267,9 @@ class Field:
                 most = block = points_of(taken[0]) // 2
                 left, alone = chain(tuple(taken), pieces), 1  # what may be too large again is tried once
 
-    def _workers_for(self, region: Window, block: int) -> int:
+    def _workers_for(self, region: Window, block: int, fused: bool) -> int:
         """How many blocks are evaluated at a time; 1 where most workers would have none."""
-        count, blocks = self._workers, points_of(region) / block - self._has_tiles
+        count, blocks = self._workers(fused), points_of(region) / block - self._has_tiles
         return count if 2 * blocks > count else 1
 
     # ---------------------------------------------------------------- evaluation
@@ -339,7 +343,8 @@ class Field:
 
         if count == 0 or self.grad:
             return evaluate((slice(None),))
-        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], None)]
+        fused = self._is_fused(cell)
+        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], None, fused=fused)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _map_back(self, values: Tensor) -> Tensor:

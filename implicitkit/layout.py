@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from implicitkit.coordinates import Size
 
 
 def for_convolutions(x: Tensor) -> Tensor:
@@ -16,3 +20,26 @@ def for_convolutions(x: Tensor) -> Tensor:
     if x.device.type != "cpu" or x.ndim != 4 or torch.compiler.is_compiling() or transformed:
         return x
     return x.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A map ``(B, K, *cells)`` stored as rows ``(B, prod cells, K)``, and where it lies in its whole ``grid``."""
+
+    rows: Tensor
+    cells: Size
+    origin: Size
+    grid: Size
+
+    @classmethod
+    def of(cls, map: Tensor, origin: Size, grid: Size) -> Rows:
+        """Lay ``map`` out as rows, so that fetching the features of one cell is one contiguous read."""
+        return cls(map.flatten(2).transpose(1, 2).contiguous(), tuple(map.shape[2:]), origin, grid)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at ``index`` ``(B or 1, N)``, as ``(B * N, K)``; an index of batch 1 serves every picture."""
+        batch, count, width = self.rows.shape
+        if index.shape[0] == 1:
+            return self.rows.index_select(1, index[0]).reshape(-1, width)
+        first = torch.arange(batch, device=index.device)[:, None] * count
+        return self.rows.reshape(-1, width).index_select(0, (index + first).reshape(-1))

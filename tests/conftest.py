@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from support import PHOTOS, Outcome
 
 import implicitkit as ik
 from implicitkit.cli.main import main
+from implicitkit.kernels import cpu
 
 os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
 if (
@@ -22,6 +24,21 @@ if (
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def plain_path() -> Iterator[None]:
+    """PyTorch's operators alone, as where there is no compiler for the CPU kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "engine_for", lambda like, layers: None)
+        yield
+
+
+@pytest.fixture(scope="module", params=["kernel", "plain path"])
+def either_way(request: pytest.FixtureRequest) -> None:
+    """Each test once with the CPU kernel, where there is one, and once without."""
+    if request.param == "plain path":
+        request.getfixturevalue("plain_path")
 
 
 @pytest.fixture

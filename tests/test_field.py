@@ -16,6 +16,8 @@ import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 EXACT = {"atol": 2e-6, "rtol": 0.0}  # float32 rounding of values of order 1
 
 

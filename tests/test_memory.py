@@ -18,6 +18,8 @@ from implicitkit.images import Picture
 from implicitkit.memory import free_memory, is_out_of_memory, unless_out_of_memory
 from implicitkit.upscaling import choose_tile, upscale_picture
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 EXACT = {"atol": 2e-6, "rtol": 0.0}
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -144,17 +146,23 @@ def test_blocks_and_tiles_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -
     model = small_model()
     field = model.encode(torch.rand(3, 8, 8))
     monkeypatch.setattr(fields, "workers", lambda: 1)
-    assert field._block(10**6) == field._block(1) == fields.CPU_BLOCK
+    assert field._block(10**6, fused=False) == field._block(1, fused=False) == fields.CPU_BLOCK
     assert choose_tile(model, (500, 700)) is None and choose_tile(model, (500, 900)) == upscaling.AUTO_TILE
     monkeypatch.setattr(fields, "free_memory", lambda device: 100 * fields.QUERY_BYTES)
-    assert field._block(10**6) == 100 and model.encode(torch.rand(4, 3, 8, 8))._block(10**6) == 25
+    assert (
+        field._block(10**6, fused=False) == 100
+        and model.encode(torch.rand(4, 3, 8, 8))._block(10**6, fused=False) == 25
+    )
     monkeypatch.setattr(fields, "workers", lambda: 4)  # who share it, and each get something
-    assert field._block(10**6) == 25
+    assert field._block(10**6, fused=False) == 25
     monkeypatch.setattr(fields, "free_memory", lambda device: 0)
-    assert field._block(10**6) == 1
+    assert field._block(10**6, fused=False) == 1
     monkeypatch.setattr(fields, "free_memory", lambda device: 10**15)
-    assert field._block(10**6) == fields.CPU_BLOCK and field._block(10**3) == fields.SMALLEST_BLOCK
-    assert field._block(40_000) == 5000
+    assert (
+        field._block(10**6, fused=False) == fields.CPU_BLOCK
+        and field._block(10**3, fused=False) == fields.SMALLEST_BLOCK
+    )
+    assert field._block(40_000, fused=False) == 5000
     monkeypatch.setattr(upscaling, "free_memory", lambda device: 2 * 300**2 * upscaling.PIXEL_BYTES)
     assert choose_tile(model, (300, 300)) is None and choose_tile(model, (300, 301)) == 256
     monkeypatch.setattr(upscaling, "free_memory", lambda device: 0)

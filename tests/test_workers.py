@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from implicitkit import latents, workers
 from implicitkit.workers import in_order
 
+pytestmark = pytest.mark.usefixtures("plain_path")
+
 THREADS = 3
 
 

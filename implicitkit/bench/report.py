@@ -12,6 +12,7 @@ from implicitkit.bench.rows import Row
 from implicitkit.bench.speed import Settings, bandwidth, decoder_rows, gpu_rows, rate_rows, render_rows, shape_rows
 from implicitkit.bench.steps import step_rows
 from implicitkit.devices import describe_machine
+from implicitkit.kernels import cpu
 from implicitkit.kernels.launch import tf32_allowed
 from implicitkit.version import __version__
 
@@ -38,9 +39,12 @@ def measure(
         progress(done, group)
         rows += GROUPS[group](settings)
     progress(len(groups), "")
+    machine = describe_machine(settings.device)
+    if not settings.on_gpu:
+        machine += f"; {cpu.describe()}"
     report = {
         "implicitkit": __version__,
-        "machine": describe_machine(settings.device),
+        "machine": machine,
         "device": settings.device.type,
         "busy": round(busy, 2),
         "repeats": settings.repeats,

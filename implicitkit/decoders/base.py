@@ -103,6 +103,12 @@ class Decoder(nn.Module):
         values = self.query(latent, mesh(axes)[None], cell, at_points)
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)
 
+    def is_fused(self, picture: Tensor) -> bool:
+        """Whether queries of this ``picture`` that share one cell are evaluated, here and now, by a kernel of the
+        decoder's own that uses all threads by itself: large blocks are best then. False by default.
+        """
+        return False
+
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         """The cell that ``render`` passes where none was given, for a picture of ``extent`` pixels; LTE keeps it from
         getting finer than it was trained on, see :func:`never_finer`.

@@ -15,7 +15,8 @@ from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, pi
 from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products
 from implicitkit.decoders.separable import Grid, GridSums
 from implicitkit.encoders.base import Features
-from implicitkit.kernels import launch
+from implicitkit.kernels.engines import Engine, engine_for, linears
+from implicitkit.kernels.places import Places
 from implicitkit.layout import for_convolutions
 from implicitkit.neighbours import Neighbours
 
@@ -95,19 +96,20 @@ class LIIF(LocalEnsembleDecoder):
         values: Tensor = self.rest(hidden)
         return values
 
-    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        source, layers = latent.features, launch.linears(self.rest, nn.ReLU)
-        if self.ndim != 2 or layers is None:
-            return None
-        dtype = launch.dtype_for(source.rows, [source.rows.shape[-1], *(layer.out_features for layer in layers)])
-        if dtype is None:
-            return None
-        packed = latent.packed(layers, dtype)
+    def engine(self, like: Tensor) -> Engine | None:
+        layers = linears(self.rest, nn.ReLU)
+        return None if self.ndim != 2 or layers is None else engine_for(like, layers, self.first.out_features)
+
+    def in_one_pass(
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+    ) -> Tensor | None:
+        source, layers = latent.features, linears(self.rest, nn.ReLU)
+        assert layers is not None
         with in_float32(source.rows.device.type):
             geometry = self.first.weight[:, self.read :].float().t()
             constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
-            where = launch.places(per_axis, source, ensemble=self.local_ensemble)
-        return launch.liif(source, where, geometry[:2], constant, packed, self.out_channels)
+            where = Places.of(per_axis, source, ensemble=self.local_ensemble)
+        return engine.liif(source, where, geometry[:2], constant, latent.packed(layers, engine))
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

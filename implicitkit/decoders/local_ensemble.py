@@ -18,34 +18,11 @@ from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.mlp import weights_prepared_once
 from implicitkit.encoders.base import Features
-from implicitkit.kernels import launch
-from implicitkit.kernels.launch import Packed
+from implicitkit.kernels.engines import Engine, state_of
+from implicitkit.layout import Rows
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A map ``(B, K, *cells)`` stored as rows ``(B, prod cells, K)``, and where it lies in its whole ``grid``."""
-
-    rows: Tensor
-    cells: Size
-    origin: Size
-    grid: Size
-
-    @classmethod
-    def of(cls, map: Tensor, origin: Size, grid: Size) -> Rows:
-        """Lay ``map`` out as rows, so that fetching the features of one cell is one contiguous read."""
-        return cls(map.flatten(2).transpose(1, 2).contiguous(), tuple(map.shape[2:]), origin, grid)
-
-    def take(self, index: Tensor) -> Tensor:
-        """The rows at ``index`` ``(B or 1, N)``, as ``(B * N, K)``; an index of batch 1 serves every picture."""
-        batch, count, width = self.rows.shape
-        if index.shape[0] == 1:
-            return self.rows.index_select(1, index[0]).reshape(-1, width)
-        first = torch.arange(batch, device=index.device)[:, None] * count
-        return self.rows.reshape(-1, width).index_select(0, (index + first).reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -55,17 +32,19 @@ class Latent:
     features: Rows
     extent: Size
     extra: Any = None
-    _packed: dict[Hashable, Packed] = field(default_factory=dict, compare=False, repr=False)
+    _packed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def packed(self, layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
-        """The MLP as a GPU kernel reads it, see :func:`~implicitkit.kernels.launch.pack`; made anew only when the
+    def packed(self, layers: Sequence[nn.Linear], engine: Engine, blocks: int = 1) -> Any:
+        """The MLP as a kernel reads it, see :meth:`~implicitkit.kernels.engines.Engine.pack`; made anew only when the
         weights have changed.
         """
-        state = launch.state_of(layers, dtype)
-        if state not in self._packed:
+        state = state_of(layers, engine)
+        found = self._packed.get(state)  # another thread may clear what this one has just looked for
+        if found is None:
+            found = engine.pack(layers, blocks)
             self._packed.clear()
-            self._packed[state] = launch.pack(layers, dtype, blocks)
-        return self._packed[state]
+            self._packed[state] = found
+        return found
 
 
 class LocalEnsembleDecoder(Decoder):
@@ -105,13 +84,24 @@ class LocalEnsembleDecoder(Decoder):
         """
         return blended
 
-    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        """What the neighbours' predictions blend to, ``(B, N, out)``, computed by a GPU kernel of the member's own
-        (:mod:`implicitkit.kernels`); None, the default, where there is none for these queries.
+    def engine(self, like: Tensor) -> Engine | None:
+        """The kernel (:mod:`implicitkit.kernels`) that evaluates the whole ensemble in one pass here and now, for a
+        latent on the device of ``like``; None, the default, where the plain path is to be taken.
+        """
+        return None
+
+    def in_one_pass(
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+    ) -> Tensor | None:
+        """What the neighbours' predictions blend to, ``(B, N, out)``, computed by ``engine``; None if it turns out not
+        to run.
 
         ``per_axis`` broadcasts to the queries; ``cell`` ``(1, d)`` is in cells, the same for all, or None.
         """
         return None
+
+    def is_fused(self, picture: Tensor) -> bool:
+        return self._knows_all("in_one_pass") and self.engine(picture) is not None
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
@@ -156,10 +146,9 @@ class LocalEnsembleDecoder(Decoder):
     ) -> Tensor:
         source = latent.features
         batch = source.rows.shape[0]
-        if self._knows_all("in_one_pass") and (cell is None or cell.shape[:2] == (1, 1)):
-            at_once = self.in_one_pass(latent, per_axis, self._in_cells(cell, source.grid, batch, 1))
-            if at_once is not None:
-                return self.finish(latent, per_axis, at_once)
+        at_once = self._at_once(latent, per_axis, cell)
+        if at_once is not None:
+            return self.finish(latent, per_axis, at_once)
         near = self._neighbours(source, per_axis)
         points, width = near.row.shape[2], per_axis[-1].shape[-1] if per_axis[0].ndim > 2 else 1
         cell = self._in_cells(cell, source.grid, batch, points)
@@ -175,6 +164,14 @@ class LocalEnsembleDecoder(Decoder):
                 assert blended is not None
                 parts.append(blended)
         return self.finish(latent, per_axis, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+
+    def _at_once(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
+        if not self._knows_all("in_one_pass") or (cell is not None and cell.shape[:2] != (1, 1)):
+            return None
+        source, engine = latent.features, self.engine(latent.features.rows)
+        if engine is None:
+            return None
+        return self.in_one_pass(engine, latent, per_axis, self._in_cells(cell, source.grid, len(source.rows), 1))
 
     def _knows_all(self, faster: str) -> bool:
         """Whether the method ``faster`` computes what :meth:`local` and :meth:`at_point` do: not if a subclass of the

@@ -16,7 +16,8 @@ from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, pi
 from implicitkit.decoders.mlp import MLP, dtype_of_products
 from implicitkit.decoders.separable import Grid, GridWaves
 from implicitkit.encoders.base import Features
-from implicitkit.kernels import launch
+from implicitkit.kernels.engines import Engine, engine_for, linears
+from implicitkit.kernels.places import Places
 from implicitkit.layout import for_convolutions
 from implicitkit.neighbours import Neighbours
 
@@ -111,17 +112,17 @@ class LTE(LocalEnsembleDecoder):
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
 
-    def in_one_pass(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        source, layers = latent.features, launch.linears(self.mlp, nn.Linear)
-        if layers is None:
-            return None
-        dtype = launch.dtype_for(source.rows, [self.basis // 2, *(layer.out_features for layer in layers)])
-        if dtype is None:
-            return None
-        packed, phase = latent.packed(layers, dtype, blocks=2), self.at_point(cell, {})
-        assert phase is not None
-        where = launch.places(per_axis, source, ensemble=self.local_ensemble)
-        return launch.lte(source, where, phase[0], packed, self.out_channels)
+    def engine(self, like: Tensor) -> Engine | None:
+        layers = linears(self.mlp, nn.Linear)
+        return None if layers is None else engine_for(like, layers, self.basis // 2)
+
+    def in_one_pass(
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+    ) -> Tensor | None:
+        source, layers, phase = latent.features, linears(self.mlp, nn.Linear), self.at_point(cell, {})
+        assert layers is not None and phase is not None
+        where = Places.of(per_axis, source, ensemble=self.local_ensemble)
+        return engine.lte(source, where, phase[0], latent.packed(layers, engine, blocks=2))
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, nearest_index, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
-from implicitkit.decoders.local_ensemble import Rows, read_linear
+from implicitkit.decoders.local_ensemble import read_linear
 from implicitkit.encoders.base import Features
+from implicitkit.layout import Rows
 
 if TYPE_CHECKING:
     from implicitkit.field import Field

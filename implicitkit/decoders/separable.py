@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from implicitkit.decoders.local_ensemble import Rows
+from implicitkit.layout import Rows
 from implicitkit.neighbours import axis_neighbours
 
 WORTH = 0.6  # table entries per neighbour, at most: joining them costs something too

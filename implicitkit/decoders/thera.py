@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder, Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, Rows, picture_rows, read_linear
+from implicitkit.decoders.local_ensemble import Latent, picture_rows, read_linear
 from implicitkit.decoders.readout import read_nearest
 from implicitkit.encoders.base import Features
+from implicitkit.layout import Rows
 from implicitkit.neighbours import axis_neighbours, combine
 
 if TYPE_CHECKING:

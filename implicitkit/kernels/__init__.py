@@ -1,1 +1,1 @@
-"""GPU kernels written in Triton; everything they compute, the plain path computes as well."""
+"""The local ensemble in one pass, in Triton for a GPU and in C for a CPU; the plain path computes all of it as well."""

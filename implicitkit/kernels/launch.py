@@ -13,22 +13,21 @@ import inspect
 import os
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from implicitkit.kernels.places import Places
+from implicitkit.layout import Rows
 from implicitkit.memory import is_out_of_memory
-from implicitkit.neighbours import axis_neighbours
-
-if TYPE_CHECKING:
-    from implicitkit.decoders.local_ensemble import Rows
 
 TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
 LEAST = 16  # the narrowest tile that tensor cores multiply
@@ -43,43 +42,13 @@ _tuning = threading.Lock()  # Triton's autotuner keeps what it is doing in itsel
 
 class Packed(NamedTuple):
     """The layers of an MLP as a kernel reads them: one flat tensor of matrices ``(in, out)``, one of biases, and the
-    widths, all padded to powers of two with zeros, which change no sum.
+    widths, all padded to powers of two with zeros, which change no sum; ``out`` is the last one before that.
     """
 
     weights: Tensor
     biases: Tensor
     widths: tuple[int, ...]
-
-
-class Places(NamedTuple):
-    """Where queries are: their cells and offsets per axis, and how to find both for one query.
-
-    A grid has ``(sides, H)`` and ``(sides, W)``, a list of points ``(sides, B * N)`` twice.
-    """
-
-    cell_y: Tensor
-    off_y: Tensor
-    cell_x: Tensor
-    off_x: Tensor
-    points: int
-    width: int
-    grid: bool
-    sides: int
-
-
-def linears(layers: Iterable[nn.Module], first: type[nn.Module]) -> list[nn.Linear] | None:
-    """The linear layers of an MLP that is ReLUs and linear layers in turn, beginning with ``first``; None for any
-    other, which the kernels do not compute.
-    """
-    layers = list(layers)
-    kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)
-    if any(type(layer) is not kinds[k % 2] or _hooked(layer) for k, layer in enumerate(layers)):
-        return None
-    return [layer for layer in layers if isinstance(layer, nn.Linear)]
-
-
-def _hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+    out: int
 
 
 def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
@@ -126,29 +95,9 @@ def triton_there() -> bool:
         return False
 
 
-def places(per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> Places:
-    """The neighbours in ``source`` of a 2-D grid, ``(1, H, 1)`` and ``(1, 1, W)``, or of points ``(B, N)`` twice."""
-    is_grid = per_axis[0].ndim == 3
-    if not is_grid:  # points of batch 1 serve every picture
-        per_axis = [x.expand(len(source.rows), -1) for x in per_axis]
-    found = [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
-    local = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(found, source.cells, source.origin, strict=True)]
-    parts = [value.flatten(1).contiguous() for a, cell in zip(found, local, strict=True) for value in (cell, a.offset)]
-    points, width = per_axis[0].shape[-1], per_axis[1].shape[-1]
-    if is_grid:
-        points = per_axis[0].shape[1] * width
-    return Places(parts[0], parts[1], parts[2], parts[3], points, width, is_grid, 2 if ensemble else 1)
-
-
 def padded(n: int) -> int:
     """The next power of two, at least 16."""
     return max(LEAST, 1 << (n - 1).bit_length())
-
-
-def state_of(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Hashable:
-    """What changes when the layers' weights do."""
-    tensors = [p for layer in layers for p in layer.parameters()]
-    return dtype, *((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in tensors)
 
 
 def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
@@ -163,36 +112,25 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
             weights.append(F.pad(part, (0, widths[i + 1] - part.shape[1], 0, widths[i] - part.shape[0])).flatten())
         bias = matrix.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
         biases.append(F.pad(bias.float(), (0, widths[i + 1] - len(bias))))
-    return Packed(torch.cat(weights), torch.cat(biases), tuple(widths))
+    return Packed(torch.cat(weights), torch.cat(biases), tuple(widths), layers[-1].out_features)
 
 
-def liif(source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Packed, channels: int) -> Tensor | None:
-    """LIIF's blended values ``(B, N, channels)`` float32; None where the card could not run the kernel.
+@dataclass(frozen=True)
+class GPUKernel:
+    """The kernels with products of one number format, see :class:`~implicitkit.kernels.engines.Engine`."""
 
-    Args:
-        source: the first layer's sums per cell, ``(B, prod cells, K)``.
-        where: the queries.
-        geometry: ``(2, K)``, what the offset is multiplied by.
-        constant: ``(K,)``, what all queries share (the cell's part).
-        mlp: the layers behind the first ReLU.
-        channels: values per point.
-    """
-    own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-    return _launch("liif", source, source.rows, where, source.rows.shape[-1], channels, own, mlp)
+    dtype: torch.dtype
 
+    def pack(self, layers: Sequence[nn.Linear], blocks: int = 1) -> Packed:
+        return pack(layers, self.dtype, blocks)
 
-def lte(source: Rows, where: Places, phase: Tensor, mlp: Packed, channels: int) -> Tensor | None:
-    """LTE's blended values ``(B, N, channels)`` float32; None where the card could not run the kernel.
+    def liif(self, source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Packed) -> Tensor | None:
+        own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
+        return _launch("liif", source, source.rows, where, source.rows.shape[-1], own, mlp)
 
-    Args:
-        source: ``(B, prod cells, 2 K)``: amplitudes, frequencies along y, frequencies along x, times pi.
-        where: the queries.
-        phase: ``(K / 2,)``, times pi.
-        mlp: all layers; the first reads cosines, then sines.
-        channels: values per point.
-    """
-    own = [phase.float().contiguous(), mlp.weights, mlp.biases]
-    return _launch("lte", source, source.rows.float(), where, source.rows.shape[-1] // 2, channels, own, mlp)
+    def lte(self, source: Rows, where: Places, phase: Tensor, mlp: Packed) -> Tensor | None:
+        own = [phase.float().contiguous(), mlp.weights, mlp.biases]
+        return _launch("lte", source, source.rows.float(), where, source.rows.shape[-1] // 2, own, mlp)
 
 
 def _launch(
@@ -201,19 +139,18 @@ def _launch(
     rows: Tensor,
     where: Places,
     width: int,
-    channels: int,
     own: Sequence[Tensor],
     mlp: Packed,
 ) -> Tensor | None:
     batch, corners = len(rows), where.sides**2
-    out = torch.empty(batch, where.points, channels, dtype=torch.float32, device=rows.device)
+    out = torch.empty(batch, where.points, mlp.out, dtype=torch.float32, device=rows.device)
     if not out.numel():
         return out
     arguments = [out, rows.contiguous(), where.cell_y, where.off_y, where.cell_x, where.off_x, *own]
     sizes = [where.points, where.width, where.cell_y.shape[1], where.cell_x.shape[1], rows.shape[1], source.cells[1]]
     options = {
         "K": width,
-        "OUT": channels,
+        "OUT": mlp.out,
         "GRID": where.grid,
         "SIDES": where.sides,
         "WIDTHS": mlp.widths,

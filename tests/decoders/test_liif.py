@@ -13,6 +13,8 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.encoders.base import Features
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
 
 

@@ -13,6 +13,8 @@ from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.encoders.base import Features
 from implicitkit.testing import check_decoder, check_model
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 ENCODER = {"name": "edsr", "blocks": 1, "channels": 4, "res_scale": 1.0}
 
 

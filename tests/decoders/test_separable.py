@@ -13,6 +13,8 @@ import implicitkit as ik
 from implicitkit.decoders import liif, local_ensemble, lte, separable
 from implicitkit.decoders.lte import LTE
 
+pytestmark = pytest.mark.usefixtures("plain_path")
+
 LARGE = 3e-6  # of float32 sums in another order, where angles reach tens of turns
 
 

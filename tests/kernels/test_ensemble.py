@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ensembles
 import pytest
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import implicitkit as ik
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.mlp import MLP
-from implicitkit.kernels import launch
+from implicitkit.kernels import cpu, launch
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
 
@@ -27,24 +28,6 @@ SAME = {  # of the largest value: rounding of 24 bits, on a card TF32's 11; of 8
     torch.bfloat16: 2e-2,
     torch.float16: 3e-3,
 }
-LIIFS = {
-    "paper": {"hidden": [24, 20]},
-    "one layer behind": {"hidden": [16]},
-    "nearest": {"hidden": [24, 20], "local_ensemble": False},
-    "no cell, no unfolding": {"hidden": [20], "cell_decode": False, "feat_unfold": False},
-    "skip": {"hidden": [33, 8], "skip": "bilinear"},
-    "seven values": {"hidden": [24], "out_channels": 7},
-}
-LTES = {
-    "paper": {"hidden": [24, 20], "basis": 40},
-    "linear": {"hidden": [], "basis": 16},
-    "nearest, no skip": {"hidden": [24], "local_ensemble": False, "skip": "none"},
-}
-CASES = [
-    *(("liif", name) for name in LIIFS),
-    *(("lte", name) for name in LTES),
-    ("lte_plus", "paper"),
-]
 
 
 @pytest.fixture
@@ -62,32 +45,23 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def made(decoder: str, case: str) -> ik.ImplicitModel:
-    torch.manual_seed(1)
-    settings = (LIIFS if decoder == "liif" else LTES)[case]
-    encoder = ik.create_encoder("edsr", blocks=1, channels=8, res_scale=1.0)
-    return ik.ImplicitModel(encoder, ik.create_decoder(decoder, in_channels=8, **settings)).eval().to(HERE)
+    return ensembles.made(decoder, case, HERE)
 
 
 def both(monkeypatch: pytest.MonkeyPatch, ask: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path's answer in float32, and the kernel's with products in ``dtype``."""
+    monkeypatch.setattr(cpu, "engine_for", lambda like, layers: None)
     expected = ask()
     monkeypatch.setattr(launch, "dtype_for", lambda rows, widths: dtype)
     return expected, ask()
 
 
-@pytest.mark.parametrize(("decoder", "case"), CASES)
+@pytest.mark.parametrize(("decoder", "case"), ensembles.CASES)
 def test_a_grid_and_points_equal_the_plain_path(
     decoder: str, case: str, kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7, device=HERE)
-    coords = torch.rand(2, 37, 2, device=HERE) * 2.2 - 1.1  # some outside
-
-    def ask() -> torch.Tensor:
-        field = model.encode(pictures)
-        whole, box = field.render((9, 11), clamp=False), field.render((6, 5), (-0.3, 0.1, 0.9, 1.0), clamp=False)
-        return torch.cat([whole.flatten(2), box.flatten(2), field(coords, 0.11).transpose(1, 2)], dim=-1)
-
-    expected, found = both(monkeypatch, ask, torch.float32)
+    expected, found = both(monkeypatch, lambda: ensembles.everywhere(model, pictures), torch.float32)
     assert kernels == {"liif" if decoder == "liif" else "lte"}
     assert (found - expected).abs().max() <= SAME[torch.float32] * expected.abs().max()
 

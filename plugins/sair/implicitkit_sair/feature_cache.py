@@ -12,7 +12,7 @@ from torch import Tensor
 
 from implicitkit import Encoder
 from implicitkit.atomic import replacing
-from implicitkit.data import cache_folder
+from implicitkit.folders import cache_folder
 from implicitkit.weights.native import fingerprint
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from implicitkit import Features, LocalEnsembleDecoder
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent, Rows, read_linear
+from implicitkit.decoders.local_ensemble import Latent, read_linear
+from implicitkit.layout import Rows
 
 if TYPE_CHECKING:
     from implicitkit import Field

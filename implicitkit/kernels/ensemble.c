@@ -1,0 +1,373 @@
+/* The local ensemble in one pass on a CPU: fetch, offsets, the whole MLP and the blend, for LIIF and for LTE.
+ *
+ * A row is one neighbour of one query. A panel of rows goes through all layers before the next one begins, so that its
+ * values stay in the second-level cache; a product keeps a tile of ROWS x VECTORS sums in registers, and reads the
+ * matrix in strips that fit the first-level cache. Which cells the rows are, and how far away, is computed beforehand
+ * in float32 by implicitkit.neighbours, per axis.
+ *
+ * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see native.py: (strip, in, STRIP) in
+ * float32, (strip, in / 2, STRIP, 2) in bfloat16, where a product of pairs is one instruction. Sums are float32.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX512F__) /* 32 registers of 16 numbers */
+#include <immintrin.h>
+enum { LANES = 16, ROWS = 12, VECTORS = 2 };
+#elif defined(__AVX2__) /* 16 of 8 */
+#include <immintrin.h>
+enum { LANES = 8, ROWS = 6, VECTORS = 2 };
+#else /* 32 of 4, as ARM's */
+enum { LANES = 4, ROWS = 6, VECTORS = 4 };
+#endif
+enum { STRIP = LANES * VECTORS, PANEL = 8 * ROWS, LINE = 64, MOST_THREADS = 256 };
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
+#define UNALIGNED aligned(4), may_alias
+
+typedef float vec __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+
+enum { LIIF, LTE };
+
+/* native.py has the same fields in the same order. */
+struct ensemble {
+    int64_t decoder;                  /* LIIF or LTE */
+    int64_t narrow;                   /* products are bfloat16's */
+    int64_t narrow_rows;              /* the latent is bfloat16 (LIIF's alone) */
+    int64_t batch, points, sides;     /* sides of a query per axis that have a cell: 1 or 2 */
+    int64_t grid, width;              /* queries are a grid, so many in a row */
+    int64_t ny, nx;                   /* coordinates per axis */
+    int64_t cells, cells_x, row;      /* of the latent: cells, cells of a line, numbers of a cell */
+    int64_t first;                    /* padded width of what the first product reads */
+    int64_t layers;                   /* products that a ReLU follows */
+    int64_t channels;                 /* of the result */
+    const int64_t *widths;            /* (layers,) padded */
+    const int64_t *cell_y, *cell_x;   /* (sides, ny), (sides, nx) */
+    const float *off_y, *off_x;
+    const void *rows;                 /* (batch, cells, row) */
+    const float *geometry;            /* LIIF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
+    const void *weights;              /* of the layers, one after the other */
+    const float *biases;
+    const void *last;                 /* (channels, padded width before) */
+    const float *last_bias;
+    float *out;                       /* (batch, points, channels) */
+};
+
+/* A panel's queries, and two buffers for its values: a layer reads one and writes the other. */
+struct panel {
+    int64_t cell[PANEL];
+    float dy[PANEL], dx[PANEL], weight[PANEL];
+    size_t stride; /* bytes from row to row */
+    char *values[2];
+};
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* The first of n numbers; zeros behind the last. */
+INLINE vec load_some(const float *p, int64_t n) {
+    if (n >= LANES) return load(p);
+    vec v = {0};
+    for (int64_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+
+INLINE vec load_narrow(const uint16_t *p, int64_t n) {
+    halves h = {0};
+    if (n >= LANES) h = *(const halves *)p;
+    else
+        for (int64_t i = 0; i < n; i++) h[i] = p[i];
+    return (vec)(__builtin_convertvector(h, words) << 16);
+}
+
+/* What is no number stays none: the maximum of two is the second where either is none. */
+INLINE vec relu(vec x) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x);
+#elif defined(__AVX2__)
+    return (vec)_mm256_max_ps(_mm256_setzero_ps(), (__m256)x);
+#else
+    return (vec)((ints)x & ~(ints)(x < splat(0)));
+#endif
+}
+
+INLINE float sum(vec x) {
+    float total = 0;
+    UNROLLED for (int i = 0; i < LANES; i++) total += x[i];
+    return total;
+}
+
+INLINE void store(char *row, int64_t at, vec x, const int narrow) {
+#if defined(__AVX512BF16__)
+    if (narrow) {
+        __m256i h = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+        memcpy((uint16_t *)row + at, &h, sizeof h);
+        return;
+    }
+#endif
+    (void)narrow;
+    *(vec *)((float *)row + at) = x;
+}
+
+/* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
+ * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
+static const float FAR = 1e4f;
+
+INLINE void sine_and_cosine(vec x, vec *sine, vec *cosine) {
+    ints far = ~(ints)((x < splat(FAR)) & (x > splat(-FAR)));
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number, and leaves it in the low bits */
+    vec turned = x * splat(0.636619772f) + magic;
+    ints quarter = (ints)turned;
+    vec q = turned - magic;
+    vec r = x - q * splat(1.57079637e0f);
+    r = r + q * splat(4.37113883e-8f);
+    r = r + q * splat(1.71512451e-15f);
+    vec r2 = r * r;
+    vec s = ((splat(-1.9515295891e-4f) * r2 + splat(8.3321608736e-3f)) * r2 + splat(-1.6666654611e-1f)) * r2 * r + r;
+    vec c = ((splat(2.443315711809948e-5f) * r2 + splat(-1.388731625493765e-3f)) * r2 + splat(4.166664568298827e-2f)) *
+                (r2 * r2) + (splat(1.0f) - splat(0.5f) * r2);
+    ints odd = -(quarter & 1);
+    ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
+    *sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
+    *cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
+    int any = 0;
+    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
+    if (__builtin_expect(any, 0))
+        for (int i = 0; i < LANES; i++)
+            if (far[i]) (*sine)[i] = sinf(x[i]), (*cosine)[i] = cosf(x[i]);
+}
+
+/* ROWS rows of k numbers times a strip of a matrix, plus the bias, through a ReLU. */
+static void tile_float32(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k) {
+    vec acc[ROWS][VECTORS];
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = load(bias + LANES * v);
+    for (int64_t i = 0; i < k; i++, w += STRIP) {
+        vec column[VECTORS];
+        UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = load(w + LANES * v);
+        UNROLLED for (int r = 0; r < ROWS; r++) {
+            vec each = splat(((const float *)(x + r * stride))[i]);
+            UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += each * column[v];
+        }
+    }
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) *(vec *)((float *)(y + r * stride) + LANES * v) = relu(acc[r][v]);
+}
+
+#if defined(__AVX512BF16__)
+static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t *w, const float *bias, int64_t k) {
+    __m512 acc[ROWS][VECTORS];
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = (__m512)load(bias + LANES * v);
+    for (int64_t i = 0; i < k; i += 2, w += 2 * STRIP) {
+        __m512bh column[VECTORS];
+        UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = (__m512bh)_mm512_loadu_si512(w + 2 * LANES * v);
+        UNROLLED for (int r = 0; r < ROWS; r++) {
+            int32_t pair;
+            memcpy(&pair, x + r * stride + 2 * i, sizeof pair);
+            __m512bh each = (__m512bh)_mm512_set1_epi32(pair);
+            UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], each, column[v]);
+        }
+    }
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v += 2) {
+            __m512 low = (__m512)relu((vec)acc[r][v]), high = (__m512)relu((vec)acc[r][v + 1]);
+            _mm512_storeu_si512(y + r * stride + 2 * LANES * v, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        }
+}
+#endif
+
+/* The same for all rows of a panel and all n columns. */
+INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const char *w, const float *bias, int64_t k,
+                  int64_t n, const int narrow) {
+    const int size = narrow ? 2 : 4;
+    for (int64_t j = 0; j < n; j += STRIP)
+        for (int64_t r = 0; r < rows; r += ROWS) {
+            const char *from = x + r * stride, *strip = w + j * k * size;
+            char *to = y + r * stride + j * size;
+#if defined(__AVX512BF16__)
+            if (narrow) {
+                tile_bfloat16(from, to, stride, (const uint16_t *)strip, bias + j, k);
+                continue;
+            }
+#endif
+            tile_float32(from, to, stride, (const float *)strip, bias + j, k);
+        }
+}
+
+/* The last layer: lane by lane, the products of a row's k values with one channel's column. */
+INLINE vec products(const char *row, const char *column, int64_t k, const int narrow) {
+#if defined(__AVX512BF16__)
+    if (narrow) {
+        __m512 total = _mm512_setzero_ps();
+        for (int64_t j = 0; j < k; j += 2 * LANES)
+            total = _mm512_dpbf16_ps(total, (__m512bh)_mm512_loadu_si512(row + 2 * j),
+                                     (__m512bh)_mm512_loadu_si512(column + 2 * j));
+        return (vec)total;
+    }
+#endif
+    (void)narrow;
+    vec total = {0};
+    for (int64_t j = 0; j < k; j += LANES) total += load((const float *)row + j) * load((const float *)column + j);
+    return total;
+}
+
+/* LIIF's first layer: the cell's sums, what the offset adds and what all queries share, through a ReLU. */
+INLINE void first_of_liif(const struct ensemble *e, struct panel *p, int64_t picture, int64_t rows, const int narrow) {
+    const float *along_y = e->geometry, *along_x = along_y + e->first, *constant = along_x + e->first;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t at = (picture * e->cells + p->cell[r]) * e->row;
+        vec dy = splat(p->dy[r]), dx = splat(p->dx[r]);
+        char *to = p->values[0] + r * p->stride;
+        for (int64_t j = 0; j < e->first; j += LANES) {
+            vec cell = narrow && e->narrow_rows ? load_narrow((const uint16_t *)e->rows + at + j, e->row - j)
+                                                : load_some((const float *)e->rows + at + j, e->row - j);
+            vec moved = cell + dy * load(along_y + j) + dx * load(along_x + j) + load(constant + j);
+            store(to, j, relu(moved), narrow);
+        }
+    }
+}
+
+/* LTE's waves: amplitudes times the cosines, then the sines, of the frequencies along y and x times the offset, plus
+ * the phase. */
+INLINE void first_of_lte(const struct ensemble *e, struct panel *p, int64_t picture, int64_t rows, const int narrow) {
+    const int64_t half = e->first / 2, waves = e->row / 4;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *cell = (const float *)e->rows + (picture * e->cells + p->cell[r]) * e->row;
+        vec dy = splat(p->dy[r]), dx = splat(p->dx[r]), sine, cosine;
+        char *to = p->values[0] + r * p->stride;
+        for (int64_t j = 0; j < half; j += LANES) {
+            const float *from = cell + j;
+            int64_t n = waves - j;
+            vec angle = load_some(from + 2 * waves, n) * dy + load_some(from + 3 * waves, n) * dx + load(e->geometry + j);
+            sine_and_cosine(angle, &sine, &cosine);
+            store(to, j, load_some(from, n) * cosine, narrow);
+            store(to, half + j, load_some(from + waves, n) * sine, narrow);
+        }
+    }
+}
+
+/* The cells, offsets and areas of so many queries from the one numbered first on. */
+static void places(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
+    const int64_t sides = e->sides;
+    int64_t r = 0;
+    for (int64_t q = first; q < first + count; q++) {
+        int64_t iy = e->grid ? q / e->width : picture * e->points + q;
+        int64_t ix = e->grid ? q % e->width : iy;
+        float total = 0;
+        int64_t begin = r;
+        for (int64_t sy = 0; sy < sides; sy++)
+            for (int64_t sx = 0; sx < sides; sx++, r++) {
+                int64_t y = sy * e->ny + iy, x = sx * e->nx + ix;
+                p->cell[r] = e->cell_y[y] * e->cells_x + e->cell_x[x];
+                p->dy[r] = e->off_y[y], p->dx[r] = e->off_x[x];
+                p->weight[r] = 1;
+                if (sides == 2) { /* by the area opposite */
+                    p->weight[r] = fabsf(e->off_y[(1 - sy) * e->ny + iy] * e->off_x[(1 - sx) * e->nx + ix]) + 1e-9f;
+                    total += p->weight[r];
+                }
+            }
+        if (sides == 2)
+            for (int64_t i = begin; i < r; i++) p->weight[i] /= total;
+    }
+}
+
+INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count,
+                     const int narrow) {
+    const int64_t corners = e->sides * e->sides, rows = count * corners, tiled = (rows + ROWS - 1) / ROWS * ROWS;
+    const int size = narrow ? 2 : 4;
+    places(e, p, picture, first, count);
+    if (e->decoder == LIIF) first_of_liif(e, p, picture, rows, narrow);
+    else
+        first_of_lte(e, p, picture, rows, narrow);
+    const char *weights = e->weights;
+    const float *biases = e->biases;
+    int64_t before = e->first;
+    for (int64_t i = 0; i < e->layers; i++) {
+        layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i], narrow);
+        weights += before * e->widths[i] * size;
+        biases += e->widths[i];
+        before = e->widths[i];
+    }
+    const char *values = p->values[e->layers % 2];
+    float *out = e->out + (picture * e->points + first) * e->channels;
+    for (int64_t q = 0; q < count; q++)
+        for (int64_t c = 0; c < e->channels; c++) {
+            const char *column = (const char *)e->last + c * before * size;
+            vec blended = {0};
+            for (int64_t r = q * corners; r < (q + 1) * corners; r++)
+                blended += splat(p->weight[r]) * products(values + r * p->stride, column, before, narrow);
+            *out++ = sum(blended) + e->last_bias[c];
+        }
+}
+
+static void evaluate_float32(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
+    evaluate(e, p, picture, first, count, 0);
+}
+
+static void evaluate_bfloat16(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
+    evaluate(e, p, picture, first, count, 1);
+}
+
+struct work {
+    const struct ensemble *e;
+    atomic_llong next; /* panel to be taken */
+    atomic_int failed; /* memory ran out */
+};
+
+static void *take_panels(void *argument) {
+    struct work *work = argument;
+    const struct ensemble *e = work->e;
+    const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries;
+    int64_t widest = e->first;
+    for (int64_t i = 0; i < e->layers; i++) widest = e->widths[i] > widest ? e->widths[i] : widest;
+    struct panel p;
+    p.stride = widest * (e->narrow ? 2 : 4) + LINE; /* the line keeps rows out of each other's way in the cache */
+    size_t bytes = (PANEL * p.stride + LINE - 1) / LINE * LINE;
+    char *memory = aligned_alloc(LINE, 2 * bytes);
+    if (!memory) {
+        atomic_store(&work->failed, 1);
+        return NULL;
+    }
+    memset(memory, 0, 2 * bytes);
+    p.values[0] = memory, p.values[1] = memory + bytes;
+    for (;;) {
+        int64_t taken = atomic_fetch_add(&work->next, 1);
+        if (taken >= e->batch * panels || atomic_load(&work->failed)) break;
+        int64_t first = taken % panels * queries, left = e->points - first, count = left < queries ? left : queries;
+        (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / panels, first, count);
+    }
+    free(memory);
+    return NULL;
+}
+
+/* What the caller has to know: {numbers of a strip, whether products of bfloat16 are there, the size of the struct}. */
+void about(int64_t *answer) {
+    answer[0] = STRIP;
+#if defined(__AVX512BF16__)
+    answer[1] = 1;
+#else
+    answer[1] = 0;
+#endif
+    answer[2] = sizeof(struct ensemble);
+}
+
+/* 0, or 1 where memory ran out. Fewer threads than asked for take part where no more can be started. */
+int run(const struct ensemble *e, int64_t threads) {
+    struct work work = {e, 0, 0};
+    pthread_t others[MOST_THREADS];
+    int64_t started = 0, wanted = (threads < MOST_THREADS ? threads : MOST_THREADS) - 1;
+    while (started < wanted && !pthread_create(&others[started], NULL, take_panels, &work)) started++;
+    take_panels(&work);
+    while (started) pthread_join(others[--started], NULL);
+    return atomic_load(&work.failed);
+}

@@ -1,0 +1,51 @@
+"""What a compiler that we never saw made of the CPU kernel is tried before it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from implicitkit.kernels.places import Places
+from implicitkit.layout import Rows
+
+if TYPE_CHECKING:
+    from implicitkit.kernels.cpu import CPUKernel
+
+
+def agrees(kernel: CPUKernel) -> bool:
+    """Whether what a compiler that we never saw made of the kernel computes what it should."""
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        waves, points, hidden = 20, 9, 24
+        number = torch.Generator().manual_seed(0)
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=number) * 2 - 1
+
+        layers = [nn.Linear(2 * waves, hidden), nn.Linear(hidden, 3)]
+        for p in (p for layer in layers for p in layer.parameters()):
+            p.copy_(drawn(*p.shape))
+        cell, off = torch.arange(points)[None], [drawn(1, points), drawn(1, points)]
+        where = Places(torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1)
+        offset, phase, geometry = torch.cat(off).t(), drawn(waves), drawn(3, 2 * waves)
+
+        def mlp(first: Tensor) -> Tensor:
+            return layers[1](layers[0](first).relu())  # type: ignore[no-any-return]
+
+        def close(found: Tensor, expected: Tensor) -> bool:
+            bound = 1e-4 if kernel.dtype == torch.float32 else 0.02
+            return bool(((found[0] - expected).abs() <= bound * expected.abs().max()).all())
+
+        sums, textures = drawn(1, points, 2 * waves), drawn(1, points, 4 * waves) * 5
+        first = (sums[0] + offset @ geometry[:2] + geometry[2]).relu()
+        found = kernel.liif(
+            Rows(sums, (1, points), (0, 0), (1, points)), where, geometry[:2], geometry[2], kernel.pack(layers)
+        )
+        if not close(found, mlp(first)):
+            return False
+        amplitude, frequency = textures[0].split(2 * waves, dim=1)
+        angle = frequency[:, :waves] * offset[:, :1] + frequency[:, waves:] * offset[:, 1:] + phase
+        first = amplitude * torch.cat([angle.cos(), angle.sin()], dim=1)
+        found = kernel.lte(Rows(textures, (1, points), (0, 0), (1, points)), where, phase, kernel.pack(layers, 2))
+        return close(found, mlp(first))

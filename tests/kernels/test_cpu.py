@@ -1,0 +1,437 @@
+"""The CPU kernel against the plain path, compiled for every instruction set that this processor has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ensembles import CASES, everywhere, made
+from support import PHOTOS
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import implicitkit as ik
+from implicitkit import processor
+from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.mlp import MLP
+from implicitkit.kernels import compiled, cpu, engines
+from implicitkit.kernels.cpu import CPUKernel
+from implicitkit.kernels.places import Places
+from implicitkit.kernels.trial import agrees
+from implicitkit.layout import Rows
+
+SETS = dict(enumerate(compiled.instruction_sets()))
+if processor.vector_instructions() == "AVX512":
+    SETS[len(SETS)] = ("-mavx2", "-mfma")
+SAME, NARROW = 2e-6, 2e-2  # of the largest value: rounding of 24 bits, of 8
+
+pytestmark = pytest.mark.skipif(
+    compiled.find_compiler() is None or not SETS, reason="there is no C compiler, or no instructions that are known"
+)
+
+
+def fresh() -> None:
+    compiled.library.cache_clear()
+    cpu._kernels.cache_clear()
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Nothing is compiled yet, and what is goes into an empty cache folder."""
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CC", raising=False)
+    fresh()
+    yield tmp_path / "cache" / "kernels"
+    monkeypatch.undo()
+    fresh()
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the kernel was run for."""
+    names: list[str] = []
+    run = CPUKernel._run
+
+    def watched(self: CPUKernel, decoder: str, *others: Any) -> torch.Tensor:
+        names.append(f"{decoder} {self.dtype}")
+        return run(self, decoder, *others)
+
+    def quietly(kernel: CPUKernel) -> bool:
+        before, result = len(names), agrees(kernel)
+        del names[before:]
+        return result
+
+    monkeypatch.setattr(CPUKernel, "_run", watched)
+    monkeypatch.setattr(cpu, "agrees", quietly)
+    return names
+
+
+def both(ask: Callable[[], torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plain path's answer, and the kernel's."""
+    found = ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu, "engine_for", lambda like, layers: None)
+        return ask(), found
+
+
+def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+# ---------------------------------------------------------------- what it computes
+
+
+@pytest.fixture(params=SETS.values(), ids=lambda flags: flags[-1] if flags else "as it is")
+def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "instruction_sets", lambda: iter([request.param]))
+    fresh()
+    yield request.param
+    monkeypatch.undo()
+    fresh()
+
+
+@pytest.mark.parametrize(("decoder", "case"), CASES)
+def test_a_grid_a_window_and_points_equal_the_plain_path(
+    decoder: str, case: str, instructions: tuple[str, ...], ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7)
+    expected, found = both(lambda: everywhere(model, pictures), monkeypatch)
+    assert ran == [f"{'liif' if decoder == 'liif' else 'lte'} torch.float32"] * 3
+    assert apart(found, expected) <= SAME
+
+
+@pytest.mark.parametrize("decoder", ["liif", "lte"])
+def test_bfloat16_stays_close(decoder: str, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.bfloat16 not in cpu.kernels():
+        pytest.skip("the processor has no AVX512-BF16")
+    model, picture = made(decoder, "paper"), torch.rand(3, 6, 5)
+
+    def ask(precision: str) -> torch.Tensor:
+        return model.encode(picture, precision=precision).render((13, 8), clamp=False)
+
+    plain, found = both(lambda: ask("bfloat16"), monkeypatch)
+    assert ran == [f"{decoder} torch.bfloat16"]
+    exact = ask("float32")
+    assert 0 < apart(found, exact) <= NARROW and apart(found, exact) <= 1.2 * apart(plain, exact)
+
+
+def test_a_model_of_bfloat16_weights(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.bfloat16 not in cpu.kernels():
+        pytest.skip("the processor has no AVX512-BF16")
+    decoder = made("liif", "paper").decoder.bfloat16()
+    rows, coords = torch.rand(1, 30, 24).bfloat16(), torch.rand(1, 50, 2) * 2 - 1
+    from implicitkit.decoders.local_ensemble import Latent
+
+    latent, cell = Latent(Rows(rows, (5, 6), (0, 0), (5, 6)), (5, 6)), torch.full((1, 1, 2), 0.1)
+    with torch.no_grad():
+        expected, found = both(lambda: decoder.query(latent, coords, cell, {}), monkeypatch)
+    assert ran == ["liif torch.bfloat16"] and apart(found, expected) <= NARROW
+
+
+def test_blocks_tiles_and_threads_change_no_bit(ran: list[str]) -> None:
+    model, picture = made("liif", "skip"), torch.rand(3, 40, 37)
+    field = model.encode(picture)
+    whole = field.render((75, 91))
+    assert torch.equal(field.render((75, 91), block=97), whole)
+    tiled = model.encode(picture, tile=16).render((75, 91))
+    assert apart(tiled, whole) <= SAME  # the encoder's convolutions add in another order
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 3, 64):
+            torch.set_num_threads(count)
+            assert torch.equal(field.render((75, 91)), whole), count
+    finally:
+        torch.set_num_threads(threads)
+    assert set(ran) == {"liif torch.float32"}
+
+
+def test_the_shipped_model_on_a_photograph(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, photo = ik.load_model("liif_small"), ik.read_image(PHOTOS / "chelsea.png")[:, 60:100, 100:131]
+    for size in ((97, 71), (160, 124), (17, 200)):
+        expected, found = both(lambda size=size: model.encode(photo).render(size, clamp=False), monkeypatch)
+        assert (found - expected).abs().max() <= 1e-6
+    assert ran
+
+
+def waves(angles: torch.Tensor) -> torch.Tensor:
+    """Cosines, then sines, of ``angles`` ``(N, K)`` as LTE's kernel computes them."""
+    points, count = angles.shape
+    kernel, identity = cpu.kernels()[torch.float32], nn.Linear(2 * count, 2 * count, bias=False)
+    rows = torch.cat([torch.ones(points, 2 * count), angles, torch.zeros(points, count)], dim=1)[None]
+    cell, one = torch.arange(points)[None], torch.ones(1, points)
+    with torch.no_grad():
+        identity.weight.copy_(torch.eye(2 * count))
+        where = Places(torch.zeros_like(cell), one, cell, torch.zeros(1, points), points, points, False, 1)
+        source = Rows(rows, (1, points), (0, 0), (1, points))
+        return kernel.lte(source, where, torch.zeros(count), kernel.pack([identity], 2))[0]
+
+
+@pytest.mark.parametrize(("largest", "bound"), [(1.0, 1.3e-7), (100.0, 1.3e-7), (9.9e3, 1.3e-7), (1e6, 1.3e-7)])
+def test_sines_and_cosines_are_those_of_float64(largest: float, bound: float, instructions: tuple[str, ...]) -> None:
+    angles = (torch.rand(500, 24, generator=torch.Generator().manual_seed(5)) * 2 - 1) * largest
+    angles[0, :5] = torch.tensor([0.0, -0.0, torch.pi / 4, torch.pi / 2, torch.pi])
+    exact = angles.double()
+    expected = torch.cat([exact.cos(), exact.sin()], dim=1)
+    assert (waves(angles).double() - expected).abs().max() <= bound  # two units in the last place of 1
+
+
+def test_what_is_no_number_stays_none_and_spoils_nothing_else(ran: list[str]) -> None:
+    for decoder in ("liif", "lte"):
+        model, picture = made(decoder, "paper"), torch.rand(2, 3, 9, 9)
+        fine = model.encode(picture).render((12, 12), clamp=False)
+        picture[0, 0, 4, 4] = float("nan")
+        spoilt = model.encode(picture).render((12, 12), clamp=False)
+        assert spoilt[0, :, 5:7, 5:7].isnan().all() and torch.equal(spoilt[1], fine[1])
+    assert ran
+
+
+def test_one_query_and_none(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    field = made("lte", "paper").encode(torch.rand(3, 5, 6))
+    expected, found = both(lambda: field(torch.tensor([[0.3, -0.2]]), 0.1), monkeypatch)
+    assert apart(found, expected) <= SAME and len(ran) == 1
+    assert field(torch.zeros(0, 2), 0.1).shape == (0, 3)
+
+
+def test_points_that_serve_every_picture(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("liif", "paper")
+    latent = model.encode(torch.rand(3, 3, 5, 6))._latents.whole
+    coords, cell = torch.rand(1, 40, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
+    with torch.no_grad():
+        expected, found = both(lambda: model.decoder.query(latent, coords, cell, {}), monkeypatch)
+    assert ran and apart(found, expected) <= SAME
+
+
+def test_new_weights_are_seen(ran: list[str]) -> None:
+    model = made("liif", "paper")
+    field = model.encode(torch.rand(3, 5, 5))
+    before = field.render((6, 6), clamp=False)
+    with torch.no_grad():
+        model.decoder.rest[-1].weight.zero_()
+    after = field.render((6, 6), clamp=False)
+    bias = model.decoder.rest[-1].bias * 0.5 + 0.5
+    assert not torch.equal(before, after) and (after - bias[:, None, None]).abs().max() <= 1e-6
+    assert len(field._latents.whole._packed) == 1
+
+
+def test_several_threads_ask_at_once(ran: list[str]) -> None:
+    field = made("lte", "paper").encode(torch.rand(3, 12, 12))
+    expected, answers = field.render((40, 40)), [torch.empty(0)] * 6
+
+    def ask(k: int) -> None:
+        answers[k] = field.render((40, 40))
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(len(answers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(answer, expected) for answer in answers)
+
+
+# ---------------------------------------------------------------- when it serves
+
+
+class Doubled(LIIF):
+    def local(self, *arguments: Any) -> torch.Tensor:
+        return 2 * super().local(*arguments)
+
+
+def own_network(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    return ik.ImplicitModel(model.encoder, Doubled(8, hidden=[24])).eval()
+
+
+def hooked(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    model.decoder.rest[1].register_forward_hook(lambda module, inputs, output: output + 1)
+    return model
+
+
+def hooked_whole(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    model.decoder.rest.register_forward_hook(lambda module, inputs, output: output + 1)
+    return model
+
+
+def other_layers(*layers: nn.Module) -> Callable[[ik.ImplicitModel], ik.ImplicitModel]:
+    def change(model: ik.ImplicitModel) -> ik.ImplicitModel:
+        model.decoder.rest = MLP(*layers)
+        return model
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        own_network,
+        hooked,
+        hooked_whole,
+        other_layers(nn.ReLU(), nn.Linear(24, 8), nn.GELU(), nn.Linear(8, 3)),
+        other_layers(nn.ReLU(), nn.Linear(24, 8), nn.Linear(8, 3)),
+        other_layers(nn.ReLU(), nn.Linear(24, 3), nn.ReLU()),
+        other_layers(nn.ReLU(), nn.LayerNorm(24), nn.Linear(24, 3)),
+    ],
+    ids=["a subclass", "a hook", "a hook on all", "gelu", "two in a row", "a ReLU last", "a norm"],
+)
+def test_what_it_does_not_know_takes_the_plain_path(
+    change: Callable[[ik.ImplicitModel], ik.ImplicitModel], ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, picture = change(made("liif", "paper")), torch.rand(3, 4, 4)
+    expected, found = both(lambda: model.encode(picture).render((7, 7), clamp=False), monkeypatch)
+    assert not ran and torch.equal(found, expected)
+
+
+def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> None:
+    model, picture, coords = made("liif", "paper"), torch.rand(3, 5, 5), torch.rand(9, 2)
+    field = model.encode(picture)
+    with FlopCounterMode(display=False) as counter:
+        field(coords, 0.1)
+    assert counter.get_total_flops() > 0
+    model.encode(picture, grad=True)(coords, 0.1).sum().backward()
+    assert model.decoder.rest[1].weight.grad is not None
+    field(coords, torch.rand(9, 2) / 9)  # a cell for each point
+    with torch.autocast("cpu", dtype=torch.float16), torch.no_grad():
+        assert model.decoder.engine(picture) is None
+    assert model.double().decoder.engine(picture) is None and not ran
+
+
+def test_it_can_be_switched_off() -> None:
+    asks = (
+        "import torch, implicitkit as ik; from implicitkit.kernels import cpu;"
+        "ik.create_model({'encoder': 'edsr_baseline', 'decoder': 'liif'}).eval().encode(torch.rand(3, 4, 4)).render((5, 5));"
+        "print(len(cpu.kernels()))"
+    )
+    for value, expected in (("0", False), ("1", True)):
+        environment = {**os.environ, "IMPLICITKIT_KERNELS": value}
+        done = subprocess.run([sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=True)
+        assert (int(done.stdout) > 0) is expected
+
+
+def test_blocks_are_large_where_it_serves_and_none_waits_for_another() -> None:
+    field = made("liif", "paper").encode(torch.rand(3, 5, 5))
+    assert field._is_fused(None) and field._is_fused(torch.zeros(1, 1, 2))
+    assert not field._is_fused(torch.zeros(1, 5, 2)) and not field._is_fused(torch.zeros(2, 1, 2))
+    assert field._workers(fused=True) == 1 and field._block(1 << 30, fused=True) > field._block(1 << 30, fused=False)
+
+
+def test_where_memory_runs_out_blocks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = made("liif", "paper").encode(torch.rand(3, 9, 9))
+    expected, run, seen = field.render((30, 30)), CPUKernel._call, []
+
+    def short(self: CPUKernel, task: Any) -> int:
+        seen.append(task.points)
+        return 1 if task.points > 200 else run(self, task)
+
+    monkeypatch.setattr(CPUKernel, "_call", short)
+    assert torch.equal(field.render((30, 30)), expected)
+    assert seen[0] == 900 and max(seen[-4:]) <= 200
+
+
+# ---------------------------------------------------------------- how it is made
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def number_of_kernels() -> int:
+    """In a new process: one that has a library open never opens it again."""
+    asks = [sys.executable, "-c", "from implicitkit.kernels import cpu; print(len(cpu.kernels()))"]
+    return int(subprocess.run(asks, capture_output=True, text=True, check=True).stdout)
+
+
+def test_it_is_compiled_once_and_kept(anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counted = tmp_path / "calls"
+    monkeypatch.setenv("CC", str(script(tmp_path / "counting-cc", f'echo once >> {counted}; exec cc "$@"')))
+    whole = number_of_kernels()
+    assert whole and [p.suffix for p in anew.iterdir()] == [".so"]
+    assert number_of_kernels() == whole and counted.read_text() == "once\n"
+    (library,) = anew.iterdir()
+    library.write_bytes(b"no library")
+    assert number_of_kernels() == whole and counted.read_text() == "once\nonce\n"
+    monkeypatch.setenv("CC", f"{tmp_path / 'counting-cc'} -DOTHER")  # may make something else of it
+    assert number_of_kernels() == whole and len(list(anew.iterdir())) == 2
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", "fails after writing", "writes nonsense"])
+def test_without_a_working_compiler_the_plain_path_serves(
+    compiler: str, anew: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts = {
+        "fails after writing": 'while [ "$1" != -o ]; do shift; done; echo half > "$2"; kill -9 $$',
+        "writes nonsense": 'while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"',
+    }
+    if compiler in texts:
+        compiler = str(script(tmp_path / "cc", texts[compiler]))
+    monkeypatch.setenv("CC", compiler)
+    model, picture = made("liif", "paper"), torch.rand(3, 5, 5)
+    expected, found = both(lambda: model.encode(picture).render((9, 9)), monkeypatch)
+    assert torch.equal(found, expected) and not ran and not cpu.kernels()
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_the_keeping_alone(
+    anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "a file"))
+    assert cpu.kernels() and (tmp_path / "a file").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("0.5f) * r2", "0.4f) * r2"), ("relu((vec)acc[r][v + 1])", "relu((vec)acc[r][v])"), ("relu(moved)", "moved")],
+)
+def test_what_computes_something_else_is_not_used(
+    change: tuple[str, str], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = cpu.SOURCE.read_text()
+    assert change[0] in text
+    wrong = tmp_path / "ensemble.c"
+    wrong.write_text(text.replace(*change))
+    whole = set(cpu.kernels())
+    fresh()
+    monkeypatch.setattr(cpu, "SOURCE", wrong)
+    bad = {torch.bfloat16} if "v + 1" in change[0] else {torch.float32, torch.bfloat16}
+    assert set(cpu.kernels()) == whole - bad
+
+
+def test_processes_that_compile_at_the_same_time(anew: Path) -> None:
+    asks = "from implicitkit.kernels import cpu; print(len(cpu.kernels()))"
+    running = [subprocess.Popen([sys.executable, "-c", asks], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = {process.communicate()[0].strip() for process in running}
+    assert said == {str(len(cpu.kernels()))} and len(list(anew.iterdir())) == 1
+
+
+def test_it_compiles_without_a_warning() -> None:
+    compiler = compiled.find_compiler()
+    assert compiler is not None
+    for flags in SETS.values():
+        command = [
+            *compiler,
+            *compiled.COMMON,
+            *flags,
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            str(cpu.SOURCE),
+            "-o",
+            os.devnull,
+        ]
+        done = subprocess.run([*command, *compiled.LIBRARIES], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_engines_are_told_apart_by_their_number_format() -> None:
+    kernels = list(cpu.kernels().values())
+    layers = [nn.Linear(8, 3)]
+    assert len({engines.state_of(layers, kernel) for kernel in kernels}) == len(kernels)
+    assert shutil.which(compiled.find_compiler()[0])
