@@ -35,15 +35,28 @@ frequencies are convolutions already; its MLP begins with a product of waves tha
 
 **A grid is separable.** The neighbours of an output pixel, the offsets to them and the blending weights factor into those of its row and its column. `render`
 computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of the latent by number. No list of coordinates, no `grid_sample`, and no
-intermediate larger than a block; the result does not depend on the size of the block. What LIIF's first layer adds for the offset separates as well, into a part per output row and
-a part per output column and cell; and so do LTE's waves: the angle `F_y d_y + F_x d_x + φ` is a sum of one part that an output row shares and one that a column shares, so their
-sines and cosines are computed per row and per column and joined by the addition theorems, about a quarter of them at ×4
-([`separable.py`](../implicitkit/decoders/separable.py)).
+intermediate larger than a block; the result does not depend on the size of the block.
 
-What remains is matrix products. A block's points are evaluated so many at a time that one layer's values are still in the cache when the next layer reads
-them, in place, each ReLU while the product is still in registers. Blocks need nothing of each other, so on a CPU every thread has a block of its own, rather than a share of every
-operation ([`workers.py`](../implicitkit/workers.py)); and maps lie in memory pixel by pixel, which is how convolutions are fastest there and how rows are fetched.
+What remains is matrix products, with as little as possible between them.
 PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
+"""
+
+CPU = """## On a CPU
+
+`liif` and `lte` have a kernel in C ([`ensemble.c`](../implicitkit/kernels/ensemble.c)) that does the whole local ensemble in one pass. A panel of 96 rows (neighbours of
+queries) is fetched, goes through all layers and is blended before the next one begins, so that nothing but the latent and the result passes through main memory. A product keeps 12 rows × 32
+columns of sums in registers, starts them at the bias and applies the ReLU before it stores them; the matrix is read in strips that fit the first-level cache. LTE's sines and cosines are
+computed in the same registers. Panels are dealt to all threads. Sums are float32; bfloat16 needs AVX512-BF16, float32 AVX2, AVX-512 or ARM's NEON.
+
+It is compiled when it is first needed, by `$CC`, `cc`, `gcc` or `clang`, in under two seconds, and kept in the user's cache folder (`~/.cache/implicitkit/kernels`). What came out is tried on a small
+example, and not used where it disagrees. Fields that are asked with a graph, one cell per point, other decoders, layers that are hooked or of other kinds, and machines without a compiler take the
+plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `implicitkit bench` says whether it is there.
+
+The plain path does the same with PyTorch's operators. What LIIF's first layer adds for the offset separates into a part per output row and a part per output column and cell; and so do LTE's
+waves: the angle `F_y d_y + F_x d_x + φ` is a sum of one part that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by
+the addition theorems, about a quarter of them at ×4 ([`separable.py`](../implicitkit/decoders/separable.py)). A block's points are evaluated so many at a time that one layer's values are still in
+the cache when the next layer reads them, each ReLU while the product is still in registers (oneDNN's fused product); and every thread has a block of its own, rather than a share of every operation
+([`workers.py`](../implicitkit/workers.py)). Convolutions read and write maps pixel by pixel, which is how they are fastest there and how rows are fetched.
 """
 
 GPU = """## On a GPU
@@ -122,8 +135,7 @@ def bound(rows: dict[str, Row]) -> str:
     return f"""## How far it could go
 
 The decoders alone (no encoder), over the authors' way, and what the ratio would be if every multiplication ran at the rate of this processor's own
-256-wide matrix products (the faster of `torch.mm` and oneDNN's, which the decoders call; the authors' way gets what PyTorch gives a linear layer). Where the second is below or
-near a goal, the processor and not the program is the limit:
+256-wide matrix products, the faster of `torch.mm`'s and oneDNN's (the authors' way gets what PyTorch gives a linear layer). The kernel's own products may be a little faster than either:
 
 | decoder | now | at the full rate |
 |---|---|---|
@@ -177,6 +189,7 @@ output against the float32 one. Ratios include the encoder unless a row says oth
 {tables}
 
 {IDEAS}
+{CPU}
 {GPU}
 {counts(rows)}
 {bound(rows)}

@@ -17,6 +17,7 @@ from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import cpu_fuses_relu
 from implicitkit.field import PRECISIONS
+from implicitkit.kernels.engines import plain_path
 from implicitkit.metrics import psnr
 from implicitkit.model import ImplicitModel
 
@@ -85,34 +86,46 @@ def _against_baseline(settings: Settings, name: str, model: ImplicitModel, side:
     def encode_and_render(precision: str) -> Tensor:
         return model.encode(image, precision=precision).render(size, clamp=False)
 
+    def without_kernel(precision: str) -> Tensor:
+        with plain_path():
+            return encode_and_render(precision)
+
     contestants: dict[str, Callable[[], Tensor]] = {
         precision: partial(encode_and_render, precision) for precision in NARROW
     }
     if comparable := isinstance(model.decoder, (LIIF, LTE)):
         baseline = Baseline(model)
         contestants["baseline"] = lambda: baseline.render(image[None], size)[0]
+    if _has_kernel(model, image):
+        contestants |= {f"{precision}, without the kernel": partial(without_kernel, precision) for precision in NARROW}
     pictures = {way: call() for way, call in contestants.items()}
     seconds = race(contestants, settings.repeats, settings.device)
     rows = []
-    for precision in NARROW:
-        close = psnr(pictures[precision], pictures["float32"])
+    for way in (way for way in contestants if way != "baseline"):
+        precision = way.partition(",")[0]
+        close = psnr(pictures[way], pictures["float32"])
         if precision == "float32" and comparable:
-            difference = float((pictures["float32"] - pictures["baseline"]).abs().max())
+            difference = float((pictures[way] - pictures["baseline"]).abs().max())
             equal, note = difference <= SAME, f"differs by {difference:.0e} at most"
         else:
             equal, note = precision == "float32" or close >= CLOSE, f"{close:.1f} dB from float32"
         goal = GPU_GOAL if settings.on_gpu and name in PUBLISHED else None
         if not settings.on_gpu and (side, settings.scale) == (GOAL_SIDE, 4):
-            goal = GOALS.get((name, precision))
-        what = f"{named(name)}, {side}²→{size[0]}², {precision}"
-        kept = {way: seconds[way] for way in (precision, "baseline") if way in seconds}
+            goal = GOALS.get((name, way))
+        what = f"{named(name)}, {side}²→{size[0]}², {way}"
+        kept = {each: seconds[each] for each in (way, "baseline") if each in seconds}
         if comparable:
-            value, unit, what = seconds["baseline"] / seconds[precision], "x", f"{what}, over the baseline"
+            value, unit, what = seconds["baseline"] / seconds[way], "x", f"{what}, over the baseline"
         else:
-            value, unit = seconds[precision], "s"
-        row = f"render/{named(name)}/{side}/{precision}"
+            value, unit = seconds[way], "s"
+        row = f"render/{named(name)}/{side}/{way}"
         rows.append(Row(row, what, unit, value, goal, equal=equal, note=note, details=kept))
     return rows
+
+
+@torch.no_grad()
+def _has_kernel(model: ImplicitModel, image: Tensor) -> bool:
+    return model.decoder.is_fused(image)
 
 
 def rate_rows(settings: Settings) -> list[Row]:

@@ -105,7 +105,7 @@ class Decoder(nn.Module):
 
     def is_fused(self, picture: Tensor) -> bool:
         """Whether queries of this ``picture`` that share one cell are evaluated, here and now, by a kernel of the
-        decoder's own that uses all threads by itself: large blocks are best then. False by default.
+        decoder's own that uses all threads by itself, and large blocks of them are best. False by default.
         """
         return False
 

@@ -101,15 +101,21 @@ class LIIF(LocalEnsembleDecoder):
         return None if self.ndim != 2 or layers is None else engine_for(like, layers, self.first.out_features)
 
     def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
     ) -> Tensor | None:
+        """``point`` ``(B * N or 1, K)``, which a descendant may have, is added to the sums of the first layer."""
         source, layers = latent.features, linears(self.rest, nn.ReLU)
         assert layers is not None
+        batch, shared = len(source.rows), None
         with in_float32(source.rows.device.type):
             geometry = self.first.weight[:, self.read :].float().t()
             constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
+            if point is not None and len(point) == 1:
+                constant = constant + point[0].float()
+            elif point is not None:
+                shared = point.unflatten(0, (batch, -1))
             where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.liif(source, where, geometry[:2], constant, latent.packed(layers, engine))
+        return engine.liif(source, where, geometry[:2], constant, latent.packed(layers, engine), shared)
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

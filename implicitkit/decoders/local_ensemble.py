@@ -23,6 +23,7 @@ from implicitkit.layout import Rows
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
+NARROW = 16  # values per point, at most, of which a large block is little memory
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,20 @@ class LocalEnsembleDecoder(Decoder):
         return None
 
     def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
     ) -> Tensor | None:
-        """What the neighbours' predictions blend to, ``(B, N, out)``, computed by ``engine``; None if it turns out not
-        to run.
+        """What the neighbours' predictions blend to, ``(B, N, out)``, computed by ``engine``; None, the default, if it
+        turns out not to run.
 
-        ``per_axis`` broadcasts to the queries; ``cell`` ``(1, d)`` is in cells, the same for all, or None.
+        ``per_axis`` broadcasts to the queries; ``cell`` ``(1, d)`` is in cells, the same for all, or None; ``point`` as
+        in :meth:`local`.
         """
         return None
 
     def is_fused(self, picture: Tensor) -> bool:
-        return self._knows_all("in_one_pass") and self.engine(picture) is not None
+        # values of other fields, and embeddings, are too much memory for large blocks
+        small = not self.queried and self.out_channels <= NARROW
+        return small and self._knows_all("in_one_pass") and self.engine(picture) is not None
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
@@ -146,13 +150,18 @@ class LocalEnsembleDecoder(Decoder):
     ) -> Tensor:
         source = latent.features
         batch = source.rows.shape[0]
-        at_once = self._at_once(latent, per_axis, cell)
-        if at_once is not None:
-            return self.finish(latent, per_axis, at_once)
+        alike = cell is None or cell.shape[:2] == (1, 1)
+        if alike:
+            cell = self._in_cells(cell, source.grid, batch, 1)
+            point = self.at_point(cell, conditions)
+            at_once = self._at_once(latent, per_axis, cell, point)
+            if at_once is not None:
+                return self.finish(latent, per_axis, at_once)
         near = self._neighbours(source, per_axis)
         points, width = near.row.shape[2], per_axis[-1].shape[-1] if per_axis[0].ndim > 2 else 1
-        cell = self._in_cells(cell, source.grid, batch, points)
-        point = self.at_point(cell, conditions)
+        if not alike:
+            cell = self._in_cells(cell, source.grid, batch, points)
+            point = self.at_point(cell, conditions)
         predictor = self.predictor if self._knows_all("predictor") else partial(LocalEnsembleDecoder.predictor, self)
         predict, parts = predictor(latent, near, per_axis, cell, point), []
         with weights_prepared_once():
@@ -165,13 +174,11 @@ class LocalEnsembleDecoder(Decoder):
                 parts.append(blended)
         return self.finish(latent, per_axis, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
 
-    def _at_once(self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-        if not self._knows_all("in_one_pass") or (cell is not None and cell.shape[:2] != (1, 1)):
-            return None
-        source, engine = latent.features, self.engine(latent.features.rows)
-        if engine is None:
-            return None
-        return self.in_one_pass(engine, latent, per_axis, self._in_cells(cell, source.grid, len(source.rows), 1))
+    def _at_once(
+        self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+    ) -> Tensor | None:
+        engine = self.engine(latent.features.rows) if self._knows_all("in_one_pass") else None
+        return None if engine is None else self.in_one_pass(engine, latent, per_axis, cell, point)
 
     def _knows_all(self, faster: str) -> bool:
         """Whether the method ``faster`` computes what :meth:`local` and :meth:`at_point` do: not if a subclass of the

@@ -117,12 +117,12 @@ class LTE(LocalEnsembleDecoder):
         return None if layers is None else engine_for(like, layers, self.basis // 2)
 
     def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
     ) -> Tensor | None:
-        source, layers, phase = latent.features, linears(self.mlp, nn.Linear), self.at_point(cell, {})
-        assert layers is not None and phase is not None
+        source, layers = latent.features, linears(self.mlp, nn.Linear)
+        assert layers is not None and point is not None
         where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.lte(source, where, phase[0], latent.packed(layers, engine, blocks=2))
+        return engine.lte(source, where, point[0], latent.packed(layers, engine, blocks=2))
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

@@ -33,7 +33,7 @@ NUMBERS = (
     *("cells", "cells_x", "row", "first", "layers", "channels"),
 )
 POINTERS = (
-    *("widths", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry"),
+    *("widths", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "shared"),
     *("weights", "biases", "last", "last_bias", "out"),
 )
 _loading = threading.Lock()
@@ -107,14 +107,24 @@ class CPUKernel:
             _bias(final).contiguous(),
         )
 
-    def liif(self, source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Packed) -> Tensor:
+    def liif(
+        self,
+        source: Rows,
+        where: Places,
+        geometry: Tensor,
+        constant: Tensor,
+        mlp: Packed,
+        shared: Tensor | None = None,
+    ) -> Tensor:
         own = torch.cat([geometry.float(), constant.float()[None]])
-        return self._run("liif", source, where, F.pad(own, (0, mlp.first - own.shape[1])), mlp)
+        return self._run("liif", source, where, F.pad(own, (0, mlp.first - own.shape[1])), mlp, shared)
 
     def lte(self, source: Rows, where: Places, phase: Tensor, mlp: Packed) -> Tensor:
         return self._run("lte", source, where, F.pad(phase.float(), (0, mlp.first // 2 - len(phase))), mlp)
 
-    def _run(self, decoder: str, source: Rows, where: Places, own: Tensor, mlp: Packed) -> Tensor:
+    def _run(
+        self, decoder: str, source: Rows, where: Places, own: Tensor, mlp: Packed, shared: Tensor | None = None
+    ) -> Tensor:
         rows = source.rows.contiguous()
         if not (decoder == "liif" and rows.dtype == self.dtype == torch.bfloat16):
             rows = rows.float()
@@ -147,13 +157,15 @@ class CPUKernel:
             "off_x": where.off_x,
             "rows": rows,
             "geometry": own.contiguous(),
+            "shared": None if shared is None else shared.float().contiguous(),
             "weights": mlp.weights,
             "biases": mlp.biases,
             "last": mlp.last,
             "last_bias": mlp.last_bias,
             "out": out,
         }
-        task = _Ensemble(**numbers, **{name: tensor.data_ptr() for name, tensor in tensors.items()})
+        pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
+        task = _Ensemble(**numbers, **pointers)
         if self._call(task):
             raise MemoryError("not enough memory to evaluate the decoder")
         return out

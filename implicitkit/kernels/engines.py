@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from implicitkit.kernels import cpu, launch
 from implicitkit.kernels.places import Places
 from implicitkit.layout import Rows
+
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 class Engine(Protocol):
@@ -19,8 +23,10 @@ class Engine(Protocol):
         """``layers`` as the kernel reads them; the first reads ``blocks`` inputs of one width."""
         ...
 
-    def liif(self, source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Any) -> Tensor | None:
-        """LIIF's blended values ``(B, N, out)`` float32; None where the kernel turns out not to run here.
+    def liif(
+        self, source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Any, shared: Tensor | None = None
+    ) -> Tensor | None:
+        """LIIF's blended values ``(B, N, out)`` float32; None where the kernel turns out not to run here, or for these.
 
         Args:
             source: the first layer's sums per cell, ``(B, prod cells, K)``.
@@ -28,6 +34,7 @@ class Engine(Protocol):
             geometry: ``(2, K)``, what the offset is multiplied by.
             constant: ``(K,)``, what all queries share (the cell's part).
             mlp: the layers behind the first ReLU, packed.
+            shared: ``(B, N, K)``, what a query adds to the sums of all its neighbours.
         """
         ...
 
@@ -43,10 +50,22 @@ class Engine(Protocol):
         ...
 
 
+@contextmanager
+def plain_path() -> Iterator[None]:
+    """Within it no kernel is used: PyTorch's operators alone, as where there is none."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def engine_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> Engine | None:
     """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` whose inputs come in blocks of
     ``first``; None where the plain path is to be taken.
     """
+    if _plain.get():
+        return None
     dtype = launch.dtype_for(like, [first, *(layer.out_features for layer in layers)])
     if dtype is not None:
         return launch.GPUKernel(dtype)

@@ -54,6 +54,7 @@ struct ensemble {
     const float *off_y, *off_x;
     const void *rows;                 /* (batch, cells, row) */
     const float *geometry;            /* LIIF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
+    const float *shared;              /* LIIF: (batch, points, row), what a query adds to all its rows; or NULL */
     const void *weights;              /* of the layers, one after the other */
     const float *biases;
     const void *last;                 /* (channels, padded width before) */
@@ -221,17 +222,21 @@ INLINE vec products(const char *row, const char *column, int64_t k, const int na
     return total;
 }
 
-/* LIIF's first layer: the cell's sums, what the offset adds and what all queries share, through a ReLU. */
-INLINE void first_of_liif(const struct ensemble *e, struct panel *p, int64_t picture, int64_t rows, const int narrow) {
+/* LIIF's first layer: the cell's sums, what the offset, the query and all queries add, through a ReLU. */
+INLINE void first_of_liif(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t rows,
+                          const int narrow) {
     const float *along_y = e->geometry, *along_x = along_y + e->first, *constant = along_x + e->first;
     for (int64_t r = 0; r < rows; r++) {
         int64_t at = (picture * e->cells + p->cell[r]) * e->row;
         vec dy = splat(p->dy[r]), dx = splat(p->dx[r]);
+        const float *shared = NULL;
+        if (e->shared) shared = e->shared + (picture * e->points + first + r / (e->sides * e->sides)) * e->row;
         char *to = p->values[0] + r * p->stride;
         for (int64_t j = 0; j < e->first; j += LANES) {
             vec cell = narrow && e->narrow_rows ? load_narrow((const uint16_t *)e->rows + at + j, e->row - j)
                                                 : load_some((const float *)e->rows + at + j, e->row - j);
             vec moved = cell + dy * load(along_y + j) + dx * load(along_x + j) + load(constant + j);
+            if (shared) moved += load_some(shared + j, e->row - j);
             store(to, j, relu(moved), narrow);
         }
     }
@@ -286,7 +291,7 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const int64_t corners = e->sides * e->sides, rows = count * corners, tiled = (rows + ROWS - 1) / ROWS * ROWS;
     const int size = narrow ? 2 : 4;
     places(e, p, picture, first, count);
-    if (e->decoder == LIIF) first_of_liif(e, p, picture, rows, narrow);
+    if (e->decoder == LIIF) first_of_liif(e, p, picture, first, rows, narrow);
     else
         first_of_lte(e, p, picture, rows, narrow);
     const char *weights = e->weights;

@@ -124,7 +124,17 @@ class GPUKernel:
     def pack(self, layers: Sequence[nn.Linear], blocks: int = 1) -> Packed:
         return pack(layers, self.dtype, blocks)
 
-    def liif(self, source: Rows, where: Places, geometry: Tensor, constant: Tensor, mlp: Packed) -> Tensor | None:
+    def liif(
+        self,
+        source: Rows,
+        where: Places,
+        geometry: Tensor,
+        constant: Tensor,
+        mlp: Packed,
+        shared: Tensor | None = None,
+    ) -> Tensor | None:
+        if shared is not None:
+            return None
         own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
         return _launch("liif", source, source.rows, where, source.rows.shape[-1], own, mlp)
 

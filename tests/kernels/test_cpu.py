@@ -75,12 +75,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def both(ask: Callable[[], torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, torch.Tensor]:
+def both(ask: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path's answer, and the kernel's."""
-    found = ask()
-    with monkeypatch.context() as patch:
-        patch.setattr(cpu, "engine_for", lambda like, layers: None)
-        return ask(), found
+    with engines.plain_path():
+        expected = ask()
+    return expected, ask()
 
 
 def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -104,7 +103,7 @@ def test_a_grid_a_window_and_points_equal_the_plain_path(
     decoder: str, case: str, instructions: tuple[str, ...], ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7)
-    expected, found = both(lambda: everywhere(model, pictures), monkeypatch)
+    expected, found = both(lambda: everywhere(model, pictures))
     assert ran == [f"{'liif' if decoder == 'liif' else 'lte'} torch.float32"] * 3
     assert apart(found, expected) <= SAME
 
@@ -118,7 +117,7 @@ def test_bfloat16_stays_close(decoder: str, ran: list[str], monkeypatch: pytest.
     def ask(precision: str) -> torch.Tensor:
         return model.encode(picture, precision=precision).render((13, 8), clamp=False)
 
-    plain, found = both(lambda: ask("bfloat16"), monkeypatch)
+    plain, found = both(lambda: ask("bfloat16"))
     assert ran == [f"{decoder} torch.bfloat16"]
     exact = ask("float32")
     assert 0 < apart(found, exact) <= NARROW and apart(found, exact) <= 1.2 * apart(plain, exact)
@@ -133,7 +132,7 @@ def test_a_model_of_bfloat16_weights(ran: list[str], monkeypatch: pytest.MonkeyP
 
     latent, cell = Latent(Rows(rows, (5, 6), (0, 0), (5, 6)), (5, 6)), torch.full((1, 1, 2), 0.1)
     with torch.no_grad():
-        expected, found = both(lambda: decoder.query(latent, coords, cell, {}), monkeypatch)
+        expected, found = both(lambda: decoder.query(latent, coords, cell, {}))
     assert ran == ["liif torch.bfloat16"] and apart(found, expected) <= NARROW
 
 
@@ -157,7 +156,7 @@ def test_blocks_tiles_and_threads_change_no_bit(ran: list[str]) -> None:
 def test_the_shipped_model_on_a_photograph(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model, photo = ik.load_model("liif_small"), ik.read_image(PHOTOS / "chelsea.png")[:, 60:100, 100:131]
     for size in ((97, 71), (160, 124), (17, 200)):
-        expected, found = both(lambda size=size: model.encode(photo).render(size, clamp=False), monkeypatch)
+        expected, found = both(lambda size=size: model.encode(photo).render(size, clamp=False))
         assert (found - expected).abs().max() <= 1e-6
     assert ran
 
@@ -196,7 +195,7 @@ def test_what_is_no_number_stays_none_and_spoils_nothing_else(ran: list[str]) ->
 
 def test_one_query_and_none(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     field = made("lte", "paper").encode(torch.rand(3, 5, 6))
-    expected, found = both(lambda: field(torch.tensor([[0.3, -0.2]]), 0.1), monkeypatch)
+    expected, found = both(lambda: field(torch.tensor([[0.3, -0.2]]), 0.1))
     assert apart(found, expected) <= SAME and len(ran) == 1
     assert field(torch.zeros(0, 2), 0.1).shape == (0, 3)
 
@@ -206,7 +205,7 @@ def test_points_that_serve_every_picture(ran: list[str], monkeypatch: pytest.Mon
     latent = model.encode(torch.rand(3, 3, 5, 6))._latents.whole
     coords, cell = torch.rand(1, 40, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
     with torch.no_grad():
-        expected, found = both(lambda: model.decoder.query(latent, coords, cell, {}), monkeypatch)
+        expected, found = both(lambda: model.decoder.query(latent, coords, cell, {}))
     assert ran and apart(found, expected) <= SAME
 
 
@@ -284,7 +283,7 @@ def test_what_it_does_not_know_takes_the_plain_path(
     change: Callable[[ik.ImplicitModel], ik.ImplicitModel], ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, picture = change(made("liif", "paper")), torch.rand(3, 4, 4)
-    expected, found = both(lambda: model.encode(picture).render((7, 7), clamp=False), monkeypatch)
+    expected, found = both(lambda: model.encode(picture).render((7, 7), clamp=False))
     assert not ran and torch.equal(found, expected)
 
 
@@ -374,7 +373,7 @@ def test_without_a_working_compiler_the_plain_path_serves(
         compiler = str(script(tmp_path / "cc", texts[compiler]))
     monkeypatch.setenv("CC", compiler)
     model, picture = made("liif", "paper"), torch.rand(3, 5, 5)
-    expected, found = both(lambda: model.encode(picture).render((9, 9)), monkeypatch)
+    expected, found = both(lambda: model.encode(picture).render((9, 9)))
     assert torch.equal(found, expected) and not ran and not cpu.kernels()
 
 

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import implicitkit as ik
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.mlp import MLP
-from implicitkit.kernels import cpu, launch
+from implicitkit.kernels import engines, launch
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
 
@@ -50,8 +50,8 @@ def made(decoder: str, case: str) -> ik.ImplicitModel:
 
 def both(monkeypatch: pytest.MonkeyPatch, ask: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path's answer in float32, and the kernel's with products in ``dtype``."""
-    monkeypatch.setattr(cpu, "engine_for", lambda like, layers: None)
-    expected = ask()
+    with engines.plain_path():
+        expected = ask()
     monkeypatch.setattr(launch, "dtype_for", lambda rows, widths: dtype)
     return expected, ask()
 

@@ -11,6 +11,7 @@ from implicitkit import Features
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.kernels.engines import Engine
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
 if TYPE_CHECKING:
@@ -73,3 +74,8 @@ class AIR(ReadsMeaning, LIIF):
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         # rows are the first layer's sums already, so the embedding's share is simply added
         return super().local(rows if point is None else rows + point, offset, cell, None)
+
+    def in_one_pass(
+        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+    ) -> Tensor | None:
+        return super().in_one_pass(engine, latent, per_axis, cell, point)  # which adds it as local() does

@@ -132,7 +132,7 @@ def test_without_semantics_it_is_lte() -> None:
     picture = torch.rand(3, 9, 8)
     ours, theirs = control.encode(picture), lte.encode(picture)
     points = torch.rand(50, 2) * 2 - 1
-    assert torch.equal(ours(points, 0.1), theirs(points, 0.1))
+    torch.testing.assert_close(ours(points, 0.1), theirs(points, 0.1), atol=2e-6, rtol=0)
     torch.testing.assert_close(ours.render((20, 20)), theirs.render((20, 20)), atol=2e-6, rtol=0)
 
 
