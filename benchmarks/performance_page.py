@@ -43,8 +43,8 @@ PNG files are written in bands, so that a large picture is held once, as the byt
 
 CPU = """## On a CPU
 
-`liif` and `lte` have a kernel in C ([`ensemble.c`](../implicitkit/kernels/ensemble.c)) that does the whole local ensemble in one pass. A panel of 96 rows (neighbours of
-queries) is fetched, goes through all layers and is blended before the next one begins, so that nothing but the latent and the result passes through main memory. A product keeps 12 rows × 32
+`liif` and `lte` have a kernel in C ([`ensemble.c`](../implicitkit/kernels/ensemble.c)) that does the whole local ensemble in one pass. A panel of 84 rows (neighbours of
+queries) is fetched, goes through all layers and is blended before the next one begins, so that nothing but the latent and the result passes through main memory. A product keeps 14 rows × 32
 columns of sums in registers, starts them at the bias and applies the ReLU before it stores them; the matrix is read in strips that fit the first-level cache. LTE's sines and cosines are
 computed in the same registers. Panels are dealt to all threads. Sums are float32; bfloat16 needs AVX512-BF16, float32 AVX2, AVX-512 or ARM's NEON.
 

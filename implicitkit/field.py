@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_BLOCK, LARGE_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows; of a GPU or a decoder's own kernel
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
+FUSED_BLOCK = 1 << 15  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
 SMALLEST_BLOCK = 1 << 11  # that is worth a worker's while
 QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
@@ -149,8 +150,8 @@ class Field:
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
-            block: queries of a block, of which a CPU with several threads evaluates several at a time (default: what
-                suits the device); the result does not depend on it.
+            block: queries that are evaluated at a time, or, where the decoder has no kernel on a CPU with several
+                threads, by each of some threads (default: what suits the device); the result does not depend on it.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -234,7 +235,9 @@ class Field:
 
     def _block(self, points: int, fused: bool) -> int:
         """How many of so many points are evaluated at a time; no more than leaves a block or two for every worker."""
-        most, count = CPU_BLOCK if self.device.type == "cpu" and not fused else LARGE_BLOCK, self._workers(fused)
+        most, count = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK, self._workers(fused)
+        if fused and self.device.type == "cpu":
+            most = FUSED_BLOCK * torch.get_num_threads() // len(self._image)
         if count > 1:
             most = min(most, max(SMALLEST_BLOCK, points // (2 * count)))
         return max(1, min(most, free_memory(self.device) // (count * QUERY_BYTES * len(self._image))))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
-from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products
+from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products, packed
 from implicitkit.decoders.separable import Grid, GridSums
 from implicitkit.encoders.base import Features
 from implicitkit.kernels.engines import Engine, engine_for, linears
@@ -115,7 +115,7 @@ class LIIF(LocalEnsembleDecoder):
             elif point is not None:
                 shared = point.unflatten(0, (batch, -1))
             where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.liif(source, where, geometry[:2], constant, latent.packed(layers, engine), shared)
+        return engine.liif(source, where, geometry[:2], constant, packed(engine, layers), shared)
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

@@ -6,19 +6,19 @@ member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.mlp import weights_prepared_once
 from implicitkit.encoders.base import Features
-from implicitkit.kernels.engines import Engine, state_of
+from implicitkit.kernels.engines import Engine
 from implicitkit.layout import Rows
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
@@ -33,19 +33,6 @@ class Latent:
     features: Rows
     extent: Size
     extra: Any = None
-    _packed: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def packed(self, layers: Sequence[nn.Linear], engine: Engine, blocks: int = 1) -> Any:
-        """The MLP as a kernel reads it, see :meth:`~implicitkit.kernels.engines.Engine.pack`; made anew only when the
-        weights have changed.
-        """
-        state = state_of(layers, engine)
-        found = self._packed.get(state)  # another thread may clear what this one has just looked for
-        if found is None:
-            found = engine.pack(layers, blocks)
-            self._packed.clear()
-            self._packed[state] = found
-        return found
 
 
 class LocalEnsembleDecoder(Decoder):

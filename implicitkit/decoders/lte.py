@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
-from implicitkit.decoders.mlp import MLP, dtype_of_products
+from implicitkit.decoders.mlp import MLP, dtype_of_products, packed
 from implicitkit.decoders.separable import Grid, GridWaves
 from implicitkit.encoders.base import Features
 from implicitkit.kernels.engines import Engine, engine_for, linears
@@ -122,7 +122,7 @@ class LTE(LocalEnsembleDecoder):
         source, layers = latent.features, linears(self.mlp, nn.Linear)
         assert layers is not None and point is not None
         where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.lte(source, where, point[0], latent.packed(layers, engine, blocks=2))
+        return engine.lte(source, where, point[0], packed(engine, layers, blocks=2))
 
     def predictor(
         self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from implicitkit.kernels.engines import Engine
+
+T = TypeVar("T")
 
 
 class MLP(nn.Sequential):
@@ -62,15 +67,16 @@ def dtype_of_products(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
-class Ready(dict[tuple[int, torch.dtype], tuple[Tensor, Tensor | None, Tensor, Tensor | None]]):
-    """Weights and biases as the layers have them, and in the format and order that oneDNN multiplies in."""
+class Ready(dict[Hashable, tuple[tuple[Tensor | None, ...], Any]]):
+    """Weights as the layers have them, and what was made of them: in the order that oneDNN, or a kernel, reads."""
 
 
 _ready_now: ContextVar[Ready | None] = ContextVar("ready_now", default=None)
 
 
 def weights_prepared_once(ready: Ready | None = None) -> AbstractContextManager[None]:
-    """Within it, the first call of an :class:`MLP` prepares its weights, and further calls find them in ``ready``.
+    """Within it, the first call of an :class:`MLP`, or of a kernel, prepares its weights, and further calls find them
+    in ``ready``.
 
     They must not change in the meantime. None: what the context around this one uses, or else a new one.
     """
@@ -90,18 +96,33 @@ def _with(ready: Ready) -> Iterator[None]:
         _ready_now.reset(token)
 
 
+def packed(engine: Engine, layers: Sequence[nn.Linear], blocks: int = 1) -> Any:
+    """The layers as ``engine`` reads them, see :meth:`~implicitkit.kernels.engines.Engine.pack`."""
+    weights = tuple(p for layer in layers for p in (layer.weight, layer.bias))
+    return _once((engine, *map(id, layers)), weights, lambda: engine.pack(layers, blocks))
+
+
 def _prepared(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    ready, key = _ready_now.get(), (id(layer), dtype)
+    def prepare() -> tuple[Tensor, Tensor | None]:
+        weight = layer.weight.to(dtype)
+        if _ready_now.get() is not None:
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        return weight, None if layer.bias is None else layer.bias.to(dtype)
+
+    return _once((id(layer), dtype), (layer.weight, layer.bias), prepare)
+
+
+def _once(key: Hashable, weights: tuple[Tensor | None, ...], make: Callable[[], T]) -> T:
+    """What ``make`` returns, now or, in a context where weights are prepared once, the first time for these."""
+    ready = _ready_now.get()
     if ready is not None and key in ready:
-        own_weight, own_bias, weight, bias = ready[key]
-        if own_weight is layer.weight and own_bias is layer.bias:  # else lent others, as functional_call does
-            return weight, bias
-    weight = layer.weight.to(dtype)
-    bias = None if layer.bias is None else layer.bias.to(dtype)
+        used, made = ready[key]
+        if all(a is b for a, b in zip(used, weights, strict=True)):  # else lent others, as functional_call does
+            return cast(T, made)
+    made = make()
     if ready is not None:
-        weight = torch.ops.mkldnn._reorder_linear_weight(weight)
-        ready[key] = layer.weight, layer.bias, weight, bias
-    return weight, bias
+        ready[key] = weights, made
+    return made
 
 
 @cache

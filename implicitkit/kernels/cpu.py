@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implicitkit.kernels.compiled import library
@@ -33,9 +34,10 @@ NUMBERS = (
     *("cells", "cells_x", "row", "first", "layers", "channels"),
 )
 POINTERS = (
-    *("widths", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "shared"),
+    *("widths", "real", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "shared"),
     *("weights", "biases", "last", "last_bias", "out"),
 )
+NUMBERS_KNOWN = (torch.float32, torch.bfloat16)
 _loading = threading.Lock()
 
 
@@ -46,6 +48,7 @@ class Packed(NamedTuple):
         weights: of the layers that a ReLU follows, one after the other, in strips.
         biases: float32.
         widths: ``(layers,)`` int64, padded.
+        real: ``(layers,)`` int64, as they were.
         first: padded width of what the first layer reads.
         last: ``(out, padded in)``.
         last_bias: ``(out,)`` float32.
@@ -54,6 +57,7 @@ class Packed(NamedTuple):
     weights: Tensor
     biases: Tensor
     widths: Tensor
+    real: Tensor
     first: int
     last: Tensor
     last_bias: Tensor
@@ -97,11 +101,12 @@ class CPUKernel:
             biases.append(F.pad(_bias(layer), (0, width - layer.out_features)))
             widths.append(width)
             before = width
-        none = torch.zeros(0)
+        real = [layer.out_features for layer in hidden]
         return Packed(
-            torch.cat(weights) if weights else none.to(self.dtype),
-            torch.cat(biases) if biases else none,
-            torch.tensor(widths, dtype=torch.int64),
+            torch.cat([torch.zeros(0, dtype=self.dtype, device="cpu"), *weights]),
+            torch.cat([torch.zeros(0, dtype=torch.float32, device="cpu"), *biases]),
+            torch.tensor(widths, dtype=torch.int64, device="cpu"),
+            torch.tensor(real, dtype=torch.int64, device="cpu"),
             first,
             _padded_inputs(final, before, 1 if hidden else blocks).to(self.dtype).contiguous(),
             _bias(final).contiguous(),
@@ -128,7 +133,7 @@ class CPUKernel:
         rows = source.rows.contiguous()
         if not (decoder == "liif" and rows.dtype == self.dtype == torch.bfloat16):
             rows = rows.float()
-        out = torch.empty(len(rows), where.points, len(mlp.last), dtype=torch.float32)
+        out = torch.empty(len(rows), where.points, len(mlp.last), dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
         numbers = {
@@ -151,6 +156,7 @@ class CPUKernel:
         }
         tensors = {
             "widths": mlp.widths,
+            "real": mlp.real,
             "cell_y": where.cell_y,
             "cell_x": where.cell_x,
             "off_y": where.off_y,
@@ -187,13 +193,16 @@ def engine_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
         or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         or _get_current_dispatch_mode() is not None
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
     ):
         return None
     tensors = [like, *(p for layer in layers for p in (layer.weight, layer.bias) if p is not None)]
     if any(type(t) not in (Tensor, nn.Parameter) or t.device.type != "cpu" for t in tensors):
         return None
-    autocast = torch.is_autocast_enabled("cpu")
-    return kernels().get(torch.get_autocast_dtype("cpu") if autocast else layers[0].weight.dtype)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    if dtype not in NUMBERS_KNOWN or (dtype == torch.float32 and any(t.dtype != dtype for t in tensors[1:])):
+        return None
+    return kernels().get(dtype)
 
 
 def kernels() -> dict[torch.dtype, CPUKernel]:
@@ -218,9 +227,13 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
     if made is None:
         return {}
     answer = (ctypes.c_int64 * 3)()
-    made.functions.about(answer)
+    try:
+        made.functions.about(answer)
+    except AttributeError:  # a file of the right name that holds something else
+        return {}
     strip, narrow, size = answer
-    assert size == ctypes.sizeof(_Ensemble), "ensemble.c and cpu.py disagree about struct ensemble"
+    if size != ctypes.sizeof(_Ensemble):
+        return {}
     dtypes = [torch.float32, torch.bfloat16] if narrow else [torch.float32]
     found = {dtype: CPUKernel(made.functions, strip, dtype) for dtype in dtypes}
     return {dtype: kernel for dtype, kernel in found.items() if agrees(kernel)}
@@ -228,8 +241,9 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
 
 def describe() -> str:
     """The kernel in a few words, for reports."""
-    found, made = kernels(), library(SOURCE)
-    if made is None or not found:
+    found = kernels()
+    made = library(SOURCE) if found else None
+    if made is None:
         return "no CPU kernel"
     formats = " and ".join(str(dtype).removeprefix("torch.") for dtype in found)
     return f"CPU kernel compiled by {Path(made.compiler).name} ({formats})"
@@ -248,4 +262,6 @@ def _padded_inputs(layer: nn.Linear, width: int, blocks: int) -> Tensor:
 
 def _bias(layer: nn.Linear) -> Tensor:
     bias: Tensor | None = layer.bias
-    return torch.zeros(layer.out_features) if bias is None else bias.detach().float()
+    if bias is None:
+        return torch.zeros(layer.out_features, dtype=torch.float32, device="cpu")
+    return bias.detach().float()

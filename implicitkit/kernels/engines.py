@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -86,9 +86,3 @@ def linears(mlp: nn.Sequential, first: type[nn.Module]) -> list[nn.Linear] | Non
 
 def _hooked(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
-
-
-def state_of(layers: Sequence[nn.Linear], engine: Engine) -> Hashable:
-    """What changes when the layers' weights do."""
-    tensors = [p for layer in layers for p in layer.parameters()]
-    return engine, *((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in tensors)

@@ -5,7 +5,7 @@
  * matrix in strips that fit the first-level cache. Which cells the rows are, and how far away, is computed beforehand
  * in float32 by implicitkit.neighbours, per axis.
  *
- * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see native.py: (strip, in, STRIP) in
+ * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see cpu.py: (strip, in, STRIP) in
  * float32, (strip, in / 2, STRIP, 2) in bfloat16, where a product of pairs is one instruction. Sums are float32.
  */
 #include <math.h>
@@ -17,14 +17,15 @@
 
 #if defined(__AVX512F__) /* 32 registers of 16 numbers */
 #include <immintrin.h>
-enum { LANES = 16, ROWS = 12, VECTORS = 2 };
+enum { LANES = 16, ROWS = 14, VECTORS = 2, PANEL = 6 * ROWS };
 #elif defined(__AVX2__) /* 16 of 8 */
 #include <immintrin.h>
-enum { LANES = 8, ROWS = 6, VECTORS = 2 };
+enum { LANES = 8, ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS };
 #else /* 32 of 4, as ARM's */
-enum { LANES = 4, ROWS = 6, VECTORS = 4 };
+enum { LANES = 4, ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS };
 #endif
-enum { STRIP = LANES * VECTORS, PANEL = 8 * ROWS, LINE = 64, MOST_THREADS = 256 };
+enum { STRIP = LANES * VECTORS, LINE = 64, MOST_THREADS = 256 };
+_Static_assert(PANEL % ROWS == 0 && PANEL % 4 == 0, "a panel is whole tiles, and whole queries of four neighbours");
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -37,7 +38,7 @@ typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_a
 
 enum { LIIF, LTE };
 
-/* native.py has the same fields in the same order. */
+/* cpu.py has the same fields in the same order. */
 struct ensemble {
     int64_t decoder;                  /* LIIF or LTE */
     int64_t narrow;                   /* products are bfloat16's */
@@ -49,7 +50,7 @@ struct ensemble {
     int64_t first;                    /* padded width of what the first product reads */
     int64_t layers;                   /* products that a ReLU follows */
     int64_t channels;                 /* of the result */
-    const int64_t *widths;            /* (layers,) padded */
+    const int64_t *widths, *real;     /* (layers,) padded, and not */
     const int64_t *cell_y, *cell_x;   /* (sides, ny), (sides, nx) */
     const float *off_y, *off_x;
     const void *rows;                 /* (batch, cells, row) */
@@ -299,6 +300,9 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     int64_t before = e->first;
     for (int64_t i = 0; i < e->layers; i++) {
         layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i], narrow);
+        if (e->real[i] < e->widths[i]) /* inf x 0, of padding, would be no number, and spread */
+            for (int64_t r = 0; r < tiled; r++)
+                memset(p->values[1 - i % 2] + r * p->stride + e->real[i] * size, 0, (e->widths[i] - e->real[i]) * size);
         weights += before * e->widths[i] * size;
         biases += e->widths[i];
         before = e->widths[i];
@@ -325,14 +329,15 @@ static void evaluate_bfloat16(const struct ensemble *e, struct panel *p, int64_t
 
 struct work {
     const struct ensemble *e;
-    atomic_llong next; /* panel to be taken */
-    atomic_int failed; /* memory ran out */
+    int64_t queries, panels; /* of a panel; of the whole */
+    atomic_llong next;       /* panel to be taken */
+    atomic_int failed;       /* memory ran out */
 };
 
 static void *take_panels(void *argument) {
     struct work *work = argument;
     const struct ensemble *e = work->e;
-    const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries;
+    const int64_t queries = work->queries, of_a_picture = work->panels / e->batch;
     int64_t widest = e->first;
     for (int64_t i = 0; i < e->layers; i++) widest = e->widths[i] > widest ? e->widths[i] : widest;
     struct panel p;
@@ -347,9 +352,9 @@ static void *take_panels(void *argument) {
     p.values[0] = memory, p.values[1] = memory + bytes;
     for (;;) {
         int64_t taken = atomic_fetch_add(&work->next, 1);
-        if (taken >= e->batch * panels || atomic_load(&work->failed)) break;
-        int64_t first = taken % panels * queries, left = e->points - first, count = left < queries ? left : queries;
-        (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / panels, first, count);
+        if (taken >= work->panels || atomic_load(&work->failed)) break;
+        int64_t first = taken % of_a_picture * queries, left = e->points - first, count = left < queries ? left : queries;
+        (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / of_a_picture, first, count);
     }
     free(memory);
     return NULL;
@@ -368,10 +373,13 @@ void about(int64_t *answer) {
 
 /* 0, or 1 where memory ran out. Fewer threads than asked for take part where no more can be started. */
 int run(const struct ensemble *e, int64_t threads) {
-    struct work work = {e, 0, 0};
+    const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries * e->batch;
+    struct work work = {e, queries, panels, 0, 0};
     pthread_t others[MOST_THREADS];
-    int64_t started = 0, wanted = (threads < MOST_THREADS ? threads : MOST_THREADS) - 1;
-    while (started < wanted && !pthread_create(&others[started], NULL, take_panels, &work)) started++;
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads > panels) threads = panels;
+    int64_t started = 0;
+    while (started < threads - 1 && !pthread_create(&others[started], NULL, take_panels, &work)) started++;
     take_panels(&work);
     while (started) pthread_join(others[--started], NULL);
     return atomic_load(&work.failed);

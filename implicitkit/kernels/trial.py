@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from implicitkit.kernels.places import Places
 from implicitkit.layout import Rows
@@ -15,18 +16,22 @@ if TYPE_CHECKING:
 
 
 def agrees(kernel: CPUKernel) -> bool:
-    """Whether what a compiler that we never saw made of the kernel computes what it should."""
+    """Whether the kernel computes what it should on a small example, for LIIF and for LTE."""
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         waves, points, hidden = 20, 9, 24
-        number = torch.Generator().manual_seed(0)
+        number = torch.Generator("cpu").manual_seed(0)  # nobody else's random numbers are used up
 
         def drawn(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=number) * 2 - 1
+            return torch.rand(shape, generator=number, dtype=torch.float32, device="cpu") * 2 - 1
 
-        layers = [nn.Linear(2 * waves, hidden), nn.Linear(hidden, 3)]
-        for p in (p for layer in layers for p in layer.parameters()):
-            p.copy_(drawn(*p.shape))
-        cell, off = torch.arange(points)[None], [drawn(1, points), drawn(1, points)]
+        def layer(before: int, after: int) -> nn.Linear:
+            made = skip_init(nn.Linear, before, after, dtype=torch.float32, device="cpu")
+            for p in made.parameters():
+                p.copy_(drawn(*p.shape))
+            return cast(nn.Linear, made)
+
+        layers = [layer(2 * waves, hidden), layer(hidden, 3)]
+        cell, off = torch.arange(points, device="cpu")[None], [drawn(1, points), drawn(1, points)]
         where = Places(torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1)
         offset, phase, geometry = torch.cat(off).t(), drawn(waves), drawn(3, 2 * waves)
 

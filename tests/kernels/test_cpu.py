@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import ctypes
 import os
-import shutil
+import pickle
 import stat
 import subprocess
 import sys
@@ -20,9 +22,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
+from implicitkit import field as fields
 from implicitkit import processor
 from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
+from implicitkit.errors import UserError
+from implicitkit.folders import cache_folder
 from implicitkit.kernels import compiled, cpu, engines
 from implicitkit.kernels.cpu import CPUKernel
 from implicitkit.kernels.places import Places
@@ -123,15 +129,14 @@ def test_bfloat16_stays_close(decoder: str, ran: list[str], monkeypatch: pytest.
     assert 0 < apart(found, exact) <= NARROW and apart(found, exact) <= 1.2 * apart(plain, exact)
 
 
-def test_a_model_of_bfloat16_weights(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_of_narrow_weights(dtype: torch.dtype, ran: list[str]) -> None:
     if torch.bfloat16 not in cpu.kernels():
         pytest.skip("the processor has no AVX512-BF16")
-    decoder = made("liif", "paper").decoder.bfloat16()
-    rows, coords = torch.rand(1, 30, 24).bfloat16(), torch.rand(1, 50, 2) * 2 - 1
-    from implicitkit.decoders.local_ensemble import Latent
-
-    latent, cell = Latent(Rows(rows, (5, 6), (0, 0), (5, 6)), (5, 6)), torch.full((1, 1, 2), 0.1)
-    with torch.no_grad():
+    decoder = made("liif", "paper").decoder.to(dtype)
+    latent = Latent(Rows(torch.rand(1, 30, 24).to(dtype), (5, 6), (0, 0), (5, 6)), (5, 6))
+    coords, cell = torch.rand(1, 50, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         expected, found = both(lambda: decoder.query(latent, coords, cell, {}))
     assert ran == ["liif torch.bfloat16"] and apart(found, expected) <= NARROW
 
@@ -209,16 +214,87 @@ def test_points_that_serve_every_picture(ran: list[str], monkeypatch: pytest.Mon
     assert ran and apart(found, expected) <= SAME
 
 
-def test_new_weights_are_seen(ran: list[str]) -> None:
+def replaced(layer: nn.Linear, value: torch.Tensor) -> None:
+    del layer.weight  # whose place in memory the next one may get
+    layer.weight = nn.Parameter(value)
+
+
+def unseen(layer: nn.Linear, value: torch.Tensor) -> None:
+    layer.weight.data.copy_(value)  # counts no version
+
+
+@torch.no_grad()
+def in_place(layer: nn.Linear, value: torch.Tensor) -> None:
+    layer.weight.copy_(value)
+
+
+@pytest.mark.parametrize("change", [replaced, unseen, in_place])
+def test_new_weights_are_seen(change: Callable[[nn.Linear, torch.Tensor], None], ran: list[str]) -> None:
     model = made("liif", "paper")
-    field = model.encode(torch.rand(3, 5, 5))
-    before = field.render((6, 6), clamp=False)
+    field, layer = model.encode(torch.rand(3, 5, 5)), model.decoder.rest[1]
+    for _ in range(30):
+        change(layer, torch.rand_like(layer.weight) - 0.5)
+        expected, found = both(lambda: field.render((6, 6), clamp=False))
+        assert apart(found, expected) <= SAME
+    assert len(ran) == 30
+
+
+def test_what_was_asked_can_be_copied_and_pickled(ran: list[str]) -> None:
+    model, picture = made("liif", "paper"), torch.rand(3, 5, 5)
+    field = model.encode(picture)
+    expected, latent = field.render((6, 6)), field._latents.whole
+    for other in (copy.deepcopy(latent), pickle.loads(pickle.dumps(latent))):
+        assert torch.equal(other.features.rows, latent.features.rows)
+    twin = pickle.loads(pickle.dumps(model))
+    assert ran and torch.equal(twin.encode(picture).render((6, 6)), expected)
+
+
+def test_what_grows_beyond_all_numbers_stays_infinite(ran: list[str]) -> None:
+    """Infinity times the zeros of padding would be no number."""
+    decoder = LIIF(8, hidden=[33, 9, 8])
     with torch.no_grad():
-        model.decoder.rest[-1].weight.zero_()
-    after = field.render((6, 6), clamp=False)
-    bias = model.decoder.rest[-1].bias * 0.5 + 0.5
-    assert not torch.equal(before, after) and (after - bias[:, None, None]).abs().max() <= 1e-6
-    assert len(field._latents.whole._packed) == 1
+        for layer in decoder.rest[1::2]:
+            layer.weight.abs_()
+        decoder.rest[1].weight.mul_(1e38).add_(1e38)
+    model, picture = ik.ImplicitModel(made("liif", "paper").encoder, decoder).eval(), torch.rand(3, 4, 4)
+    expected, found = both(lambda: model.encode(picture).render((7, 7), clamp=False))
+    assert ran and expected.isinf().any() and torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "torch.set_default_dtype(torch.bfloat16)",
+        "torch.set_default_dtype(torch.float64)",
+        "torch.set_default_device('meta')",
+        "torch.use_deterministic_algorithms(True)",
+        "torch.set_flush_denormal(True)",
+    ],
+)
+def test_it_does_not_depend_on_defaults_nor_use_up_random_numbers(default: str) -> None:
+    code = f"""
+import torch
+from torch import nn
+from implicitkit.kernels import cpu
+from implicitkit.kernels.places import Places
+from implicitkit.layout import Rows
+
+layers = [nn.Linear(6, 40, bias=False), nn.Linear(40, 3, bias=False)]
+rows, cell, off = torch.rand(1, 5, 6), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5)
+where, geometry = Places(cell, off, torch.arange(5)[None], off, 5, 5, False, 1), torch.rand(3, 6)
+expected = layers[1](layers[0]((rows[0] + off.t() * (geometry[0] + geometry[1]) + geometry[2]).relu()).relu())
+torch.manual_seed(3)
+first = torch.rand(1)
+torch.manual_seed(3)
+{default}
+with torch.no_grad():
+    kernel = cpu.kernels()[torch.float32]
+    found = kernel.liif(Rows(rows, (1, 5), (0, 0), (1, 5)), where, geometry[:2], geometry[2], kernel.pack(layers))[0]
+assert found.device.type == "cpu" and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+assert torch.equal(torch.rand(1, dtype=torch.float32, device="cpu"), first)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_several_threads_ask_at_once(ran: list[str]) -> None:
@@ -298,7 +374,13 @@ def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> No
     field(coords, torch.rand(9, 2) / 9)  # a cell for each point
     with torch.autocast("cpu", dtype=torch.float16), torch.no_grad():
         assert model.decoder.engine(picture) is None
-    assert model.double().decoder.engine(picture) is None and not ran
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        assert model.decoder.engine(picture) is None
+    with torch.no_grad():
+        assert model.decoder.engine(picture) is not None
+        assert model.double().decoder.engine(picture) is None
+        assert model.bfloat16().decoder.engine(picture) is None  # multiplied in float32 by some, without autocast
+    assert not ran
 
 
 def test_it_can_be_switched_off() -> None:
@@ -313,11 +395,16 @@ def test_it_can_be_switched_off() -> None:
         assert (int(done.stdout) > 0) is expected
 
 
-def test_blocks_are_large_where_it_serves_and_none_waits_for_another() -> None:
-    field = made("liif", "paper").encode(torch.rand(3, 5, 5))
+def test_blocks_are_large_where_it_serves_and_none_waits_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("liif", "paper")
+    field, batch = model.encode(torch.rand(3, 5, 5)), model.encode(torch.rand(4, 3, 5, 5))
     assert field._is_fused(None) and field._is_fused(torch.zeros(1, 1, 2))
     assert not field._is_fused(torch.zeros(1, 5, 2)) and not field._is_fused(torch.zeros(2, 1, 2))
-    assert field._workers(fused=True) == 1 and field._block(1 << 30, fused=True) > field._block(1 << 30, fused=False)
+    assert field._workers(fused=True) == 1
+    monkeypatch.setattr(fields, "free_memory", lambda device: 10**15)
+    most = fields.FUSED_BLOCK * torch.get_num_threads()  # so that a block takes as long on any number of them
+    assert field._block(1 << 30, fused=True) == most and batch._block(1 << 30, fused=True) == most // 4
+    assert field._block(1 << 30, fused=False) <= fields.CPU_BLOCK
 
 
 def test_where_memory_runs_out_blocks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,26 +442,42 @@ def test_it_is_compiled_once_and_kept(anew: Path, monkeypatch: pytest.MonkeyPatc
     assert whole and [p.suffix for p in anew.iterdir()] == [".so"]
     assert number_of_kernels() == whole and counted.read_text() == "once\n"
     (library,) = anew.iterdir()
-    library.write_bytes(b"no library")
-    assert number_of_kernels() == whole and counted.read_text() == "once\nonce\n"
+    content = library.read_bytes()
+    for calls, damaged in ((2, content[:5000]), (3, b"?" * len(content))):
+        library.write_bytes(damaged)
+        assert number_of_kernels() == whole and counted.read_text() == "once\n" * calls
+        assert library.read_bytes() == content
     monkeypatch.setenv("CC", f"{tmp_path / 'counting-cc'} -DOTHER")  # may make something else of it
     assert number_of_kernels() == whole and len(list(anew.iterdir())) == 2
 
 
-@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", "fails after writing", "writes nonsense"])
+BROKEN = {
+    "fails after writing": 'while [ "$1" != -o ]; do shift; done; echo half > "$2"; kill -9 $$',
+    "writes nonsense": 'while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"',
+    "writes nothing": "true",
+    "makes another library": 'while [ "$1" != -o ]; do shift; done; echo "int other;" | cc -shared -xc - -o "$2"',
+    "waits": "sleep 60",
+}
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", 'cc "', *BROKEN])
 def test_without_a_working_compiler_the_plain_path_serves(
     compiler: str, anew: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    texts = {
-        "fails after writing": 'while [ "$1" != -o ]; do shift; done; echo half > "$2"; kill -9 $$',
-        "writes nonsense": 'while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"',
-    }
-    if compiler in texts:
-        compiler = str(script(tmp_path / "cc", texts[compiler]))
+    monkeypatch.setattr(compiled, "PATIENCE", 0.5 if compiler == "waits" else 60.0)
+    if compiler in BROKEN:
+        compiler = str(script(tmp_path / "cc", BROKEN[compiler]))
     monkeypatch.setenv("CC", compiler)
     model, picture = made("liif", "paper"), torch.rand(3, 5, 5)
-    expected, found = both(lambda: model.encode(picture).render((9, 9)))
-    assert torch.equal(found, expected) and not ran and not cpu.kernels()
+    for _ in range(2):
+        expected, found = both(lambda: model.encode(picture).render((9, 9)))
+        assert torch.equal(found, expected) and not ran and not cpu.kernels()
+    assert cpu.describe() == "no CPU kernel"
+
+
+def test_without_its_source_the_plain_path_serves(anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cpu, "SOURCE", tmp_path / "nowhere.c")
+    assert not cpu.kernels()
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_the_keeping_alone(
@@ -383,6 +486,45 @@ def test_a_cache_folder_that_cannot_be_written_costs_the_keeping_alone(
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "a file"))
     assert cpu.kernels() and (tmp_path / "a file").read_text() == ""
+
+
+def test_nothing_is_loaded_from_where_others_can_write(anew: Path) -> None:
+    anew.mkdir(parents=True)
+    anew.chmod(0o777)
+    assert cpu.kernels() and not list(anew.iterdir())
+
+
+def test_without_a_home_folder_it_is_made_for_the_process(monkeypatch: pytest.MonkeyPatch, anew: Path) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cpu.kernels() and list(anew.iterdir())  # the variable says where
+    monkeypatch.delenv("IMPLICITKIT_CACHE")
+    fresh()
+    assert cpu.kernels()
+    with pytest.raises(UserError, match="set IMPLICITKIT_CACHE"):
+        cache_folder()
+
+
+def test_what_lies_where_nothing_may_be_executed_is_loaded_from_elsewhere(
+    anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a cache folder that is mounted noexec."""
+    counted, load = tmp_path / "calls", ctypes.CDLL
+
+    def elsewhere(name: str) -> ctypes.CDLL:
+        if name.startswith(str(anew)):
+            raise OSError("failed to map segment from shared object")
+        return load(name)
+
+    monkeypatch.setenv("CC", str(script(tmp_path / "counting-cc", f'echo once >> {counted}; exec cc "$@"')))
+    monkeypatch.setattr(ctypes, "CDLL", elsewhere)
+    for _ in range(3):
+        fresh()
+        assert cpu.kernels()
+    assert counted.read_text() == "once\n"
 
 
 @pytest.mark.parametrize(
@@ -427,10 +569,3 @@ def test_it_compiles_without_a_warning() -> None:
         ]
         done = subprocess.run([*command, *compiled.LIBRARIES], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-
-
-def test_engines_are_told_apart_by_their_number_format() -> None:
-    kernels = list(cpu.kernels().values())
-    layers = [nn.Linear(8, 3)]
-    assert len({engines.state_of(layers, kernel) for kernel in kernels}) == len(kernels)
-    assert shutil.which(compiled.find_compiler()[0])
