@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
-FUSED_BLOCK = 1 << 15  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
+FUSED_BLOCK = 1 << 16  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
 SMALLEST_BLOCK = 1 << 11  # that is worth a worker's while
 QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
