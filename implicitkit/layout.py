@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +39,15 @@ class Rows:
 
     def take(self, index: Tensor) -> Tensor:
         """The rows at ``index`` ``(B or 1, N)``, as ``(B * N, K)``; an index of batch 1 serves every picture."""
-        batch, count, width = self.rows.shape
         if index.shape[0] == 1:
-            return self.rows.index_select(1, index[0]).reshape(-1, width)
-        first = torch.arange(batch, device=index.device)[:, None] * count
-        return self.rows.reshape(-1, width).index_select(0, (index + first).reshape(-1))
+            return self.rows.index_select(1, index[0]).reshape(-1, self.rows.shape[-1])
+        return self.take_each([index])[0]
+
+    def take_each(self, indices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """:meth:`take` of each index, fetched together: their gradients are then added to the map's once."""
+        batch, count, width = self.rows.shape
+        first = torch.arange(batch, device=self.rows.device)[:, None] * count
+        flat = [(index + first).reshape(-1) for index in indices]
+        taken = self.rows.reshape(-1, width).index_select(0, flat[0] if len(flat) == 1 else torch.cat(flat))
+        parts: tuple[Tensor, ...] = taken.split([len(index) for index in flat])
+        return parts

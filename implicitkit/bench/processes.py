@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from implicitkit.bench import child
@@ -17,7 +19,7 @@ from implicitkit.images import write_image
 COLD_SIDE = 64
 LARGE_SIDES = (1024, 2048, 4096)
 PEAK_GOAL = 3.0  # GB
-EVEN = 1.15  # the dearest pixel over the cheapest, where time is linear in the area
+EVEN = 1.15  # the dearest added pixel over the cheapest, where time is linear in the area
 
 
 def cold_row(settings: Settings, side: int = COLD_SIDE) -> Row:
@@ -50,7 +52,7 @@ def cold_row(settings: Settings, side: int = COLD_SIDE) -> Row:
 
 def large_rows(settings: Settings, sides: Sequence[int] = LARGE_SIDES) -> list[Row]:
     """Pictures of several sizes times four, from the command line: the memory of the largest, and time over area."""
-    rows, cost = [], {}
+    rows, taken = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
             small, large = Path(folder) / f"{side}.png", Path(folder) / "large.png"
@@ -59,7 +61,7 @@ def large_rows(settings: Settings, sides: Sequence[int] = LARGE_SIDES) -> list[R
             done = child.run(upscale_command(small, large, *flags))
             small.unlink()
             pixels = (4 * side) ** 2
-            cost[side] = done.seconds / pixels
+            taken[side] = done.seconds
             rows.append(
                 Row(
                     f"large/{side}",
@@ -73,10 +75,30 @@ def large_rows(settings: Settings, sides: Sequence[int] = LARGE_SIDES) -> list[R
                     details={"seconds": done.seconds, "peak_bytes": float(done.peak)},
                 )
             )
-    spread = max(cost.values()) / min(cost.values())
-    what = f"the dearest pixel over the cheapest, from {4 * min(sides)}² to {4 * max(sides)}²"
-    details = {f"ns_per_pixel_{side}": 1e9 * seconds for side, seconds in cost.items()}
-    return [*rows, Row("large/linear", what, "x", spread, EVEN, at_most=True, details=details)]
+    return [*rows, linear_row(taken)]
+
+
+def linear_row(taken: Mapping[int, float]) -> Row:
+    """Whether time is linear in the area: what one more pixel costs between one size and the next. The seconds that a
+    process takes to start belong to none of them.
+
+    Args:
+        taken: seconds by side of the input, at least three, whose pictures are enlarged by four.
+    """
+    area = {side: (4 * side) ** 2 for side in sorted(taken)}
+    added = [1e9 * (taken[b] - taken[a]) / (area[b] - area[a]) for a, b in pairwise(area)]
+    each = {side: 1e9 * seconds / area[side] for side, seconds in taken.items()}
+    return Row(
+        "large/linear",
+        f"the dearest added pixel over the cheapest, from {4 * min(area)}² to {4 * max(area)}²",
+        "x",
+        max(added) / min(added) if min(added) > 0 else math.inf,
+        EVEN,
+        at_most=True,
+        note=f"{' and '.join(f'{ns:.0f}' for ns in added)} ns; with the process's start "
+        f"{', '.join(f'{each[side]:.0f}' for side in area)} ns a pixel",
+        details={f"ns_per_pixel_{side}": ns for side, ns in each.items()},
+    )
 
 
 def upscale_command(source: Path, target: Path, *flags: str) -> list[str]:

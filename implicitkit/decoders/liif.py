@@ -118,13 +118,19 @@ class LIIF(LocalEnsembleDecoder):
         return engine.liif(source, where, geometry[:2], constant, packed(engine, layers), shared)
 
     def predictor(
-        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+        self,
+        latent: Latent,
+        near: Neighbours,
+        per_axis: Sequence[Tensor],
+        cell: Tensor | None,
+        point: Tensor | None,
+        spans: Sequence[slice],
     ) -> Callable[[int, slice], Tensor]:
         source = latent.features
         grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
         alike = cell is None or grid is None or len(cell) == 1
         if grid is None or not alike or not grid.saves() or not begins_with_relu(self.rest):
-            return super().predictor(latent, near, per_axis, cell, point)
+            return super().predictor(latent, near, per_axis, cell, point, spans)
         dtype = dtype_of_products(geometry := self.first.weight[:, self.read :].float())
         with in_float32(source.rows.device.type):
             constant = geometry.new_zeros(len(geometry)) if cell is None else geometry[:, 2:] @ cell[0]

@@ -23,6 +23,7 @@ from implicitkit.layout import Rows
 from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
+CPU_KEPT = 24 << 20  # the same where a graph is kept: more than 32 MiB at once the C library gives back and gets anew
 NARROW = 16  # values per point, at most, of which a large block is little memory
 
 
@@ -95,20 +96,32 @@ class LocalEnsembleDecoder(Decoder):
         return small and self._knows_all("in_one_pass") and self.engine(picture) is not None
 
     def predictor(
-        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+        self,
+        latent: Latent,
+        near: Neighbours,
+        per_axis: Sequence[Tensor],
+        cell: Tensor | None,
+        point: Tensor | None,
+        spans: Sequence[slice],
     ) -> Callable[[int, slice], Tensor]:
-        """A function of a corner and a span of the queries (of a grid: whole rows): what that neighbour predicts for
-        them, ``(B * n, out)``.
+        """A function of a corner and one of the ``spans`` of the queries (of a grid: whole rows): what that neighbour
+        predicts for them, ``(B * n, out)``.
 
         This one calls :meth:`local`; a member may have a faster way for a grid. ``cell`` and ``point`` as in there.
         """
         source = latent.features
         batch, points = len(source.rows), near.row.shape[2]
+        taken: dict[tuple[int, int], Tensor] = {}
+        if torch.is_grad_enabled() and len(spans) > 1:
+            wanted = [(corner, span) for span in spans for corner in range(len(near.row))]
+            rows = source.take_each([near.row[corner][:, span] for corner, span in wanted])
+            taken = {(corner, span.start): each for (corner, span), each in zip(wanted, rows, strict=True)}
 
         def predict(corner: int, span: slice) -> Tensor:
+            rows = taken.pop((corner, span.start)) if taken else source.take(near.row[corner][:, span])
             offset = near.offset[corner][:, span].expand(batch, -1, -1).flatten(0, 1)
             own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
-            return self.local(source.take(near.row[corner][:, span]), offset, own_cell, own_point)
+            return self.local(rows, offset, own_cell, own_point)
 
         return predict
 
@@ -150,9 +163,10 @@ class LocalEnsembleDecoder(Decoder):
             cell = self._in_cells(cell, source.grid, batch, points)
             point = self.at_point(cell, conditions)
         predictor = self.predictor if self._knows_all("predictor") else partial(LocalEnsembleDecoder.predictor, self)
-        predict, parts = predictor(latent, near, per_axis, cell, point), []
+        spans, parts = self._spans(source.rows, points, width), []
+        predict = predictor(latent, near, per_axis, cell, point, spans)
         with weights_prepared_once():
-            for span in self._spans(source.rows, points, width):
+            for span in spans:
                 blended: Tensor | None = None
                 for corner, weight in enumerate(near.weight):
                     share = predict(corner, span).float().unflatten(0, (batch, -1)) * weight[:, span, None]
@@ -175,11 +189,12 @@ class LocalEnsembleDecoder(Decoder):
         return all(issubclass(wrote[faster], owner) for owner in wrote.values())
 
     def _spans(self, rows: Tensor, points: int, width: int) -> list[slice]:
-        """Points to evaluate at a time: on a CPU, unless a graph is kept, so many that their values stay in the cache
-        between one layer and the next; whole rows of ``width`` points.
+        """Points to evaluate at a time: on a CPU so many that their values stay in the cache between one layer and the
+        next or, where a graph is kept, that their memory is used again; whole rows of ``width`` points.
         """
-        if rows.device.type == "cpu" and not torch.is_grad_enabled():
-            step = max(1, CPU_CACHE // (4 * rows.shape[0] * (self.widest or rows.shape[-1]) * width)) * width
+        if rows.device.type == "cpu" and not torch.compiler.is_compiling():
+            most = CPU_KEPT if torch.is_grad_enabled() else CPU_CACHE
+            step = max(1, most // (4 * rows.shape[0] * (self.widest or rows.shape[-1]) * width)) * width
             if step < points:
                 return [slice(start, start + step) for start in range(0, points, step)]
         return [slice(None) if torch.compiler.is_compiling() else slice(0, points)]  # of any number

@@ -125,12 +125,18 @@ class LTE(LocalEnsembleDecoder):
         return engine.lte(source, where, point[0], packed(engine, layers, blocks=2))
 
     def predictor(
-        self, latent: Latent, near: Neighbours, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
+        self,
+        latent: Latent,
+        near: Neighbours,
+        per_axis: Sequence[Tensor],
+        cell: Tensor | None,
+        point: Tensor | None,
+        spans: Sequence[slice],
     ) -> Callable[[int, slice], Tensor]:
         source = latent.features
         grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
         if grid is None or point is None or len(point) != 1 or not grid.saves(also_down=True):
-            return super().predictor(latent, near, per_axis, cell, point)
+            return super().predictor(latent, near, per_axis, cell, point, spans)
         waves, width = GridWaves(grid, point, dtype_of_products(source.rows)), grid.columns.shape[1]
 
         def predict(corner: int, span: slice) -> Tensor:

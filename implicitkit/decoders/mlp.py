@@ -11,9 +11,10 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from implicitkit.kernels.engines import Engine
+from implicitkit.kernels.engines import Engine, is_hooked
 
 T = TypeVar("T")
 
@@ -21,45 +22,92 @@ T = TypeVar("T")
 class MLP(nn.Sequential):
     """A ``Sequential`` of ``Linear`` and ``ReLU``, for many points ``(M, K)`` at a time.
 
-    Where no graph is kept, a CPU adds the bias and applies the ReLU while a product is still in its registers (oneDNN's
-    fused product); elsewhere, and for other layers, it is a ``Sequential`` like any other.
+    A CPU adds the bias and applies the ReLU while a product is still in its registers (oneDNN's fused product);
+    elsewhere, and for other layers, it is a ``Sequential`` like any other.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """``(M, K)`` -> ``(M, out)``."""
         dtype = dtype_of_products(x)
-        if (
-            x.device.type != "cpu"
-            or torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or _get_current_dispatch_mode() is not None  # something looks on, and may know aten's operators alone
-            or not cpu_fuses_relu(dtype)
-        ):
+        if not _fuses(x, dtype):
             for layer in self:
                 x = layer(x)
             return x
-        layers = list(self)
+        graph, layers = torch.is_grad_enabled(), list(self)
         while layers:
             layer = layers.pop(0)
-            if not isinstance(layer, nn.Linear):
+            if not isinstance(layer, nn.Linear) or not is_plain(layer, nn.Linear):
                 x = layer(x)
                 continue
-            weight, bias = _prepared(layer, dtype)
-            fuses = layers and isinstance(layers[0], nn.ReLU)
-            if fuses:
+            relu = bool(layers) and is_plain(layers[0], nn.ReLU)
+            if relu:
                 layers.pop(0)
-            if fuses or weight.is_mkldnn:
-                x = torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight, bias, "relu" if fuses else "none", [], "")
+            if graph:
+                own: Tensor | None = layer.bias
+                x = _Product.apply(x.to(dtype), layer.weight.to(dtype), None if own is None else own.to(dtype), relu)
+                continue
+            weight, bias = _prepared(layer, dtype)
+            if relu or weight.is_mkldnn:
+                x = _product(x.to(dtype), weight, bias, relu)
             else:
                 x = F.linear(x.to(dtype), weight, bias)
         return x
 
 
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether it does what its ``kind`` does, and nobody has hooked it."""
+    return isinstance(module, kind) and type(module).forward is kind.forward and not is_hooked(module)
+
+
+def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.ndim == 2
+        and not torch.compiler.is_compiling()
+        and _get_current_dispatch_mode() is None  # something looks on, and may know aten's operators alone
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+        and cpu_fuses_relu(dtype)
+    )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
+    return result
+
+
+class _Product(torch.autograd.Function):
+    """oneDNN's product where a graph is kept. PyTorch's own goes elsewhere in float32, to less than half the speed on
+    some processors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        result = _product(x, weight, bias, relu)
+        ctx.save_for_backward(x, weight, result if relu else None)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x, weight, result = ctx.saved_tensors
+        if result is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, result, 0)
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            if torch.is_grad_enabled():  # its gradient is wanted as well
+                of_x = gradient @ weight
+            else:
+                of_x = _product(gradient.contiguous(), weight.t(), None, False)
+        if ctx.needs_input_grad[1]:
+            of_weight = gradient.t() @ x
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(0)
+        return of_x, of_weight, of_bias, None
+
+
 def begins_with_relu(layers: nn.Sequential) -> bool:
     """Whether the first layer is a ReLU that whoever calls the rest may apply in its place: nobody has hooked it."""
-    if not len(layers) or type(layers[0]) is not nn.ReLU:
-        return False
-    return not any(module._forward_hooks or module._forward_pre_hooks for module in (layers, layers[0]))
+    return len(layers) > 0 and not is_hooked(layers) and is_plain(layers[0], nn.ReLU)
 
 
 def dtype_of_products(x: Tensor) -> torch.dtype:

@@ -79,10 +79,13 @@ def linears(mlp: nn.Sequential, first: type[nn.Module]) -> list[nn.Linear] | Non
     layers = list(mlp)
     kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)
     known = all(type(layer) is kinds[k % 2] for k, layer in enumerate(layers))
-    if not known or not layers or type(layers[-1]) is not nn.Linear or any(map(_hooked, (mlp, *layers))):
+    if not known or not layers or type(layers[-1]) is not nn.Linear or any(map(is_hooked, (mlp, *layers))):
         return None
     return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
-def _hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+def is_hooked(module: nn.Module) -> bool:
+    """Whether somebody wants to know, or to change, what goes in or comes out."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )

@@ -12,7 +12,7 @@ from support import small_model
 
 import implicitkit as ik
 from implicitkit.bench import child, speed, steps
-from implicitkit.bench.processes import large_rows
+from implicitkit.bench.processes import large_rows, linear_row
 from implicitkit.bench.rows import Row, markdown, race
 from implicitkit.bench.speed import Settings, render_rows
 from implicitkit.bench.subjects import decoder_macs, picture, subject, traffic
@@ -92,9 +92,18 @@ def test_a_process_is_charged_with_its_own_memory() -> None:
 
 
 def test_large_pictures_are_measured_from_the_command_line() -> None:
-    small, larger, spread = large_rows(Settings(), sides=(12, 16))
+    small, larger, spread = large_rows(Settings(), sides=(12, 16))  # too small for the time to say anything
     assert 0.05 < small.value < 3 and "12²→48²" in small.what and small.goal is None
     assert larger.details["seconds"] > 0 and spread.value >= 1 and spread.goal == 1.15
+
+
+def test_time_is_linear_if_each_added_pixel_costs_the_same() -> None:
+    start, pixel = 3.0, 400e-9
+    even = linear_row({side: start + pixel * (4 * side) ** 2 for side in (1024, 2048, 4096)})
+    assert even.value == pytest.approx(1) and even.met and "400 and 400 ns" in even.note and "579" in even.note
+    steep = linear_row({side: pixel * (4 * side) ** 2.4 for side in (1024, 2048, 4096)})
+    assert steep.value > 1.3 and not steep.met
+    assert not linear_row({1024: 9.0, 2048: 8.0, 4096: 30.0}).met
 
 
 def test_the_command_prints_a_table_and_writes_json(run, tmp_path: Path) -> None:

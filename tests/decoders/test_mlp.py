@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -108,3 +109,62 @@ def test_a_decoder_compiles_in_one_piece(decoder: str) -> None:
     with torch.no_grad():
         compiled = torch.compile(model.decoder.query, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(*asked), model.decoder.query(*asked))
+
+
+def gradients(call, layers: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """Of everything, and of the gradient's own size with respect to everything."""
+    x = x.clone().requires_grad_()
+    wanted = [x, *layers.parameters()]
+    loss = call(x).float().square().sum()
+    first = torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+    size = sum(g.float().square().sum() for g in first if g is not None)
+    second = torch.autograd.grad(size, wanted, allow_unused=True) if size.requires_grad else ()
+    plain = torch.autograd.grad(call(x).float().square().sum(), wanted, allow_unused=True)
+    return [g.detach() for g in (*first, *second, *plain) if g is not None]
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "empty"])
+def test_gradients_are_those_of_the_layers_once_and_twice(name: str) -> None:
+    torch.manual_seed(3)
+    layers, x = copy.deepcopy(MLP(*SHAPES[name])).float(), torch.randn(37, 16)
+    expected = gradients(lambda x: one_by_one(layers, x), layers, x)
+    found = gradients(lambda x: layers(x * 1), layers, x)  # its ReLU may work in place
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=1e-5)
+
+
+def test_gradients_under_autocast_are_bfloat16s() -> None:
+    torch.manual_seed(3)
+    layers, x = copy.deepcopy(MLP(*SHAPES["lte"])).float(), torch.randn(200, 16, requires_grad=True)
+    exact = torch.autograd.grad(layers(x).square().sum(), [x, *layers.parameters()])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = layers(x).float().square().sum()
+    for ours, theirs in zip(torch.autograd.grad(loss, [x, *layers.parameters()]), exact, strict=True):
+        assert ours.dtype == torch.float32 and 0 < float((ours - theirs).norm() / theirs.norm()) < 0.05
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_what_is_hooked_or_has_a_forward_of_its_own_is_called(graph: bool) -> None:
+    torch.manual_seed(3)
+    own, seen = Doubled(16, 8), []
+    watched, last = nn.Linear(8, 8), nn.Linear(8, 3)
+    layers = MLP(own, nn.ReLU(), watched, nn.ReLU(), last)
+    watched.register_forward_hook(lambda module, inputs, output: seen.append("forward") or output + 1)
+    last.register_full_backward_hook(lambda module, of_inputs, of_outputs: seen.append("backward"))
+    x = torch.randn(9, 16)
+    with torch.set_grad_enabled(graph):
+        found = layers(x)
+    expected = F.linear(
+        (F.linear((2 * F.linear(x, own.weight, own.bias)).relu(), watched.weight, watched.bias) + 1).relu(),
+        last.weight,
+        last.bias,
+    )
+    torch.testing.assert_close(found, expected)
+    if graph:
+        found.sum().backward()
+    assert seen == ["forward", "backward"][: 1 + graph]
