@@ -188,7 +188,8 @@ def page(reports: list[dict[str, Any]]) -> str:
 The baseline is the authors' way, plainly written ([`implicitkit/bench/baseline.py`](../implicitkit/bench/baseline.py)): unfold, four `grid_sample`s, the
 whole MLP on every query, chunks of 30,000, float32; tests hold it to the authors' own outputs (1e-5). `liif_edsr_baseline` and `lte_edsr_baseline`
 have random weights, the last layer scaled so that the values spread as a photograph's do, and see a photograph; "dB from float32" is the PSNR of the bfloat16
-output against the float32 one. Ratios include the encoder unless a row says otherwise.
+output against the float32 one. Ratios include the encoder unless a row says otherwise. The authors' way waits for memory most of the time, the kernel hardly ever, so that
+the ratios, unlike the kernel's own times, differ with what else uses the machine's memory.
 
 {tables}
 
