@@ -20,7 +20,8 @@ from typing import TypeVar
 
 import torch
 from torch.overrides import _get_current_function_mode_stack
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from implicitkit.modes import values_alone
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,13 +40,10 @@ def workers() -> int:
     alone = (
         threads < 2
         or _inside.get()
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         # what looks on or takes over does so in the thread that it was entered in
+        or not values_alone()
         or torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
-        or _get_current_dispatch_mode() is not None
         or _get_current_function_mode_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
         or not _threads_are_per_thread()
     )
     return 1 if alone else _share(threads)

@@ -11,10 +11,9 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implicitkit.kernels.engines import Engine, is_hooked
+from implicitkit.modes import values_alone
 
 T = TypeVar("T")
 
@@ -60,15 +59,7 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.ndim == 2
-        and not torch.compiler.is_compiling()
-        and _get_current_dispatch_mode() is None  # something looks on, and may know aten's operators alone
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and forward_ad._current_level < 0
-        and cpu_fuses_relu(dtype)
-    )
+    return x.device.type == "cpu" and x.ndim == 2 and values_alone() and cpu_fuses_relu(dtype)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implicitkit.layout import Rows
+from implicitkit.modes import values_alone
 from implicitkit.neighbours import axis_neighbours
 
 WORTH = 0.6  # table entries per neighbour, at most: joining them costs something too
@@ -48,7 +48,7 @@ class Grid:
         """
         if len(per_axis) != 2 or per_axis[0].ndim != 3 or source.rows.is_cuda or torch.is_grad_enabled():
             return None
-        if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        if not values_alone():
             return None
         found, cut = [], []
         for x, n, stored, first in zip(per_axis, source.grid, source.cells, source.origin, strict=True):

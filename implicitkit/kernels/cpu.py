@@ -19,13 +19,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implicitkit.kernels.compiled import library
 from implicitkit.kernels.places import Places
 from implicitkit.kernels.trial import agrees
 from implicitkit.layout import Rows
+from implicitkit.modes import values_alone
 
 SOURCE = Path(__file__).with_name("ensemble.c")
 DECODERS = {"liif": 0, "lte": 1}
@@ -185,16 +184,7 @@ def engine_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
     """The kernel for a latent on the device of ``like`` and an MLP of ``layers``; None where the plain path is to be
     taken.
     """
-    if (
-        like.device.type != "cpu"
-        or not layers
-        or torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-        or _get_current_dispatch_mode() is not None
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0
-    ):
+    if like.device.type != "cpu" or not layers or torch.is_grad_enabled() or not values_alone():
         return None
     tensors = [like, *(p for layer in layers for p in (layer.weight, layer.bias) if p is not None)]
     if any(type(t) not in (Tensor, nn.Parameter) or t.device.type != "cpu" for t in tensors):

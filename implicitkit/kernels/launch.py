@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implicitkit.kernels.places import Places
 from implicitkit.layout import Rows
 from implicitkit.memory import is_out_of_memory
+from implicitkit.modes import values_alone
 
 TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
 LEAST = 16  # the narrowest tile that tensor cores multiply
@@ -57,14 +57,7 @@ def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
     They need a CUDA card with Triton, at least one layer, no graph to be kept, nobody who watches PyTorch's operators
     (to count them, say), and shared memory for the largest layer between two of ``widths``.
     """
-    if (
-        not rows.is_cuda
-        or len(widths) < 2
-        or torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or _get_current_dispatch_mode() is not None
-        or not triton_there()
-    ):
+    if not rows.is_cuda or len(widths) < 2 or torch.is_grad_enabled() or not values_alone() or not triton_there():
         return None
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")

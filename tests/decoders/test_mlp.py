@@ -168,3 +168,15 @@ def test_what_is_hooked_or_has_a_forward_of_its_own_is_called(graph: bool) -> No
     if graph:
         found.sum().backward()
     assert seen == ["forward", "backward"][: 1 + graph]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of tracing itself
+@pytest.mark.parametrize("graph", [True, False])
+def test_it_can_be_traced(graph: bool) -> None:
+    torch.manual_seed(3)
+    layers, x = copy.deepcopy(MLP(*SHAPES["lte"])).float(), torch.randn(9, 16)
+    with torch.set_grad_enabled(graph):
+        traced = torch.jit.trace(layers, (x,))
+        kinds = {node.kind() for node in traced.inlined_graph.nodes()}
+        assert "aten::linear" in kinds and not any("Python" in kind or "mkldnn" in kind for kind in kinds)
+        torch.testing.assert_close(traced(x), one_by_one(layers, x))
