@@ -58,6 +58,11 @@ class ModelSpec(Strict):
     inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
     passes: int = Field(1, ge=1, description="2: the first output is the picture of a second pass")
+    fill: float | list[float] | str | None = Field(
+        default=None,
+        description="what the encoder sees in holes: a value in [0, 1], one per channel, mean, noise, harmonic or "
+        "biharmonic (default: what it was trained with, or 0.5)",
+    )
 
     @field_validator("scales")
     @classmethod
@@ -82,7 +87,9 @@ class DataConfig(Strict):
     held_out: int = Field(
         0, ge=0, description="pictures, spread evenly over the sorted list, kept for validation and never trained on"
     )
-    flips: bool = Field(True, description="random flips and transposition")
+    flips: bool | Literal["horizontal"] = Field(
+        True, description="random flips and transposition; horizontal: left and right alone, for what stands upright"
+    )
     cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are kept")
     workers: int = Field(0, ge=0, description="processes that prepare crops")
 

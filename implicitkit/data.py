@@ -173,6 +173,8 @@ class TrainingCrops(Dataset[Sample]):
             for n, m in zip(pixels.shape, size, strict=False)
         ]
         flips = torch.randint(2, (3,), generator=generator).tolist() if self.config.flips else [0, 0, 0]
+        if self.config.flips == "horizontal":
+            flips = [0, flips[1], 0]
         rows, columns = (_mirrored(start, m, n) for start, m, n in zip(starts, size, pixels.shape, strict=False))
         crop = (
             pixels[rows][:, columns]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.decoders.mlp import Ready, weights_prepared_once
+from implicitkit.filling import Fill, fill_holes
 from implicitkit.latents import Latents, SmallerTiles
 from implicitkit.memory import free_memory, unless_out_of_memory
 from implicitkit.tiles import Tiling, Window, cut, noting, points_of
@@ -61,12 +62,15 @@ class Field:
         precision: str | None = None,
         grad: bool = False,
         conditions: Mapping[str, Field] | None = None,
+        fill: Fill | None = None,
     ) -> None:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad, self.precision = model, grad, precision
         self.batched = image.ndim == model.ndim + 2
         self._image, self._mask = model.check_inputs(image, mask)
+        if fill is not None and self._mask is not None:
+            self._image = fill_holes(self._image, self._mask, fill)
         self.size: Size = tuple(self._image.shape[2:])
         if conditions is not None and set(conditions) != set(model.conditions.keys()):
             raise ValueError(
@@ -81,6 +85,7 @@ class Field:
                 tile=None if condition.encoder.radius is None else tile,
                 precision=precision,
                 grad=grad,
+                fill=condition.fill,
             )
             for name, condition in model.conditions.items()
         }
@@ -197,7 +202,9 @@ class Field:
 
     @property
     def image(self) -> Tensor:
-        """The picture that it is a field of: ``(C, *S)``, or ``(B, C, *S)`` for a batch; float32, on its device."""
+        """The picture that it is a field of, its holes filled as the encoder sees them: ``(C, *S)``, or ``(B, C, *S)``
+        for a batch; float32, on its device.
+        """
         return self._image if self.batched else self._image[0]
 
     @property

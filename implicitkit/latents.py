@@ -14,6 +14,7 @@ from torch import Tensor
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs
 from implicitkit.encoders.base import Features
+from implicitkit.filling import fill_holes
 from implicitkit.memory import unless_out_of_memory
 from implicitkit.tiles import Tiling
 from implicitkit.workers import no_workers
@@ -59,6 +60,9 @@ class Latents:
         grad: bool,
     ) -> None:
         self._model, self._image, self._mask, self._conditions = model, image, mask, conditions
+        self._shown = (
+            image if mask is None or model.decoder.fill is None else fill_holes(image, mask, model.decoder.fill)
+        )
         self._grad = grad
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()  # one tile is made at a time, however many threads ask
@@ -109,7 +113,7 @@ class Latents:
 
     def _encode_whole(self) -> Size:
         features = self._encode(self._image, self._mask)
-        inputs = self._inputs(self._image, self._mask)
+        inputs = self._inputs(self._shown, self._mask)
         self.whole = self._model.decoder.prepare(features, inputs, self._conditions)
         return features.extent
 
@@ -119,9 +123,10 @@ class Latents:
         image = self._image[(rows, slice(None), *crop)]
         mask = None if self._mask is None else self._mask[(rows, slice(None), *crop)]
         features = self._encode(image, mask)
+        shown = self._shown[(rows, slice(None), *crop)]
         origin = tuple(span.start // tiling.stride for span in crop)
         placed = Features(features.map, tiling.extent, origin, tiling.grid)
-        inputs = self._inputs(image, mask, tuple(span.start for span in crop), tiling.size)
+        inputs = self._inputs(shown, mask, tuple(span.start for span in crop), tiling.size)
         return self._model.decoder.prepare(placed, inputs, self._conditions)
 
     def _encode(self, image: Tensor, mask: Tensor | None) -> Features:

@@ -116,6 +116,46 @@ class Charbonnier(Pointwise):
         return (difference.square() + self.eps**2).sqrt()
 
 
+class PSNR(Loss):
+    """Minus the PSNR of each picture, in dB, averaged: a picture's error counts in proportion, as in what is reported.
+
+    Used for restoration by Chen et al. (NAFNet, ECCV 2022).
+
+    Args:
+        hole_weight: how much a point counts in its picture's mean squared error where the mask says that its pixel is
+            missing; 1 elsewhere.
+        eps: added to the mean squared error, so that a perfect picture has a finite loss.
+
+    Example:
+        >>> import torch
+        >>> from implicitkit import Prediction
+        >>> batch = {"target": torch.zeros(1, 4, 3)}
+        >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
+        -20.0
+    """
+
+    reads = ()
+
+    def __init__(self, hole_weight: float = 1.0, eps: float = 1e-6) -> None:
+        if not (hole_weight >= 0 and math.isfinite(hole_weight)) or not eps > 0:
+            raise ValueError(f"psnr takes a finite hole_weight >= 0 and eps > 0; received {hole_weight} and {eps}")
+        self.hole_weight, self.eps = hole_weight, eps
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        values, target = prediction.values, batch["target"]
+        if values.shape != target.shape:
+            raise ValueError(
+                f"psnr compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
+                "a model whose decoder gives an embedding needs another loss"
+            )
+        error = (values - target).square().mean(-1)
+        if self.hole_weight != 1:
+            weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])[..., 0]
+            error = error * weight / weight.mean(-1, keepdim=True).clamp(min=1e-9)
+        loss: Tensor = 10 * (error.mean(-1) + self.eps).log10().mean()
+        return loss
+
+
 class Total:
     """A weighted sum of losses, as a training configuration lists them; each term can be looked at alone.
 

@@ -28,6 +28,7 @@ from implicitkit.data import TrainingCrops, collate, hold_out, picture_files
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field import Prediction
+from implicitkit.filling import check_fill, trained_fill
 from implicitkit.losses import Total
 from implicitkit.model import ImplicitModel, build_model
 from implicitkit.registries import create_degradation
@@ -88,6 +89,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
     model = build_model(config.model)
+    if model.takes_mask and model.fill is None:
+        model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
     if config.weights:
         with naming("weights"):
             start_from(model, config.weights)

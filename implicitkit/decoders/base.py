@@ -49,6 +49,8 @@ class Decoder(nn.Module):
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
         reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
+        fill: what stands in the holes of ``inputs.picture``, see :func:`implicitkit.filling.fill_holes`; None: what the
+            encoder sees there.
     """
 
     trainable: bool = True
@@ -60,6 +62,7 @@ class Decoder(nn.Module):
     output: Literal["picture", "embedding"] = "picture"
     conditions: ClassVar[tuple[str, ...]] = ()
     reach: int = 1
+    fill: str | None = None
 
     @property
     def queried(self) -> tuple[str, ...]:

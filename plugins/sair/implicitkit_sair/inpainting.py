@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from implicitkit.degradations.base import seeded
 from implicitkit.errors import DataError, UserError
-from implicitkit.evaluation import mean_fill
+from implicitkit.filling import Fill
 from implicitkit.images import Picture, read_picture, to_pixels, to_tensor
 from implicitkit.model import ImplicitModel
 from implicitkit.transparency import fill_transparent
-
-Fill = float | Sequence[float] | str
-"""A value in [0, 1], one per channel, ``"mean"`` or ``"noise"``."""
-USUAL_FILL = 0.5  # of the `inpainting` degradation
 
 
 def inpaint(
@@ -36,7 +30,7 @@ def inpaint(
 ) -> Tensor:
     """``image`` with its holes painted by ``model``.
 
-    What the picture holds where the mask is 1 is never seen: ``fill`` takes its place before the model is asked.
+    What the picture holds where the mask is 1 is never seen: ``fill`` takes its place.
 
     Args:
         model: one that takes a picture and a mask and gives a picture.
@@ -45,7 +39,7 @@ def inpaint(
         passes: how often the picture goes through (default: the model's own number).
         raw: give the model's whole output; by default the known pixels are put back as they were.
         fill: what stands in the holes, as in the ``inpainting`` degradation: a value in [0, 1], one per channel,
-            ``"mean"`` of the known pixels or ``"noise"`` (default: what the model was trained with, or 0.5).
+            ``"mean"``, ``"noise"``, ``"harmonic"`` or ``"biharmonic"`` (default: the model's own).
         tile: encode in tiles of so many pixels; see :meth:`ImplicitModel.encode`.
         precision: see :meth:`ImplicitModel.encode`.
 
@@ -58,8 +52,8 @@ def inpaint(
     """
     check_painter(model)
     hole = check_mask(image, mask)
-    seen = fill_holes(image, hole, trained_fill(model) if fill is None else fill)
-    field = model.encode(seen, hole.to(seen.dtype), tile=tile, precision=precision, passes=passes)
+    how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
+    field = model.encode(image, hole.to(image.dtype), **how)
     painted = field.render(field.size)
     return painted if raw else torch.where(hole.to(painted.device), painted, image.to(painted))
 
@@ -147,31 +141,3 @@ def check_painter(model: ImplicitModel, what: str = "the model") -> None:
         raise UserError(
             f"{what} takes no mask, so it cannot know what is missing (its inputs: {', '.join(model.inputs)})"
         )
-
-
-def trained_fill(model: ImplicitModel) -> Fill:
-    """What stood in the holes when ``model`` was trained, as its file says; 0.5 if it says nothing."""
-    steps = model.training_summary.get("degradation") or []
-    fills = [step.get("fill", USUAL_FILL) for step in steps if step.get("name") == "inpainting"]
-    return fills[-1] if fills else USUAL_FILL
-
-
-def fill_holes(image: Tensor, hole: Tensor, fill: Fill) -> Tensor:
-    """``image`` ``(..., 3, H, W)`` with ``fill`` where ``hole`` ``(..., 1, H, W)`` is True; noise is always the same.
-
-    Raises:
-        ValueError: ``fill`` is not what :func:`inpaint` says.
-    """
-    if fill == "mean":
-        pictures = image.reshape(-1, *image.shape[-3:])
-        holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-3:])
-        return torch.stack([mean_fill(p, h) for p, h in zip(pictures, holes, strict=True)]).reshape(image.shape)
-    if fill == "noise":
-        values = torch.rand(tuple(image.shape[-3:]), generator=seeded(0)).to(image)
-    elif isinstance(fill, str):
-        raise ValueError(f"fill is a number in [0, 1], one per channel, mean or noise; received {fill!r}")
-    else:
-        values = torch.as_tensor(fill).to(image).reshape(-1, 1, 1)
-        if len(values) not in (1, image.shape[-3]) or not bool(((values >= 0) & (values <= 1)).all()):
-            raise ValueError(f"fill is a number in [0, 1], one per channel, mean or noise; received {fill!r}")
-    return torch.where(hole, values, image)
