@@ -98,8 +98,17 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimiserConfig(Strict):
-    """Adam and its learning-rate schedule."""
+    """Adam or AdamW, and the learning-rate schedule."""
 
+    name: Literal["adam", "adamw"] = "adam"
+    weight_decay: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="of tensors with two or more dimensions; null: adam 0, adamw 0.01"
+    )
+    parts: dict[str, Any] = Field(
+        default_factory=dict,
+        description="factors on lr for parts of the model, {encoder: 0.1, conditions.semantic: 0.5}; the longest name "
+        "that fits counts",
+    )
     lr: float = Field(1e-4, gt=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "step"] = Field(
@@ -110,6 +119,16 @@ class OptimiserConfig(Strict):
     gamma: float = Field(0.5, gt=0)
     final_lr: float = Field(0.0, ge=0, description="where cosine ends")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+
+    @field_validator("parts")
+    @classmethod
+    def _positive_factors(cls, parts: dict[str, Any]) -> dict[str, Any]:
+        for part, value in parts.items():
+            if isinstance(value, dict):
+                cls._positive_factors(value)
+            elif isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < float("inf")):
+                raise ValueError(f"the factor of {part} is a number above 0; received {value!r}")
+        return parts
 
 
 class ValidationConfig(Strict):
@@ -147,6 +166,10 @@ class TrainConfig(Strict):
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts that a step's crops are taken in, to need less memory")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of the moving average of the weights, which is what validates and is kept"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = Field(False, description="torch.compile the encoder")
@@ -256,7 +279,7 @@ def _refuse_full_stops(value: Any, path: str) -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ConfigError(f"{path or 'the top level'}: a key must be text; received {key!r}")
-            if "." in key:
+            if "." in key and path.split(".")[-3:] != ["optimiser", "parts", ""]:
                 head, _, tail = key.partition(".")
                 raise ConfigError(
                     f"{path + key!r}: a key cannot hold a full stop; write {tail!r} as an entry inside "

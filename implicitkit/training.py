@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from implicitkit.averaging import Average
 from implicitkit.config import TrainConfig, naming
 from implicitkit.data import TrainingCrops, collate, hold_out, picture_files
 from implicitkit.degradations.base import seeded
@@ -31,6 +33,7 @@ from implicitkit.field import Prediction
 from implicitkit.filling import check_fill, trained_fill
 from implicitkit.losses import Total
 from implicitkit.model import ImplicitModel, build_model
+from implicitkit.optimiser import build_optimiser, set_rate
 from implicitkit.registries import create_degradation
 from implicitkit.runs import Report, Run
 from implicitkit.schedule import learning_rate
@@ -73,8 +76,11 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     between = DistributedDataParallelKwargs()
     accelerator = Accelerator(mixed_precision=MIXED[config.precision], kwargs_handlers=[between])
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
-    if config.batch % processes:
-        raise ConfigError(f"batch: {config.batch} crops cannot be shared by {processes} processes; use a multiple")
+    if config.batch % (processes * config.accumulate):
+        parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
+        raise ConfigError(
+            f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
+        )
     run = Run(config, accelerator, resume)
     set_seed(config.seed)
 
@@ -101,12 +107,15 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     between.find_unused_parameters = leaves_idle(model, wanted)
     rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
+    optimiser = build_optimiser(model, config.optimiser)
+    average = Average(model, config.ema)
     if config.compile:
         model.encoder.compile()
     wrapped, optimiser = accelerator.prepare(model, optimiser)
 
     run.open()
+    if config.ema:
+        run.keep("average", average)
     start = run.restore()
     if start > config.steps:
         raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
@@ -127,19 +136,22 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # dropout and the like follow the step too
         batch = send_to_device(batch, device, non_blocking=True)
         rate = learning_rate(step, config.steps, config.optimiser)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(optimiser, rate)
 
-        mask = batch["mask"] if model.takes_mask else None
-        prediction: Prediction = wrapped(batch["image"], batch["coords"], batch["cell"], mask, wanted)
-        each = losses.each(prediction, batch)
-        loss = losses.sum(each)
-        accelerator.backward(loss)
+        for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
+            waits = k < config.accumulate  # processes average their gradients once, after the last part
+            with accelerator.no_sync(wrapped) if waits else nullcontext():
+                mask = part["mask"] if model.takes_mask else None
+                prediction: Prediction = wrapped(part["image"], part["coords"], part["cell"], mask, wanted)
+                each = losses.each(prediction, part)
+                loss = losses.sum(each)
+                accelerator.backward(loss / config.accumulate)
+            totals = totals + torch.stack([loss, *each.values()]).detach() / config.accumulate
         if config.optimiser.clip:
             accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
         optimiser.step()
         optimiser.zero_grad()
-        totals = totals + torch.stack([loss, *each.values()]).detach()
+        average.update()
         seen += 1
 
         done = step + 1
@@ -159,17 +171,19 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         if validator and (done % config.validation.every == 0 or last):
             paused = time.monotonic()
             if accelerator.is_main_process:
-                model.eval()
-                found = validator(model)
-                model.train()
-                run.validated(done, model, found, report)
+                with average.shown():
+                    model.eval()
+                    found = validator(model)
+                    model.train()
+                    run.validated(done, model, found, report)
             accelerator.wait_for_everyone()
             clock += time.monotonic() - paused
         if done % config.checkpoint_every == 0 or last:
             run.checkpoint(done, model)
 
     if accelerator.is_main_process:
-        run.save(model, "last.safetensors", config.steps)
+        with average.shown():
+            run.save(model, "last.safetensors", config.steps)
     run.close()
     return config.output
 
@@ -203,6 +217,18 @@ def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> N
     mask = batch["mask"] if model.takes_mask else None
     losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
     model.train()
+
+
+def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """A batch in ``count`` parts of equal size, in order.
+
+    >>> [part["image"].tolist() for part in parts_of({"image": torch.arange(4), "reference": [0, 1, 2, 3]}, 2)]
+    [[0, 1], [2, 3]]
+    """
+    size = len(batch["image"]) // count
+    for k in range(count):
+        mine = slice(k * size, (k + 1) * size)
+        yield {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
 
 
 def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:
