@@ -78,6 +78,7 @@ class DataConfig(Strict):
     folders: list[Path] = Field(min_length=1, description="folders of pictures, searched recursively")
     patch: int = Field(48, ge=1, description="side of the degraded crop the encoder sees, pixels")
     points: int = Field(2304, ge=1, description="random output pixels per crop")
+    in_holes: float = Field(0.0, ge=0, le=1, description="share of the points that is drawn where pixels are missing")
     sampling: Literal["uniform", "area"] = Field(
         "uniform", description="pictures equally likely, or in proportion to their pixels"
     )

@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 
 from implicitkit.atomic import replacing
 from implicitkit.config import DataConfig
-from implicitkit.coordinates import cell_size, grid
+from implicitkit.coordinates import Size, cell_size, grid
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.folders import cache_folder
 from implicitkit.images import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
+from implicitkit.losses import missing_at
 
 
 class Sample(TypedDict, total=False):
@@ -155,6 +156,8 @@ class TrainingCrops(Dataset[Sample]):
         if count < config.points:  # a clean crop with fewer pixels than points: all of them, then some again
             extra = torch.randint(count, (config.points - count,), generator=generator)
             chosen_points = torch.cat([chosen_points, chosen_points[extra]])
+        if config.in_holes:
+            chosen_points = self._into_holes(chosen_points, seen.mask, size, generator)
         sample = Sample(
             image=seen.image,
             mask=seen.mask,
@@ -165,6 +168,13 @@ class TrainingCrops(Dataset[Sample]):
         if self.reference:
             sample["reference"] = seen.reference
         return sample
+
+    def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
+        """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
+        missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
+        count = round(self.config.in_holes * len(points)) if len(missing) else 0
+        drawn = missing[torch.randint(max(1, len(missing)), (count,), generator=generator)]
+        return torch.cat([drawn, points[count:]])
 
     def _crop(self, pixels: NDArray[np.uint8], size: Sequence[int], generator: torch.Generator) -> Tensor:
         """A random crop ``(3, *size)``, flipped and transposed at random."""
