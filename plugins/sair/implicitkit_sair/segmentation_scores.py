@@ -25,7 +25,7 @@ from implicitkit.evaluation.inpainting import create_holes, hole_spec
 from implicitkit.evaluation.protocol import Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.field import Field
-from implicitkit.filling import Fill, fill_holes
+from implicitkit.filling import Fill
 from implicitkit.images import read_image
 from implicitkit.model import ImplicitModel
 from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, read_label_map
@@ -129,8 +129,7 @@ def segmenter(
     semantic, filling = semantic_model(model, condition), model.hole_fill if fill is None else fill
 
     def answer(picture: Tensor, mask: Tensor | None, size: Sequence[int]) -> dict[str, Tensor]:
-        seen = picture if mask is None else fill_holes(picture[None], mask[None], filling)[0]
-        found = semantic.encode(seen, mask, **(encode or {}))
+        found = semantic.encode(picture, mask, fill=filling, **(encode or {}))
         return {stage: _labels(view(found), vocabulary, size) for stage, view in STAGES.items()}
 
     return answer
