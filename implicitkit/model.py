@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from implicitkit.config import ModelSpec, naming, validate
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
-from implicitkit.field import Field, Prediction
-from implicitkit.registries import create_decoder, create_encoder, models
+from implicitkit.field.field import Field, Prediction
+from implicitkit.registry.kinds import create_decoder, create_encoder, models
 
 
 class ImplicitModel(nn.Module):

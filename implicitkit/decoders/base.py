@@ -13,7 +13,7 @@ from implicitkit.coordinates import Size, mesh
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
     from implicitkit.model import ImplicitModel
 
 

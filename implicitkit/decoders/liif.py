@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from implicitkit.decoders.base import Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
 from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products, packed
+from implicitkit.decoders.neighbours import Neighbours
 from implicitkit.decoders.separable import Grid, GridSums
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Features, for_convolutions
 from implicitkit.kernels.engines import Engine, engine_for, linears
 from implicitkit.kernels.places import Places
-from implicitkit.layout import for_convolutions
-from implicitkit.neighbours import Neighbours
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.mlp import weights_prepared_once
+from implicitkit.decoders.neighbours import Neighbours, axis_linear, axis_neighbours, combine
+from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
 from implicitkit.kernels.engines import Engine
-from implicitkit.layout import Rows
-from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
 CPU_KEPT = 24 << 20  # the same where a graph is kept: more than 32 MiB at once the C library gives back and gets anew

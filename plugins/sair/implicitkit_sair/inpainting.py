@@ -14,9 +14,9 @@ from torch import Tensor
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import DataError, UserError
 from implicitkit.evaluation import mean_fill
-from implicitkit.images import Picture, read_picture, to_pixels, to_tensor
+from implicitkit.images.io import Picture, read_picture, to_pixels, to_tensor
+from implicitkit.images.transparency import fill_transparent
 from implicitkit.model import ImplicitModel
-from implicitkit.transparency import fill_transparent
 
 Fill = float | Sequence[float] | str
 """A value in [0, 1], one per channel, ``"mean"`` or ``"noise"``."""
