@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from implicitkit.evaluation import Scores, markdown_table
-from implicitkit.registries import models
+from implicitkit.registry.kinds import models
 from implicitkit.weights import load_model, shipped_file
 
 ROOT = Path(__file__).parent.parent

@@ -22,7 +22,7 @@ HEAD = """# Every encoder with every decoder
 
 Made by `python benchmarks/pair_table.py`, at the reduced sizes of [`tests/reduced.py`](../tests/reduced.py). A cell gives the pair's number of parameters
 at that size if it passed all four: a forward pass at points, a backward pass in which every parameter receives a gradient, a save/load round trip that
-renders the same bits, and a render at an odd size. `tests/test_pairs.py` asserts the same on every run.
+renders the same bits, and a render at an odd size. `tests/testing/test_models.py` asserts the same on every run.
 
 """
 

@@ -56,7 +56,7 @@ The plain path does the same with PyTorch's operators. What LIIF's first layer a
 waves: the angle `F_y d_y + F_x d_x + φ` is a sum of one part that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by
 the addition theorems, about a quarter of them at ×4 ([`separable.py`](../implicitkit/decoders/separable.py)). A block's points are evaluated so many at a time that one layer's values are still in
 the cache when the next layer reads them, each ReLU while the product is still in registers (oneDNN's fused product); and every thread has a block of its own, rather than a share of every operation
-([`workers.py`](../implicitkit/workers.py)). Convolutions read and write maps pixel by pixel, which is how they are fastest there and how rows are fetched.
+([`workers.py`](../implicitkit/kernels/workers.py)). Convolutions read and write maps pixel by pixel, which is how they are fastest there and how rows are fetched.
 
 A training step takes oneDNN's products as well, forwards and for the gradient of what was read: in float32, PyTorch's own go to another library, which on some processors reaches less than half the rate.
 Its points are evaluated in parts of at most 24 MiB per layer, because the C library gives blocks of more than 32 MiB back at once, and gets them anew page by page; all parts' rows of the latent are

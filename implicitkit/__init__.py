@@ -34,12 +34,12 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from implicitkit.evaluation.protocol import Protocol
-    from implicitkit.field import Field, Prediction
+    from implicitkit.field.field import Field, Prediction
     from implicitkit.hookspecs import hookimpl
-    from implicitkit.images import read_image, write_image
+    from implicitkit.images.io import read_image, write_image
     from implicitkit.metrics.base import Metric
     from implicitkit.model import ImplicitModel, create_model
-    from implicitkit.registries import (
+    from implicitkit.registry.kinds import (
         create_decoder,
         create_degradation,
         create_encoder,
@@ -68,38 +68,38 @@ _HOME = {
     "DuplicateNameError": "errors",
     "Encoder": "encoders.base",
     "Features": "encoders.base",
-    "Field": "field",
+    "Field": "field.field",
     "ImageError": "errors",
     "ImplicitModel": "model",
     "LocalEnsembleDecoder": "decoders.local_ensemble",
     "Metric": "metrics.base",
     "PluginError": "errors",
     "PluginWarning": "errors",
-    "Prediction": "field",
+    "Prediction": "field.field",
     "Protocol": "evaluation.protocol",
     "UnknownNameError": "errors",
     "UserError": "errors",
     "WeightsError": "errors",
-    "create_decoder": "registries",
-    "create_degradation": "registries",
-    "create_encoder": "registries",
-    "create_loss": "registries",
-    "create_metric": "registries",
+    "create_decoder": "registry.kinds",
+    "create_degradation": "registry.kinds",
+    "create_encoder": "registry.kinds",
+    "create_loss": "registry.kinds",
+    "create_metric": "registry.kinds",
     "create_model": "model",
-    "create_protocol": "registries",
+    "create_protocol": "registry.kinds",
     "hookimpl": "hookspecs",
-    "list_decoders": "registries",
-    "list_degradations": "registries",
-    "list_encoders": "registries",
-    "list_losses": "registries",
-    "list_metrics": "registries",
-    "list_models": "registries",
-    "list_protocols": "registries",
+    "list_decoders": "registry.kinds",
+    "list_degradations": "registry.kinds",
+    "list_encoders": "registry.kinds",
+    "list_losses": "registry.kinds",
+    "list_metrics": "registry.kinds",
+    "list_models": "registry.kinds",
+    "list_protocols": "registry.kinds",
     "load_model": "weights",
-    "read_image": "images",
-    "register_plugin": "registries",
-    "unregister_plugin": "registries",
-    "write_image": "images",
+    "read_image": "images.io",
+    "register_plugin": "registry.kinds",
+    "unregister_plugin": "registry.kinds",
+    "write_image": "images.io",
 }
 
 __all__ = [

@@ -1,16 +1,25 @@
-"""Which device and which precision to use when the user leaves it to us."""
+"""The device and the precision that ``auto`` chooses, what the processor can do, and how much memory is free."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
+import psutil
 import torch
 
-from implicitkit import processor
 from implicitkit.errors import UserError
-from implicitkit.field import PRECISIONS
 
+T = TypeVar("T")
 KINDS = ("cpu", "cuda", "mps", "xpu")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LIMITS = (  # of a container, which may be lower than what the machine has: version 2, then version 1
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+SAID = ("can't allocate memory", "not enough memory", "out of memory")  # by PyTorch's allocators, as a RuntimeError
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -57,7 +66,7 @@ def explain_precision(name: str, device: torch.device, *, bits: int = 8) -> tupl
             return "bfloat16", "the GPU multiplies it"
         return "float32", "the GPU has no bfloat16"
     if device.type == "cpu":
-        instructions = processor.bfloat16_instructions()
+        instructions = bfloat16_instructions()
         if instructions:
             return "bfloat16", f"the processor has {instructions}"
         return "float32", "the processor has no instructions for bfloat16"
@@ -70,5 +79,66 @@ def describe_machine(device: torch.device) -> str:
         hardware = torch.cuda.get_device_name(device)
     else:
         threads = torch.get_num_threads()
-        hardware = f"{processor.name()}, {threads} thread{'' if threads == 1 else 's'}"
+        hardware = f"{processor_name()}, {threads} thread{'' if threads == 1 else 's'}"
     return f"{hardware}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def processor_name() -> str:
+    """The processor, as it calls itself."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        return names[0] if names else platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def bfloat16_instructions() -> str:
+    """The processor's matrix instructions for bfloat16, ``AMX`` or ``AVX512-BF16``; empty without them, when it would
+    be emulated, slowly.
+    """
+    probes = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
+    return next((name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()), "")
+
+
+def vector_instructions() -> str:
+    """The widest that PyTorch found and may use (``ATEN_CPU_CAPABILITY`` can forbid some): ``AVX512`` or ``AVX2``,
+    ``NEON`` on ARM; empty for any others.
+    """
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "NEON"
+    found = torch.backends.cpu.get_cpu_capability()
+    return found if found in ("AVX512", "AVX2") else ""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be allocated on ``device`` now."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    available = int(psutil.virtual_memory().available)
+    for limit, used in LIMITS:
+        try:
+            available = min(available, max(0, int(limit.read_text()) - int(used.read_text())))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return available
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; PyTorch says so in several ways."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in SAID)
+
+
+def unless_out_of_memory(call: Callable[[], T]) -> T | None:
+    """What ``call`` returns; None if memory ran out, and all that it held is free again."""
+    try:
+        return call()
+    except (RuntimeError, MemoryError) as error:  # it keeps the tensors of its frames alive while it is being handled
+        if not is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None

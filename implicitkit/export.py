@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from implicitkit.atomic import replacing_folder, write_json
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent, picture_rows
 from implicitkit.decoders.lte import LTE, LTEPlus
+from implicitkit.decoders.rows import Rows
 from implicitkit.errors import UserError
-from implicitkit.layout import Rows
+from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
 from implicitkit.version import __version__
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
 from implicitkit.metrics.psnr import LUMA
-from implicitkit.registries import create_loss
+from implicitkit.registry.kinds import create_loss
 
 if TYPE_CHECKING:
-    from implicitkit.field import Prediction
+    from implicitkit.field.field import Prediction
     from implicitkit.model import ImplicitModel
 
 Batch = Mapping[str, Any]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from implicitkit.config import ModelSpec, naming, validate
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
-from implicitkit.field import Field, Prediction
-from implicitkit.filling import Fill, check_fill, trained_fill
-from implicitkit.registries import create_decoder, create_encoder, models
+from implicitkit.field.field import Field, Prediction
+from implicitkit.images.filling import Fill, check_fill, trained_fill
+from implicitkit.registry.kinds import create_decoder, create_encoder, models
 
 
 class ImplicitModel(nn.Module):
@@ -26,8 +26,9 @@ class ImplicitModel(nn.Module):
         conditions: one model per name in ``decoder.conditions``.
         inputs: what the encoder is given: ``("image",)`` or ``("image", "mask")``.
         scales: the range of magnifications it was trained on, if it was.
-        fill: what the encoder sees where the picture is missing, see :func:`implicitkit.filling.fill_holes`; None: what
-            it was trained with, or 0.5. What the picture holds there is never seen.
+        fill: what the encoder sees where the picture is missing, see
+            :func:`implicitkit.images.filling.fill_holes`; None: what it was trained with, or 0.5. What the picture
+            holds there is never seen.
         passes: 2 feeds the output back: at the picture's own size it takes the picture's place in a second pass, while
             the mask and the conditions stay those of the first.
 

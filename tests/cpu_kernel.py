@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from implicitkit import processor
+from implicitkit import devices
 from implicitkit.kernels import compiled, cpu, engines
 
 SETS = dict(enumerate(compiled.instruction_sets()))
-if processor.vector_instructions() == "AVX512":
+if devices.vector_instructions() == "AVX512":
     SETS[len(SETS)] = ("-mavx2", "-mfma")
 needs_compiler = pytest.mark.skipif(
     compiled.find_compiler() is None or not SETS, reason="there is no C compiler, or no instructions that are known"

@@ -10,8 +10,8 @@ from support import ROOT
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.cli.main import app
-from implicitkit.plugins import HOOKS, STRICT, VARIABLE
-from implicitkit.registries import plugins
+from implicitkit.registry.kinds import plugins
+from implicitkit.registry.plugins import HOOKS, STRICT, VARIABLE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)

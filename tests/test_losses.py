@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.field import Prediction
+from implicitkit.field.field import Prediction
 from implicitkit.losses import Total
 
 LITERAL = {

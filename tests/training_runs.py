@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from support import PHOTOS
 
 from implicitkit.config import TrainConfig, validate
-from implicitkit.training import train
+from implicitkit.training.loop import train
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 

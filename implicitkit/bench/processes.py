@@ -14,7 +14,7 @@ from implicitkit.bench import child
 from implicitkit.bench.rows import Row
 from implicitkit.bench.speed import Settings
 from implicitkit.bench.subjects import picture
-from implicitkit.images import write_image
+from implicitkit.images.io import write_image
 
 COLD_SIDE = 64
 LARGE_SIDES = (1024, 2048, 4096)

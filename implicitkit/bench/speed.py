@@ -16,7 +16,7 @@ from implicitkit.bench.subjects import decoder_macs, picture, subject, traffic
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import cpu_fuses_relu
-from implicitkit.field import PRECISIONS
+from implicitkit.devices import PRECISIONS
 from implicitkit.kernels.engines import plain_path
 from implicitkit.metrics import psnr
 from implicitkit.model import ImplicitModel

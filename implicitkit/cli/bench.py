@@ -46,11 +46,11 @@ def bench(
 
     import torch
 
-    from implicitkit.atomic import write_json
     from implicitkit.bench.report import GROUPS, LONG, measure
     from implicitkit.bench.rows import markdown
     from implicitkit.bench.speed import PUBLISHED, Settings
     from implicitkit.devices import choose_device
+    from implicitkit.files import write_json
 
     groups = (
         [group for group in GROUPS if group not in LONG or long] if rows is None else rows.replace(",", " ").split()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from implicitkit.degradations.base import Degradation, Degraded
-    from implicitkit.images import Picture
+    from implicitkit.images.io import Picture
 
 
 def degrade(
@@ -48,8 +48,8 @@ def degrade(
         targets.check(reference, force)
 
     from implicitkit.degradations.base import seeded
-    from implicitkit.images import read_picture
-    from implicitkit.registries import create_degradation
+    from implicitkit.images.io import read_picture
+    from implicitkit.registry.kinds import create_degradation
 
     wanted, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
     try:
@@ -85,7 +85,7 @@ class Targets:
 
     def check(self, reference: bool, force: bool) -> None:
         """Raise :class:`UserError` if something is in the way, before anything is read."""
-        from implicitkit.images import check_writable
+        from implicitkit.images.io import check_writable
 
         check_writable(self.picture, (1, 1))
         for target in self.all(reference):
@@ -93,8 +93,8 @@ class Targets:
 
     def write(self, seen: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
         """Write all files, or, if one of them cannot be written, none."""
-        from implicitkit.atomic import replacing
-        from implicitkit.images import Picture, check_writable, to_pixels, write_picture
+        from implicitkit.files import replacing
+        from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
 
         degraded = Picture(to_pixels(seen.image, clean.bits), icc=clean.icc)
         check_writable(self.picture, degraded.size)
@@ -122,7 +122,7 @@ def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
     Raises:
         UserError: an input is missing, a folder holds no picture, or two files would get one name.
     """
-    from implicitkit.images import WRITABLE
+    from implicitkit.images.io import WRITABLE
 
     for given in inputs:
         if given.is_dir() and given.resolve() == output.resolve():
@@ -151,7 +151,7 @@ def parse_spec(text: str) -> Any:
     import yaml
 
     from implicitkit.config import Loader
-    from implicitkit.registries import degradations
+    from implicitkit.registry.kinds import degradations
 
     where = "--spec"
     if text not in degradations and not any(bracket in text for bracket in "{[\n"):

@@ -67,11 +67,11 @@ def evaluate(
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
     """Score a model on a test set beside a trivial method, by a protocol that is found by name; print a table."""
-    from implicitkit.atomic import write_json
     from implicitkit.config import apply_settings
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
-    from implicitkit.registries import create_protocol, protocols
+    from implicitkit.files import write_json
+    from implicitkit.registry.kinds import create_protocol, protocols
     from implicitkit.version import __version__
     from implicitkit.weights import load_model
 
@@ -180,8 +180,8 @@ def _parse_scales(text: str) -> list[float]:
 
 def _create_metrics(text: str | None, lpips_weights: Path | None, device: str) -> list[Metric] | None:
     """The metrics that were asked for; None if the protocol's own are wanted."""
-    from implicitkit.registries import create_metric
-    from implicitkit.registry import fold
+    from implicitkit.registry.kinds import create_metric
+    from implicitkit.registry.registry import fold
 
     if text is None:
         if lpips_weights is not None:

@@ -16,7 +16,7 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
     from pathlib import Path
 
     from implicitkit.model import create_model
-    from implicitkit.registries import models
+    from implicitkit.registry.kinds import models
     from implicitkit.weights import load_model
 
     is_name = not Path(model).is_file() and model in models

@@ -22,7 +22,7 @@ def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path
     Raises:
         UserError: an input is missing, or a folder holds no picture.
     """
-    from implicitkit.images import READABLE, pictures_in
+    from implicitkit.images.io import READABLE, pictures_in
 
     sources: list[Path] = []
     for given in inputs:

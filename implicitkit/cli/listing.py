@@ -16,19 +16,19 @@ def list_names(
     pretrained: Annotated[bool, typer.Option(help="Only models that come with weights.")] = False,
 ) -> None:
     """List what can be found by name, with its owner."""
-    from implicitkit import registries
     from implicitkit.errors import UserError
+    from implicitkit.registry import kinds
 
     pattern = names or pattern
     if kind is not None and kind not in KINDS and any(mark in kind for mark in "*?[:"):
         kind, pattern = None, kind
     if kind is not None and kind not in KINDS:
         raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(KINDS)}")
-    registries.plugins.load()
-    kinds = [kind] if kind else ["models"] if pretrained else list(KINDS)
-    for name in kinds:
+    kinds.plugins.load()
+    shown = [kind] if kind else ["models"] if pretrained else list(KINDS)
+    for name in shown:
         wanted = {"pretrained": True} if pretrained else {}
-        found = getattr(registries, name).entries(pattern, **wanted)
+        found = getattr(kinds, name).entries(pattern, **wanted)
         if found or kind:
             typer.echo(f"{name}:")
         for entry in found:

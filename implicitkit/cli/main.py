@@ -22,7 +22,7 @@ from implicitkit.cli.plugins import plugins
 from implicitkit.cli.train import train
 from implicitkit.cli.upscale import upscale
 from implicitkit.errors import UserError
-from implicitkit.plugins import COMMANDS
+from implicitkit.registry.plugins import COMMANDS
 from implicitkit.version import __version__
 
 app = typer.Typer(
@@ -91,7 +91,7 @@ def main() -> None:
 
 def add_plugin_commands() -> None:
     """Take the sub-commands of the plugins into :data:`app`."""
-    from implicitkit.registries import plugins as loaded
+    from implicitkit.registry.kinds import plugins as loaded
 
     loaded.load()
     for plugin in loaded.loaded:

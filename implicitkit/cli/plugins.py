@@ -22,7 +22,7 @@ def show(
     """List plugins: name, version, what each provides, how long it took to load, and why one failed."""
     if context.invoked_subcommand is not None:
         return
-    from implicitkit.registries import plugins as loaded
+    from implicitkit.registry.kinds import plugins as loaded
 
     failure: PluginError | None = None
     try:
@@ -62,7 +62,7 @@ def new(
     into: Annotated[Path, typer.Option(help="The folder in which the project's own folder is made.")] = Path(),
 ) -> None:
     """Write a working plugin project: pyproject.toml, one decoder, its tests and a README."""
-    from implicitkit.scaffold import new_plugin
+    from implicitkit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, into)
     typer.echo(f"wrote {folder}")

@@ -20,7 +20,7 @@ def train(
 ) -> None:
     """Train a model as CONFIG says; killed at any moment, --resume continues it bit for bit."""
     from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
-    from implicitkit.training import train as run
+    from implicitkit.training.loop import train as run
 
     wanted = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
     with bar("training", wanted.steps) as progress:

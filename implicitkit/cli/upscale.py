@@ -14,7 +14,7 @@ from implicitkit.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from implicitkit.upscaling import Enlargement
+    from implicitkit.images.upscale import Enlargement
 
 DEFAULT_SCALE = 4.0
 LARGEST_SCALE = 1e6
@@ -44,8 +44,8 @@ def upscale(
         _check_target(jobs[0][0], jobs[0][1], force)
 
     from implicitkit.devices import choose_device, explain_precision
-    from implicitkit.images import check_writable, read_picture, write_picture
-    from implicitkit.upscaling import upscale_picture
+    from implicitkit.images.io import check_writable, read_picture, write_picture
+    from implicitkit.images.upscale import upscale_picture
     from implicitkit.weights import load_model
 
     first = read_picture(jobs[0][0]) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
@@ -84,7 +84,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs would become one file.
     """
-    from implicitkit.images import WRITABLE
+    from implicitkit.images.io import WRITABLE
 
     def inputs_only(found: list[Path]) -> list[Path]:
         """Without the results of an earlier run, which stand beside their inputs."""
@@ -108,7 +108,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
-    from implicitkit.images import check_writable
+    from implicitkit.images.io import check_writable
 
     check_writable(target, (1, 1))
     if target.exists() and target.resolve() == source.resolve():
@@ -118,7 +118,7 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
 
 def _parse_size(scale: float | None, size: str | None, width: int | None, height: int | None) -> Enlargement:
     """The one way the size was given."""
-    from implicitkit.upscaling import Enlargement
+    from implicitkit.images.upscale import Enlargement
 
     ways = [scale is not None, size is not None, width is not None or height is not None]
     if sum(ways) > 1:

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from implicitkit.atomic import write_json, write_text
 from implicitkit.comparison.config import CompareConfig
 from implicitkit.comparison.curves import draw_curves, read_curve
 from implicitkit.comparison.grid import choose, draw_grid, read_pictures
@@ -31,8 +30,9 @@ from implicitkit.comparison.summary import equal_and_different, finite, gains_of
 from implicitkit.comparison.tables import cell
 from implicitkit.devices import choose_device, describe_machine
 from implicitkit.errors import UserError
-from implicitkit.plugins import VARIABLE
-from implicitkit.registries import plugins
+from implicitkit.files import write_json, write_text
+from implicitkit.registry.kinds import plugins
+from implicitkit.registry.plugins import VARIABLE
 from implicitkit.version import __version__
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int, str], Any]]]

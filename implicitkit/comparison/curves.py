@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from implicitkit.atomic import replacing
+from implicitkit.files import replacing
 
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 

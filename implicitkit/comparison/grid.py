@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from implicitkit.atomic import replacing
 from implicitkit.comparison.sheets import MARGIN
-from implicitkit.images import Pixels, to_pixels, to_tensor
+from implicitkit.files import replacing
+from implicitkit.images.io import Pixels, to_pixels, to_tensor
 
 SMALLEST, LARGEST = 160, 384  # pixels a side of a picture on the sheet
 NAMES = {0.0: "best", 0.5: "median", 1.0: "worst"}

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from implicitkit.field import Field
-from implicitkit.images import Pixels, to_pixels
+from implicitkit.field.field import Field
+from implicitkit.images.io import Pixels, to_pixels
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
 

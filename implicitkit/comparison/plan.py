@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from implicitkit.atomic import write_text
 from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation
 from implicitkit.config import Strict, TrainConfig, load_yaml, validate
 from implicitkit.errors import ConfigError, UserError
-from implicitkit.registries import models
+from implicitkit.files import write_text
+from implicitkit.registry.kinds import models
 
 MERGED = ("data", "optimiser", "validation")
 FREE = ("output", "log_every", "checkpoint_every", "keep_checkpoints", "license", "trained_on")

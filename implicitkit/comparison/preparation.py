@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from implicitkit.atomic import replacing_folder, write_json
 from implicitkit.comparison.config import Cut, Preparation
 from implicitkit.comparison.jobs import Say, why
 from implicitkit.comparison.locks import inheritable, waiting_for
 from implicitkit.errors import ConfigError, UserError
+from implicitkit.files import replacing_folder, write_json
 
 LOG = "prepare.json"
 
@@ -87,8 +87,8 @@ def cut(how: Cut, target: Path) -> None:
         DataError: a folder is missing or holds no pictures.
         UserError: no square is left for one of the two.
     """
-    from implicitkit.data import picture_files
-    from implicitkit.images import read_image, write_image
+    from implicitkit.images.io import read_image, write_image
+    from implicitkit.training.data import picture_files
 
     with replacing_folder(target) as temporary:
         for part in ("train", "test"):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.evaluation import bicubic, make_pair
-from implicitkit.images import to_pixels, to_tensor
+from implicitkit.images.io import to_pixels, to_tensor
 from implicitkit.metrics import psnr_y
 from implicitkit.model import ImplicitModel
 

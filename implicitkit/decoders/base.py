@@ -13,7 +13,7 @@ from implicitkit.coordinates import Size, mesh
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
     from implicitkit.model import ImplicitModel
 
 
@@ -49,8 +49,8 @@ class Decoder(nn.Module):
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
         reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
-        fill: what stands in the holes of ``inputs.picture``, see :func:`implicitkit.filling.fill_holes`; None: what the
-            encoder sees there.
+        fill: what stands in the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None:
+            what the encoder sees there.
     """
 
     trainable: bool = True

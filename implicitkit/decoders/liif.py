@@ -21,15 +21,14 @@ from implicitkit.decoders.local_ensemble import (
     start_at_zero,
 )
 from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products, packed
+from implicitkit.decoders.neighbours import Neighbours
 from implicitkit.decoders.separable import Grid, GridSums
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Features, for_convolutions
 from implicitkit.kernels.engines import Engine, engine_for, linears
 from implicitkit.kernels.places import Places
-from implicitkit.layout import for_convolutions
-from implicitkit.neighbours import Neighbours
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -51,7 +50,7 @@ class LIIF(LocalEnsembleDecoder):
         cell_decode: tell the MLP the output pixel's size.
         skip: ``"bilinear"`` adds the linearly interpolated input picture to the output, as LTE does; the paper
             has ``"none"``. ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
-            (:mod:`implicitkit.harmonic`), and the network starts at zero.
+            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
         ndim: 1, 2 or 3.
     """
 

@@ -18,7 +18,7 @@ from implicitkit.encoders.base import Features
 from implicitkit.encoders.edsr import CONVOLUTIONS
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 
 class LMF(LocalEnsembleDecoder):

@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.mlp import weights_prepared_once
+from implicitkit.decoders.neighbours import Neighbours, axis_linear, axis_neighbours, combine
+from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
-from implicitkit.filling import FILLS
+from implicitkit.images.filling import FILLS
 from implicitkit.kernels.engines import Engine
-from implicitkit.layout import Rows
-from implicitkit.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
 CPU_KEPT = 24 << 20  # the same where a graph is kept: more than 32 MiB at once the C library gives back and gets anew
 SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
 Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
 """What is added to a decoder's output: nothing, the input picture interpolated linearly, or that with its holes filled
-(:mod:`implicitkit.harmonic`)."""
+(:mod:`implicitkit.images.harmonic`)."""
 NARROW = 16  # values per point, at most, of which a large block is little memory
 
 

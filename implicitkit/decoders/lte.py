@@ -22,15 +22,14 @@ from implicitkit.decoders.local_ensemble import (
     start_at_zero,
 )
 from implicitkit.decoders.mlp import MLP, dtype_of_products, packed
+from implicitkit.decoders.neighbours import Neighbours
 from implicitkit.decoders.separable import Grid, GridWaves
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Features, for_convolutions
 from implicitkit.kernels.engines import Engine, engine_for, linears
 from implicitkit.kernels.places import Places
-from implicitkit.layout import for_convolutions
-from implicitkit.neighbours import Neighbours
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 
 class LTE(LocalEnsembleDecoder):
@@ -50,8 +49,8 @@ class LTE(LocalEnsembleDecoder):
         basis: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
         skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not;
-            ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled (:mod:`implicitkit.harmonic`), and the
-            network starts at zero.
+            ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
+            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
         scale_max: the largest trained magnification: a grid's default cell is never finer than at this one, as in the
             authors' test. None turns it off; a cell that is given is never altered.
     """

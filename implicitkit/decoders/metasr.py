@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import nearest_index, pixel_centres
 from implicitkit.decoders.base import Decoder, Inputs, in_float32
+from implicitkit.decoders.neighbours import SHIFT_EPS
+from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
-from implicitkit.layout import Rows
-from implicitkit.neighbours import SHIFT_EPS
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 
 class MetaSR(Decoder):

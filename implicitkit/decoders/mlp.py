@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.kernels.engines import Engine, is_hooked
-from implicitkit.modes import values_alone
+from implicitkit.kernels.modes import values_alone
 
 T = TypeVar("T")
 

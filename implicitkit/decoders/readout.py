@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size, nearest_index, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.local_ensemble import read_linear
+from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
-from implicitkit.layout import Rows
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 
 class Readout(Decoder):

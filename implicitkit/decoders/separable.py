@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from implicitkit.layout import Rows
-from implicitkit.modes import values_alone
-from implicitkit.neighbours import axis_neighbours
+from implicitkit.decoders.neighbours import axis_neighbours
+from implicitkit.decoders.rows import Rows
+from implicitkit.kernels.modes import values_alone
 
 WORTH = 0.6  # table entries per neighbour, at most: joining them costs something too
 LARGEST = 1 << 26  # bytes of tables, at most: they are made for a block, and a block may be large

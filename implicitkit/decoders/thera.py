@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder, Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent, picture_rows, read_linear
+from implicitkit.decoders.neighbours import axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
+from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
-from implicitkit.layout import Rows
-from implicitkit.neighbours import axis_neighbours, combine
 
 if TYPE_CHECKING:
-    from implicitkit.field import Field
+    from implicitkit.field.field import Field
 
 READ = {"nearest": read_nearest, "bilinear": read_linear}
 

@@ -12,7 +12,7 @@ from implicitkit.degradations.base import Degradation, Record, Step, seeded
 from implicitkit.degradations.mask_folder import MaskFolder
 from implicitkit.degradations.masks import SIDES, Bin, Mask, boxes, centred, cover, half, scattered, strokes
 from implicitkit.degradations.settings import KindChoice, Kinds, Range, draw_seed
-from implicitkit.filling import DEFAULT_FILL, Fill, check_fill, fill_holes
+from implicitkit.images.filling import DEFAULT_FILL, Fill, check_fill, fill_holes
 
 USUAL = {
     "strokes": (0.01, 0.6),  # the range of Liu et al.'s test set
@@ -51,7 +51,7 @@ class Inpainting(Degradation):
             By default each kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
         fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the
             CPU), ``"mean"`` (of each channel's known pixels), ``"harmonic"`` or ``"biharmonic"`` (what surrounds the
-            hole, see :mod:`implicitkit.harmonic`). A model that takes the mask puts its own fill there.
+            hole, see :mod:`implicitkit.images.harmonic`). A model that takes the mask puts its own fill there.
         sides: where a missing half may be, of left, right, top and bottom.
         folder: the folder of mask pictures, sub-folders included; any size.
         hole: which of their pixels are missing, ``"white"`` or ``"black"``.

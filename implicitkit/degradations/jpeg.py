@@ -11,7 +11,7 @@ from torch import Tensor
 
 from implicitkit.degradations.base import Degradation, Record, Step
 from implicitkit.degradations.settings import Number, Range
-from implicitkit.images import to_pixels, to_tensor
+from implicitkit.images.io import to_pixels, to_tensor
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 LARGEST_SIDE = 65535

@@ -13,7 +13,7 @@ import torch
 from implicitkit.degradations.base import uniform
 from implicitkit.degradations.masks import Bin, Mask, adjust
 from implicitkit.errors import DataError
-from implicitkit.images import READABLE, pictures_in, read_picture
+from implicitkit.images.io import READABLE, pictures_in, read_picture
 
 CROPS_TRIED = 8
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, check_size
 from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
-from implicitkit.degradations.resize import KERNELS, Kernel, resize, round_to_8_bits
+from implicitkit.images.resize import KERNELS, Kernel, resize, round_to_8_bits
 
 SLACK = 1e-6  # 48 pixels at scale 3.3 must give 48 again, whatever the last bit of 48 * 3.3 / 3.3
 
@@ -29,7 +29,7 @@ class SuperResolution(Degradation):
             factor per axis.
         size: pixels of the result per axis, in place of ``scale``; the whole picture is then covered.
         per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range.
-        kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.degradations.resize.resize`.
+        kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.images.resize.resize`.
         quantise: round the result to 8 bits, as a file would (the gradient passes as if it were not).
     """
 

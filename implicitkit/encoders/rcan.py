@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder
-from implicitkit.layout import for_convolutions
+from implicitkit.encoders.base import Encoder, for_convolutions
 
 
 class ChannelAttention(nn.Module):

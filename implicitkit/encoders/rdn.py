@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder
-from implicitkit.layout import for_convolutions
+from implicitkit.encoders.base import Encoder, for_convolutions
 
 CONFIGS = {"A": (20, 6, 32), "B": (16, 8, 64)}  # the authors': dense blocks, convolutions per block, growth
 

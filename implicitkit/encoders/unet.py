@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder
-from implicitkit.layout import for_convolutions
+from implicitkit.encoders.base import Encoder, for_convolutions
 
 
 class UNet(Encoder):

@@ -11,7 +11,7 @@ from typing import Any
 
 from implicitkit.errors import DataError
 from implicitkit.metrics import Metric
-from implicitkit.registries import create_metric
+from implicitkit.registry.kinds import create_metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
 """Names, specs (``{"name": "lpips", "net": "alex"}``) or metrics."""

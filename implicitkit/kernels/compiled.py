@@ -18,10 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from implicitkit import processor
-from implicitkit.atomic import replacing
+from implicitkit import devices
 from implicitkit.errors import UserError
-from implicitkit.folders import cache_folder
+from implicitkit.files import cache_folder, replacing
 
 COMPILERS = ("cc", "gcc", "clang")
 COMMON = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
@@ -84,9 +83,9 @@ def _has_apples_tools() -> bool:
 
 def instruction_sets() -> Iterator[tuple[str, ...]]:
     """Compiler flags for what the processor can do, the fastest first, for a compiler that may know less."""
-    if (found := processor.vector_instructions()) == "AVX512":
+    if (found := devices.vector_instructions()) == "AVX512":
         flags = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
-        if processor.bfloat16_instructions() == "AVX512-BF16":  # not AMX, which oneDNN makes more of
+        if devices.bfloat16_instructions() == "AVX512-BF16":  # not AMX, which oneDNN makes more of
             yield (*flags, "-mavx512bf16")
         yield flags
     elif found == "AVX2":

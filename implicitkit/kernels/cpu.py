@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.compiled import library
+from implicitkit.kernels.modes import values_alone
 from implicitkit.kernels.places import Places
 from implicitkit.kernels.trial import agrees
-from implicitkit.layout import Rows
-from implicitkit.modes import values_alone
 
 SOURCE = Path(__file__).with_name("ensemble.c")
 DECODERS = {"liif": 0, "lte": 1}

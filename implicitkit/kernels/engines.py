@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import cpu, launch
 from implicitkit.kernels.places import Places
-from implicitkit.layout import Rows
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 

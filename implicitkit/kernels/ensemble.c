@@ -3,7 +3,7 @@
  * A row is one neighbour of one query. A panel of rows goes through all layers before the next one begins, so that its
  * values stay in the second-level cache; a product keeps a tile of ROWS x VECTORS sums in registers, and reads the
  * matrix in strips that fit the first-level cache. Which cells the rows are, and how far away, is computed beforehand
- * in float32 by implicitkit.neighbours, per axis.
+ * in float32 by implicitkit.decoders.neighbours, per axis.
  *
  * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see cpu.py: (strip, in, STRIP) in
  * float32, (strip, in / 2, STRIP, 2) in bfloat16, where a product of pairs is one instruction. Sums are float32.

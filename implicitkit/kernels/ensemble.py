@@ -4,7 +4,8 @@ One program evaluates ``M`` rows, a row being one neighbour of one query, four r
 neighbour's features, adds what the offset contributes, runs the layers as products of ``(M, K)`` and ``(K, N)`` tiles
 on the tensor cores with float32 sums, and blends a query's rows by their areas. All four neighbours share one tile, so
 that a layer's matrix is read once for them and gives its shared memory to the next. Which cells those are, and how far
-away, is computed per axis beforehand by :mod:`implicitkit.neighbours`: the geometry is the plain path's, in float32.
+away, is computed per axis beforehand by :mod:`implicitkit.decoders.neighbours`: the geometry is the plain path's, in
+float32.
 
 Widths are padded to powers of two with zeros, which change no sum.
 """

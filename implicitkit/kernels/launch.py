@@ -24,10 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from implicitkit.decoders.rows import Rows
+from implicitkit.devices import is_out_of_memory
+from implicitkit.kernels.modes import values_alone
 from implicitkit.kernels.places import Places
-from implicitkit.layout import Rows
-from implicitkit.memory import is_out_of_memory
-from implicitkit.modes import values_alone
 
 TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
 LEAST = 16  # the narrowest tile that tensor cores multiply

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from implicitkit.layout import Rows
-from implicitkit.neighbours import axis_neighbours
+from implicitkit.decoders.neighbours import axis_neighbours
+from implicitkit.decoders.rows import Rows
 
 
 class Places(NamedTuple):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.places import Places
-from implicitkit.layout import Rows
 
 if TYPE_CHECKING:
     from implicitkit.kernels.cpu import CPUKernel

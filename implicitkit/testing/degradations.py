@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.degradations.base import Degradation, Degraded, seeded
-from implicitkit.registries import create_degradation
+from implicitkit.registry.kinds import create_degradation
 
 Spec = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 

@@ -14,7 +14,7 @@ from implicitkit.coordinates import axes, mesh
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.model import ImplicitModel
-from implicitkit.registries import create_decoder, create_encoder, parse_part
+from implicitkit.registry.kinds import create_decoder, create_encoder, parse_part
 from implicitkit.weights import load_model
 
 SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}

@@ -14,9 +14,9 @@ import torch
 from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import Scores
-from implicitkit.images import write_image
+from implicitkit.images.io import write_image
 from implicitkit.model import ImplicitModel, create_model
-from implicitkit.registries import create_protocol
+from implicitkit.registry.kinds import create_protocol
 
 Spec = str | Mapping[str, Any]
 

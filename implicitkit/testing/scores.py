@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from implicitkit.field import Prediction
-from implicitkit.registries import create_loss, create_metric
+from implicitkit.field.field import Prediction
+from implicitkit.registry.kinds import create_loss, create_metric
 
 Spec = str | Mapping[str, Any]
 

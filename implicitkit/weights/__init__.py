@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from implicitkit.errors import PluginError, UnknownNameError, WeightsError
-from implicitkit.registry import Entry
+from implicitkit.registry.registry import Entry
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
@@ -32,7 +32,7 @@ def load_model(source: str | Path) -> ImplicitModel:
     path = Path(source)
     if path.is_file():
         return load_file(path)
-    from implicitkit.registries import models
+    from implicitkit.registry.kinds import models
 
     text = str(source)
     try:
@@ -73,7 +73,7 @@ def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
     Raises:
         WeightsError: it ships none; the message says how to get some, if the entry's metadata does (``advice``).
     """
-    from implicitkit.registries import models
+    from implicitkit.registry.kinds import models
     from implicitkit.weights.native import load_native
 
     if not entry.metadata.get("pretrained"):

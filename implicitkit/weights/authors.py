@@ -18,7 +18,7 @@ from torch import Tensor
 from implicitkit.encoders.base import Encoder
 from implicitkit.errors import WeightsError
 from implicitkit.model import ImplicitModel, create_model
-from implicitkit.registries import create_encoder
+from implicitkit.registry.kinds import create_encoder
 from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
 from implicitkit.weights.native import fill
 from implicitkit.weights.pickled import read_pickled

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from implicitkit.atomic import replacing
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.errors import UserError, WeightsError
+from implicitkit.files import replacing
 from implicitkit.version import __version__
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import yaml
 from support import PARITY, PHOTOS, small_model
 
 import implicitkit as ik
-from implicitkit.images import read_picture
+from implicitkit.images.io import read_picture
 
 
 def test_list_names_everything_with_its_owner(run) -> None:

@@ -12,7 +12,7 @@ import torch
 from support import PHOTOS
 
 import implicitkit as ik
-from implicitkit.images import Picture, read_picture, write_picture
+from implicitkit.images.io import Picture, read_picture, write_picture
 
 SPECS: list[Any] = [
     {"name": "inpainting", "ratio": [0.2, 0.3], "fill": "noise"},

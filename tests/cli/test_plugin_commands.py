@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from implicitkit.plugins import STRICT, VARIABLE
+from implicitkit.registry.plugins import STRICT, VARIABLE
 
 PLUGINS = {
     "greeter": """

@@ -13,7 +13,7 @@ import torch
 from support import PHOTOS, small_model
 
 import implicitkit as ik
-from implicitkit.images import Picture, read_picture, write_picture
+from implicitkit.images.io import Picture, read_picture, write_picture
 
 
 @pytest.fixture(scope="module")

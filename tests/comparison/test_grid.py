@@ -9,7 +9,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.comparison.grid import choose, draw_grid, read_pictures
-from implicitkit.images import to_pixels
+from implicitkit.images.io import to_pixels
 
 GAINS = {"a": 0.1, "b": -0.5, "c": 2.0, "d": 0.3, "e": 1.0}
 

@@ -11,7 +11,7 @@ import torch
 from support import small_model
 
 from implicitkit.comparison.observer import Kept, Observer
-from implicitkit.images import to_pixels
+from implicitkit.images.io import to_pixels
 
 
 def test_a_watched_model_answers_as_before_and_is_itself_again() -> None:

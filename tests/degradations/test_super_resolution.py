@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import implicitkit as ik
 from implicitkit.degradations.base import Chain, Step, seeded
-from implicitkit.degradations.resize import resize
+from implicitkit.images.resize import resize
 
 
 @given(st.floats(1, 8), st.integers(1, 300))

@@ -13,7 +13,7 @@ from torch import nn
 
 import implicitkit as ik
 from implicitkit.encoders.timm import Timm
-from implicitkit.registry import Registry
+from implicitkit.registry.registry import Registry
 
 # a small member of each family that the encoder must serve; options that only make it smaller, or (a ResNet's last
 # normalisation starts at zero, so that nothing before it has a gradient) let all of it be seen

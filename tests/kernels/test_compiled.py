@@ -15,7 +15,7 @@ from cpu_kernel import SETS, both, fresh, needs_compiler
 from ensembles import made
 
 from implicitkit.errors import UserError
-from implicitkit.folders import cache_folder
+from implicitkit.files import cache_folder
 from implicitkit.kernels import compiled, cpu
 
 pytestmark = needs_compiler

@@ -20,14 +20,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
-from implicitkit import field as fields
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.rows import Rows
+from implicitkit.field import field as fields
 from implicitkit.kernels import compiled, cpu
 from implicitkit.kernels.cpu import CPUKernel
 from implicitkit.kernels.places import Places
-from implicitkit.layout import Rows
 
 SAME, NARROW = 2e-6, 2e-2  # of the largest value: rounding of 24 bits, of 8
 
@@ -219,7 +219,7 @@ import torch
 from torch import nn
 from implicitkit.kernels import cpu
 from implicitkit.kernels.places import Places
-from implicitkit.layout import Rows
+from implicitkit.decoders.rows import Rows
 
 layers = [nn.Linear(6, 40, bias=False), nn.Linear(40, 3, bias=False)]
 rows, cell, off = torch.rand(1, 5, 6), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5)

@@ -17,7 +17,7 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.degradations.base import seeded
-from implicitkit.images import write_picture
+from implicitkit.images.io import write_picture
 from implicitkit_sair import inpaint, segment
 from implicitkit_sair.overlay import Panel, draw_overlay
 

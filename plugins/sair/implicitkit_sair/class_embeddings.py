@@ -40,7 +40,7 @@ def write_classes(file: Path, names: Sequence[str], embeddings: Tensor, metadata
     """Write ``embeddings`` ``(len(names), width)`` as a ``.safetensors`` file that :func:`read_classes` reads."""
     from safetensors.torch import save
 
-    from implicitkit.atomic import replacing
+    from implicitkit.files import replacing
 
     with replacing(file) as temporary:
         temporary.write_bytes(

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from implicitkit import Encoder
-from implicitkit.atomic import replacing
-from implicitkit.folders import cache_folder
+from implicitkit.files import cache_folder, replacing
 from implicitkit.weights.native import fingerprint
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from implicitkit.errors import DataError, UserError
-from implicitkit.filling import Fill
-from implicitkit.images import Picture, read_picture, to_pixels, to_tensor
+from implicitkit.images.filling import Fill
+from implicitkit.images.io import Picture, read_picture, to_pixels, to_tensor
+from implicitkit.images.transparency import fill_transparent
 from implicitkit.model import ImplicitModel
-from implicitkit.transparency import fill_transparent
 
 
 def inpaint(

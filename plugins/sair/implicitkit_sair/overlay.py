@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from implicitkit.images import Picture, to_pixels
+from implicitkit.images.io import Picture, to_pixels
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont

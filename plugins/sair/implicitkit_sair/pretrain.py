@@ -97,11 +97,11 @@ def pretrain(
 
     from implicitkit import UserError, create_degradation
     from implicitkit.config import DataConfig, OptimiserConfig
-    from implicitkit.data import TrainingCrops, picture_files
     from implicitkit.degradations.base import seeded
     from implicitkit.devices import choose_device
-    from implicitkit.schedule import learning_rate
-    from implicitkit.training import StepBatches
+    from implicitkit.training.data import TrainingCrops, picture_files
+    from implicitkit.training.loop import StepBatches
+    from implicitkit.training.schedule import learning_rate
     from implicitkit_sair.mae import MAESmall
     from implicitkit_sair.masked import MaskedAutoencoder
 
@@ -294,7 +294,7 @@ def _metadata(architecture: Mapping[str, int], *, training: Mapping[str, Any], l
 def _write(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     from safetensors.torch import save
 
-    from implicitkit.atomic import replacing
+    from implicitkit.files import replacing
 
     held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     file.parent.mkdir(parents=True, exist_ok=True)

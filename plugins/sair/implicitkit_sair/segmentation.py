@@ -11,7 +11,7 @@ from torch import Tensor
 
 from implicitkit import create_decoder
 from implicitkit.errors import UserError
-from implicitkit.field import Field
+from implicitkit.field.field import Field
 from implicitkit.model import ImplicitModel
 from implicitkit_sair.vocabulary import Vocabulary, check_names
 

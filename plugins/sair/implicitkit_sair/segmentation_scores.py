@@ -18,15 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit.degradations.base import seeded
-from implicitkit.degradations.resize import resize
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError, UserError
 from implicitkit.evaluation.inpainting import create_holes, hole_spec
 from implicitkit.evaluation.protocol import Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores
-from implicitkit.field import Field
-from implicitkit.filling import Fill
-from implicitkit.images import read_image
+from implicitkit.field.field import Field
+from implicitkit.images.filling import Fill
+from implicitkit.images.io import read_image
+from implicitkit.images.resize import resize
 from implicitkit.model import ImplicitModel
 from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, read_label_map
 from implicitkit_sair.segmentation import before_completion, score_blocks, semantic_model

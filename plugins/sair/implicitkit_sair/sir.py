@@ -14,8 +14,8 @@ from implicitkit import Features, LocalEnsembleDecoder
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent, read_linear
+from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.engines import Engine
-from implicitkit.layout import Rows
 
 if TYPE_CHECKING:
     from implicitkit import Field

@@ -18,7 +18,7 @@ from tiny_clip import VIT, build
 
 import implicitkit as ik
 import implicitkit_sair
-from implicitkit.images import Picture, read_picture, write_picture
+from implicitkit.images.io import Picture, read_picture, write_picture
 from implicitkit_sair.inpainting import inpaint
 from implicitkit_sair.label_maps import read_label_map
 from implicitkit_sair.segmentation import segment

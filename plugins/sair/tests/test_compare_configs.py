@@ -13,7 +13,7 @@ from implicitkit.comparison.config import CompareConfig, load_comparison
 from implicitkit.comparison.plan import make_plan, write_config
 from implicitkit.comparison.preparation import cut
 from implicitkit.config import validate
-from implicitkit.training import train
+from implicitkit.training.loop import train
 from implicitkit_sair.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, load_yaml, validate
-from implicitkit.training import train
+from implicitkit.training.loop import train
 from implicitkit_sair import models
 from implicitkit_sair.pretrain import Settings, pretrain
 

@@ -13,8 +13,8 @@ import typer
 
 import implicitkit as ik
 from implicitkit.cli.main import app
-from implicitkit.plugins import command_names
-from implicitkit.registries import plugins
+from implicitkit.registry.kinds import plugins
+from implicitkit.registry.plugins import command_names
 from implicitkit_sair.cli import add_to
 
 PLUGIN = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from painters import disc, picture, small_painter
 import implicitkit as ik
 from implicitkit import Field
 from implicitkit.errors import DataError, UserError
-from implicitkit.images import Picture, write_picture
+from implicitkit.images.io import Picture, write_picture
 from implicitkit_sair.inpainting import inpaint, inpaint_picture, read_mask
 
 

@@ -13,7 +13,7 @@ from semantics import semantic_model as colours_model
 import implicitkit as ik
 from implicitkit.coordinates import grid
 from implicitkit.errors import DataError, UnknownNameError, UserError
-from implicitkit.images import Picture, write_picture
+from implicitkit.images.io import Picture, write_picture
 from implicitkit_sair.label_maps import (
     LabelledFolder,
     class_names,

@@ -15,8 +15,8 @@ from small_parts import EDSR, SEMANTIC, Patches
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, validate
-from implicitkit.field import Prediction
-from implicitkit.training import train
+from implicitkit.field.field import Prediction
+from implicitkit.training.loop import train
 from implicitkit_sair.losses import Semantic
 from implicitkit_sair.sir import SIR
 

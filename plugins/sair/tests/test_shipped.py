@@ -9,9 +9,9 @@ import torch
 
 import implicitkit as ik
 from implicitkit.degradations.base import seeded
-from implicitkit.degradations.resize import resize
-from implicitkit.filling import fill_holes
-from implicitkit.registries import models
+from implicitkit.images.filling import fill_holes
+from implicitkit.images.resize import resize
+from implicitkit.registry.kinds import models
 from implicitkit.weights import shipped_file
 from implicitkit_sair import inpaint
 from implicitkit_sair.models import SHIPPED

@@ -53,7 +53,7 @@ def inpaint(
         job.check(force)
 
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import read_picture, write_picture
+    from implicitkit.images.io import read_picture, write_picture
     from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
 
@@ -101,7 +101,7 @@ class Job:
 
     def check(self, force: bool) -> None:
         """Raise :class:`UserError` if the target is in the way or cannot be written."""
-        from implicitkit.images import check_writable
+        from implicitkit.images.io import check_writable
 
         check_writable(self.target, (1, 1))
         check_target(self.target, force)
@@ -115,7 +115,7 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
     Raises:
         UserError: a file or a mask is missing, or an output would replace an input.
     """
-    from implicitkit.images import WRITABLE
+    from implicitkit.images.io import WRITABLE
 
     many = image.is_dir()
     sources = find_pictures([image], _pictures_only)
@@ -141,7 +141,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images import pictures_in
+    from implicitkit.images.io import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")

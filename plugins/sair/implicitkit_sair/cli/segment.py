@@ -60,11 +60,11 @@ def segment(
 
     import numpy as np
 
-    from implicitkit.atomic import replacing
-    from implicitkit.degradations.resize import resize
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.filling import fill_holes
-    from implicitkit.images import read_image, write_picture
+    from implicitkit.files import replacing
+    from implicitkit.images.filling import fill_holes
+    from implicitkit.images.io import read_image, write_picture
+    from implicitkit.images.resize import resize
     from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, read_mask
     from implicitkit_sair.label_maps import write_label_map
@@ -115,7 +115,7 @@ def _check_targets(
     image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
 ) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
-    from implicitkit.images import check_writable
+    from implicitkit.images.io import check_writable
 
     inputs = [path for path in (image, mask) if path is not None]
     targets = [path for path in (output, labels, scores) if path is not None]

@@ -1,0 +1,158 @@
+"""What a decoder reads of a picture: one latent of the whole, or one for each tile, made when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import Size
+from implicitkit.decoders.base import Inputs
+from implicitkit.devices import unless_out_of_memory
+from implicitkit.encoders.base import Features
+from implicitkit.field.tiles import Tiling
+from implicitkit.images.filling import fill_holes
+from implicitkit.kernels.workers import no_workers
+
+if TYPE_CHECKING:
+    from implicitkit.field.field import Field
+    from implicitkit.model import ImplicitModel
+
+TILES_KEPT = 2
+SMALLEST_TILE = 32
+
+
+class SmallerTiles(Exception):  # noqa: N818
+    """Memory ran out while a tile was encoded; the tiles are smaller from here on, and the question is asked again."""
+
+
+class Latents:
+    """The latents of a batch of pictures.
+
+    Args:
+        model: whose encoder and decoder make them.
+        image: ``(B, C, *S)``.
+        mask: ``(B, 1, *S)``, or None.
+        conditions: the fields that the decoder reads.
+        tile: encode in tiles of so many pixels; None encodes the whole picture now, or in tiles where memory does not
+            suffice and the encoder allows it.
+        grad: keep the graph of everything; then nothing is kept for a second time, or tried again.
+
+    Attributes:
+        whole: the latent of the whole picture; None where there are tiles.
+        tiling: how the picture is cut; None where it is not.
+        extent: the padded size that the features cover.
+    """
+
+    def __init__(
+        self,
+        model: ImplicitModel,
+        image: Tensor,
+        mask: Tensor | None,
+        conditions: Mapping[str, Field],
+        *,
+        tile: int | None,
+        grad: bool,
+    ) -> None:
+        self._model, self._image, self._mask, self._conditions = model, image, mask, conditions
+        self._shown = (
+            image if mask is None or model.decoder.fill is None else fill_holes(image, mask, model.decoder.fill)
+        )
+        self._grad = grad
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()  # one tile is made at a time, however many threads ask
+        self.whole: Any = None
+        self.tiling: Tiling | None = None
+        side = max(image.shape[2:])
+        if tile is None and (grad or model.encoder.radius is None or side <= SMALLEST_TILE):
+            self.extent = self._encode_whole()
+            return
+        if tile is None:
+            extent = unless_out_of_memory(self._encode_whole)
+            if extent is not None:
+                self.extent = extent
+                return
+            tile = max(SMALLEST_TILE, side // 2)
+        self.tiling = self._plan(tile)
+        self.extent = self.tiling.extent
+
+    def tile(self, tiling: Tiling, tile: Size, picture: int | None = None) -> Any:
+        """The latent of one tile (of one picture of the batch, or of all); the last few are kept.
+
+        Raises:
+            SmallerTiles: memory did not suffice; :attr:`tiling` has changed.
+        """
+        with self._lock, no_workers():  # which may be waiting for this very lock
+            return self._found_or_made(tiling, tile, picture)
+
+    def _found_or_made(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
+        if tiling is not self.tiling:  # another thread found it too large meanwhile
+            raise SmallerTiles
+        key = (tiling.tile, tile, picture)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if self._grad or tiling.tile <= max(SMALLEST_TILE, self._model.encoder.size_multiple):
+            latent = self._encode_tile(tiling, tile, picture)
+        else:
+            latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
+            if latent is None:
+                self._kept.clear()
+                self.tiling = self._plan(max(SMALLEST_TILE, tiling.tile // 2))
+                raise SmallerTiles
+        if not self._grad:
+            self._kept[key] = latent
+            while len(self._kept) > TILES_KEPT:
+                self._kept.popitem(last=False)
+        return latent
+
+    def _encode_whole(self) -> Size:
+        features = self._encode(self._image, self._mask)
+        inputs = self._inputs(self._shown, self._mask)
+        self.whole = self._model.decoder.prepare(features, inputs, self._conditions)
+        return features.extent
+
+    def _encode_tile(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
+        crop = tiling.crop(tile)
+        rows = slice(None) if picture is None else slice(picture, picture + 1)
+        image = self._image[(rows, slice(None), *crop)]
+        mask = None if self._mask is None else self._mask[(rows, slice(None), *crop)]
+        features = self._encode(image, mask)
+        shown = self._shown[(rows, slice(None), *crop)]
+        origin = tuple(span.start // tiling.stride for span in crop)
+        placed = Features(features.map, tiling.extent, origin, tiling.grid)
+        inputs = self._inputs(shown, mask, tuple(span.start for span in crop), tiling.size)
+        return self._model.decoder.prepare(placed, inputs, self._conditions)
+
+    def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
+        model = self._model
+        x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
+        with nullcontext() if model.encoder.trainable else torch.no_grad():
+            features: Features = model.encoder(x)
+        return features
+
+    def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
+        return Inputs((image - self._model.mean) / self._model.std, mask, origin, size)
+
+    def _plan(self, tile: int) -> Tiling:
+        encoder, decoder = self._model.encoder, self._model.decoder
+        if encoder.radius is None:
+            raise ValueError(
+                f"{type(encoder).__name__} sees the whole picture at once, so it cannot encode in tiles; "
+                "encode without tile="
+            )
+        if tile < 1:
+            raise ValueError(f"tile is a positive number of pixels; received {tile}")
+        return Tiling.plan(
+            tuple(self._image.shape[2:]),
+            tile=tile,
+            stride=encoder.stride,
+            multiple=encoder.size_multiple,
+            radius=encoder.radius,
+            reach=decoder.reach,
+        )

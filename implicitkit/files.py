@@ -1,0 +1,76 @@
+"""Files that appear whole or not at all, and where files are kept that can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from implicitkit.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        UserError: the folder does not exist, is read-only or is full.
+    """
+    path = Path(path)
+    # short, as the name itself may be as long as names get; the suffix stays last, as writers choose their format by it
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Like :func:`replacing` for a new folder; ``path`` must not exist yet."""
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def cache_folder() -> Path:
+    """``$IMPLICITKIT_CACHE``, or ``implicitkit`` in the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder, and no variable says where else.
+    """
+    if own := os.environ.get("IMPLICITKIT_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "implicitkit"
+    except RuntimeError:
+        raise UserError("there is no home folder to keep files in; set IMPLICITKIT_CACHE to a folder") from None

@@ -1,0 +1,1 @@
+"""Files and pixels: reading and writing pictures, resizing, transparency, upscaling."""

@@ -1,0 +1,122 @@
+"""A picture file's worth of upscaling: colour by the model, alpha bicubically, depth and profile kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from implicitkit.devices import free_memory
+from implicitkit.errors import UserError
+from implicitkit.images.io import Picture, Pixels, to_pixels, to_tensor
+from implicitkit.images.resize import resize
+from implicitkit.images.transparency import fill_transparent
+from implicitkit.model import ImplicitModel
+
+WHOLE_SIDE = 768  # pictures up to this side are encoded whole, larger ones in tiles
+AUTO_TILE, LEAST_TILE = 512, 64
+PIXEL_BYTES = 1 << 14  # an input pixel while it is encoded: EDSR takes 2 kB, RDN 8 kB
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """How large the output is to be: by ``scale``, or with the given ``height`` and ``width`` (one of them keeps the
+    aspect).
+    """
+
+    scale: float = 1.0
+    height: int | None = None
+    width: int | None = None
+
+    def of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The output size ``(H, W)`` for an input of ``size``, at least one pixel each way."""
+        scale = self.scale
+        if self.height is not None:
+            scale = self.height / size[0]
+        elif self.width is not None:
+            scale = self.width / size[1]
+        height, width = (max(1, round(n * scale)) for n in size)
+        return self.height or height, self.width or width
+
+    @property
+    def label(self) -> str:
+        """What to put into a file name: ``x3.7``, ``1080x1920``, ``w1920``, ``h1080``."""
+        if self.height and self.width:
+            return f"{self.height}x{self.width}"
+        return f"w{self.width}" if self.width else f"h{self.height}" if self.height else f"x{self.scale:g}"
+
+
+def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False) -> None:
+    """Raise :class:`UserError` before work begins if the finished picture could not be held in memory."""
+    # the canvas and the writer's copy of it; alpha is resized as one float32 picture, with copies on the way
+    needed = size[0] * size[1] * (3 * channels * bits // 8 + (16 if alpha else 0))
+    available = free_memory(CPU)
+    if needed > available:
+        raise UserError(
+            f"a picture of {size[0]}×{size[1]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
+            "GB are free; ask for a smaller size"
+        )
+
+
+def choose_tile(model: ImplicitModel, size: tuple[int, int]) -> int | None:
+    """Pixels per side of the tiles in which a picture of ``size`` is encoded, after the memory that is free.
+
+    None (whole) up to 768 pixels a side, if half of what is free holds it, and for encoders that see everything at
+    once; else 512, or what half of the free memory holds, at least 64.
+    """
+    if model.encoder.radius is None:
+        return None
+    room = free_memory(next(model.parameters()).device) // 2 // PIXEL_BYTES
+    if max(size) <= WHOLE_SIDE and size[0] * size[1] <= room:
+        return None
+    tile, halo = AUTO_TILE, model.encoder.radius + model.decoder.reach * model.encoder.stride
+    while tile > LEAST_TILE and (tile + 2 * halo) ** 2 > room:
+        tile //= 2
+    return tile
+
+
+def upscale_picture(
+    model: ImplicitModel,
+    picture: Picture,
+    size: tuple[int, int],
+    *,
+    tile: int | str | None = "auto",
+    precision: str | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Picture:
+    """Render ``picture`` at ``size`` with everything it carries.
+
+    Args:
+        model: maps RGB to RGB.
+        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile is kept.
+        size: ``(H, W)``.
+        tile: pixels per side of an input tile; ``"auto"``, see :func:`choose_tile`; or None to encode the whole
+            picture at once. Where memory runs out, smaller tiles are tried.
+        precision: see :meth:`ImplicitModel.encode`.
+        progress: called with the number of output pixels done.
+    """
+    channels = picture.pixels.shape[2]
+    check_memory(size, channels, picture.bits, alpha=picture.alpha is not None)
+    if tile == "auto":
+        tile = choose_tile(model, picture.size)
+    colour = picture.rgb()
+    if picture.alpha is not None:
+        colour = fill_transparent(colour, to_tensor(picture.alpha[..., None]))
+    field = model.encode(colour, tile=None if tile is None else int(tile), precision=precision)
+    canvas: Pixels = np.empty((*size, channels), dtype=picture.pixels.dtype)
+    done = 0
+    for (rows, columns), values in field.blocks(size):
+        block = values[0].mean(0, keepdim=True) if picture.is_grey else values[0]
+        canvas[rows, columns] = to_pixels(block, picture.bits)
+        done += block.shape[1] * block.shape[2]
+        if progress:
+            progress(done)
+    alpha = None
+    if picture.alpha is not None:
+        with torch.no_grad():
+            alpha = to_pixels(resize(to_tensor(picture.alpha[..., None]), size), picture.bits)[..., 0]
+    return Picture(canvas, alpha, picture.icc)

@@ -1,0 +1,226 @@
+"""Training crops: which picture, crop, scale, flip and points step *t* sees depends on the seed and *t* alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from implicitkit.config import DataConfig
+from implicitkit.coordinates import Size, cell_size, grid
+from implicitkit.degradations.base import Degradation, seeded
+from implicitkit.errors import DataError
+from implicitkit.files import cache_folder, replacing
+from implicitkit.images.io import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
+from implicitkit.losses import missing_at
+
+
+class Sample(TypedDict, total=False):
+    """One crop: the degraded picture, its mask, clean values at random points and, if wanted, the whole clean crop."""
+
+    image: Tensor
+    mask: Tensor
+    coords: Tensor
+    cell: Tensor
+    target: Tensor
+    reference: Tensor
+
+
+def picture_files(folders: Sequence[Path | str]) -> list[Path]:
+    """All picture files under ``folders``, sorted by path.
+
+    Raises:
+        DataError: a folder is missing or holds no picture.
+    """
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}")
+        inside = pictures_in(folder, recursive=True)
+        if not inside:
+            raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
+        found += inside
+    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once
+
+
+def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
+    """``files`` without ``count`` of them, and those, spread evenly over the list."""
+    if count >= len(files):
+        raise DataError(f"held_out is {count}, but there are only {len(files)} pictures; keep some to train on")
+    chosen = {(2 * k + 1) * len(files) // (2 * count) for k in range(count)}
+    return [f for k, f in enumerate(files) if k not in chosen], [f for k, f in enumerate(files) if k in chosen]
+
+
+class PictureCache:
+    """Decoded 8-bit RGB pictures ``(H, W, 3)``, in memory or as memory-mapped files under the user's cache folder."""
+
+    def __init__(self, files: Sequence[Path], where: str) -> None:
+        self.files, self.where = list(files), where
+        self._held: list[NDArray[np.uint8] | None] = [None] * len(self.files)
+        self.sizes = [self.load(k).shape[:2] for k in range(len(self.files))]
+
+    def load(self, k: int) -> NDArray[np.uint8]:
+        """Picture ``k``; decoded at most once unless the cache is ``"none"``."""
+        held = self._held[k]
+        if held is not None:
+            return held
+        pixels = self._from_disk(self.files[k]) if self.where == "disk" else _decode(self.files[k])
+        if self.where != "none":
+            self._held[k] = pixels
+        return pixels
+
+    def _from_disk(self, file: Path) -> NDArray[np.uint8]:
+        stat = file.stat()
+        key = hashlib.blake2b(
+            f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode(), digest_size=16
+        ).hexdigest()
+        stored = cache_folder() / "pictures" / f"{key}.npy"
+        if not stored.exists():
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(stored) as temporary:
+                np.save(temporary, _decode(file))
+        return np.load(stored, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _decode(file: Path) -> NDArray[np.uint8]:
+    picture = read_picture(file)
+    return np.ascontiguousarray(np.broadcast_to(to_8_bits(picture.pixels), (*picture.size, 3)))
+
+
+class TrainingCrops(Dataset[Sample]):
+    """Item ``k`` is crop ``k`` of the whole run, whoever asks for it and whenever.
+
+    Args:
+        files: pictures to crop from.
+        config: crop size, points, sampling, cache.
+        degradation: what the model is to undo.
+        seed: the run's seed.
+        length: crops in the whole run (steps times batch).
+        reference: whether each item holds the clean crop too.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        config: DataConfig,
+        degradation: Degradation,
+        seed: int,
+        length: int,
+        reference: bool = False,
+    ) -> None:
+        self.reference = reference
+        self.config, self.degradation, self.seed, self.length = config, degradation, seed, length
+        if not files:
+            raise DataError("no picture is left to train on: all of data.folders are validated on")
+        pictures = PictureCache(files, config.cache)
+        largest = self._largest_source()
+        small = [k for k, (h, w) in enumerate(pictures.sizes) if min(h, w) < largest]
+        self.dropped = len(small) if config.too_small == "skip" else 0
+        if small and config.too_small == "error":
+            h, w = pictures.sizes[small[0]]
+            raise DataError(
+                f"{len(small)} of {len(files)} pictures are smaller than the largest training crop of {largest} pixels "
+                f"({pictures.files[small[0]]}: {h}×{w}); set data.too_small to skip or mirror, or make "
+                "data.patch or the scale smaller"
+            )
+        if self.dropped == len(files):
+            raise DataError(f"all {len(files)} pictures are smaller than the largest training crop of {largest} pixels")
+        self.pictures = pictures
+        self.kept = [k for k in range(len(files)) if not (self.dropped and k in set(small))]
+        areas = np.array([float(np.prod(pictures.sizes[k])) for k in self.kept])
+        weights = areas if config.sampling == "area" else np.ones_like(areas)
+        self._cumulative = np.cumsum(weights / weights.sum())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, k: int) -> Sample:
+        generator = seeded(self.seed, k)
+        config = self.config
+        chosen = int(np.searchsorted(self._cumulative, float(torch.rand((), generator=generator, dtype=torch.float64))))
+        pixels = self.pictures.load(self.kept[min(chosen, len(self.kept) - 1)])
+        record = self.degradation.sample((3, *pixels.shape[:2]), generator)
+        clean = self._crop(pixels, self.degradation.source_size((config.patch, config.patch), record), generator)
+        seen = self.degradation.apply(clean, record)
+        size = seen.reference.shape[1:]
+        count = min(config.points, size[0] * size[1])
+        chosen_points = torch.randperm(size[0] * size[1], generator=generator)[:count]
+        if count < config.points:  # a clean crop with fewer pixels than points: all of them, then some again
+            extra = torch.randint(count, (config.points - count,), generator=generator)
+            chosen_points = torch.cat([chosen_points, chosen_points[extra]])
+        if config.in_holes:
+            chosen_points = self._into_holes(chosen_points, seen.mask, size, generator)
+        sample = Sample(
+            image=seen.image,
+            mask=seen.mask,
+            coords=grid(size)[chosen_points],
+            cell=cell_size(size)[None],
+            target=seen.reference.flatten(1).t()[chosen_points],
+        )
+        if self.reference:
+            sample["reference"] = seen.reference
+        return sample
+
+    def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
+        """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
+        missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
+        count = round(self.config.in_holes * len(points)) if len(missing) else 0
+        drawn = missing[torch.randint(max(1, len(missing)), (count,), generator=generator)]
+        return torch.cat([drawn, points[count:]])
+
+    def _crop(self, pixels: NDArray[np.uint8], size: Sequence[int], generator: torch.Generator) -> Tensor:
+        """A random crop ``(3, *size)``, flipped and transposed at random."""
+        starts = [
+            int(torch.randint(max(1, n - m + 1), (), generator=generator))
+            for n, m in zip(pixels.shape, size, strict=False)
+        ]
+        flips = torch.randint(2, (3,), generator=generator).tolist() if self.config.flips else [0, 0, 0]
+        if self.config.flips == "horizontal":
+            flips = [0, flips[1], 0]
+        rows, columns = (_mirrored(start, m, n) for start, m, n in zip(starts, size, pixels.shape, strict=False))
+        crop = (
+            pixels[rows][:, columns]
+            if not (isinstance(rows, slice) and isinstance(columns, slice))
+            else pixels[rows, columns]
+        )
+        if flips[0]:
+            crop = crop[::-1]
+        if flips[1]:
+            crop = crop[:, ::-1]
+        if flips[2] and size[0] == size[1]:
+            crop = crop.swapaxes(0, 1)
+        return to_tensor(np.ascontiguousarray(crop))
+
+    def _largest_source(self) -> int:
+        """The side of the largest clean crop the degradation can ask for, found by asking it often."""
+        patch = self.config.patch
+        records = [self.degradation.sample((3, patch, patch), seeded(self.seed, -1, k)) for k in range(256)]
+        return max(max(self.degradation.source_size((patch, patch), record)) for record in records)
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """A batch. Clean crops of different sizes (a range of scales) stay a list."""
+    batch: dict[str, Any] = {
+        key: torch.stack([sample[key] for sample in samples])  # type: ignore[literal-required]
+        for key in samples[0]
+        if key != "reference"
+    }
+    if "reference" in samples[0]:
+        clean = [sample["reference"] for sample in samples]
+        batch["reference"] = torch.stack(clean) if len({c.shape for c in clean}) == 1 else clean
+    return batch
+
+
+def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:
+    """``count`` positions from ``start`` on an axis of ``n``, mirrored where the axis is too short."""
+    if start + count <= n:
+        return slice(start, start + count)
+    position = np.arange(start, start + count) % (2 * n)
+    return np.minimum(position, 2 * n - 1 - position)

@@ -1,0 +1,249 @@
+"""The training loop, to be read from top to bottom.
+
+    implicitkit train configs/liif_small.yaml
+    implicitkit train configs/liif_small.yaml --resume
+    accelerate launch -m implicitkit train configs/liif_small.yaml      # several processes, GPUs, machines
+
+A run directory holds ``config.yaml``, ``log.jsonl``, TensorBoard events, ``images/``, ``checkpoints/step-N/``,
+``best.safetensors`` and ``last.safetensors``. Everything in it is written to a temporary name and renamed, so a run
+killed at any moment resumes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from implicitkit.config import TrainConfig, naming
+from implicitkit.degradations.base import seeded
+from implicitkit.errors import ConfigError, UserError
+from implicitkit.field.field import Prediction
+from implicitkit.images.filling import check_fill, trained_fill
+from implicitkit.losses import Total
+from implicitkit.model import ImplicitModel, build_model
+from implicitkit.registry.kinds import create_degradation
+from implicitkit.training.averaging import Average
+from implicitkit.training.data import TrainingCrops, collate, hold_out, picture_files
+from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.runs import Report, Run
+from implicitkit.training.schedule import learning_rate
+from implicitkit.training.validation import Validator
+from implicitkit.weights import load_model
+from implicitkit.weights.native import fill
+
+MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class StepBatches(Sampler[list[int]]):
+    """The crops of each step for one process: step ``t`` is crops ``t * batch`` to ``(t + 1) * batch``, shared by
+    rank.
+    """
+
+    def __init__(self, start: int, steps: int, batch: int, rank: int, processes: int) -> None:
+        self.start, self.steps, self.batch = start, steps, batch
+        self.mine = range(rank * batch // processes, (rank + 1) * batch // processes)
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.steps):
+            yield [step * self.batch + k for k in self.mine]
+
+
+def train(config: TrainConfig, *, resume: bool = False, report: Report | None = None) -> Path:
+    """Train as ``config`` says and return the run directory.
+
+    Args:
+        config: the whole run.
+        resume: continue the run in ``config.output`` from its last checkpoint; otherwise that directory must not exist.
+        report: called with a dict at every log step and validation.
+
+    Raises:
+        UserError: the directory is taken, the configuration differs from the one being resumed, a picture cannot be
+            used, or the loss is no longer finite.
+    """
+    between = DistributedDataParallelKwargs()
+    accelerator = Accelerator(mixed_precision=MIXED[config.precision], kwargs_handlers=[between])
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
+    if config.batch % (processes * config.accumulate):
+        parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
+        raise ConfigError(
+            f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
+        )
+    run = Run(config, accelerator, resume)
+    set_seed(config.seed)
+
+    # Everything that can be wrong is found before the run directory is made.
+    with naming("degradation"):
+        degradation = create_degradation(config.degradation_spec)
+    files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
+    with naming("loss"):
+        losses = Total([term.as_dict() for term in config.loss])
+    validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
+    files = [file for file in files if file.resolve() not in validator.seen]
+    length = config.steps * config.batch
+    crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
+    model = build_model(config.model)
+    if model.takes_mask and model.fill is None:
+        model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
+    if config.weights:
+        with naming("weights"):
+            start_from(model, config.weights)
+    model = model.to(device).train()
+    with naming("loss"):
+        losses.attach(model)
+    wanted = losses.reads
+    between.find_unused_parameters = leaves_idle(model, wanted)
+    rehearse(model, losses, send_to_device(collate([crops[0]]), device))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = build_optimiser(model, config.optimiser)
+    average = Average(model, config.ema)
+    if config.compile:
+        model.encoder.compile()
+    wrapped, optimiser = accelerator.prepare(model, optimiser)
+
+    run.open()
+    if config.ema:
+        run.keep("average", average)
+    start = run.restore()
+    if start > config.steps:
+        raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
+    batches = DataLoader(
+        crops,
+        batch_sampler=StepBatches(start, config.steps, config.batch, rank, processes),
+        num_workers=config.data.workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=config.data.workers > 0,
+        collate_fn=collate,
+    )
+    counts = {"pictures": len(crops.kept), "dropped": crops.dropped, "parameters": count(parameters)}
+    run.say({"event": "start", "step": start, **counts}, report)
+
+    nothing = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
+    clock, seen, totals = time.monotonic(), 0, nothing
+    for step, batch in enumerate(batches, start=start):
+        torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # dropout and the like follow the step too
+        batch = send_to_device(batch, device, non_blocking=True)
+        rate = learning_rate(step, config.steps, config.optimiser)
+        set_rate(optimiser, rate)
+
+        for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
+            waits = k < config.accumulate  # processes average their gradients once, after the last part
+            with accelerator.no_sync(wrapped) if waits else nullcontext():
+                mask = part["mask"] if model.takes_mask else None
+                prediction: Prediction = wrapped(part["image"], part["coords"], part["cell"], mask, wanted)
+                each = losses.each(prediction, part)
+                loss = losses.sum(each)
+                accelerator.backward(loss / config.accumulate)
+            totals = totals + torch.stack([loss, *each.values()]).detach() / config.accumulate
+        if config.optimiser.clip:
+            accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update()
+        seen += 1
+
+        done = step + 1
+        last = done == config.steps
+        if done % config.log_every == 0 or last:
+            mean_loss, *means = (accelerator.gather(totals[None]).mean(0) / seen).tolist()
+            if not math.isfinite(mean_loss):
+                raise UserError(
+                    f"the loss is {mean_loss} near step {done}; lower optimiser.lr or set optimiser.clip, then --resume"
+                )
+            speed = seen * config.batch / (time.monotonic() - clock)
+            left = (config.steps - done) * config.batch / speed
+            terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
+            progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": left}
+            run.say({"event": "train", "step": done, **progress}, report)
+            clock, seen, totals = time.monotonic(), 0, nothing
+        if validator and (done % config.validation.every == 0 or last):
+            paused = time.monotonic()
+            if accelerator.is_main_process:
+                with average.shown():
+                    model.eval()
+                    found = validator(model)
+                    model.train()
+                    run.validated(done, model, found, report)
+            accelerator.wait_for_everyone()
+            clock += time.monotonic() - paused
+        if done % config.checkpoint_every == 0 or last:
+            run.checkpoint(done, model)
+
+    if accelerator.is_main_process:
+        with average.shown():
+            run.save(model, "last.safetensors", config.steps)
+    run.close()
+    return config.output
+
+
+def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str = "") -> None:
+    """Fill a model with weights from elsewhere, or the parts of it that a mapping names
+    (``{"conditions": {"semantic": FILE}}``).
+    """
+    if isinstance(weights, Mapping):
+        for name, inner in weights.items():
+            start_from(model, inner, f"{part}.{name}".removeprefix("."))
+        return
+    try:
+        target = model.get_submodule(part)
+    except AttributeError:
+        raise ConfigError(f"{part}: the model has no such part; name its encoder, decoder or conditions") from None
+    if not isinstance(weights, str):
+        raise ConfigError(f"{part}: the name of a file or model; received {weights!r}")
+    loaded: nn.Module = load_model(weights)
+    if not isinstance(target, ImplicitModel):  # an encoder or a decoder alone: that of the model in the file
+        loaded = loaded.get_submodule(part.rpartition(".")[2])
+    fill(target, loaded.state_dict(), weights)
+
+
+@torch.no_grad()
+def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> None:
+    """Ask the model for one crop, and the losses for what they make of it, so that what does not go together is found
+    now; nothing is learnt.
+    """
+    model.eval()
+    mask = batch["mask"] if model.takes_mask else None
+    losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
+    model.train()
+
+
+def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """A batch in ``count`` parts of equal size, in order.
+
+    >>> [part["image"].tolist() for part in parts_of({"image": torch.arange(4), "reference": [0, 1, 2, 3]}, 2)]
+    [[0, 1], [2, 3]]
+    """
+    size = len(batch["image"]) // count
+    for k in range(count):
+        mine = slice(k * size, (k + 1) * size)
+        yield {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
+
+
+def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:
+    """Whether the loss may reach no parameter of some part that learns, so that processes must not wait for its
+    gradient: a condition that is neither ``wanted`` (None: all are) nor queried by the decoder.
+    """
+    for name, condition in model.conditions.items():
+        learns = any(p.requires_grad for p in condition.parameters())
+        if learns and wanted is not None and name not in {*wanted, *model.decoder.queried}:
+            return True
+        if leaves_idle(condition, ()):
+            return True
+    return False
+
+
+def count(parameters: Sequence[Tensor]) -> int:
+    """How many numbers they hold."""
+    return sum(p.numel() for p in parameters)

@@ -1,0 +1,229 @@
+"""A run directory: its configuration, log, checkpoints and weights; everything appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import yaml
+from accelerate import Accelerator
+from safetensors import SafetensorError
+
+from implicitkit.config import TrainConfig, load_yaml, validate
+from implicitkit.errors import UserError
+from implicitkit.files import write_text
+from implicitkit.images.io import write_image
+from implicitkit.model import ImplicitModel
+from implicitkit.training.validation import Validation
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold besides the model and its optimiser; its state is tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is written."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """Go on from what was written."""
+
+
+# What may differ on resuming. Most of it changes nothing that a step computes; ``steps`` and ``optimiser`` do (the
+# schedule follows them from there on), and are what one changes to go on for longer, or more gently.
+FREE_ON_RESUME = (
+    "steps",
+    "optimiser",
+    "output",
+    "validation",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "license",
+    "trained_on",
+)
+FREE_DATA = ("workers", "cache")
+FIXED_OPTIMISER = ("name", "weight_decay", "parts")  # what decides how the optimiser's state is laid out
+
+
+class Run:
+    """A run directory: its configuration, log, checkpoints and weights."""
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
+        self.config, self.accelerator, self.folder = config, accelerator, config.output
+        self.best = -math.inf
+        self._start = 0
+        self._writer: Any = None
+        self._kept: dict[str, Stateful] = {}
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"output is {self.folder}, which is a file; name a folder")
+        begun = (self.folder / "config.yaml").is_file()
+        # a run killed before its first file was whole has left temporary names only: it may begin again
+        others = [p for p in self.folder.glob("*") if not p.name.endswith(".part.yaml")] if not begun else []
+        if (begun or others) and not resume:
+            raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
+        if resume and not begun:
+            raise UserError(f"there is no run to resume in {self.folder}; start it without --resume")
+        if resume:
+            self._check_same()
+
+    def open(self) -> None:
+        """Create the directory; called when everything that can be wrong with the configuration has been found."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+            write_text(self.folder / "config.yaml", text)
+            (self.folder / "checkpoints").mkdir(exist_ok=True)
+            for leftover in (self.folder / "checkpoints").glob(".*.part"):
+                shutil.rmtree(leftover)
+            for leftover in self.folder.glob(".*.part.*"):
+                leftover.unlink()
+        self.accelerator.wait_for_everyone()
+
+    def keep(self, name: str, thing: Stateful) -> None:
+        """Write ``thing`` into every checkpoint, as ``NAME.pt``, and fill it when one is restored."""
+        self._kept[name] = thing
+
+    def restore(self) -> int:
+        """Load the newest checkpoint, if there is one, and return the number of steps done."""
+        found = self._checkpoints()
+        if not found:
+            self._trim_log(0)
+            return 0
+        self._start, folder = found[-1]
+        try:
+            self.accelerator.load_state(str(folder))
+            self.best = json.loads((folder / "run.json").read_text())["best"]
+            for name, thing in self._kept.items():  # read here: accelerate would execute pickled code
+                thing.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True))
+        except Exception as error:  # each reader has its own word for a damaged file
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the checkpoint {folder} cannot be read ({reason}); delete it to go on from the one before"
+            ) from error
+        self._trim_log(self._start)
+        return self._start
+
+    def checkpoint(self, step: int, model: ImplicitModel) -> None:
+        """Write ``checkpoints/step-N`` whole or not at all, then drop the oldest; weights that are not finite never."""
+        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+            raise UserError(
+                f"the weights are no longer finite at step {step}, and were not written; "
+                "lower optimiser.lr or set optimiser.clip, then --resume from the checkpoint before"
+            )
+        target = self.folder / "checkpoints" / f"step-{step}"
+        temporary = target.with_name(f".{target.name}.part")  # one name for all processes
+        try:
+            self.accelerator.save_state(str(temporary))
+            if self.accelerator.is_main_process:
+                for name, thing in self._kept.items():
+                    torch.save(thing.state_dict(), temporary / f"{name}.pt")
+        except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own word for a full disk
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(
+                f"cannot write {target} (is the disk full?): {error}; "
+                "what was written before is whole, continue with --resume"
+            ) from error
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_text(temporary / "run.json", json.dumps({"step": step, "best": self.best}))
+            temporary.rename(target)
+            for _, old in self._checkpoints()[: -self.config.keep_checkpoints]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def validated(self, step: int, model: ImplicitModel, found: Validation, report: Report | None) -> None:
+        """Log a validation, keep its picture, and the weights if they are the best so far."""
+        scores, picture = found.scores, found.picture
+        mean = sum(scores.values()) / len(scores)
+        details = {f"{found.kind}_{k}": v for k, v in scores.items()}
+        self.say({"event": "validation", "step": step, found.kind: mean, **details}, report)
+        (self.folder / "images").mkdir(exist_ok=True)
+        write_image(self.folder / "images" / f"step-{step}.png", picture)
+        self._tensorboard().add_image("validation", picture, step)
+        score = mean if found.kind == "psnr" else -mean
+        if score > self.best:
+            self.best = score
+            named = "validation_psnr_y" if found.kind == "psnr" else "validation_loss"
+            self.save(model, "best.safetensors", step, {named: scores})
+
+    def save(self, model: ImplicitModel, name: str, step: int, summary: dict[str, Any] | None = None) -> None:
+        """Write the model as a native file with a summary of its training."""
+        model.training_summary = {
+            "steps": step,
+            "batch": self.config.batch,
+            "seed": self.config.seed,
+            "trained_on": self.config.trained_on,
+            "degradation": json.loads(self.config.model_dump_json())["degradation"],
+            **(summary or {}),
+        }
+        model.save(self.folder / name, license=self.config.license)
+
+    def say(self, entry: dict[str, Any], report: Report | None) -> None:
+        """One line of ``log.jsonl``, TensorBoard scalars, and the caller's report."""
+        if not self.accelerator.is_main_process:
+            return
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({**entry, "time": time.time()}) + "\n")
+        if entry["event"] != "start":
+            for key, value in entry.items():
+                if key not in ("event", "step", "seconds_left"):
+                    self._tensorboard().add_scalar(f"{entry['event']}/{key}", value, entry["step"])
+        if report is not None:
+            report(entry)
+
+    def close(self) -> None:
+        """Flush what is buffered and leave the process group."""
+        if self._writer is not None:
+            self._writer.close()
+        self.accelerator.end_training()
+
+    def _tensorboard(self) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder), purge_step=self._start + 1)
+        return self._writer
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        folders = (self.folder / "checkpoints").glob("step-*")
+        return sorted((int(match[1]), p) for p in folders if (match := re.fullmatch(r"step-(\d+)", p.name)))
+
+    def _trim_log(self, step: int) -> None:
+        """Forget what was logged after the checkpoint: those steps are done again."""
+        log = self.folder / "log.jsonl"
+        if self.accelerator.is_main_process and log.exists():
+            kept = []
+            for line in log.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    continue  # the line that was being written when the run was killed
+            write_text(log, "".join(kept))
+
+    def _check_same(self) -> None:
+        stored = validate(TrainConfig, load_yaml(self.folder / "config.yaml"), str(self.folder / "config.yaml"))
+        old, new = (_what_counts(c) for c in (stored, self.config))
+        changed = [key for key in new if old.get(key) != new[key]]
+        if changed:
+            raise UserError(
+                f"the run in {self.folder} was started with another {' and '.join(changed)}; resume it "
+                "with its own config.yaml"
+            )
+
+
+def _what_counts(config: TrainConfig) -> dict[str, Any]:
+    dumped = config.model_dump(mode="json", exclude=set(FREE_ON_RESUME))
+    dumped["data"] = {key: value for key, value in dumped["data"].items() if key not in FREE_DATA}
+    optimiser = config.optimiser.model_dump(mode="json")
+    dumped |= {f"optimiser.{key}": optimiser[key] for key in FIXED_OPTIMISER}
+    return dumped

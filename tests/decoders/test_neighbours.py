@@ -1,0 +1,59 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from implicitkit.coordinates import grid, pixel_centres
+from implicitkit.decoders.neighbours import axis_linear, axis_neighbours, combine
+
+
+@pytest.mark.parametrize("size", [(7,), (5, 9), (3, 4, 6)])
+def test_weights_sum_to_one_and_interpolate_linearly_inside(size: tuple[int, ...]) -> None:
+    ndim = len(size)
+    points = (torch.rand(200, ndim) * 2 - 1) * 0.6
+    near = combine([axis_neighbours(points[:, k], n) for k, n in enumerate(size)], size, (0,) * ndim)
+    assert near.row.shape == (2**ndim, 200)
+    assert near.offset.shape == (2**ndim, 200, ndim)
+    torch.testing.assert_close(near.weight.sum(0), torch.ones(200))
+    # the opposite-area weights are those of multilinear interpolation: a linear function is reproduced
+    centres = grid(size)
+    blended = (centres[near.row] * near.weight[..., None]).sum(0)
+    torch.testing.assert_close(blended, points, atol=2e-6, rtol=0)
+
+
+def test_at_the_border_both_sides_find_the_same_cell() -> None:
+    near = axis_neighbours(torch.tensor([-0.99, 0.99]), 5)
+    assert near.cell.tolist() == [[0, 4], [0, 4]]
+
+
+def test_offsets_are_in_cells_of_the_map() -> None:
+    near = axis_neighbours(torch.tensor([0.1]), 4)
+    assert near.cell[:, 0].tolist() == [1, 2]
+    torch.testing.assert_close(near.offset[:, 0], torch.tensor([(0.1 + 0.25) * 4, (0.1 - 0.25) * 4]))
+
+
+def test_without_the_ensemble_only_the_nearest_counts() -> None:
+    near = combine([axis_neighbours(torch.rand(9) * 2 - 1, 6, ensemble=False)], (6,), (0,))
+    assert near.row.shape == (1, 9)
+    assert torch.equal(near.weight, torch.ones(1, 9))
+    assert near.offset.abs().max() <= 1
+
+
+def test_a_grid_by_its_axes_equals_its_points() -> None:
+    size, out = (6, 5), (7, 11)
+    y, x = pixel_centres(out[0]), pixel_centres(out[1])
+    by_axes = combine([axis_neighbours(y[:, None], 6), axis_neighbours(x[None], 5)], size, (0, 0))
+    points = grid(out)
+    by_points = combine([axis_neighbours(points[:, 0], 6), axis_neighbours(points[:, 1], 5)], size, (0, 0))
+    assert torch.equal(by_axes.row.flatten(1), by_points.row)
+    assert torch.equal(by_axes.weight.flatten(1), by_points.weight)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_linear_reading_is_that_of_grid_sample(n: int) -> None:
+    x = torch.linspace(-1.2, 1.2, 301)
+    row = torch.rand(n)
+    near = axis_linear(x, n, n)
+    ours = (row[near.cell] * near.offset).sum(0)
+    at = torch.stack([x, torch.zeros_like(x)], dim=-1)[None, None]
+    theirs = F.grid_sample(row.reshape(1, 1, 1, n), at, mode="bilinear", padding_mode="border", align_corners=False)
+    torch.testing.assert_close(ours, theirs.flatten(), atol=1e-5, rtol=0)

@@ -1,0 +1,305 @@
+"""A field gives the same values however it is asked: points, grids, blocks, tiles, boxes, batches, threads."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from conditioned import Semantic, Strided, conditioned_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import small_model
+from torch import Tensor, nn
+
+import implicitkit as ik
+from implicitkit.coordinates import axes, cell_size, grid, mesh
+from implicitkit.decoders.base import Inputs
+
+pytestmark = pytest.mark.usefixtures("either_way")
+
+EXACT = {"atol": 2e-6, "rtol": 0.0}  # float32 rounding of values of order 1
+
+
+MODELS = {
+    "liif": lambda: small_model(),
+    "liif with a skip": lambda: small_model(skip="bilinear"),
+    "liif without ensemble": lambda: small_model(local_ensemble=False),
+    "padded, stride 2": lambda: ik.ImplicitModel(
+        Strided(), ik.create_decoder("liif", in_channels=6, hidden=[8], skip="bilinear")
+    ).eval(),
+    "conditioned": conditioned_model,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 23), width=st.integers(1, 23), out=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_render_is_the_field_at_the_pixel_centres(name: str, height: int, width: int, out: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    field = model.encode(torch.rand(3, height, width))
+    rendered = field.render(out, clamp=False)
+    at_points = field(grid(out), cell_size(out)).t().unflatten(1, out)
+    assert rendered.shape == (3, *out)
+    torch.testing.assert_close(rendered, at_points, **EXACT)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=6, deadline=None)
+@given(tile=st.integers(1, 40), size=st.tuples(st.integers(1, 50), st.integers(1, 50)), block=st.integers(1, 500))
+def test_tiles_and_blocks_leave_no_seam(name: str, tile: int, size: tuple[int, int], block: int) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    picture = torch.rand(2, 3, *size)
+    out = (size[0] * 2 + 1, size[1] + 3)
+    whole, tiled = model.encode(picture), model.encode(picture, tile=tile)
+    expected = whole.render(out, clamp=False)
+    torch.testing.assert_close(whole.render(out, clamp=False, block=block), expected, **EXACT)
+    torch.testing.assert_close(tiled.render(out, clamp=False, block=block), expected, **EXACT)
+    box = (-0.7, -0.3, 0.2, 0.9)
+    torch.testing.assert_close(tiled.render((9, 7), box, clamp=False), whole.render((9, 7), box, clamp=False), **EXACT)
+    points, cells = torch.rand(2, 60, 2) * 2 - 1, torch.rand(2, 60, 2) * 0.1
+    torch.testing.assert_close(tiled(points, cells), whole(points, cells), **EXACT)
+    torch.testing.assert_close(tiled(points, 0.05), whole(points, 0.05), **EXACT)
+
+
+def test_a_box_is_a_window_of_the_render(photo: Tensor) -> None:
+    model = small_model(cell_decode=False)
+    field = model.encode(photo)
+    whole = field.render((128, 160))
+    part = field.render((64, 40), box=(-1.0, 0.0, 0.0, 0.5))
+    # the same points up to the last bit of a coordinate, where a border query may take the other of two equal cells
+    torch.testing.assert_close(part, whole[:, :64, 80:120], atol=1e-4, rtol=0)
+
+
+def test_an_explicit_cell_is_used_as_it_is(photo: Tensor) -> None:
+    field = small_model().encode(photo)
+    default = field.render((70, 90))
+    assert torch.equal(default, field.render((70, 90), cell=cell_size((70, 90))))
+    assert not torch.equal(default, field.render((70, 90), cell=0.5))
+    by_hand = field(mesh(axes((70, 90))), torch.tensor([2 / 70, 2 / 90])).clamp(0, 1)
+    torch.testing.assert_close(default, by_hand.t().unflatten(1, (70, 90)), **EXACT)
+
+
+def test_shapes_follow_the_question(photo: Tensor) -> None:
+    model = small_model()
+    one, batch = model.encode(photo), model.encode(torch.stack([photo, photo.flip(1)]))
+    points = torch.rand(5, 2)
+    assert one(points, 0.1).shape == (5, 3)
+    assert one(points[None], 0.1).shape == (1, 5, 3)
+    assert batch(points, 0.1).shape == (2, 5, 3)
+    assert batch(points.expand(2, 5, 2), torch.full((5, 2), 0.1)).shape == (2, 5, 3)
+    assert one.render((4, 6)).shape == (3, 4, 6)
+    assert batch.render((4, 6)).shape == (2, 3, 4, 6)
+    torch.testing.assert_close(batch.render((4, 6))[0], one.render((4, 6)), **EXACT)
+
+
+def test_clamping_is_renders_own(photo: Tensor) -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.decoder.rest[-1].bias += 3
+    field = model.encode(photo)
+    assert field.render((5, 5)).max() == 1
+    assert field.render((5, 5), clamp=False).min() > 1
+    assert field(torch.zeros(1, 2), 0.1).min() > 1
+
+
+def test_embeddings_are_neither_mapped_nor_clamped() -> None:
+    model = conditioned_model().conditions["semantic"]
+    picture = torch.rand(1, 3, 8, 8)
+    latent = model.decoder.prepare(model.encoder(picture), Inputs(picture * 2 - 1), {})
+    raw = model.decoder.query(latent, torch.zeros(1, 1, 2), None, {})
+    torch.testing.assert_close(model.encode(picture)(torch.zeros(1, 2)), raw)
+
+
+def test_an_odd_picture_is_exact_on_a_padding_encoder() -> None:
+    """What is asked inside the picture does not depend on how the padded extent is described."""
+    model = MODELS["padded, stride 2"]()
+    picture = torch.rand(1, 3, 10, 13)
+    rows, columns = [*range(10), 9, 8], [*range(13), 12, 11, 10]  # mirrored by hand, the border included
+    mirrored = picture[:, :, rows][..., columns]
+    small, large = model.encode(picture), model.encode(mirrored)
+    points = torch.rand(50, 2) * 1.6 - 0.8
+    ratio = torch.tensor([10 / 12, 13 / 16])
+    inside = (points + 1) * ratio - 1
+    torch.testing.assert_close(small(points, 0.1), large(inside, 0.1 * ratio), **EXACT)
+
+
+def test_threads_get_what_one_gets(photo: Tensor) -> None:
+    field = small_model().encode(photo, tile=24)
+    before = copy.deepcopy(field.model.state_dict())
+    boxes = [(-1 + k / 10, -1.0, 0.0 + k / 10, 1.0) for k in range(8)]
+    alone = [field.render((30, 20), box) for box in boxes]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda box: field.render((30, 20), box), boxes))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert all(torch.equal(v, before[k]) for k, v in field.model.state_dict().items())
+
+
+def test_gradients_only_when_asked(photo: Tensor) -> None:
+    model = small_model()
+    assert not model.encode(photo)(torch.zeros(1, 2), 0.1).requires_grad
+    points = torch.zeros(3, 2, requires_grad=True)
+    model.encode(photo, grad=True)(points, 0.1).sum().backward()
+    assert points.grad.abs().sum() > 0
+    assert model.encoder.head[0].weight.grad.abs().sum() > 0
+
+
+def test_one_pixel_and_a_strip() -> None:
+    model = small_model(skip="bilinear")
+    assert model.encode(torch.rand(3, 1, 1)).render((5, 7)).shape == (3, 5, 7)
+    strip = model.encode(torch.rand(3, 1, 40000), tile=4096).render((2, 50000))
+    assert strip.shape == (3, 2, 50000)
+    assert strip.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda m, p: m.encode((p * 255).byte()), "received a torch.uint8 tensor"),
+        (lambda m, p: m.encode(p[:1]), r"takes a picture \(3, H, W\)"),
+        (lambda m, p: m.encode(p[:, :0]), "received"),
+        (lambda m, p: m.encode(p, mask=p[:1]), "takes no mask"),
+        (lambda m, p: m.encode(p, tile=0), "positive number of pixels"),
+        (lambda m, p: m.encode(p, precision="int8"), "float32, bfloat16"),
+        (lambda m, p: m.encode(p)(torch.zeros(1, 2)), "needs cell="),
+        (lambda m, p: m.encode(p)(torch.zeros(1, 3), 0.1), r"coords are \(N, 2\)"),
+        (lambda m, p: m.encode(p)(torch.zeros(4, 2), torch.zeros(3, 2)), "cell is a number"),
+        (lambda m, p: m.encode(p).render((0, 5)), "received"),
+        (lambda m, p: m.encode(p).render((5, 5), box=(1, 1, 0, 0)), "positive extent"),
+    ],
+)
+def test_bad_questions_say_what_was_received(photo: Tensor, ask, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ask(small_model(), photo)
+
+
+def test_points_on_tiles_encode_each_tile_once(photo: Tensor) -> None:
+    model = small_model()
+    calls = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    field = model.encode(photo, tile=32)  # 64x80 pixels: 2 by 3 tiles
+    field(torch.rand(30000, 2) * 2 - 1, 0.1)
+    assert len(calls) == 6
+
+
+def test_an_encoder_that_is_not_what_it_declares_is_named(photo: Tensor) -> None:
+    wrong = Strided()
+    wrong.size_multiple = 1
+    with pytest.raises(ValueError, match="must be a multiple of the stride"):
+        ik.ImplicitModel(wrong, ik.create_decoder("liif", in_channels=6))
+    wrong.size_multiple, wrong.stride = 4, 4
+    with pytest.raises(ValueError, match="declares stride 4, but makes"):
+        wrong(photo[None])
+
+
+def test_a_global_encoder_refuses_tiles(photo: Tensor) -> None:
+    model = small_model()
+    model.encoder.radius = None
+    with pytest.raises(ValueError, match="whole picture at once"):
+        model.encode(photo, tile=32)
+    assert model.needs["receptive_field"] == "global"
+
+
+def test_a_field_tells_its_picture_and_mask(photo: Tensor) -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4}
+    model = ik.create_model({"encoder": encoder, "decoder": "nearest", "inputs": ["image", "mask"]})
+    mask = (torch.rand(1, *photo.shape[1:]) < 0.5).float()
+    one, batch = model.encode(photo, mask), model.encode(torch.stack([photo, photo]), mask)
+    shown = torch.where(mask > 0.5, 0.5, photo)  # what a hole holds is nobody's to know
+    assert torch.equal(one.image, shown) and torch.equal(one.mask, mask)
+    assert batch.image.shape == (2, *photo.shape) and torch.equal(batch.mask, mask.expand(2, -1, -1, -1))
+    assert not model.encode(photo).mask.any() and small_model().encode(photo).mask is None
+    for name in ("image", "mask"):
+        with pytest.raises(AttributeError):
+            setattr(one, name, None)
+
+
+class Nested(Semantic):
+    """A member that asks its condition while it prepares, where everything is batched."""
+
+    def prepare(self, features, inputs, conditions):
+        seen = conditions["semantic"].render(features.grid)
+        assert len(seen) == len(features.map) == len(inputs.picture) and conditions["semantic"].image.ndim == 4
+        return super().prepare(features, inputs, conditions)
+
+
+def test_conditions_answer_as_their_field_does(photo: Tensor) -> None:
+    """Unbatched for an unbatched picture, as a view that shares what was encoded; a decoder sees batches alone."""
+    inner = conditioned_model()
+    inner.decoder.output, inner.decoder.mix = "embedding", nn.Linear(14, 4)  # a condition with a condition
+    model = ik.ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), Nested(), {"semantic": inner}).eval()
+    calls: list[int] = []
+    inner.encoder.register_forward_hook(lambda *_: calls.append(1))
+    points = torch.rand(5, 2)
+    one, batch = model.encode(photo), model.encode(photo[None])
+    assert len(calls) == 2
+    for field, leading in ((one, ()), (batch, (1,))):
+        for read, width in (
+            (field.conditions["semantic"], 4),
+            (field.conditions["semantic"].conditions["semantic"], 4),
+        ):
+            assert read(points).shape == (*leading, 5, width) and read.render((3, 4)).shape == (*leading, width, 3, 4)
+            assert read.image.shape == field.image.shape and read.batched == field.batched
+    torch.testing.assert_close(one.conditions["semantic"](points), batch.conditions["semantic"](points)[0], **EXACT)
+    alone = inner.encode(photo)
+    torch.testing.assert_close(one.conditions["semantic"](points), alone(points), **EXACT)
+    again = model.encode(photo, conditions=one.conditions)  # what one gets can be given
+    assert len(calls) == 3 and torch.equal(again(points), one(points))
+    with pytest.raises(ValueError, match="the condition 'semantic' is of 1 pictures, the image of 2"):
+        model.encode(torch.stack([photo, photo]), conditions=one.conditions)
+
+
+class Prepared(Semantic):
+    """A member that reads its condition in ``prepare`` alone."""
+
+    queried = ()
+
+    def prepare(self, features, inputs, conditions):
+        seen = conditions["semantic"].render(features.grid, clamp=False)
+        return self.lay_out(features, torch.cat([features.map, seen], dim=1))
+
+    def at_point(self, cell, conditions):
+        assert conditions == {}
+        return None
+
+    def local(self, rows, offset, cell, point):
+        return self.mix(torch.cat([rows[:, :8], offset, rows[:, 8:]], dim=-1))
+
+
+def test_a_condition_that_is_not_queried_is_not_evaluated_at_the_points(photo: Tensor) -> None:
+    semantic = conditioned_model().conditions["semantic"]
+    model = ik.ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), Prepared(), {"semantic": semantic})
+    asked: list[int] = []
+    for name in ("query", "query_grid"):
+        method = getattr(semantic.decoder, name)
+        setattr(semantic.decoder, name, lambda *a, m=method: asked.append(1) or m(*a))
+    field, points = model.encode(photo), torch.rand(7, 2)
+    prepared = len(asked)
+    assert prepared > 0
+    field(points), field.render((9, 8))
+    assert len(asked) == prepared
+
+    everything = field.predict(points)
+    assert len(asked) == prepared + 1
+    torch.testing.assert_close(everything.conditions["semantic"][0], semantic.encode(photo)(points), **EXACT)
+    asked.clear()
+    nothing = field.predict(points, wanted=())
+    assert nothing.conditions == {} and torch.equal(nothing.values, everything.values) and not asked
+    loss = model(photo[None], points[None]).conditions["semantic"].sum()  # what a loss on a condition reads
+    loss.backward()
+    assert all(p.grad is not None for p in semantic.decoder.parameters())
+    assert model(photo[None], points[None], wanted=()).conditions == {}
+    with pytest.raises(ValueError, match=r"wanted are \['meaning'\]; the model reads \['semantic'\]"):
+        field.predict(points, wanted=["meaning"])
+
+
+def test_only_what_is_declared_can_be_queried() -> None:
+    class Wrong(Semantic):
+        conditions = ()
+        queried = ("semantic",)
+
+    with pytest.raises(ValueError, match=r"Wrong queries \['semantic'\], but declares the conditions none"):
+        ik.ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), Wrong())

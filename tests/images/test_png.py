@@ -1,0 +1,100 @@
+"""PNG files of every kind that we write, read by two other programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support import small_model
+
+import implicitkit as ik
+from implicitkit.bench import child
+from implicitkit.images import png
+from implicitkit.images.io import read_picture, to_tensor
+from implicitkit.images.png import write_png
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.sampled_from([1, 3]),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    transparent=st.booleans(),
+    smooth=st.booleans(),
+    band=st.integers(1, 3000),
+)
+def test_others_read_what_was_written(
+    size: tuple[int, int], channels: int, dtype: type, transparent: bool, smooth: bool, band: int, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(size[0] * 41 + size[1])
+    top = np.iinfo(dtype).max
+    pixels = random.integers(0, top, (*size, channels), dtype=dtype, endpoint=True)
+    if smooth:  # so that every filter is chosen somewhere
+        pixels = (np.cumsum(np.cumsum(pixels.astype(np.int64) % 3, axis=0), axis=1) % (top + 1)).astype(dtype)
+    alpha = random.integers(0, top, size, dtype=dtype, endpoint=True) if transparent else None
+    path = tmp_path / "x.png"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "BAND", band)
+        write_png(path, pixels, alpha, b"a profile" if transparent else None)
+    expected = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    found = imagecodecs.png_decode(path.read_bytes()).reshape(expected.shape)
+    assert found.dtype == dtype and np.array_equal(found, expected)
+    ours = read_picture(path)
+    assert np.array_equal(ours.pixels, pixels) and (alpha is None or np.array_equal(ours.alpha, alpha))
+    with Image.open(path) as image:  # checks the checksums
+        image.load()
+        assert image.info.get("icc_profile") == (b"a profile" if transparent else None)
+
+
+def test_every_filter_is_used(tmp_path: Path) -> None:
+    """Rows made so that one neighbour predicts them exactly, and noise that none does."""
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (5, 90), dtype=np.uint8)
+    rows = np.zeros((5, 90), np.uint8)
+    rows[0] = random.integers(0, 4, 90) - 2  # small values: as they are
+    rows[1] = 60  # left
+    rows[2] = noise[2]  # nothing
+    rows[3] = rows[2]  # above
+    for x in range(90):
+        left = int(rows[4, x - 1]) if x else 0
+        rows[4, x] = (left + int(rows[3, x])) // 2 + 1
+    filtered = np.frombuffer(png._filtered(rows, np.zeros(90, np.uint8), 1), np.uint8).reshape(5, 91)
+    assert filtered[[0, 1, 3, 4], 0].tolist() == [0, 1, 2, 3]
+    ramp = (np.add.outer(np.arange(5) * 40, np.arange(90) * 7) % 256).astype(np.uint8)
+    ramp[:, 45:] += 90  # an edge that Paeth follows
+    assert 4 in np.frombuffer(png._filtered(ramp, ramp[0] - 40, 1), np.uint8).reshape(5, 91)[:, 0]
+
+
+def test_files_are_as_small_as_pillows(tmp_path: Path) -> None:
+    picture = np.asarray(Image.open(Path(ik.__file__).parent / "assets" / "astronaut.png").convert("RGB"))
+    write_png(tmp_path / "ours.png", picture)
+    Image.fromarray(picture).save(tmp_path / "theirs.png", compress_level=png.LEVEL)
+    assert (tmp_path / "ours.png").stat().st_size < 1.05 * (tmp_path / "theirs.png").stat().st_size
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_level_becomes_the_nearest_float(dtype: type) -> None:
+    levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 4, 1)
+    levels.flags.writeable = False
+    expected = levels.astype(np.float32) / np.float32(np.iinfo(dtype).max)
+    assert np.array_equal(to_tensor(levels).numpy(), expected.transpose(2, 0, 1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not say how much memory a process used")
+def test_memory_grows_by_the_canvas_alone(tmp_path: Path) -> None:
+    weights = small_model(channels=4, blocks=1, hidden=(4,)).save(tmp_path / "m.safetensors")
+    source = tmp_path / "x.png"
+    write_png(source, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    peaks = {}
+    for side in (512, 3072):
+        flags = ["--model", str(weights), "--size", f"{side}x{side}", "--precision", "float32", "--device", "cpu"]
+        command = [sys.executable, "-m", "implicitkit", "upscale", str(source), "-o", str(tmp_path / f"{side}.png")]
+        peaks[side] = child.run([*command, *flags], {"OMP_NUM_THREADS": "1"}).peak
+    canvas = 3 * (3072**2 - 512**2)
+    assert peaks[3072] - peaks[512] < 1.35 * canvas  # a copy for the writer would be 1.33 canvases more
