@@ -77,7 +77,12 @@ class DataConfig(Strict):
 
     folders: list[Path] = Field(min_length=1, description="folders of pictures, searched recursively")
     patch: int = Field(48, ge=1, description="side of the degraded crop the encoder sees, pixels")
-    points: int = Field(2304, ge=1, description="random output pixels per crop")
+    points: int | Literal["window"] = Field(
+        2304, description="random output pixels per crop; window: all pixels of a window, for losses that see pictures"
+    )
+    window: int | None = Field(
+        None, ge=1, description="with points: window, its side in output pixels; null: the whole output"
+    )
     in_holes: float = Field(0.0, ge=0, le=1, description="share of the points that is drawn where pixels are missing")
     sampling: Literal["uniform", "area"] = Field(
         "uniform", description="pictures equally likely, or in proportion to their pixels"
@@ -93,6 +98,19 @@ class DataConfig(Strict):
     )
     cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are kept")
     workers: int = Field(0, ge=0, description="processes that prepare crops")
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _number_or_window(cls, points: Any) -> Any:
+        if points != "window" and not (isinstance(points, int) and points >= 1):
+            raise ValueError("points are a number of at least 1, or window")
+        return points
+
+    @model_validator(mode="after")
+    def _side_of_a_window(self) -> DataConfig:
+        if self.window is not None and self.points != "window":
+            raise ValueError(f"window: {self.window} is the side of a window; set points: window as well")
+        return self
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -84,6 +84,9 @@ def register_losses(register: Register) -> None:
     register("l2", f"{losses}:L2", summary="mean squared difference")
     register("psnr", f"{losses}:PSNR", summary="minus each picture's PSNR in dB: what is reported, minimised")
     register("charbonnier", f"{losses}:Charbonnier", summary="L1 with a rounded tip, sqrt(d² + eps²)")
+    register("lpips", f"{losses}.perceptual:Perceptual", summary="learned perceptual distance of windows, AlexNet")
+    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="spectra of windows, the worst most")
+    register("adversarial", f"{losses}.adversarial:Adversarial", summary="a discriminator that learns, PatchGAN, hinge")
 
 
 @hookimpl

@@ -90,6 +90,11 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
     with naming("loss"):
         losses = Total([term.as_dict() for term in config.loss])
+        if losses.wants_window and config.data.points != "window":
+            raise ConfigError(
+                f"{' and '.join(losses.wants_window)}: a loss of pictures, but data.points is {config.data.points}, "
+                "which are random; set data.points: window"
+            )
     validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
     files = [file for file in files if file.resolve() not in validator.seen]
     length = config.steps * config.batch
@@ -116,6 +121,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     run.open()
     if config.ema:
         run.keep("average", average)
+    for name, term in losses.learning.items():
+        run.keep(f"loss_{name}", term)
     start = run.restore()
     if start > config.steps:
         raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
@@ -137,6 +144,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         batch = send_to_device(batch, device, non_blocking=True)
         rate = learning_rate(step, config.steps, config.optimiser)
         set_rate(optimiser, rate)
+        losses.begin(step)
 
         for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
             waits = k < config.accumulate  # processes average their gradients once, after the last part
@@ -152,6 +160,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         optimiser.step()
         optimiser.zero_grad()
         average.update()
+        losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
         seen += 1
 
         done = step + 1
@@ -165,6 +174,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             speed = seen * config.batch / (time.monotonic() - clock)
             left = (config.steps - done) * config.batch / speed
             terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
+            terms |= losses.notes()
             progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": left}
             run.say({"event": "train", "step": done, **progress}, report)
             clock, seen, totals = time.monotonic(), 0, nothing

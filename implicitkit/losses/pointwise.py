@@ -1,47 +1,18 @@
-"""Losses by name. A loss is a callable that reads a model's prediction and the batch it was made for: predicted and
-clean values, ``prediction.values`` and ``batch["target"]``, are ``(B, N, out)``; a scalar comes back.
-"""
+"""Losses of points, each for itself: L1, L2, Charbonnier; missing pixels and the luma may count more."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
+from implicitkit.losses.base import Batch, Loss
 from implicitkit.metrics.psnr import LUMA
-from implicitkit.registry.kinds import create_loss
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
-    from implicitkit.model import ImplicitModel
-
-Batch = Mapping[str, Any]
-"""What the model was shown and what is true: ``image``, ``mask``, ``coords``, ``cell``, ``target`` and, for a loss that
-wants it, ``reference``: the clean pictures ``(B, 3, H, W)``, or a list of them if their sizes differ."""
-
-
-class Loss:
-    """What the trainer minimises. A subclass writes :meth:`__call__`.
-
-    Attributes:
-        wants_reference: whether the batch must hold the clean pictures.
-        reads: names of the model's conditions whose values it compares, known once it is attached; the prediction holds
-            no others. None: it does not say, so that all are there.
-    """
-
-    wants_reference: ClassVar[bool] = False
-    reads: tuple[str, ...] | None = None
-    spec: Any = None
-
-    def attach(self, model: ImplicitModel) -> None:
-        """Called once, before training, for losses that ask the model for more than its prediction."""
-
-    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The loss of a model's prediction, a scalar with a gradient."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement __call__()")
 
 
 class Pointwise(Loss):
@@ -154,58 +125,6 @@ class PSNR(Loss):
             error = error * weight / weight.mean(-1, keepdim=True).clamp(min=1e-9)
         loss: Tensor = 10 * (error.mean(-1) + self.eps).log10().mean()
         return loss
-
-
-class Total:
-    """A weighted sum of losses, as a training configuration lists them; each term can be looked at alone.
-
-    Args:
-        terms: specs, each with a ``weight`` (1 if left out).
-    """
-
-    def __init__(self, terms: Sequence[Mapping[str, Any]]) -> None:
-        self.terms: dict[str, tuple[float, Any]] = {}
-        for term in terms:
-            arguments = dict(term)
-            weight = float(arguments.pop("weight", 1.0))
-            name = arguments["name"]
-            label = name if name not in self.terms else f"{name}_{len(self.terms) + 1}"
-            self.terms[label] = (weight, create_loss(arguments))
-
-    @property
-    def wants_reference(self) -> bool:
-        """Whether any term needs the clean pictures."""
-        return any(getattr(loss, "wants_reference", False) for _, loss in self.terms.values())
-
-    @property
-    def reads(self) -> tuple[str, ...] | None:
-        """The model's conditions whose values some term compares; None if one does not say, so that all are wanted."""
-        found: list[str] = []
-        for _, loss in self.terms.values():
-            names = getattr(loss, "reads", None)
-            if names is None:
-                return None
-            found += names
-        return tuple(dict.fromkeys(found))
-
-    def attach(self, model: ImplicitModel) -> None:
-        """Show the model to every term that wants to see it."""
-        for _, loss in self.terms.values():
-            if hasattr(loss, "attach"):
-                loss.attach(model)
-
-    def each(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """Every term, unweighted."""
-        return {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
-
-    def sum(self, each: Mapping[str, Tensor]) -> Tensor:
-        """What is minimised, from what :meth:`each` returned."""
-        total: Tensor | None = None
-        for label, value in each.items():
-            weighted = value * self.terms[label][0]
-            total = weighted if total is None else total + weighted
-        assert total is not None
-        return total
 
 
 def luma_of(difference: Tensor) -> Tensor:
