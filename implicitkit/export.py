@@ -21,9 +21,10 @@ from torch.export import Dim
 
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent, picture_rows
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.decoders.rows import Rows
+from implicitkit.decoders.skip import picture_rows
 from implicitkit.errors import UserError
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel

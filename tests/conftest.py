@@ -29,8 +29,8 @@ def _fixed_seed() -> None:
 @pytest.fixture(scope="module")
 def plain_path() -> Iterator[None]:
     """PyTorch's operators alone, as where there is no compiler for the CPU kernel."""
-    with pytest.MonkeyPatch.context() as patch:  # not engines.plain_path(): tests have contexts of their own
-        patch.setattr(cpu, "engine_for", lambda like, layers: None)
+    with pytest.MonkeyPatch.context() as patch:  # not kernels.plain_path(): tests have contexts of their own
+        patch.setattr(cpu, "kernel_for", lambda like, layers: None)
         yield
 
 

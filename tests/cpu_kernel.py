@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from implicitkit import devices
-from implicitkit.kernels import compiled, cpu, engines
+from implicitkit.kernels import compiled, cpu, plain_path
 
 SETS = dict(enumerate(compiled.instruction_sets()))
 if devices.vector_instructions() == "AVX512":
@@ -26,7 +26,7 @@ def fresh() -> None:
 
 def both(ask: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path's answer, and the kernel's."""
-    with engines.plain_path():
+    with plain_path():
         expected = ask()
     return expected, ask()
 

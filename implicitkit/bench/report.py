@@ -13,7 +13,7 @@ from implicitkit.bench.speed import Settings, bandwidth, decoder_rows, gpu_rows,
 from implicitkit.bench.steps import step_rows
 from implicitkit.devices import describe_machine
 from implicitkit.kernels import cpu
-from implicitkit.kernels.launch import tf32_allowed
+from implicitkit.kernels.gpu import tf32_allowed
 from implicitkit.version import __version__
 
 GROUPS: dict[str, Callable[[Settings], list[Row]]] = {

@@ -15,9 +15,9 @@ from implicitkit.bench.rows import LEAST_REPEATS, Row, race
 from implicitkit.bench.subjects import decoder_macs, picture, subject, traffic
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
-from implicitkit.decoders.mlp import cpu_fuses_relu
+from implicitkit.decoders.mlp import Product, has_product
 from implicitkit.devices import PRECISIONS
-from implicitkit.kernels.engines import plain_path
+from implicitkit.kernels import plain_path, runs_in_large_blocks
 from implicitkit.metrics import psnr
 from implicitkit.model import ImplicitModel
 
@@ -125,7 +125,7 @@ def _against_baseline(settings: Settings, name: str, model: ImplicitModel, side:
 
 @torch.no_grad()
 def _has_kernel(model: ImplicitModel, image: Tensor) -> bool:
-    return model.decoder.is_fused(image)
+    return runs_in_large_blocks(model.decoder, image, None)
 
 
 def rate_rows(settings: Settings) -> list[Row]:
@@ -194,9 +194,8 @@ def matmul_rate(precision: str, settings: Settings) -> float:
     rates = []
     weight = torch.randn(256, 256, device=settings.device).to(PRECISIONS[precision])
     products: dict[str, Callable[[Tensor], Tensor]] = {"mm": lambda x: torch.mm(x, weight)}
-    if not settings.on_gpu and cpu_fuses_relu(weight.dtype):
-        ordered = torch.ops.mkldnn._reorder_linear_weight(weight)
-        products["onednn"] = lambda x: torch.ops.mkldnn._linear_pointwise(x, ordered, None, "none", [], "")
+    if not settings.on_gpu and has_product(weight.dtype):
+        products["onednn"] = lambda x: Product.apply(x, weight, None, False)
     for r in [2**k for k in range(8, 20 if settings.on_gpu else 15)]:
         x = torch.randn(r, 256, device=settings.device).to(weight.dtype)
         flops = 2 * r * 256 * 256

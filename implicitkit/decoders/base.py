@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, mesh
@@ -102,15 +103,9 @@ class Decoder(nn.Module):
         helps.
         """
         size = [len(axis) for axis in axes]
-        at_points = {name: value.flatten(2).transpose(1, 2) for name, value in conditions.items()}
+        at_points = {name: rearrange(value, "b c ... -> b (...) c") for name, value in conditions.items()}
         values = self.query(latent, mesh(axes)[None], cell, at_points)
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)
-
-    def is_fused(self, picture: Tensor) -> bool:
-        """Whether queries of this ``picture`` that share one cell are evaluated, here and now, by a kernel of the
-        decoder's own that uses all threads by itself, and large blocks of them are best. False by default.
-        """
-        return False
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         """The cell that ``render`` passes where none was given, for a picture of ``extent`` pixels; LTE keeps it from

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
-from implicitkit.decoders.local_ensemble import (
-    Latent,
-    LocalEnsembleDecoder,
-    Skip,
-    check_skip,
-    picture_rows,
-    read_linear,
-    start_at_zero,
-)
-from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products, packed
-from implicitkit.decoders.neighbours import Neighbours
-from implicitkit.decoders.separable import Grid, GridSums
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.skip import Skip, check_skip, picture_rows, read_linear, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
-from implicitkit.kernels.engines import Engine, engine_for, linears
-from implicitkit.kernels.places import Places
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
@@ -91,66 +80,15 @@ class LIIF(LocalEnsembleDecoder):
         kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
         projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, self.first.bias, padding=taps[0] // 2)
         picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
-        return self.lay_out(features, projected, extra=picture)
+        return self.to_latent(features, projected, extra=picture)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
         with in_float32(rows.device.type):
             weight = self.first.weight[:, self.read :].float().t()
-            if torch.is_grad_enabled():
-                hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
-            else:  # the rows are a copy of the latent's, made for this call
-                hidden = rows.float()
-                torch.addmm(hidden, geometry, weight, out=hidden)
+            hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
         values: Tensor = self.rest(hidden)
         return values
-
-    def engine(self, like: Tensor) -> Engine | None:
-        layers = linears(self.rest, nn.ReLU)
-        return None if self.ndim != 2 or layers is None else engine_for(like, layers, self.first.out_features)
-
-    def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
-    ) -> Tensor | None:
-        """``point`` ``(B * N or 1, K)``, which a descendant may have, is added to the sums of the first layer."""
-        source, layers = latent.features, linears(self.rest, nn.ReLU)
-        assert layers is not None
-        batch, shared = len(source.rows), None
-        with in_float32(source.rows.device.type):
-            geometry = self.first.weight[:, self.read :].float().t()
-            constant = geometry.new_zeros(geometry.shape[1]) if cell is None else (cell @ geometry[2:])[0]
-            if point is not None and len(point) == 1:
-                constant = constant + point[0].float()
-            elif point is not None:
-                shared = point.unflatten(0, (batch, -1))
-            where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.liif(source, where, geometry[:2], constant, packed(engine, layers), shared)
-
-    def predictor(
-        self,
-        latent: Latent,
-        near: Neighbours,
-        per_axis: Sequence[Tensor],
-        cell: Tensor | None,
-        point: Tensor | None,
-        spans: Sequence[slice],
-    ) -> Callable[[int, slice], Tensor]:
-        source = latent.features
-        grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
-        alike = cell is None or grid is None or len(cell) == 1
-        if grid is None or not alike or not grid.saves() or not begins_with_relu(self.rest):
-            return super().predictor(latent, near, per_axis, cell, point, spans)
-        dtype = dtype_of_products(geometry := self.first.weight[:, self.read :].float())
-        with in_float32(source.rows.device.type):
-            constant = geometry.new_zeros(len(geometry)) if cell is None else geometry[:, 2:] @ cell[0]
-            sums = GridSums(grid, geometry[:, :2], constant, dtype)
-        width, rest = grid.columns.shape[1], self.rest[1:]
-
-        def predict(corner: int, span: slice) -> Tensor:
-            values: Tensor = rest(sums(corner, slice(span.start // width, span.stop // width)))
-            return values
-
-        return predict
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

@@ -98,7 +98,7 @@ class LMF(LocalEnsembleDecoder):
         scale = 1 + scale
         kernel = self.first.weight[:, :width].reshape(width, width, *(1,) * self.ndim)
         known = CONVOLVE[self.ndim](code, kernel, self.first.bias) * scale[:, :width] + shift[:, :width]
-        return self.lay_out(features, torch.cat([scale, known, shift[:, width:]], dim=1))
+        return self.to_latent(features, torch.cat([scale, known, shift[:, width:]], dim=1))
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,21 +12,10 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
-from implicitkit.decoders.local_ensemble import (
-    Latent,
-    LocalEnsembleDecoder,
-    Skip,
-    check_skip,
-    picture_rows,
-    read_linear,
-    start_at_zero,
-)
-from implicitkit.decoders.mlp import MLP, dtype_of_products, packed
-from implicitkit.decoders.neighbours import Neighbours
-from implicitkit.decoders.separable import Grid, GridWaves
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.skip import Skip, check_skip, picture_rows, read_linear, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
-from implicitkit.kernels.engines import Engine, engine_for, linears
-from implicitkit.kernels.places import Places
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
@@ -81,7 +70,6 @@ class LTE(LocalEnsembleDecoder):
             )
         self.in_channels, self.out_channels, self.basis = in_channels, out_channels, basis
         self.local_ensemble, self.skip, self.scale_max = local_ensemble, skip, scale_max
-        self.widest = max(basis, *widths, out_channels)
         self.reach = 1 + int(local_ensemble)  # the 3x3 convolution's cell, and the neighbour's
         self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
@@ -103,7 +91,7 @@ class LTE(LocalEnsembleDecoder):
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
             waves = F.conv2d(for_convolutions(features.map.float()), kernel, offset, padding=1)
         picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
-        return self.lay_out(features, waves, extra=picture)
+        return self.to_latent(features, waves, extra=picture)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         assert cell is not None
@@ -113,47 +101,10 @@ class LTE(LocalEnsembleDecoder):
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         assert point is not None
         amplitude, along_y, along_x = rows.split([self.basis, self.basis // 2, self.basis // 2], dim=-1)
-        if torch.is_grad_enabled():
-            angle = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
-            wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
-        else:  # the rows are a copy of the latent's, made for this call
-            angle = along_y.mul_(offset[:, :1]).add_(point).addcmul_(along_x, offset[:, 1:])
-            wave = torch.cat([angle.cos(), angle.sin()], dim=-1).mul_(amplitude)
+        angle = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
+        wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
-
-    def engine(self, like: Tensor) -> Engine | None:
-        layers = linears(self.mlp, nn.Linear)
-        return None if layers is None else engine_for(like, layers, self.basis // 2)
-
-    def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
-    ) -> Tensor | None:
-        source, layers = latent.features, linears(self.mlp, nn.Linear)
-        assert layers is not None and point is not None
-        where = Places.of(per_axis, source, ensemble=self.local_ensemble)
-        return engine.lte(source, where, point[0], packed(engine, layers, blocks=2))
-
-    def predictor(
-        self,
-        latent: Latent,
-        near: Neighbours,
-        per_axis: Sequence[Tensor],
-        cell: Tensor | None,
-        point: Tensor | None,
-        spans: Sequence[slice],
-    ) -> Callable[[int, slice], Tensor]:
-        source = latent.features
-        grid = Grid.of(source, per_axis, ensemble=self.local_ensemble)
-        if grid is None or point is None or len(point) != 1 or not grid.saves(also_down=True):
-            return super().predictor(latent, near, per_axis, cell, point, spans)
-        waves, width = GridWaves(grid, point, dtype_of_products(source.rows)), grid.columns.shape[1]
-
-        def predict(corner: int, span: slice) -> Tensor:
-            values: Tensor = self.mlp(waves(corner, slice(span.start // width, span.stop // width)))
-            return values
-
-        return predict
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

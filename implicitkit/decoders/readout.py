@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, nearest_index, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
-from implicitkit.decoders.local_ensemble import read_linear
 from implicitkit.decoders.rows import Rows
+from implicitkit.decoders.skip import read_linear
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:

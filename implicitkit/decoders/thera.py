@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder, Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, picture_rows, read_linear
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
 from implicitkit.decoders.rows import Rows
+from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 if TYPE_CHECKING:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from itertools import chain, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
-from implicitkit.decoders.mlp import Ready, weights_prepared_once
-from implicitkit.devices import PRECISIONS, free_memory, unless_out_of_memory
-from implicitkit.field.latents import Latents, SmallerTiles
-from implicitkit.field.tiles import Tiling, Window, cut, noting, points_of
+from implicitkit.devices import PRECISIONS
+from implicitkit.field.latents import Latents
+from implicitkit.field.sampler import Sampler
+from implicitkit.field.tiles import Window, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
-from implicitkit.kernels.workers import in_order, workers
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
-
-CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
-FUSED_BLOCK = 1 << 16  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
-SMALLEST_BLOCK = 1 << 11  # that is worth a worker's while
-QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one
 
 
 class Prediction(NamedTuple):
@@ -95,7 +88,7 @@ class Field:
         self.conditions = {name: field._answering(self.batched) for name, field in read.items()}
         with self._context():
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
-        self._extent = self._latents.extent
+        self._sampler = Sampler(model.decoder, self._latents, self._image, mean=model.mean, std=model.std, grad=grad)
 
     # ---------------------------------------------------------------- what a user asks
 
@@ -154,8 +147,7 @@ class Field:
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
-            block: queries that are evaluated at a time, or, where the decoder has no kernel on a CPU with several
-                threads, by each of some threads (default: what suits the device); the result does not depend on it.
+            block: queries to evaluate at a time (default: what suits the device); the result does not depend on it.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -184,20 +176,20 @@ class Field:
         size = check_size(size, self.model.ndim)
         per_axis = axes(size, box, device=self.device)
         default = cell is None
-        step = cell_size(size, box, device=self.device) if default else cell
-        cells = self._check_cell(step, 1)
+        cells = self._check_cell(cell_size(size, box, device=self.device) if default else cell, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
 
-        ready = Ready()
-
         def evaluate(window: Window) -> Tensor:
-            with self._context(), weights_prepared_once(ready):
+            with self._context():
                 part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
                 values = self._on_grid(part, cells, default)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
-        return self._pieces(evaluate, product(*self._spans(per_axis)), block, fused=self._is_fused(cells))
+        if block is None:
+            with self._context():
+                block = self._sampler.block(cells)
+        return in_blocks(evaluate, product(*self._sampler.spans(per_axis)), block, retry=not self.grad)
 
     @property
     def image(self) -> Tensor:
@@ -225,164 +217,18 @@ class Field:
         view.conditions = {name: field._answering(batched) for name, field in self.conditions.items()}
         return view
 
-    @property
-    def _has_tiles(self) -> bool:
-        """Whether there may be something to encode when it is asked."""
-        return self._latents.tiling is not None or any(field._has_tiles for field in self._read.values())
-
-    def _is_fused(self, cell: Tensor | None) -> bool:
-        """Whether a kernel of the decoder's own evaluates queries of this ``cell`` ``(B or 1, N or 1, d)``."""
-        with self._context():
-            return (cell is None or cell.shape[:2] == (1, 1)) and self.model.decoder.is_fused(self._image)
-
-    def _workers(self, fused: bool) -> int:
-        """How many blocks are evaluated at a time."""
-        return 1 if self.grad or fused or self.device.type != "cpu" else workers()
-
-    def _block(self, points: int, fused: bool) -> int:
-        """How many of so many points are evaluated at a time; no more than leaves a block or two for every worker."""
-        most, count = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK, self._workers(fused)
-        if fused and self.device.type == "cpu":
-            most = FUSED_BLOCK * torch.get_num_threads() // len(self._image)
-        if count > 1:
-            most = min(most, max(SMALLEST_BLOCK, points // (2 * count)))
-        return max(1, min(most, free_memory(self.device) // (count * QUERY_BYTES * len(self._image))))
-
-    def _pieces(
-        self, evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int | None, *, fused: bool
-    ) -> Iterator[tuple[Window, Tensor]]:
-        """``evaluate`` of the regions, in windows of at most ``block`` points (None: what suits each region); fewer
-        from where memory runs out on. ``fused``: a kernel of the decoder's own does it.
-        """
-
-        def attempt(window: Window) -> Tensor | None:
-            if self.grad or points_of(window) < 2:
-                return evaluate(window)
-            return unless_out_of_memory(lambda: evaluate(window))
-
-        for region in regions:
-            most = block or self._block(points_of(region), fused)
-            count, left = self._workers_for(region, most, fused), iter([region])
-            alone = int(self._has_tiles)  # all threads are for encoding one
-            while True:
-                pieces, taken = cut(left, most), deque[Window]()
-                with closing(in_order(attempt, noting(pieces, taken), count, alone=alone)) as results:
-                    for values in results:
-                        if values is None:
-                            break
-                        yield taken.popleft(), values
-                    else:
-                        break
-                most = block = points_of(taken[0]) // 2
-                left, alone = chain(tuple(taken), pieces), 1  # what may be too large again is tried once
-
-    def _workers_for(self, region: Window, block: int, fused: bool) -> int:
-        """How many blocks are evaluated at a time; 1 where most workers would have none."""
-        count, blocks = self._workers(fused), points_of(region) / block - self._has_tiles
-        return count if 2 * blocks > count else 1
-
-    # ---------------------------------------------------------------- evaluation
-
     def _on_grid(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool) -> Tensor:
-        """Values ``(B, out, *S)`` on the grid of ``per_axis`` (picture coordinates)."""
-        decoder = self.model.decoder
-        seen = {name: self._read[name]._on_grid(per_axis, cell, default) for name in decoder.queried}
-        inside, cell = self._to_extent(per_axis, cell, default)
-        if self._latents.tiling is None:
-            return self._map_back(decoder.query_grid(self._latents.whole, inside, cell, seen))
-        while True:
-            try:
-                return self._on_tiles(self._latents.tiling, inside, cell, seen)
-            except SmallerTiles:
-                continue
-
-    def _on_tiles(
-        self, tiling: Tiling, inside: Sequence[Tensor], cell: Tensor | None, seen: Mapping[str, Tensor]
-    ) -> Tensor:
-        canvas: Tensor | None = None
-        for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
-            window = (slice(None), slice(None), *(span for _, span in run))
-            part = [axis[span] for axis, (_, span) in zip(inside, run, strict=True)]
-            here = {name: value[window] for name, value in seen.items()}
-            latent = self._latents.tile(tiling, tuple(t for t, _ in run))
-            values = self._map_back(self.model.decoder.query_grid(latent, part, cell, here))
-            if canvas is None:
-                canvas = values.new_empty((*values.shape[:2], *(len(axis) for axis in inside)))
-            canvas[window] = values
-        assert canvas is not None
-        return canvas
+        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell is one that nobody gave."""
+        queried = self.model.decoder.queried
+        conditions = {name: self._read[name]._on_grid(per_axis, cell, default) for name in queried}
+        return self._sampler.on_grid(per_axis, cell, default, conditions)
 
     def _at_points(self, coords: Tensor, cell: Tensor | None, wanted: Collection[str] = ()) -> Prediction:
-        decoder = self.model.decoder
-        asked = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*decoder.queried, *wanted))}
-        seen, beside = ({name: asked[name] for name in names} for names in (decoder.queried, wanted))
-        inside, cell = self._to_extent(coords.unbind(-1), cell, default=False)
-        points = torch.stack(list(inside), dim=-1)
-        if self._latents.tiling is None:
-            return Prediction(self._in_blocks(self._latents.whole, points, cell, seen), beside)
-        while True:
-            try:
-                return Prediction(self._in_tiles(self._latents.tiling, points, cell, seen), beside)
-            except SmallerTiles:
-                continue
-
-    def _in_tiles(self, tiling: Tiling, points: Tensor, cell: Tensor | None, seen: Mapping[str, Tensor]) -> Tensor:
-        owners = torch.stack([tiling.owners(axis, k) for k, axis in enumerate(points.unbind(-1))], dim=-1)
-        values = points.new_empty((*points.shape[:2], self.model.decoder.out_channels))
-        for b in range(len(points)):  # pictures of a batch own different points, so they take turns
-            cells = cell if cell is None or len(cell) == 1 else cell[b : b + 1]
-            for tile in torch.unique(owners[b], dim=0).tolist():
-                at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
-                here = {name: value[b : b + 1, at] for name, value in seen.items()}
-                own = cells if cells is None or cells.shape[1] == 1 else cells[:, at]
-                latent = self._latents.tile(tiling, tuple(tile), b)
-                values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own, here)[0]
-        return values
-
-    def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, seen: Mapping[str, Tensor]) -> Tensor:
-        """The decoder's values at ``points`` ``(B, N, d)``, so many at a time unless a graph is wanted."""
-        count, ready = points.shape[1], Ready()
-
-        def evaluate(window: Window) -> Tensor:
-            (span,) = window
-            own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
-            here = {name: value[:, span] for name, value in seen.items()}
-            with weights_prepared_once(ready):
-                return self._map_back(self.model.decoder.query(latent, points[:, span], own, here))
-
-        if count == 0 or self.grad:
-            return evaluate((slice(None),))
-        fused = self._is_fused(cell)
-        parts = [values for _, values in self._pieces(evaluate, [(slice(0, count),)], None, fused=fused)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-    def _map_back(self, values: Tensor) -> Tensor:
-        """From the model's output space to [0, 1]; embeddings are left alone."""
-        values = values.float()
-        return values * self.model.std + self.model.mean if self.model.decoder.output == "picture" else values
-
-    def _to_extent(
-        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """Picture coordinates and cells as those of the padded extent that the features cover."""
-        ratio = [n / e for n, e in zip(self.size, self._extent, strict=True)]
-        inside = [x if r == 1 else (x + 1) * r - 1 for x, r in zip(per_axis, ratio, strict=True)]
-        if not self.model.decoder.uses_cell or cell is None:
-            return inside, None
-        cell = (
-            cell if self.size == self._extent else cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
-        )
-        return inside, self.model.decoder.default_cell(cell, self._extent) if default else cell
-
-    def _spans(self, per_axis: Sequence[Tensor]) -> list[list[slice]]:
-        """The grid cut along tiles, axis by axis."""
-        tiling = self._latents.tiling
-        if tiling is None:
-            return [[slice(0, len(axis))] for axis in per_axis]
-        inside, _ = self._to_extent(per_axis, None, default=False)
-        return [[span for _, span in tiling.runs(axis, k)] for k, axis in enumerate(inside)]
-
-    # ---------------------------------------------------------------- checks
+        queried = self.model.decoder.queried
+        names = dict.fromkeys((*queried, *wanted))
+        values = {name: self._read[name]._at_points(coords, cell).values for name in names}
+        own = self._sampler.at_points(coords, cell, {name: values[name] for name in queried})
+        return Prediction(own, {name: values[name] for name in wanted})
 
     def _check_points(
         self, coords: Tensor, cell: Tensor | float | Sequence[float] | None

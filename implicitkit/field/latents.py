@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,17 @@ from implicitkit.devices import unless_out_of_memory
 from implicitkit.encoders.base import Features
 from implicitkit.field.tiles import Tiling
 from implicitkit.images.filling import fill_holes
-from implicitkit.kernels.workers import no_workers
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
     from implicitkit.model import ImplicitModel
 
-TILES_KEPT = 2
-SMALLEST_TILE = 32
+MAX_TILES_KEPT = 2
+MIN_TILE = 32
 
 
 class SmallerTiles(Exception):  # noqa: N818
-    """Memory ran out while a tile was encoded; the tiles are smaller from here on, and the question is asked again."""
+    """Memory ran out while a tile was encoded; the tiles are smaller now, and the question is to be asked again."""
 
 
 class Latents:
@@ -65,11 +64,11 @@ class Latents:
         )
         self._grad = grad
         self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()  # one tile is made at a time, however many threads ask
+        self._lock = threading.Lock()  # threads that ask for tiles encode one at a time
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
-        if tile is None and (grad or model.encoder.radius is None or side <= SMALLEST_TILE):
+        if tile is None and (grad or model.encoder.radius is None or side <= MIN_TILE):
             self.extent = self._encode_whole()
             return
         if tile is None:
@@ -77,7 +76,7 @@ class Latents:
             if extent is not None:
                 self.extent = extent
                 return
-            tile = max(SMALLEST_TILE, side // 2)
+            tile = max(MIN_TILE, side // 2)
         self.tiling = self._plan(tile)
         self.extent = self.tiling.extent
 
@@ -87,28 +86,37 @@ class Latents:
         Raises:
             SmallerTiles: memory did not suffice; :attr:`tiling` has changed.
         """
-        with self._lock, no_workers():  # which may be waiting for this very lock
-            return self._found_or_made(tiling, tile, picture)
-
-    def _found_or_made(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
-        if tiling is not self.tiling:  # another thread found it too large meanwhile
-            raise SmallerTiles
-        key = (tiling.tile, tile, picture)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        if self._grad or tiling.tile <= max(SMALLEST_TILE, self._model.encoder.size_multiple):
-            latent = self._encode_tile(tiling, tile, picture)
-        else:
-            latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
-            if latent is None:
-                self._kept.clear()
-                self.tiling = self._plan(max(SMALLEST_TILE, tiling.tile // 2))
+        with self._lock:
+            if tiling is not self.tiling:  # another thread has made the tiles smaller
                 raise SmallerTiles
-        if not self._grad:
-            self._kept[key] = latent
-            while len(self._kept) > TILES_KEPT:
+            key = (tiling.tile, tile, picture)
+            if key not in self._kept:
+                latent = self._encode_or_shrink(tiling, tile, picture)
+                if self._grad:
+                    return latent
+                self._kept[key] = latent
+            self._kept.move_to_end(key)
+            while len(self._kept) > MAX_TILES_KEPT:
                 self._kept.popitem(last=False)
+            return self._kept[key]
+
+    def on_tiles(self, evaluate: Callable[[Tiling], Tensor]) -> Tensor:
+        """What ``evaluate`` returns for :attr:`tiling`, again where the tiles have become smaller on the way."""
+        while True:
+            assert self.tiling is not None
+            try:
+                return evaluate(self.tiling)
+            except SmallerTiles:
+                continue
+
+    def _encode_or_shrink(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
+        if self._grad or tiling.tile <= max(MIN_TILE, self._model.encoder.size_multiple):
+            return self._encode_tile(tiling, tile, picture)
+        latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
+        if latent is None:
+            self._kept.clear()
+            self.tiling = self._plan(max(MIN_TILE, tiling.tile // 2))
+            raise SmallerTiles
         return latent
 
     def _encode_whole(self) -> Size:

@@ -1,4 +1,4 @@
-"""Where a picture is cut when it is encoded tile by tile, so that no seam can be measured.
+"""Where a picture is cut: into tiles to encode, so that no seam can be measured, and into blocks to evaluate.
 
 A tile owns the cells of a square of the feature grid. It is encoded with a halo wide enough (encoder radius plus
 decoder reach) that every feature a query can touch equals that of the whole picture; origins lie on the encoder's
@@ -8,18 +8,19 @@ size multiple.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, nearest_index
+from implicitkit.devices import unless_out_of_memory
 
 Window = tuple[slice, ...]
-WIDE = 256  # points
+MAX_WIDTH = 256  # points
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,18 @@ class Tiling:
         )
 
 
-def windows(spans: Sequence[Sequence[slice]], block: int) -> Iterator[Window]:
-    """The regions that ``spans`` (per axis) make, in pieces of at most ``block`` points, at most ``WIDE`` of a row.
-
-    A piece that is not much wider than high touches fewer cells than a few whole rows do.
+def windows(region: Window, block: int) -> Iterator[Window]:
+    """Cut ``region`` into windows of at most ``block`` points, and of at most ``MAX_WIDTH`` in a row: a window that is
+    about as high as wide touches fewer cells than a few whole rows do.
     """
-    for region in product(*spans):
-        lengths = [span.stop - span.start for span in region]
-        steps, room = [0] * len(lengths), max(1, block)
-        for k in reversed(range(len(lengths))):
-            steps[k] = max(1, min(lengths[k], room, WIDE if k else room))
-            room //= steps[k]
-        starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
-        for corner in product(*starts):
-            yield tuple(slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True))
+    lengths = [span.stop - span.start for span in region]
+    steps, room = [0] * len(lengths), max(1, block)
+    for k in reversed(range(len(lengths))):
+        steps[k] = max(1, min(lengths[k], room, MAX_WIDTH if k else room))
+        room //= steps[k]
+    starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
+    for corner in product(*starts):
+        yield tuple(slice(a, min(a + step, span.stop)) for a, step, span in zip(corner, steps, region, strict=True))
 
 
 def points_of(window: Window) -> int:
@@ -89,14 +88,24 @@ def points_of(window: Window) -> int:
     return math.prod(span.stop - span.start for span in window)
 
 
-def cut(regions: Iterable[Window], block: int) -> Iterator[Window]:
-    """The windows of at most ``block`` points that ``regions`` are made of."""
+def in_blocks(
+    evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int, *, retry: bool = True
+) -> Iterator[tuple[Window, Tensor]]:
+    """Yield ``(window, evaluate(window))`` for windows of at most ``block`` points that make up the regions.
+
+    Where memory runs out, this window and those that follow have half as many points; unless ``retry`` is off.
+    """
     for region in regions:
-        yield from windows([[span] for span in region], block)
-
-
-def noting(pieces: Iterator[Window], taken: deque[Window]) -> Iterator[Window]:
-    """``pieces``, each of which is put down as taken."""
-    for window in pieces:
-        taken.append(window)
-        yield window
+        stack = [region]
+        while stack:
+            window = stack.pop()
+            if points_of(window) > block:
+                stack += reversed(list(windows(window, block)))
+                continue
+            may_shrink = retry and points_of(window) > 1
+            values = unless_out_of_memory(partial(evaluate, window)) if may_shrink else evaluate(window)
+            if values is None:
+                block = points_of(window) // 2
+                stack.append(window)
+            else:
+                yield window, values

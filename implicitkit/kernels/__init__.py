@@ -1,1 +1,20 @@
-"""The local ensemble in one pass, in Triton for a GPU and in C for a CPU; the plain path computes all of it as well."""
+"""How fast: which kernel evaluates which decoder, in C on a CPU and in Triton on a GPU.
+
+Decoders do not know this room. A plugin gives its decoder a kernel with :func:`register_way`.
+"""
+
+from implicitkit.kernels.evaluate import plain_path, query, query_grid, runs_in_large_blocks
+from implicitkit.kernels.ways import Sums, Waves, linears, register_way, sums, waves
+
+__all__ = [
+    "Sums",
+    "Waves",
+    "linears",
+    "plain_path",
+    "query",
+    "query_grid",
+    "register_way",
+    "runs_in_large_blocks",
+    "sums",
+    "waves",
+]

@@ -1,8 +1,7 @@
-"""The CPU kernel, ``ensemble.c``: when it serves, and what it is given.
+"""The CPU kernel, ``ensemble.c``: when it runs, and the tensors that it takes.
 
-It multiplies in float32, or in bfloat16 with float32 sums where the processor has AVX512-BF16 instructions. It takes
-the place of the plain path where no graph is kept and nothing watches PyTorch's operators; ``IMPLICITKIT_KERNELS=0``
-turns it off, and without a C compiler, or a processor that it knows, there is none.
+It multiplies in float32, or in bfloat16 with float32 sums where the processor has AVX512-BF16 instructions.
+``IMPLICITKIT_KERNELS=0`` turns it off. Without a C compiler, or on a processor that it does not know, there is none.
 """
 
 from __future__ import annotations
@@ -14,29 +13,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.compiled import library
-from implicitkit.kernels.modes import values_alone
-from implicitkit.kernels.places import Places
-from implicitkit.kernels.trial import agrees
+from implicitkit.kernels.queries import QueryNeighbours
 
 SOURCE = Path(__file__).with_name("ensemble.c")
-DECODERS = {"liif": 0, "lte": 1}
+FORMS = {"sums": 0, "waves": 1}
 NUMBERS = (
-    *("decoder", "narrow", "narrow_rows", "batch", "points", "sides", "grid", "width", "ny", "nx"),
+    *("form", "narrow", "narrow_rows", "batch", "points", "sides", "grid", "width", "ny", "nx"),
     *("cells", "cells_x", "row", "first", "layers", "channels"),
 )
 POINTERS = (
-    *("widths", "real", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "shared"),
+    *("widths", "real", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "added"),
     *("weights", "biases", "last", "last_bias", "out"),
 )
-NUMBERS_KNOWN = (torch.float32, torch.bfloat16)
+DTYPES = (torch.float32, torch.bfloat16)
 _loading = threading.Lock()
 
 
@@ -63,14 +61,14 @@ class Packed(NamedTuple):
 
 
 class _Ensemble(ctypes.Structure):
-    """``struct ensemble``: what it means is said there."""
+    """``struct ensemble`` of ``ensemble.c``, where its fields are explained."""
 
     _fields_ = (*((name, ctypes.c_int64) for name in NUMBERS), *((name, ctypes.c_void_p) for name in POINTERS))
 
 
 @dataclass(frozen=True)
 class CPUKernel:
-    """The kernel with products of one number format, see :class:`~implicitkit.kernels.engines.Engine`.
+    """The kernel with products of one number format, see :class:`~implicitkit.kernels.evaluate.Kernel`.
 
     Attributes:
         functions: what was compiled.
@@ -111,41 +109,52 @@ class CPUKernel:
             _bias(final).contiguous(),
         )
 
-    def liif(
+    def sums(
         self,
         source: Rows,
-        where: Places,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
         geometry: Tensor,
         constant: Tensor,
-        mlp: Packed,
-        shared: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> Tensor:
+        mlp = self.pack(layers)
         own = torch.cat([geometry.float(), constant.float()[None]])
-        return self._run("liif", source, where, F.pad(own, (0, mlp.first - own.shape[1])), mlp, shared)
+        return self._run("sums", source, near, F.pad(own, (0, mlp.first - own.shape[1])), mlp, added)
 
-    def lte(self, source: Rows, where: Places, phase: Tensor, mlp: Packed) -> Tensor:
-        return self._run("lte", source, where, F.pad(phase.float(), (0, mlp.first // 2 - len(phase))), mlp)
+    def waves(
+        self,
+        source: Rows,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
+        phase: Tensor,
+        added: Tensor | None = None,
+    ) -> Tensor | None:
+        if added is not None and len(layers) < 2:
+            return None
+        mlp = self.pack(layers, 2)
+        return self._run("waves", source, near, F.pad(phase.float(), (0, mlp.first // 2 - len(phase))), mlp, added)
 
     def _run(
-        self, decoder: str, source: Rows, where: Places, own: Tensor, mlp: Packed, shared: Tensor | None = None
+        self, form: str, source: Rows, near: QueryNeighbours, own: Tensor, mlp: Packed, added: Tensor | None
     ) -> Tensor:
         rows = source.rows.contiguous()
-        if not (decoder == "liif" and rows.dtype == self.dtype == torch.bfloat16):
+        if not (form == "sums" and rows.dtype == self.dtype == torch.bfloat16):
             rows = rows.float()
-        out = torch.empty(len(rows), where.points, len(mlp.last), dtype=torch.float32, device="cpu")
+        out = torch.empty(len(rows), near.points, len(mlp.last), dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
         numbers = {
-            "decoder": DECODERS[decoder],
+            "form": FORMS[form],
             "narrow": self.dtype == torch.bfloat16,
             "narrow_rows": rows.dtype == torch.bfloat16,
             "batch": len(rows),
-            "points": where.points,
-            "sides": where.sides,
-            "grid": where.grid,
-            "width": where.width,
-            "ny": where.cell_y.shape[1],
-            "nx": where.cell_x.shape[1],
+            "points": near.points,
+            "sides": near.sides,
+            "grid": near.grid,
+            "width": near.width,
+            "ny": near.cell_y.shape[1],
+            "nx": near.cell_x.shape[1],
             "cells": rows.shape[1],
             "cells_x": source.cells[1],
             "row": rows.shape[2],
@@ -156,13 +165,13 @@ class CPUKernel:
         tensors = {
             "widths": mlp.widths,
             "real": mlp.real,
-            "cell_y": where.cell_y,
-            "cell_x": where.cell_x,
-            "off_y": where.off_y,
-            "off_x": where.off_x,
+            "cell_y": near.cell_y,
+            "cell_x": near.cell_x,
+            "off_y": near.off_y,
+            "off_x": near.off_x,
             "rows": rows,
             "geometry": own.contiguous(),
-            "shared": None if shared is None else shared.float().contiguous(),
+            "added": None if added is None else added.float().contiguous(),
             "weights": mlp.weights,
             "biases": mlp.biases,
             "last": mlp.last,
@@ -176,33 +185,31 @@ class CPUKernel:
         return out
 
     def _call(self, task: _Ensemble) -> int:
-        """What ``run`` returns; other Python threads go on in the meantime."""
+        """Call ``run``; ctypes lets other Python threads go on in the meantime."""
         return int(self.functions.run(ctypes.byref(task), ctypes.c_int64(torch.get_num_threads())))
 
 
-def engine_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
-    """The kernel for a latent on the device of ``like`` and an MLP of ``layers``; None where the plain path is to be
-    taken.
-    """
-    if like.device.type != "cpu" or not layers or torch.is_grad_enabled() or not values_alone():
+def kernel_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
+    """The kernel for a latent on the device of ``like`` and an MLP of ``layers``; None where there is none."""
+    if like.device.type != "cpu" or not layers:
         return None
-    tensors = [like, *(p for layer in layers for p in (layer.weight, layer.bias) if p is not None)]
+    tensors = [like, *(p for layer in layers for p in layer.parameters(recurse=False))]
     if any(type(t) not in (Tensor, nn.Parameter) or t.device.type != "cpu" for t in tensors):
         return None
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-    if dtype not in NUMBERS_KNOWN or (dtype == torch.float32 and any(t.dtype != dtype for t in tensors[1:])):
+    if dtype not in DTYPES or (dtype == torch.float32 and any(t.dtype != dtype for t in tensors[1:])):
         return None
     return kernels().get(dtype)
 
 
 def kernels() -> dict[torch.dtype, CPUKernel]:
-    """The kernel by number format; compiled when first asked for: a second, once per machine."""
+    """The kernel by number format; compiled at the first call, in about a second, once per machine."""
     with _loading:
         return _kernels()
 
 
 def _forget() -> None:
-    """In a forked process: another thread may have held the lock, and is not there to release it."""
+    """Replace the lock in a forked process: a thread that held it does not exist there."""
     global _loading
     _loading = threading.Lock()
 
@@ -213,30 +220,74 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _kernels() -> dict[torch.dtype, CPUKernel]:
-    made = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
-    if made is None:
+    built = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
+    if built is None:
         return {}
     answer = (ctypes.c_int64 * 3)()
     try:
-        made.functions.about(answer)
-    except AttributeError:  # a file of the right name that holds something else
+        built.functions.about(answer)
+    except AttributeError:  # another library under this name
         return {}
     strip, narrow, size = answer
     if size != ctypes.sizeof(_Ensemble):
         return {}
     dtypes = [torch.float32, torch.bfloat16] if narrow else [torch.float32]
-    found = {dtype: CPUKernel(made.functions, strip, dtype) for dtype in dtypes}
-    return {dtype: kernel for dtype, kernel in found.items() if agrees(kernel)}
+    by_dtype = {dtype: CPUKernel(built.functions, strip, dtype) for dtype in dtypes}
+    return {dtype: kernel for dtype, kernel in by_dtype.items() if agrees(kernel)}
+
+
+def agrees(kernel: CPUKernel) -> bool:
+    """Whether the kernel computes both forms correctly on a small example: no test of ours has seen this compiler."""
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        waves, points, hidden = 20, 9, 24
+        generator = torch.Generator("cpu").manual_seed(0)  # leave the global random numbers alone
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
+
+        def linear(before: int, after: int) -> nn.Linear:
+            layer = skip_init(nn.Linear, before, after, dtype=torch.float32, device="cpu")
+            for p in layer.parameters():
+                p.copy_(drawn(*p.shape))
+            return cast(nn.Linear, layer)
+
+        def close(values: Tensor | None, first_sums: Tensor) -> bool:
+            expected = layers[1](first_sums.relu())
+            bound = 1e-4 if kernel.dtype == torch.float32 else 0.02
+            return values is not None and bool(((values[0] - expected).abs() <= bound * expected.abs().max()).all())
+
+        def source(width: int) -> Rows:
+            return Rows(drawn(1, points, width), (1, points), (0, 0), (1, points))
+
+        layers = [linear(2 * waves, hidden), linear(hidden, 3)]
+        cell, off = torch.arange(points, device="cpu")[None], [drawn(1, points), drawn(1, points)]
+        near = QueryNeighbours(torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1)
+        offset, phase, geometry = torch.cat(off).t(), drawn(waves), drawn(3, 2 * waves)
+
+        liif, lte = source(2 * waves), source(4 * waves)
+        lte.rows.mul_(5)
+        for added in (None, drawn(1, points, 2 * waves)):
+            inputs = liif.rows[0] + offset @ geometry[:2] + geometry[2] + (0 if added is None else added[0])
+            if not close(kernel.sums(liif, near, layers, geometry[:2], geometry[2], added), layers[0](inputs.relu())):
+                return False
+        amplitude, frequency = lte.rows[0].split(2 * waves, dim=1)
+        angle = frequency[:, :waves] * offset[:, :1] + frequency[:, waves:] * offset[:, 1:] + phase
+        inputs = layers[0](amplitude * torch.cat([angle.cos(), angle.sin()], dim=1))
+        for added in (None, drawn(1, points, hidden)):
+            expected = inputs if added is None else inputs + added[0]
+            if not close(kernel.waves(lte, near, layers, phase, added), expected):
+                return False
+        return True
 
 
 def describe() -> str:
     """The kernel in a few words, for reports."""
-    found = kernels()
-    made = library(SOURCE) if found else None
-    if made is None:
+    by_dtype = kernels()
+    built = library(SOURCE) if by_dtype else None
+    if built is None:
         return "no CPU kernel"
-    formats = " and ".join(str(dtype).removeprefix("torch.") for dtype in found)
-    return f"CPU kernel compiled by {Path(made.compiler).name} ({formats})"
+    formats = " and ".join(str(dtype).removeprefix("torch.") for dtype in by_dtype)
+    return f"CPU kernel compiled by {Path(built.compiler).name} ({formats})"
 
 
 def padded(n: int, multiple: int) -> int:

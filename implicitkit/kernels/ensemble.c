@@ -24,7 +24,7 @@ enum { LANES = 8, ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS };
 #else /* 32 of 4, as ARM's */
 enum { LANES = 4, ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS };
 #endif
-enum { STRIP = LANES * VECTORS, LINE = 64, MOST_THREADS = 256 };
+enum { STRIP = LANES * VECTORS, LINE = 64, MAX_THREADS = 256 };
 _Static_assert(PANEL % ROWS == 0 && PANEL % 4 == 0, "a panel is whole tiles, and whole queries of four neighbours");
 
 #define INLINE static inline __attribute__((always_inline))
@@ -36,11 +36,11 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
-enum { LIIF, LTE };
+enum { SUMS, WAVES }; /* LIIF's form and LTE's, see ways.py */
 
 /* cpu.py has the same fields in the same order. */
 struct ensemble {
-    int64_t decoder;                  /* LIIF or LTE */
+    int64_t form;                     /* SUMS or WAVES */
     int64_t narrow;                   /* products are bfloat16's */
     int64_t narrow_rows;              /* the latent is bfloat16 (LIIF's alone) */
     int64_t batch, points, sides;     /* sides of a query per axis that have a cell: 1 or 2 */
@@ -55,7 +55,8 @@ struct ensemble {
     const float *off_y, *off_x;
     const void *rows;                 /* (batch, cells, row) */
     const float *geometry;            /* LIIF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
-    const float *shared;              /* LIIF: (batch, points, row), what a query adds to all its rows; or NULL */
+    const float *added;               /* (batch, points, n), what a query adds to the first sums of all its rows: n is
+                                         LIIF's row, or the width of LTE's first layer; or NULL */
     const void *weights;              /* of the layers, one after the other */
     const float *biases;
     const void *last;                 /* (channels, padded width before) */
@@ -67,6 +68,7 @@ struct ensemble {
 struct panel {
     int64_t cell[PANEL];
     float dy[PANEL], dx[PANEL], weight[PANEL];
+    const float *added[PANEL]; /* of each row, where there is any */
     size_t stride; /* bytes from row to row */
     char *values[2];
 };
@@ -148,11 +150,20 @@ INLINE void sine_and_cosine(vec x, vec *sine, vec *cosine) {
             if (far[i]) (*sine)[i] = sinf(x[i]), (*cosine)[i] = cosf(x[i]);
 }
 
-/* ROWS rows of k numbers times a strip of a matrix, plus the bias, through a ReLU. */
-static void tile_float32(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k) {
+/* The first n numbers from added[r] + at on, added to the sums of row r. */
+INLINE void add_to(vec acc[ROWS][VECTORS], const float *const *added, int64_t at, int64_t n) {
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += load_some(added[r] + at + LANES * v, n - LANES * v);
+}
+
+/* ROWS rows of k numbers times a strip of a matrix, plus the bias and what is added (or NULL; at: where the strip is in
+ * its n numbers), through a ReLU. */
+static void tile_float32(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
+                         const float *const *added, int64_t at, int64_t n) {
     vec acc[ROWS][VECTORS];
     UNROLLED for (int r = 0; r < ROWS; r++)
         UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = load(bias + LANES * v);
+    if (added) add_to(acc, added, at, n - at);
     for (int64_t i = 0; i < k; i++, w += STRIP) {
         vec column[VECTORS];
         UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = load(w + LANES * v);
@@ -166,10 +177,15 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
 }
 
 #if defined(__AVX512BF16__)
-static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t *w, const float *bias, int64_t k) {
+static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t *w, const float *bias, int64_t k,
+                          const float *const *added, int64_t at, int64_t n) {
     __m512 acc[ROWS][VECTORS];
     UNROLLED for (int r = 0; r < ROWS; r++)
         UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = (__m512)load(bias + LANES * v);
+    if (added)
+        UNROLLED for (int r = 0; r < ROWS; r++)
+            UNROLLED for (int v = 0; v < VECTORS; v++)
+                acc[r][v] += (__m512)load_some(added[r] + at + LANES * v, n - at - LANES * v);
     for (int64_t i = 0; i < k; i += 2, w += 2 * STRIP) {
         __m512bh column[VECTORS];
         UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = (__m512bh)_mm512_loadu_si512(w + 2 * LANES * v);
@@ -188,21 +204,22 @@ static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t 
 }
 #endif
 
-/* The same for all rows of a panel and all n columns. */
+/* The same for all rows of a panel and all n columns, of which real are there. */
 INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const char *w, const float *bias, int64_t k,
-                  int64_t n, const int narrow) {
+                  int64_t n, const float *const *added, int64_t real, const int narrow) {
     const int size = narrow ? 2 : 4;
     for (int64_t j = 0; j < n; j += STRIP)
         for (int64_t r = 0; r < rows; r += ROWS) {
             const char *from = x + r * stride, *strip = w + j * k * size;
+            const float *const *own = added ? added + r : NULL;
             char *to = y + r * stride + j * size;
 #if defined(__AVX512BF16__)
             if (narrow) {
-                tile_bfloat16(from, to, stride, (const uint16_t *)strip, bias + j, k);
+                tile_bfloat16(from, to, stride, (const uint16_t *)strip, bias + j, k, own, j, real);
                 continue;
             }
 #endif
-            tile_float32(from, to, stride, (const float *)strip, bias + j, k);
+            tile_float32(from, to, stride, (const float *)strip, bias + j, k, own, j, real);
         }
 }
 
@@ -224,20 +241,17 @@ INLINE vec products(const char *row, const char *column, int64_t k, const int na
 }
 
 /* LIIF's first layer: the cell's sums, what the offset, the query and all queries add, through a ReLU. */
-INLINE void first_of_liif(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t rows,
-                          const int narrow) {
+INLINE void first_of_liif(const struct ensemble *e, struct panel *p, int64_t picture, int64_t rows, const int narrow) {
     const float *along_y = e->geometry, *along_x = along_y + e->first, *constant = along_x + e->first;
     for (int64_t r = 0; r < rows; r++) {
         int64_t at = (picture * e->cells + p->cell[r]) * e->row;
         vec dy = splat(p->dy[r]), dx = splat(p->dx[r]);
-        const float *shared = NULL;
-        if (e->shared) shared = e->shared + (picture * e->points + first + r / (e->sides * e->sides)) * e->row;
         char *to = p->values[0] + r * p->stride;
         for (int64_t j = 0; j < e->first; j += LANES) {
             vec cell = narrow && e->narrow_rows ? load_narrow((const uint16_t *)e->rows + at + j, e->row - j)
                                                 : load_some((const float *)e->rows + at + j, e->row - j);
             vec moved = cell + dy * load(along_y + j) + dx * load(along_x + j) + load(constant + j);
-            if (shared) moved += load_some(shared + j, e->row - j);
+            if (e->added) moved += load_some(p->added[r] + j, e->row - j);
             store(to, j, relu(moved), narrow);
         }
     }
@@ -292,14 +306,24 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const int64_t corners = e->sides * e->sides, rows = count * corners, tiled = (rows + ROWS - 1) / ROWS * ROWS;
     const int size = narrow ? 2 : 4;
     places(e, p, picture, first, count);
-    if (e->decoder == LIIF) first_of_liif(e, p, picture, first, rows, narrow);
+    const float *const *added = NULL; /* to the sums of the first product */
+    if (e->added) {
+        const int64_t n = e->form == SUMS ? e->row : e->real[0];
+        for (int64_t r = 0; r < tiled; r++) { /* rows behind the last query's are computed, and not read */
+            int64_t q = r / corners < count ? r / corners : count - 1;
+            p->added[r] = e->added + (picture * e->points + first + q) * n;
+        }
+        if (e->form == WAVES) added = p->added;
+    }
+    if (e->form == SUMS) first_of_liif(e, p, picture, rows, narrow);
     else
         first_of_lte(e, p, picture, rows, narrow);
     const char *weights = e->weights;
     const float *biases = e->biases;
     int64_t before = e->first;
     for (int64_t i = 0; i < e->layers; i++) {
-        layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i], narrow);
+        layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i],
+              i ? NULL : added, e->real[i], narrow);
         if (e->real[i] < e->widths[i]) /* inf x 0, of padding, would be no number, and spread */
             for (int64_t r = 0; r < tiled; r++)
                 memset(p->values[1 - i % 2] + r * p->stride + e->real[i] * size, 0, (e->widths[i] - e->real[i]) * size);
@@ -375,8 +399,8 @@ void about(int64_t *answer) {
 int run(const struct ensemble *e, int64_t threads) {
     const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries * e->batch;
     struct work work = {e, queries, panels, 0, 0};
-    pthread_t others[MOST_THREADS];
-    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    pthread_t others[MAX_THREADS];
+    if (threads > MAX_THREADS) threads = MAX_THREADS;
     if (threads > panels) threads = panels;
     int64_t started = 0;
     while (started < threads - 1 && !pthread_create(&others[started], NULL, take_panels, &work)) started++;

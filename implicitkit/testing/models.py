@@ -124,7 +124,7 @@ def check_queries(model: ImplicitModel, picture: Tensor, mask: Tensor | None, to
     grid = field.render(size, clamp=False)
     assert grid.shape == (2, model.decoder.out_channels, *size), f"render{size} gave {tuple(grid.shape)}"
     assert torch.equal(grid, field.render(size, clamp=False)), "rendering twice gives two pictures"
-    cell = model.decoder.default_cell(torch.tensor([2 / n for n in size]), field._extent)
+    cell = model.decoder.default_cell(torch.tensor([2 / n for n in size]), field._latents.extent)
     points = field(mesh(axes(size)), cell).transpose(1, 2).reshape(grid.shape)
     _assert_close(points, grid, tolerance, "values at points differ from the grid's")
     _assert_close(field.render(size, clamp=False, block=50), grid, tolerance, "blocks change the picture")

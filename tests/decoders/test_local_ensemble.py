@@ -20,7 +20,7 @@ def test_training_in_parts_changes_nothing(
     monkeypatch.setattr(model.decoder, "local", lambda rows, *others: parts.append(len(rows)) or local(rows, *others))
     answers = []
     for kept in (1 << 40, 4 << 10):
-        monkeypatch.setattr(local_ensemble, "CPU_KEPT", kept)
+        monkeypatch.setattr(local_ensemble, "GRAPH_BYTES", kept)
         model.zero_grad()
         parts.clear()
         values = model.encode(pictures, grad=True)(coords, cell)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
 from implicitkit.decoders import local_ensemble
-from implicitkit.decoders.mlp import MLP, cpu_fuses_relu, weights_prepared_once
+from implicitkit.decoders.mlp import MLP, has_product
 
 
 def one_by_one(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def test_gradients_flow_where_they_are_wanted() -> None:
 
 
 def test_other_number_formats_go_the_plain_way() -> None:
-    assert not cpu_fuses_relu(torch.float64) and not cpu_fuses_relu(torch.float16)
+    assert not has_product(torch.float64) and not has_product(torch.float16)
     layers, x = MLP(*SHAPES["lte"]).double(), torch.randn(4, 16).double()
     with torch.no_grad():
         torch.testing.assert_close(layers(x), one_by_one(layers, x))
@@ -75,7 +75,7 @@ def test_the_result_does_not_depend_on_how_many_points_are_evaluated_at_a_time(
     field = model.encode(picture)
     expected = field(points, cells), field(points, 0.1), field.render((13, 11))
     for size in (1, 4 * 16 * batch * 9, 1 << 30):
-        monkeypatch.setattr(local_ensemble, "CPU_CACHE", size)
+        monkeypatch.setattr(local_ensemble, "CACHE_BYTES", size)
         for ours, whole in zip(
             (field(points, cells), field(points, 0.1), field.render((13, 11))), expected, strict=True
         ):
@@ -92,7 +92,7 @@ def test_multiplications_are_counted_as_those_of_the_layers() -> None:
 def test_weights_that_were_lent_are_those_that_count() -> None:
     layers, x = MLP(*SHAPES["lte"]), torch.randn(9, 16)
     lent = {name: torch.randn_like(p) for name, p in layers.named_parameters()}
-    with torch.no_grad(), weights_prepared_once():
+    with torch.no_grad():
         own = layers(x.clone())
         torch.testing.assert_close(layers(x.clone()), own)
         others = torch.func.functional_call(layers, lent, (x.clone(),))

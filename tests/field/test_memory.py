@@ -12,10 +12,9 @@ from conditioned import conditioned_model
 from support import small_model
 
 import implicitkit as ik
-from implicitkit import devices
+from implicitkit import devices, kernels
 from implicitkit.devices import explain_precision, free_memory, is_out_of_memory, unless_out_of_memory
-from implicitkit.field import field as fields
-from implicitkit.field import latents
+from implicitkit.field import latents, sampler
 from implicitkit.images import upscale
 from implicitkit.images.io import Picture
 from implicitkit.images.upscale import choose_tile, upscale_picture
@@ -50,7 +49,7 @@ class Limited:
         return self.method(*arguments)
 
 
-def grid_points(latent, axes, cell, conditions) -> int:
+def grid_points(decoder, latent, axes, cell, conditions) -> int:
     return math.prod(len(axis) for axis in axes)
 
 
@@ -81,8 +80,8 @@ def test_blocks_shrink_until_they_fit(tile: int | None, most: int, monkeypatch: 
     model, picture = small_model(), torch.rand(2, 3, 13, 17)
     field = model.encode(picture, tile=tile)
     expected = field.render((31, 29), clamp=False)
-    limited = Limited(model.decoder.query_grid, grid_points, most)
-    monkeypatch.setattr(model.decoder, "query_grid", limited)
+    limited = Limited(kernels.query_grid, grid_points, most)
+    monkeypatch.setattr(kernels, "query_grid", limited)
     torch.testing.assert_close(field.render((31, 29), clamp=False), expected, **EXACT)
     assert limited.failed and limited.failed <= 12  # what failed once is not tried again
     windows = [window for window, _ in field.blocks((31, 29))]
@@ -98,8 +97,8 @@ def test_lists_of_points_shrink_too(tile: int | None, monkeypatch: pytest.Monkey
     field = model.encode(picture, tile=tile)
     points, cells = torch.rand(2, 300, 2) * 2 - 1, torch.rand(2, 300, 2) * 0.1
     expected = field(points, cells), field(points, 0.1)
-    limited = Limited(model.decoder.query, lambda latent, coords, *_: coords.shape[1], 11)
-    monkeypatch.setattr(model.decoder, "query", limited)
+    limited = Limited(kernels.query, lambda decoder, latent, coords, *_: coords.shape[1], 11)
+    monkeypatch.setattr(kernels, "query", limited)
     torch.testing.assert_close(field(points, cells), expected[0], **EXACT)
     torch.testing.assert_close(field(points, 0.1), expected[1], **EXACT)
     assert limited.failed
@@ -113,7 +112,7 @@ def test_a_picture_too_large_to_encode_is_encoded_in_tiles(monkeypatch: pytest.M
     for tile in (None, 120):
         field = model.encode(picture, tile=tile)
         torch.testing.assert_close(field.render((150, 160), clamp=False), expected, **EXACT)
-        assert field._latents.tiling.tile < latents.SMALLEST_TILE + 8
+        assert field._latents.tiling.tile < latents.MIN_TILE + 8
         points = torch.rand(1, 40, 2) * 2 - 1
         again = model.encode(picture, tile=tile)  # asked at points first
         values = again(points, 0.1)
@@ -124,7 +123,7 @@ def test_a_picture_too_large_to_encode_is_encoded_in_tiles(monkeypatch: pytest.M
 def test_what_cannot_be_made_smaller_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model, picture = small_model(), torch.rand(3, 70, 70)
     field = model.encode(picture)
-    monkeypatch.setattr(model.decoder, "query_grid", Limited(model.decoder.query_grid, grid_points, 0))
+    monkeypatch.setattr(kernels, "query_grid", Limited(kernels.query_grid, grid_points, 0))
     with pytest.raises(torch.OutOfMemoryError):
         field.render((9, 9))
     monkeypatch.setattr(model.encoder, "extract", Limited(model.encoder.extract, lambda x: x.numel(), 0))
@@ -144,25 +143,14 @@ def test_conditions_shrink_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_blocks_and_tiles_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
-    field = model.encode(torch.rand(3, 8, 8))
-    monkeypatch.setattr(fields, "workers", lambda: 1)
-    assert field._block(10**6, fused=False) == field._block(1, fused=False) == fields.CPU_BLOCK
+    one, batch = model.encode(torch.rand(3, 8, 8))._sampler, model.encode(torch.rand(4, 3, 8, 8))._sampler
+    each = torch.rand(1, 9, 2)  # a cell for each point: no kernel
+    assert one.block(each) == sampler.CPU_BLOCK
     assert choose_tile(model, (500, 700)) is None and choose_tile(model, (500, 900)) == upscale.AUTO_TILE
-    monkeypatch.setattr(fields, "free_memory", lambda device: 100 * fields.QUERY_BYTES)
-    assert (
-        field._block(10**6, fused=False) == 100
-        and model.encode(torch.rand(4, 3, 8, 8))._block(10**6, fused=False) == 25
-    )
-    monkeypatch.setattr(fields, "workers", lambda: 4)  # who share it, and each get something
-    assert field._block(10**6, fused=False) == 25
-    monkeypatch.setattr(fields, "free_memory", lambda device: 0)
-    assert field._block(10**6, fused=False) == 1
-    monkeypatch.setattr(fields, "free_memory", lambda device: 10**15)
-    assert (
-        field._block(10**6, fused=False) == fields.CPU_BLOCK
-        and field._block(10**3, fused=False) == fields.SMALLEST_BLOCK
-    )
-    assert field._block(40_000, fused=False) == 5000
+    monkeypatch.setattr(sampler, "free_memory", lambda device: 100 * sampler.QUERY_BYTES)
+    assert one.block(each) == one.block(None) == 100 and batch.block(each) == batch.block(None) == 25
+    monkeypatch.setattr(sampler, "free_memory", lambda device: 0)
+    assert one.block(each) == one.block(None) == 1
     monkeypatch.setattr(upscale, "free_memory", lambda device: 2 * 300**2 * upscale.PIXEL_BYTES)
     assert choose_tile(model, (300, 300)) is None and choose_tile(model, (300, 301)) == 256
     monkeypatch.setattr(upscale, "free_memory", lambda device: 0)
@@ -188,7 +176,7 @@ def test_a_file_comes_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         model.encoder, "extract", Limited(model.encoder.extract, lambda x: x.shape[2] * x.shape[3], 3000)
     )
-    monkeypatch.setattr(model.decoder, "query_grid", Limited(model.decoder.query_grid, grid_points, 1000))
+    monkeypatch.setattr(kernels, "query_grid", Limited(kernels.query_grid, grid_points, 1000))
     done: list[int] = []
     result = upscale_picture(model, picture, (100, 120), progress=done.append)
     assert np.abs(result.pixels.astype(int) - expected.pixels).max() <= 1 and done[-1] == 12000

@@ -12,10 +12,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from implicitkit.kernels import ensemble
+from implicitkit.kernels import gpu_source
 
 ROWS, WARPS = 128, 8
-WIDTHS = {ensemble.liif: (256, 256, 256, 256, 16), ensemble.lte: (128, 256, 256, 256, 16)}
+WIDTHS = {gpu_source.liif: (256, 256, 256, 256, 16), gpu_source.lte: (128, 256, 256, 256, 16)}
 TYPES = {"weights": "*bf16", "cell_y": "*i64", "cell_x": "*i64"}
 POINTERS = ("out", "rows", "off_y", "off_x", "geometry", "constant", "phase", "biases")
 
@@ -23,7 +23,7 @@ POINTERS = ("out", "rows", "off_y", "off_x", "geometry", "constant", "phase", "b
 def compiled(kernel: Any, capability: int) -> Any:
     fixed = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "WIDTHS": WIDTHS[kernel], "PRECISION": "ieee", "M": ROWS}
     types = {name: TYPES.get(name, "*fp32" if name in POINTERS else "i32") for name in kernel.arg_names}
-    if kernel is ensemble.liif:
+    if kernel is gpu_source.liif:
         types["rows"] = "*bf16"  # what autocast makes of the first layer's sums
     places = {name: (kernel.arg_names.index(name),) for name in kernel.arg_names}
     source = ASTSource(

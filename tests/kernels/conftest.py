@@ -11,8 +11,7 @@ import torch
 from cpu_kernel import fresh
 
 from implicitkit.kernels import cpu
-from implicitkit.kernels.cpu import CPUKernel
-from implicitkit.kernels.trial import agrees
+from implicitkit.kernels.cpu import CPUKernel, agrees
 
 
 @pytest.fixture
@@ -32,9 +31,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     run = CPUKernel._run
 
-    def watched(self: CPUKernel, decoder: str, *others: Any) -> torch.Tensor:
-        names.append(f"{decoder} {self.dtype}")
-        return run(self, decoder, *others)
+    def watched(self: CPUKernel, form: str, *others: Any) -> torch.Tensor:
+        names.append(f"{form} {self.dtype}")
+        return run(self, form, *others)
 
     def quietly(kernel: CPUKernel) -> bool:
         before, result = len(names), agrees(kernel)

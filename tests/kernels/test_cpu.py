@@ -24,11 +24,13 @@ from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.rows import Rows
-from implicitkit.field import field as fields
+from implicitkit import kernels
+from implicitkit.field import sampler
 from implicitkit.kernels import compiled, cpu
 from implicitkit.kernels.cpu import CPUKernel
-from implicitkit.kernels.places import Places
+from implicitkit.kernels.queries import QueryNeighbours
 
+FORMS = {"liif": "sums", "lte": "waves", "lte_plus": "waves"}
 SAME, NARROW = 2e-6, 2e-2  # of the largest value: rounding of 24 bits, of 8
 
 pytestmark = needs_compiler
@@ -52,7 +54,7 @@ def test_a_grid_a_window_and_points_equal_the_plain_path(
 ) -> None:
     model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7)
     expected, found = both(lambda: everywhere(model, pictures))
-    assert ran == [f"{'liif' if decoder == 'liif' else 'lte'} torch.float32"] * 3
+    assert ran == [f"{FORMS[decoder]} torch.float32"] * 3
     assert apart(found, expected) <= SAME
 
 
@@ -66,7 +68,7 @@ def test_bfloat16_stays_close(decoder: str, ran: list[str], monkeypatch: pytest.
         return model.encode(picture, precision=precision).render((13, 8), clamp=False)
 
     plain, found = both(lambda: ask("bfloat16"))
-    assert ran == [f"{decoder} torch.bfloat16"]
+    assert ran == [f"{FORMS[decoder]} torch.bfloat16"]
     exact = ask("float32")
     assert 0 < apart(found, exact) <= NARROW and apart(found, exact) <= 1.2 * apart(plain, exact)
 
@@ -79,8 +81,8 @@ def test_a_model_of_narrow_weights(dtype: torch.dtype, ran: list[str]) -> None:
     latent = Latent(Rows(torch.rand(1, 30, 24).to(dtype), (5, 6), (0, 0), (5, 6)), (5, 6))
     coords, cell = torch.rand(1, 50, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        expected, found = both(lambda: decoder.query(latent, coords, cell, {}))
-    assert ran == ["liif torch.bfloat16"] and apart(found, expected) <= NARROW
+        expected, found = both(lambda: kernels.query(decoder, latent, coords, cell, {}))
+    assert ran == ["sums torch.bfloat16"] and apart(found, expected) <= NARROW
 
 
 def test_blocks_tiles_and_threads_change_no_bit(ran: list[str]) -> None:
@@ -97,7 +99,7 @@ def test_blocks_tiles_and_threads_change_no_bit(ran: list[str]) -> None:
             assert torch.equal(field.render((75, 91)), whole), count
     finally:
         torch.set_num_threads(threads)
-    assert set(ran) == {"liif torch.float32"}
+    assert set(ran) == {"sums torch.float32"}
 
 
 def test_the_shipped_model_on_a_photograph(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +118,9 @@ def waves(angles: torch.Tensor) -> torch.Tensor:
     cell, one = torch.arange(points)[None], torch.ones(1, points)
     with torch.no_grad():
         identity.weight.copy_(torch.eye(2 * count))
-        where = Places(torch.zeros_like(cell), one, cell, torch.zeros(1, points), points, points, False, 1)
+        near = QueryNeighbours(torch.zeros_like(cell), one, cell, torch.zeros(1, points), points, points, False, 1)
         source = Rows(rows, (1, points), (0, 0), (1, points))
-        return kernel.lte(source, where, torch.zeros(count), kernel.pack([identity], 2))[0]
+        return kernel.waves(source, near, [identity], torch.zeros(count))[0]
 
 
 @pytest.mark.parametrize(("largest", "bound"), [(1.0, 1.3e-7), (100.0, 1.3e-7), (9.9e3, 1.3e-7), (1e6, 1.3e-7)])
@@ -152,7 +154,7 @@ def test_points_that_serve_every_picture(ran: list[str], monkeypatch: pytest.Mon
     latent = model.encode(torch.rand(3, 3, 5, 6))._latents.whole
     coords, cell = torch.rand(1, 40, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
     with torch.no_grad():
-        expected, found = both(lambda: model.decoder.query(latent, coords, cell, {}))
+        expected, found = both(lambda: kernels.query(model.decoder, latent, coords, cell, {}))
     assert ran and apart(found, expected) <= SAME
 
 
@@ -218,12 +220,12 @@ def test_it_does_not_depend_on_defaults_nor_use_up_random_numbers(default: str) 
 import torch
 from torch import nn
 from implicitkit.kernels import cpu
-from implicitkit.kernels.places import Places
+from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 
 layers = [nn.Linear(6, 40, bias=False), nn.Linear(40, 3, bias=False)]
 rows, cell, off = torch.rand(1, 5, 6), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5)
-where, geometry = Places(cell, off, torch.arange(5)[None], off, 5, 5, False, 1), torch.rand(3, 6)
+near, geometry = QueryNeighbours(cell, off, torch.arange(5)[None], off, 5, 5, False, 1), torch.rand(3, 6)
 expected = layers[1](layers[0]((rows[0] + off.t() * (geometry[0] + geometry[1]) + geometry[2]).relu()).relu())
 torch.manual_seed(3)
 first = torch.rand(1)
@@ -231,7 +233,7 @@ torch.manual_seed(3)
 {default}
 with torch.no_grad():
     kernel = cpu.kernels()[torch.float32]
-    found = kernel.liif(Rows(rows, (1, 5), (0, 0), (1, 5)), where, geometry[:2], geometry[2], kernel.pack(layers))[0]
+    found = kernel.sums(Rows(rows, (1, 5), (0, 0), (1, 5)), near, layers, geometry[:2], geometry[2])[0]
 assert found.device.type == "cpu" and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 assert torch.equal(torch.rand(1, dtype=torch.float32, device="cpu"), first)
 """
@@ -305,6 +307,7 @@ def test_what_it_does_not_know_takes_the_plain_path(
     assert not ran and torch.equal(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of vmap itself
 def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> None:
     model, picture, coords = made("liif", "paper"), torch.rand(3, 5, 5), torch.rand(9, 2)
     field = model.encode(picture)
@@ -314,15 +317,19 @@ def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> No
     model.encode(picture, grad=True)(coords, 0.1).sum().backward()
     assert model.decoder.rest[1].weight.grad is not None
     field(coords, torch.rand(9, 2) / 9)  # a cell for each point
-    with torch.autocast("cpu", dtype=torch.float16), torch.no_grad():
-        assert model.decoder.engine(picture) is None
-    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
-        assert model.decoder.engine(picture) is None
-    with torch.no_grad():
-        assert model.decoder.engine(picture) is not None
-        assert model.double().decoder.engine(picture) is None
-        assert model.bfloat16().decoder.engine(picture) is None  # multiplied in float32 by some, without autocast
+    with torch.autocast("cpu", dtype=torch.float16):
+        field(coords, 0.1)
+    with torch.autograd.forward_ad.dual_level():
+        field(torch.autograd.forward_ad.make_dual(coords, torch.ones_like(coords)), 0.1)
+    torch.func.vmap(lambda points: field(points, 0.1))(coords[None])
     assert not ran
+    with torch.no_grad():
+        assert kernels.runs_in_large_blocks(model.decoder, picture, None)
+        for narrow in (
+            model.double(),
+            model.bfloat16(),
+        ):  # the latter is multiplied in float32 by some, without autocast
+            assert not kernels.runs_in_large_blocks(narrow.decoder, picture, None)
 
 
 def test_it_can_be_switched_off() -> None:
@@ -337,16 +344,14 @@ def test_it_can_be_switched_off() -> None:
         assert (int(done.stdout) > 0) is expected
 
 
-def test_blocks_are_large_where_it_serves_and_none_waits_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_large_where_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made("liif", "paper")
-    field, batch = model.encode(torch.rand(3, 5, 5)), model.encode(torch.rand(4, 3, 5, 5))
-    assert field._is_fused(None) and field._is_fused(torch.zeros(1, 1, 2))
-    assert not field._is_fused(torch.zeros(1, 5, 2)) and not field._is_fused(torch.zeros(2, 1, 2))
-    assert field._workers(fused=True) == 1
-    monkeypatch.setattr(fields, "free_memory", lambda device: 10**15)
-    most = fields.FUSED_BLOCK * torch.get_num_threads()  # so that a block takes as long on any number of them
-    assert field._block(1 << 30, fused=True) == most and batch._block(1 << 30, fused=True) == most // 4
-    assert field._block(1 << 30, fused=False) <= fields.CPU_BLOCK
+    one, batch = model.encode(torch.rand(3, 5, 5))._sampler, model.encode(torch.rand(4, 3, 5, 5))._sampler
+    monkeypatch.setattr(sampler, "free_memory", lambda device: 10**15)
+    large = sampler.CPU_KERNEL_BLOCK * torch.get_num_threads()  # so that a block takes as long on any number of them
+    with torch.no_grad():
+        assert one.block(None) == one.block(torch.zeros(1, 1, 2)) == large and batch.block(None) == large // 4
+        assert one.block(torch.zeros(1, 5, 2)) == batch.block(torch.zeros(4, 1, 2)) == sampler.CPU_BLOCK
 
 
 def test_where_memory_runs_out_blocks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 from implicitkit import Features
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent, Skip
-from implicitkit.kernels.engines import Engine
+from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.skip import Skip
+from implicitkit.kernels import register_way, sums
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
 if TYPE_CHECKING:
@@ -76,7 +77,5 @@ class AIR(ReadsMeaning, LIIF):
         # rows are the first layer's sums already, so the embedding's share is simply added
         return super().local(rows if point is None else rows + point, offset, cell, None)
 
-    def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
-    ) -> Tensor | None:
-        return super().in_one_pass(engine, latent, per_axis, cell, point)  # which adds it as local() does
+
+register_way(AIR, sums)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from implicitkit import Features
 from implicitkit.decoders.base import Inputs
-from implicitkit.decoders.local_ensemble import Latent, Skip
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.skip import Skip
+from implicitkit.kernels import register_way, waves
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
 if TYPE_CHECKING:
@@ -88,3 +90,6 @@ class SemLTE(ReadsMeaning, LTE):
         hidden = super().local(rows, offset, cell, phase)
         values: Tensor = self.rest(hidden + injected if injected.shape[1] else hidden)
         return values
+
+
+register_way(SemLTE, lambda decoder: waves(decoder, decoder.rest))

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from implicitkit import Features, LocalEnsembleDecoder
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent, read_linear
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.engines import Engine
+from implicitkit.decoders.skip import read_linear
+from implicitkit.kernels import register_way, sums
 
 if TYPE_CHECKING:
     from implicitkit import Field
@@ -103,19 +104,14 @@ class SIR(LocalEnsembleDecoder):
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         return self.complete.local(rows, offset, cell, point)
 
-    def engine(self, like: Tensor) -> Engine | None:
-        return self.complete.engine(like)
-
-    def in_one_pass(
-        self, engine: Engine, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, point: Tensor | None
-    ) -> Tensor | None:
-        return self.complete.in_one_pass(engine, latent, per_axis, cell, point)
-
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         values: Tensor = self.expand(blended)  # after blending: it is linear, and the weights sum to one
         if latent.extra is None:
             return values
         return values + read_linear(latent.extra, latent.features.grid, per_axis)
+
+
+register_way(SIR, lambda sir: sums(sir.complete))
 
 
 def missing_share(features: Features, inputs: Inputs) -> Tensor:

@@ -1,8 +1,8 @@
-"""The tensors that the kernels of :mod:`implicitkit.kernels.ensemble` take, and when they are used at all.
+"""The GPU kernels, :mod:`implicitkit.kernels.gpu_source`: when they run, and the tensors that they take.
 
 Float16 and bfloat16 are multiplied on the tensor cores with float32 sums, as autocast does. Float32 takes the plain
-path, which is exact; only where the user allows TF32 (``torch.set_float32_matmul_precision("high")``) do the kernels
-compute it, in TF32. They need Triton 3.3 (PyTorch 2.7); ``IMPLICITKIT_KERNELS=0`` turns them off.
+path, which is exact, unless the user allows TF32 (``torch.set_float32_matmul_precision("high")``). The kernels need
+Triton 3.3 (PyTorch 2.7); ``IMPLICITKIT_KERNELS=0`` turns them off.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory
-from implicitkit.kernels.modes import values_alone
-from implicitkit.kernels.places import Places
+from implicitkit.kernels.queries import QueryNeighbours
 
 TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
-LEAST = 16  # the narrowest tile that tensor cores multiply
-RESERVED = 16 << 10  # bytes of shared memory beside a layer's matrix
+MIN_TILE = 16  # the narrowest tile that tensor cores multiply
+RESERVED_BYTES = 16 << 10  # bytes of shared memory beside a layer's matrix
 
-FEW = 4096  # queries that tell the autotuner nothing
-OLDEST = (3, 3)  # Triton that takes tuples
+MIN_QUERIES_TO_TUNE = 4096  # timing fewer says nothing
+MIN_TRITON = (3, 3)  # takes tuples
 
 _broken: set[tuple[str, torch.device, tuple[int, ...], torch.dtype]] = set()
-_tuning = threading.Lock()  # Triton's autotuner keeps what it is doing in itself
+_tuning = threading.Lock()  # Triton's autotuner keeps state between its steps
 
 
 class Packed(NamedTuple):
@@ -54,10 +53,10 @@ class Packed(NamedTuple):
 def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
     """What the kernels would multiply in; None where the plain path is to be taken.
 
-    They need a CUDA card with Triton, at least one layer, no graph to be kept, nobody who watches PyTorch's operators
-    (to count them, say), and shared memory for the largest layer between two of ``widths``.
+    They need a CUDA card with Triton, at least one layer, and shared memory for the largest layer between two of
+    ``widths``.
     """
-    if not rows.is_cuda or len(widths) < 2 or torch.is_grad_enabled() or not values_alone() or not triton_there():
+    if not rows.is_cuda or len(widths) < 2 or not triton_there():
         return None
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
@@ -67,7 +66,7 @@ def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
         return None
     largest = max(padded(a) * padded(b) for a, b in pairwise(widths)) * dtype.itemsize
     room = getattr(torch.cuda.get_device_properties(rows.device), "shared_memory_per_block_optin", 0)
-    return dtype if largest + RESERVED <= room else None
+    return dtype if largest + RESERVED_BYTES <= room else None
 
 
 def tf32_allowed() -> bool:
@@ -83,14 +82,14 @@ def triton_there() -> bool:
         return False
     try:
         major, minor = importlib.metadata.version("triton").split(".")[:2]
-        return (int(major), int(minor)) >= OLDEST
+        return (int(major), int(minor)) >= MIN_TRITON
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return False
 
 
 def padded(n: int) -> int:
     """The next power of two, at least 16."""
-    return max(LEAST, 1 << (n - 1).bit_length())
+    return max(MIN_TILE, 1 << (n - 1).bit_length())
 
 
 def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
@@ -110,70 +109,86 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 
 @dataclass(frozen=True)
 class GPUKernel:
-    """The kernels with products of one number format, see :class:`~implicitkit.kernels.engines.Engine`."""
+    """The kernels with products of one number format, see :class:`~implicitkit.kernels.evaluate.Kernel`."""
 
     dtype: torch.dtype
 
-    def pack(self, layers: Sequence[nn.Linear], blocks: int = 1) -> Packed:
-        return pack(layers, self.dtype, blocks)
-
-    def liif(
+    def sums(
         self,
         source: Rows,
-        where: Places,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
         geometry: Tensor,
         constant: Tensor,
-        mlp: Packed,
-        shared: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> Tensor | None:
-        if shared is not None:
+        if added is not None:
             return None
+        mlp = pack(layers, self.dtype)
         own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("liif", source, source.rows, where, source.rows.shape[-1], own, mlp)
+        return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp)
 
-    def lte(self, source: Rows, where: Places, phase: Tensor, mlp: Packed) -> Tensor | None:
+    def waves(
+        self,
+        source: Rows,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
+        phase: Tensor,
+        added: Tensor | None = None,
+    ) -> Tensor | None:
+        if added is not None:
+            return None
+        mlp = pack(layers, self.dtype, 2)
         own = [phase.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("lte", source, source.rows.float(), where, source.rows.shape[-1] // 2, own, mlp)
+        return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp)
+
+
+def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKernel | None:
+    """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` whose inputs come in blocks of
+    ``first``; None where there is none.
+    """
+    dtype = dtype_for(like, [first, *(layer.out_features for layer in layers)])
+    return None if dtype is None else GPUKernel(dtype)
 
 
 def _launch(
     name: str,
     source: Rows,
     rows: Tensor,
-    where: Places,
+    near: QueryNeighbours,
     width: int,
     own: Sequence[Tensor],
     mlp: Packed,
 ) -> Tensor | None:
-    batch, corners = len(rows), where.sides**2
-    out = torch.empty(batch, where.points, mlp.out, dtype=torch.float32, device=rows.device)
+    batch, corners = len(rows), near.sides**2
+    out = torch.empty(batch, near.points, mlp.out, dtype=torch.float32, device=rows.device)
     if not out.numel():
         return out
-    arguments = [out, rows.contiguous(), where.cell_y, where.off_y, where.cell_x, where.off_x, *own]
-    sizes = [where.points, where.width, where.cell_y.shape[1], where.cell_x.shape[1], rows.shape[1], source.cells[1]]
+    arguments = [out, rows.contiguous(), near.cell_y, near.off_y, near.cell_x, near.off_x, *own]
+    sizes = [near.points, near.width, near.cell_y.shape[1], near.cell_x.shape[1], rows.shape[1], source.cells[1]]
     options = {
         "K": width,
         "OUT": mlp.out,
-        "GRID": where.grid,
-        "SIDES": where.sides,
+        "GRID": near.grid,
+        "SIDES": near.sides,
         "WIDTHS": mlp.widths,
         "PRECISION": ("tf32" if mlp.weights.dtype == torch.float32 else "ieee") if rows.is_cuda else "widened",
     }
-    known = (name, rows.device, mlp.widths, mlp.weights.dtype)
-    if known in _broken:
+    tried = (name, rows.device, mlp.widths, mlp.weights.dtype)
+    if tried in _broken:
         return None
     try:
-        from implicitkit.kernels import ensemble
+        from implicitkit.kernels import gpu_source
 
-        kernel = getattr(ensemble, name)
+        kernel = getattr(gpu_source, name)
         with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext(), _tuning:
-            if rows.is_cuda and where.points * batch >= FEW:
-                tuned(kernel)[lambda meta: (-(-where.points * corners // meta["M"]), batch)](
+            if rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE:
+                tuned(kernel)[lambda meta: (-(-near.points * corners // meta["M"]), batch)](
                     *arguments, *sizes, **options
                 )
             else:
                 tile, warps = TILES[0]
-                kernel[(-(-where.points * corners // tile), batch)](
+                kernel[(-(-near.points * corners // tile), batch)](
                     *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
                 )
     except (ValueError, TypeError):  # ours
@@ -181,7 +196,7 @@ def _launch(
     except Exception as error:  # whatever a compiler, a driver or a card that we never saw may raise
         if not rows.is_cuda or is_out_of_memory(error):
             raise
-        _broken.add(known)
+        _broken.add(tried)
         warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=2)
         return None
     return out

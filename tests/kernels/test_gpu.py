@@ -13,12 +13,12 @@ import ensembles
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.mlp import MLP
-from implicitkit.kernels import engines, launch
+from implicitkit import kernels as ways
+from implicitkit.kernels import gpu
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
 
@@ -34,13 +34,13 @@ SAME = {  # of the largest value: rounding of 24 bits, on a card TF32's 11; of 8
 def kernels(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the kernels that ran."""
     ran: set[str] = set()
-    launched = launch._launch
+    launched = gpu._launch
 
     def watched(name: str, *others: Any) -> Any:
         ran.add(name)
         return launched(name, *others)
 
-    monkeypatch.setattr(launch, "_launch", watched)
+    monkeypatch.setattr(gpu, "_launch", watched)
     return ran
 
 
@@ -50,9 +50,9 @@ def made(decoder: str, case: str) -> ik.ImplicitModel:
 
 def both(monkeypatch: pytest.MonkeyPatch, ask: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path's answer in float32, and the kernel's with products in ``dtype``."""
-    with engines.plain_path():
+    with ways.plain_path():
         expected = ask()
-    monkeypatch.setattr(launch, "dtype_for", lambda rows, widths: dtype)
+    monkeypatch.setattr(gpu, "dtype_for", lambda rows, widths: dtype)
     return expected, ask()
 
 
@@ -129,14 +129,14 @@ def test_layers_that_the_kernel_does_not_know_take_the_plain_path(
 def test_what_is_no_number_stays_none(kernels: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model, picture = made("liif", "paper"), torch.rand(3, 5, 5, device=HERE)
     picture[0, 2, 2] = float("nan")  # the encoder sees it from everywhere
-    monkeypatch.setattr(launch, "dtype_for", lambda rows, widths: torch.float32)
+    monkeypatch.setattr(gpu, "dtype_for", lambda rows, widths: torch.float32)
     assert model.encode(picture).render((6, 6), clamp=False).isnan().all() and kernels
 
 
 def test_new_weights_are_seen(kernels: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = made("liif", "paper")
     field = model.encode(torch.rand(3, 5, 5, device=HERE))
-    monkeypatch.setattr(launch, "dtype_for", lambda rows, widths: torch.float32)
+    monkeypatch.setattr(gpu, "dtype_for", lambda rows, widths: torch.float32)
     before = field.render((6, 6), clamp=False)
     with torch.no_grad():
         model.decoder.rest[-1].weight.zero_()
@@ -150,14 +150,14 @@ def test_points_that_serve_every_picture(kernels: set[str], monkeypatch: pytest.
 
     @torch.no_grad()
     def ask() -> torch.Tensor:
-        return model.decoder.query(latent, coords, cell, {})
+        return ways.query(model.decoder, latent, coords, cell, {})
 
     expected, found = both(monkeypatch, ask, torch.float32)
     assert kernels and (found - expected).abs().max() <= SAME[torch.float32] * expected.abs().max()
 
 
 class OnACard:
-    """What :func:`launch.dtype_for` asks of rows."""
+    """What :func:`gpu.dtype_for` asks of rows."""
 
     is_cuda, device = True, torch.device("cuda", 0)
 
@@ -167,7 +167,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A card with as much shared memory as an H100's, which need not be there."""
     properties = SimpleNamespace(shared_memory_per_block_optin=227 << 10, autocast=True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr(launch, "triton_there", lambda: True)
+    monkeypatch.setattr(gpu, "triton_there", lambda: True)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: properties.autocast)
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda kind: torch.bfloat16)
     return properties
@@ -177,24 +177,20 @@ def test_when_the_kernels_serve(card: SimpleNamespace, monkeypatch: pytest.Monke
     rows: Any = OnACard()
     published = [256, 256, 256, 256, 3]
     with torch.no_grad():
-        assert launch.dtype_for(rows, published) == torch.bfloat16
-        assert launch.dtype_for(torch.zeros(1, 4, 16), published) is None  # not on a card
-        assert launch.dtype_for(rows, [256]) is None  # no layer behind the first
-        assert launch.dtype_for(rows, [1024, 1024, 3]) is None  # two MiB for a layer
-        with FlopCounterMode(display=False):
-            assert launch.dtype_for(rows, published) is None
-        with torch.enable_grad():
-            assert launch.dtype_for(rows, published) is None
+        assert gpu.dtype_for(rows, published) == torch.bfloat16
+        assert gpu.dtype_for(torch.zeros(1, 4, 16), published) is None  # not on a card
+        assert gpu.dtype_for(rows, [256]) is None  # no layer behind the first
+        assert gpu.dtype_for(rows, [1024, 1024, 3]) is None  # two MiB for a layer
         card.shared_memory_per_block_optin = 100 << 10
-        assert launch.dtype_for(rows, published) is None
+        assert gpu.dtype_for(rows, published) is None
         card.shared_memory_per_block_optin, card.autocast = 227 << 10, False
-        assert launch.dtype_for(rows, [64, 64, 3]) is None  # float32 is exact
-        monkeypatch.setattr(launch, "tf32_allowed", lambda: True)
-        assert launch.dtype_for(rows, [64, 64, 3]) == torch.float32
+        assert gpu.dtype_for(rows, [64, 64, 3]) is None  # float32 is exact
+        monkeypatch.setattr(gpu, "tf32_allowed", lambda: True)
+        assert gpu.dtype_for(rows, [64, 64, 3]) == torch.float32
 
 
 def test_tf32_is_read_whichever_way_it_was_allowed() -> None:
-    asks = "import torch; from implicitkit.kernels.launch import tf32_allowed; {}; print(tf32_allowed())"
+    asks = "import torch; from implicitkit.kernels.gpu import tf32_allowed; {}; print(tf32_allowed())"
     for said, expected in {
         "pass": "False",
         "torch.set_float32_matmul_precision('high')": "True",
@@ -206,16 +202,16 @@ def test_tf32_is_read_whichever_way_it_was_allowed() -> None:
 
 def test_kernels_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMPLICITKIT_KERNELS", "0")
-    launch.triton_there.cache_clear()
-    assert not launch.triton_there()
+    gpu.triton_there.cache_clear()
+    assert not gpu.triton_there()
     monkeypatch.undo()
-    launch.triton_there.cache_clear()
-    assert launch.triton_there()
+    gpu.triton_there.cache_clear()
+    assert gpu.triton_there()
 
 
 def test_padding_is_zeros_around_the_layers() -> None:
     layers = [torch.nn.Linear(6, 20), torch.nn.Linear(20, 3, bias=False)]
-    packed = launch.pack(layers, torch.float32, blocks=2)
+    packed = gpu.pack(layers, torch.float32, blocks=2)
     assert packed.widths == (16, 32, 16)
     first, second, last = packed.weights.split([16 * 32, 16 * 32, 32 * 16])
     assert torch.equal(first.view(16, 32)[:3, :20], layers[0].weight.t()[:3])

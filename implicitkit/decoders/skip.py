@@ -1,0 +1,67 @@
+"""The skip connection of LIIF, LTE and their relatives: the input picture is read at the query and added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from implicitkit.coordinates import Size
+from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.neighbours import axis_linear, combine
+from implicitkit.decoders.rows import Rows
+from implicitkit.images.filling import FILLS
+
+SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
+Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
+"""What is added to a decoder's output: nothing, the input picture interpolated linearly, or that with its holes filled
+(:mod:`implicitkit.images.harmonic`)."""
+
+
+def check_skip(skip: str) -> str | None:
+    """The :attr:`~implicitkit.decoders.base.Decoder.fill` that ``skip`` asks for.
+
+    Raises:
+        ValueError: it is not one of :data:`SKIPS`.
+    """
+    if skip not in SKIPS:
+        raise ValueError(f"skip is one of {', '.join(SKIPS)}; received {skip!r}")
+    return skip if skip in FILLS else None
+
+
+def start_at_zero(layer: nn.Module) -> None:
+    """Set a linear layer to zero: training then begins at what is added to its output."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def picture_rows(inputs: Inputs, out_channels: int) -> Rows:
+    """The input picture, laid out to be read and added to a decoder's values (a skip connection).
+
+    Raises:
+        ValueError: it has another number of channels than there are values per point.
+    """
+    channels = inputs.picture.shape[1]
+    if channels != out_channels:
+        raise ValueError(
+            f"the skip adds the picture, which has {channels} channels, to {out_channels} values per point; set "
+            f"out_channels={channels} or skip='none'"
+        )
+    return Rows.of(inputs.picture, inputs.origin, inputs.size)
+
+
+def read_linear(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:
+    """The picture ``(B, N, C)`` interpolated linearly at queries given per axis in ``extent`` (pixels), borders
+    repeated.
+    """
+    pixels = [axis_linear(x, e, n) for x, e, n in zip(per_axis, extent, picture.grid, strict=True)]
+    near = combine(pixels, picture.cells, picture.origin)
+    index, weights = near.row.flatten(2), near.offset.flatten(2, -2).prod(-1)
+    batch, points = picture.rows.shape[0], index.shape[2]
+    total: Tensor | None = None
+    for corner, weight in zip(index, weights, strict=True):
+        share = picture.take(corner).float().unflatten(0, (batch, points)) * weight[..., None]
+        total = share if total is None else total + share
+    assert total is not None
+    return total

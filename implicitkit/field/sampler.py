@@ -1,0 +1,143 @@
+"""Asking a decoder about a picture: coordinates go into the padded extent, values come back to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from implicitkit import kernels
+from implicitkit.coordinates import Size
+from implicitkit.decoders.base import Decoder
+from implicitkit.devices import free_memory
+from implicitkit.field.latents import Latents
+from implicitkit.field.tiles import Tiling, Window, in_blocks
+
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries at a time on the plain path
+CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # by a kernel: for each thread on a CPU, some tenths of a second
+QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one query
+
+
+class Sampler:
+    """The values of a decoder on a picture's latents, tile by tile and block by block.
+
+    Values are mapped from the model's output space back to [0, 1]; embeddings are left alone. Coordinates are the
+    picture's, and the conditions' values at the same points are given.
+
+    Args:
+        decoder: what is asked.
+        latents: what it reads.
+        image: the picture ``(B, C, *S)``.
+        mean: of the output space.
+        std: of the output space.
+        grad: keep the graph; then all points are evaluated at once.
+    """
+
+    def __init__(
+        self, decoder: Decoder, latents: Latents, image: Tensor, *, mean: float, std: float, grad: bool
+    ) -> None:
+        self._decoder, self._latents, self._image = decoder, latents, image
+        self._mean, self._std, self._grad = mean, std, grad
+        self._size: Size = tuple(image.shape[2:])
+
+    def on_grid(
+        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell is one that nobody gave."""
+        inside, cell = self._to_extent(per_axis, cell, default)
+        if self._latents.tiling is None:
+            return self._map_back(kernels.query_grid(self._decoder, self._latents.whole, inside, cell, conditions))
+
+        def evaluate(tiling: Tiling) -> Tensor:
+            canvas = inside[0].new_empty(
+                (len(self._image), self._decoder.out_channels, *(len(axis) for axis in inside))
+            )
+            for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
+                window = (slice(None), slice(None), *(span for _, span in run))
+                part = [axis[span] for axis, (_, span) in zip(inside, run, strict=True)]
+                latent = self._latents.tile(tiling, tuple(tile for tile, _ in run))
+                own = {name: value[window] for name, value in conditions.items()}
+                canvas[window] = self._map_back(kernels.query_grid(self._decoder, latent, part, cell, own))
+            return canvas
+
+        return self._latents.on_tiles(evaluate)
+
+    def at_points(self, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        """Values ``(B, N, out)`` at ``coords`` ``(B, N, d)``."""
+        per_axis, cell = self._to_extent(coords.unbind(-1), cell, default=False)
+        points = torch.stack(per_axis, dim=-1)
+        if self._latents.tiling is None:
+            return self._in_blocks(self._latents.whole, points, cell, conditions)
+
+        def evaluate(tiling: Tiling) -> Tensor:
+            owners = torch.stack([tiling.owners(axis, k) for k, axis in enumerate(points.unbind(-1))], dim=-1)
+            values = points.new_empty((*points.shape[:2], self._decoder.out_channels))
+            for b in range(len(points)):  # pictures of a batch own different points, so they take turns
+                cells = cell if cell is None or len(cell) == 1 else cell[b : b + 1]
+                for tile in torch.unique(owners[b], dim=0).tolist():
+                    at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
+                    own_cell, own = _part(cells, {name: value[b : b + 1] for name, value in conditions.items()}, at)
+                    latent = self._latents.tile(tiling, tuple(tile), b)
+                    values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own_cell, own)[0]
+            return values
+
+        return self._latents.on_tiles(evaluate)
+
+    def spans(self, per_axis: Sequence[Tensor]) -> list[list[slice]]:
+        """The grid cut along tiles, axis by axis."""
+        tiling = self._latents.tiling
+        if tiling is None:
+            return [[slice(0, len(axis))] for axis in per_axis]
+        inside, _ = self._to_extent(per_axis, None, default=False)
+        return [[span for _, span in tiling.runs(axis, k)] for k, axis in enumerate(inside)]
+
+    def block(self, cell: Tensor | None) -> int:
+        """How many queries of this ``cell`` ``(B or 1, N or 1, d)`` to evaluate at a time."""
+        device = self._image.device
+        large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
+        if device.type == "cpu":
+            limit = CPU_KERNEL_BLOCK * torch.get_num_threads() // len(self._image) if large else CPU_BLOCK
+        else:
+            limit = GPU_KERNEL_BLOCK // len(self._image) if large else GPU_BLOCK
+        return max(1, min(limit, free_memory(device) // (QUERY_BYTES * len(self._image))))
+
+    def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        """The decoder's values at ``points`` ``(B, N, d)``: in blocks, unless a graph is kept."""
+
+        def evaluate(window: Window) -> Tensor:
+            own_cell, own = _part(cell, conditions, window[0])
+            return self._map_back(kernels.query(self._decoder, latent, points[:, window[0]], own_cell, own))
+
+        count = points.shape[1]
+        if count == 0 or self._grad:
+            return evaluate((slice(None),))
+        parts = [values for _, values in in_blocks(evaluate, [(slice(0, count),)], self.block(cell))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _map_back(self, values: Tensor) -> Tensor:
+        values = values.float()
+        return values * self._std + self._mean if self._decoder.output == "picture" else values
+
+    def _to_extent(
+        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Picture coordinates and cells as those of the padded extent that the features cover."""
+        extent = self._latents.extent
+        ratio = [n / e for n, e in zip(self._size, extent, strict=True)]
+        inside = [x if r == 1 else (x + 1) * r - 1 for x, r in zip(per_axis, ratio, strict=True)]
+        if not self._decoder.uses_cell or cell is None:
+            return inside, None
+        if self._size != extent:
+            cell = cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
+        return inside, self._decoder.default_cell(cell, extent) if default else cell
+
+
+def _part(
+    cell: Tensor | None, conditions: Mapping[str, Tensor], at: slice | Tensor
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """The cells ``(B, N or 1, d)`` and the conditions' values ``(B, N, C)`` of some of the points."""
+    own = cell if cell is None or cell.shape[1] == 1 else cell[:, at]
+    return own, {name: value[:, at] for name, value in conditions.items()}

@@ -1,0 +1,167 @@
+"""A decoder evaluated by the fastest way there is: a kernel for the device, or the decoder itself (the plain path)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from implicitkit.coordinates import open_mesh
+from implicitkit.decoders.base import Decoder, in_float32
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.mlp import only_values
+from implicitkit.decoders.rows import Rows
+from implicitkit.kernels import cpu, gpu
+from implicitkit.kernels.queries import QueryNeighbours
+from implicitkit.kernels.ways import Form, Sums, form_of
+
+MAX_NARROW_CHANNELS = 16  # values per point, at most, of which a large block is little memory
+_plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
+
+
+class Kernel(Protocol):
+    """A kernel with its number format. Both methods return ``(B, N, out)`` float32, or None where it turns out not to
+    run here, or for these.
+    """
+
+    def sums(
+        self,
+        source: Rows,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
+        geometry: Tensor,
+        constant: Tensor,
+        added: Tensor | None = None,
+    ) -> Tensor | None:
+        """What :class:`~implicitkit.kernels.ways.Sums` blend to.
+
+        Args:
+            source: rows of ``K`` numbers.
+            near: the cells around the queries.
+            layers: behind the first ReLU.
+            geometry: ``(2, K)``, what the offset is multiplied by.
+            constant: ``(K,)``, what all queries share.
+            added: ``(B, N, K)``, what a query adds to the rows of all its neighbours.
+        """
+        ...
+
+    def waves(
+        self,
+        source: Rows,
+        near: QueryNeighbours,
+        layers: Sequence[nn.Linear],
+        phase: Tensor,
+        added: Tensor | None = None,
+    ) -> Tensor | None:
+        """What :class:`~implicitkit.kernels.ways.Waves` blend to.
+
+        Args:
+            source: rows of ``2 K`` numbers: amplitudes, frequencies along y, frequencies along x, in radians.
+            near: the cells around the queries.
+            layers: all of them; the first reads cosines, then sines.
+            phase: ``(K / 2,)`` in radians.
+            added: ``(B, N, width)``, what a query adds to the sums of the first layer.
+        """
+        ...
+
+
+@contextmanager
+def plain_path() -> Iterator[None]:
+    """Use no kernel in this context, only PyTorch's operators."""
+    token = _plain_only.set(True)
+    try:
+        yield
+    finally:
+        _plain_only.reset(token)
+
+
+def query(
+    decoder: Decoder, latent: Any, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]
+) -> Tensor:
+    """:meth:`Decoder.query <implicitkit.decoders.base.Decoder.query>` by the fastest way."""
+    chosen = _choose(decoder, latent, cell, coords)
+    if chosen is not None:
+        flat = {name: value.flatten(0, 1) for name, value in conditions.items()}
+        values = _by_kernel(*chosen, decoder, latent, coords.float().unbind(-1), cell, flat)
+        if values is not None:
+            return values
+    return decoder.query(latent, coords, cell, conditions)
+
+
+def query_grid(
+    decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+) -> Tensor:
+    """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way."""
+    chosen = _choose(decoder, latent, cell, *axes)
+    if chosen is not None:
+        flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
+        values = _by_kernel(*chosen, decoder, latent, open_mesh(axes), cell, flat)
+        if values is not None:
+            return values.transpose(1, 2).reshape(len(values), -1, *(len(axis) for axis in axes))
+    return decoder.query_grid(latent, axes, cell, conditions)
+
+
+def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
+    """Whether a kernel, which shares a block among all threads by itself, evaluates queries of ``picture`` with this
+    ``cell``, and a large block of them is little memory: no values of other fields, and no embeddings.
+    """
+    small = not decoder.queried and decoder.out_channels <= MAX_NARROW_CHANNELS
+    return small and _kernel_of(decoder, picture, cell) is not None
+
+
+def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+    return _kernel_of(decoder, latent.features.rows, cell, *coords) if isinstance(latent, Latent) else None
+
+
+def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+    """The kernel and the form of ``decoder`` for a latent on the device of ``like``; None where the plain path is to be
+    taken.
+    """
+    if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
+        return None
+    if cell is not None and cell.shape[:2] != (1, 1):  # a cell for each point
+        return None
+    form = form_of(decoder)
+    if form is None:
+        return None
+    kernel = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
+    watched = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
+    return None if kernel is None or not only_values(*watched) else (kernel, form)
+
+
+def _by_kernel(
+    kernel: Kernel,
+    form: Form,
+    decoder: Decoder,
+    latent: Latent,
+    per_axis: Sequence[Tensor],
+    cell: Tensor | None,
+    conditions: Mapping[str, Tensor],
+) -> Tensor | None:
+    assert isinstance(decoder, LocalEnsembleDecoder)
+    source = latent.features
+    cell = decoder.in_cells(cell, source.grid)
+    point = decoder.at_point(cell, conditions)
+    near = QueryNeighbours.of(per_axis, source, ensemble=decoder.local_ensemble)
+    with in_float32(source.rows.device.type):
+        if isinstance(form, Sums):
+            geometry = form.geometry.float().t()
+            constant = geometry.new_zeros(form.width) if cell is None else (cell @ geometry[2:])[0]
+            if point is not None and len(point) == 1:
+                constant, point = constant + point[0].float(), None
+            blended = kernel.sums(source, near, form.layers, geometry[:2], constant, _per_query(point, source))
+        else:
+            assert point is not None
+            phase, rest = point.tensor_split([form.width], dim=1)
+            added = rest.expand(len(source.rows) * near.points, -1) if rest.shape[1] else None
+            blended = kernel.waves(source, near, form.layers, phase[0].float(), _per_query(added, source))
+    return None if blended is None else decoder.finish(latent, per_axis, blended)
+
+
+def _per_query(point: Tensor | None, source: Rows) -> Tensor | None:
+    return None if point is None else point.unflatten(0, (len(source.rows), -1))

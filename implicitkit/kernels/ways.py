@@ -1,0 +1,112 @@
+"""Which decoders the kernels compute, and how each is put in their words: a table from exact types to ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.lte import LTE, LTEPlus
+from implicitkit.decoders.mlp import is_hooked
+
+
+@dataclass(frozen=True)
+class Sums:
+    """LIIF's form: a neighbour at ``offset`` predicts ``MLP(relu(row + geometry @ [offset, cell] + point))``.
+
+    ``point`` is what :meth:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder.at_point` returns, or nothing.
+
+    Attributes:
+        layers: the linear layers of the MLP, which have ReLUs between them.
+        geometry: ``(K, 2)``, or ``(K, 4)`` where the decoder uses the cell.
+    """
+
+    layers: Sequence[nn.Linear]
+    geometry: Tensor
+
+    @property
+    def width(self) -> int:
+        """What the MLP reads."""
+        return len(self.geometry)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """LTE's form: ``MLP(A * [cos a, sin a])``, ``a = F_y d_y + F_x d_x + phase``, for the row ``[A, F_y, F_x]``.
+
+    ``at_point`` returns the phases, ``(1 or M, K / 2)``, in radians. Any columns behind them are added to the sums of
+    the first layer, before its ReLU.
+
+    Attributes:
+        layers: the linear layers of the MLP, which have ReLUs between them.
+    """
+
+    layers: Sequence[nn.Linear]
+
+    @property
+    def width(self) -> int:
+        """Half of what the MLP reads: its cosines, or its sines."""
+        return self.layers[0].in_features // 2
+
+
+Form = Sums | Waves
+Way = Callable[[Any], Form | None]
+"""A function of a decoder: its form, or None where it is set up as the kernels do not know it."""
+
+
+def sums(decoder: LIIF) -> Sums | None:
+    """The form of LIIF, and of a decoder that adds what its ``at_point`` returns to LIIF's first sums."""
+    layers = linears(nn.ReLU, decoder.rest)
+    return None if layers is None or decoder.ndim != 2 else Sums(layers, decoder.first.weight[:, decoder.read :])
+
+
+def waves(decoder: LTE, *rest: nn.Sequential) -> Waves | None:
+    """The form of LTE, and of a decoder whose MLP goes on in ``rest``."""
+    layers = linears(nn.Linear, decoder.mlp, *rest)
+    return None if layers is None else Waves(layers)
+
+
+WAYS: dict[type[Decoder], Way] = {LIIF: sums, LTE: waves, LTEPlus: waves}
+
+
+def register_way(decoder: type[Decoder], way: Way) -> None:
+    """Have the kernels evaluate decoders of exactly this type; a subclass has a line of its own.
+
+    The decoder is a :class:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder` whose ``local`` computes what
+    the form says; its ``at_point`` and ``finish`` are called as ever.
+
+    Raises:
+        ValueError: the type has a way already.
+
+    >>> import implicitkit as ik
+    >>> from implicitkit.decoders.liif import LIIF
+    >>> from implicitkit.kernels import register_way, sums
+    >>> class Mine(LIIF):
+    ...     "LIIF with another loss, say: local() is LIIF's."
+    >>> register_way(Mine, sums)
+    """
+    if decoder in WAYS:
+        raise ValueError(f"{decoder.__name__} has a way already; received another")
+    WAYS[decoder] = way
+
+
+def form_of(decoder: Decoder) -> Form | None:
+    """What the table says of a decoder; None where the plain path is to be taken."""
+    way = WAYS.get(type(decoder))
+    return None if way is None else way(decoder)
+
+
+def linears(first: type[nn.Module], *networks: nn.Sequential) -> list[nn.Linear] | None:
+    """The linear layers of networks that follow one another: ReLUs and linear layers in turn, from a module of type
+    ``first`` to a linear layer. None for any others, and where somebody has hooked one.
+    """
+    modules = [module for network in networks for module in network]
+    kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)
+    alternate = all(type(module) is kinds[k % 2] for k, module in enumerate(modules))
+    if not alternate or not modules or type(modules[-1]) is not nn.Linear or any(map(is_hooked, (*networks, *modules))):
+        return None
+    return [module for module in modules if isinstance(module, nn.Linear)]
