@@ -20,11 +20,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
+from implicitkit import kernels
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.rows import Rows
-from implicitkit import kernels
 from implicitkit.field import sampler
 from implicitkit.kernels import compiled, cpu
 from implicitkit.kernels.cpu import CPUKernel

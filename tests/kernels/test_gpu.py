@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 import implicitkit as ik
+from implicitkit import kernels as ways
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.mlp import MLP
-from implicitkit import kernels as ways
 from implicitkit.kernels import gpu
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")

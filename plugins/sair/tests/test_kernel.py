@@ -1,4 +1,4 @@
-"""AIR and SIR on the CPU kernel equal PyTorch's operators, block by block and at points."""
+"""AIR, SemLTE and SIR on the CPU kernel equal PyTorch's operators, block by block and at points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from small_parts import EDSR, MODES, SEMANTIC
 
 import implicitkit as ik
-from implicitkit.kernels import cpu, engines
+from implicitkit import kernels
+from implicitkit.kernels import cpu
 from implicitkit.kernels.cpu import CPUKernel
 
 pytestmark = pytest.mark.skipif(not cpu.kernels(), reason="there is no CPU kernel here")
@@ -31,10 +32,11 @@ def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.mark.parametrize("name", ["air", "sem_lte"])
 @pytest.mark.parametrize("mode", MODES)
-def test_air_and_its_sir(mode: str, widths: list[int]) -> None:
+def test_a_decoder_that_reads_meaning_and_its_sir(mode: str, name: str, widths: list[int]) -> None:
     torch.manual_seed(4)
-    decoder = {"name": "air", "semantic_channels": 8, "projected": 4, "hidden": [12, 9], **MODES[mode]}
+    decoder = {"name": name, "semantic_channels": 8, "projected": 4, "hidden": [12, 9], **MODES[mode]}
     spec = {"encoder": EDSR, "decoder": decoder, "conditions": {"semantic": SEMANTIC}, "inputs": ["image", "mask"]}
     model = ik.create_model(spec).eval()
     if model.decoder.injection.semantics == "text":
@@ -47,11 +49,11 @@ def test_air_and_its_sir(mode: str, widths: list[int]) -> None:
         whole = field.render((21, 17), clamp=False, block=100)
         return torch.cat([whole.flatten(2), field(coords, 0.1).transpose(1, 2)], dim=2)
 
-    with engines.plain_path():
+    with kernels.plain_path():
         expected = ask()
     assert not widths
     found = ask()
-    assert {3, 5} >= set(widths) >= {3}  # AIR's colours; SIR's values before they are expanded
+    assert {3, 5} >= set(widths) >= {3}  # colours; SIR's values before they are expanded
     assert (5 in widths) == (model.decoder.injection.semantics != "none")
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
 
@@ -59,6 +61,8 @@ def test_air_and_its_sir(mode: str, widths: list[int]) -> None:
 def test_embeddings_are_not_evaluated_in_large_blocks() -> None:
     wide = ik.create_model({"encoder": EDSR, "decoder": {"name": "sir", "out_channels": 512}}).eval()
     field = wide.encode(torch.rand(3, 8, 8))
-    assert not field._is_fused(None)
     with torch.no_grad():
-        assert wide.decoder.engine(field.image) is not None
+        assert not kernels.runs_in_large_blocks(wide.decoder, field.image, None)
+    narrow = ik.create_model({"encoder": EDSR, "decoder": {"name": "sir", "out_channels": 5}}).eval()
+    with torch.no_grad():
+        assert kernels.runs_in_large_blocks(narrow.decoder, field.image, None)
