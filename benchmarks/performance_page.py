@@ -52,11 +52,9 @@ It is compiled when it is first needed, by `$CC`, `cc`, `gcc` or `clang`, in und
 example, and not used where it disagrees. Fields that are asked with a graph, one cell per point, other decoders, layers that are hooked or of other kinds, and machines without a compiler take the
 plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `implicitkit bench` says whether it is there.
 
-The plain path does the same with PyTorch's operators. What LIIF's first layer adds for the offset separates into a part per output row and a part per output column and cell; and so do LTE's
-waves: the angle `F_y d_y + F_x d_x + φ` is a sum of one part that an output row shares and one that a column shares, so their sines and cosines are computed per row and per column and joined by
-the addition theorems, about a quarter of them at ×4 ([`separable.py`](../implicitkit/decoders/separable.py)). A block's points are evaluated so many at a time that one layer's values are still in
-the cache when the next layer reads them, each ReLU while the product is still in registers (oneDNN's fused product); and every thread has a block of its own, rather than a share of every operation
-([`workers.py`](../implicitkit/kernels/workers.py)). Convolutions read and write maps pixel by pixel, which is how they are fastest there and how rows are fetched.
+The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
+the next layer reads them, and each ReLU is applied while the product is still in registers (oneDNN's fused product). Convolutions read and write maps pixel by pixel, which is how they are
+fastest there and how rows are fetched.
 
 A training step takes oneDNN's products as well, forwards and for the gradient of what was read: in float32, PyTorch's own go to another library, which on some processors reaches less than half the rate.
 Its points are evaluated in parts of at most 24 MiB per layer, because the C library gives blocks of more than 32 MiB back at once, and gets them anew page by page; all parts' rows of the latent are

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
-from implicitkit.decoders.skip import Skip, check_skip, picture_rows, read_linear, start_at_zero
+from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-class LIIF(LocalEnsembleDecoder):
+class LIIF(SkipDecoder):
     """An MLP reads the features around the nearest cells, the offset to each and the output pixel's size.
 
     The MLP's input is ``[3^d neighbourhood of features, offset (d), cell (d)]`` in the order of
@@ -68,12 +67,9 @@ class LIIF(LocalEnsembleDecoder):
         self.read = in_channels * (3**ndim if feat_unfold else 1)  # MLP inputs that are features
         widths = [*hidden, out_channels]
         self.first = nn.Linear(self.read + ndim * (1 + cell_decode), widths[0])
-        rest: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            rest += [nn.ReLU(inplace=True), nn.Linear(before, after)]
-        self.rest = MLP(*rest)
+        self.rest = MLP(*MLP.layers(*widths, relu_first=True))
         if self.fill is not None:
-            start_at_zero(self.rest[-1] if rest else self.first)
+            start_at_zero(self.rest[-1] if hidden else self.first)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
@@ -89,8 +85,3 @@ class LIIF(LocalEnsembleDecoder):
             hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
         values: Tensor = self.rest(hidden)
         return values
-
-    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
-        if latent.extra is None:
-            return blended
-        return blended + read_linear(latent.extra, latent.extent, per_axis)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -12,16 +11,16 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs, in_float32, never_finer
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
-from implicitkit.decoders.skip import Skip, check_skip, picture_rows, read_linear, start_at_zero
+from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
 
 
-class LTE(LocalEnsembleDecoder):
+class LTE(SkipDecoder):
     """Each cell's features become waves; an MLP reads their values at the query.
 
     Two 3x3 convolutions make amplitudes ``A`` (``basis`` per cell) and frequencies ``F`` (``basis / 2`` pairs); a
@@ -37,11 +36,9 @@ class LTE(LocalEnsembleDecoder):
         hidden: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
-        skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not;
-            ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
-            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
-        scale_max: the largest trained magnification: a grid's default cell is never finer than at this one, as in the
-            authors' test. None turns it off; a cell that is given is never altered.
+        skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not; ``"harmonic"``
+            and ``"biharmonic"`` add it with its holes filled, and the network starts at zero.
+        scale_max: the largest trained magnification, or None: a grid's default cell is never finer than at this one.
     """
 
     pairs: ClassVar[Literal["consecutive", "halves"]] = "consecutive"
@@ -61,23 +58,17 @@ class LTE(LocalEnsembleDecoder):
         if scale_max is not None and not 0 < scale_max < float("inf"):
             raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
         widths = [hidden] * 3 if isinstance(hidden, int) else list(hidden)
-        if basis is None:
-            basis = widths[0] if widths else 256
+        basis = (widths or [256])[0] if basis is None else basis
         if min(in_channels, out_channels, basis, *widths) < 1 or basis % 2:
-            raise ValueError(
-                f"lte takes positive widths and an even basis; received in_channels={in_channels}, "
-                f"out_channels={out_channels}, hidden={widths}, basis={basis}"
-            )
+            received = f"in_channels={in_channels}, out_channels={out_channels}, hidden={widths}, basis={basis}"
+            raise ValueError(f"lte takes positive widths and an even basis; received {received}")
         self.in_channels, self.out_channels, self.basis = in_channels, out_channels, basis
         self.local_ensemble, self.skip, self.scale_max = local_ensemble, skip, scale_max
         self.reach = 1 + int(local_ensemble)  # the 3x3 convolution's cell, and the neighbour's
         self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.phase = nn.Linear(2, basis // 2, bias=False)
-        layers: list[nn.Module] = []
-        for before, after in pairwise([basis, *widths, out_channels]):
-            layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
-        self.mlp = MLP(*layers[:-1])
+        self.mlp = MLP(*MLP.layers(basis, *widths, out_channels))
         if self.fill is not None:
             start_at_zero(self.mlp[-1])
 
@@ -106,11 +97,6 @@ class LTE(LocalEnsembleDecoder):
         values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
         return values
 
-    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
-        if latent.extra is None:
-            return blended
-        return blended + read_linear(latent.extra, latent.extent, per_axis)
-
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         return never_finer(cell, extent, self.scale_max)
 
@@ -118,8 +104,7 @@ class LTE(LocalEnsembleDecoder):
 class LTEPlus(LTE):
     """LTE+, the authors' ``lte-fast``: the same network, its frequencies stored as all y, then all x.
 
-    Theirs gains speed by evaluating whole grids with 1x1 convolutions (a linear layer per point, as here) and one cell
-    per picture; here both decoders render grids in the same way, and a cell per point is understood as well.
+    Theirs is fast because it takes one cell per picture; here both are equally fast, and take a cell per point too.
     """
 
     pairs = "halves"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +18,14 @@ class MLP(nn.Sequential):
 
     On a CPU a linear layer and the ReLU behind it are one product of oneDNN's, see :class:`Product`.
     """
+
+    @staticmethod
+    def layers(*widths: int, relu_first: bool = False) -> list[nn.Module]:
+        """Linear layers between ``widths`` with ReLUs between them, and one before them if ``relu_first``."""
+        modules: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            modules += [nn.ReLU(inplace=True), nn.Linear(before, after)]
+        return modules if relu_first else modules[1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """``(M, K)`` -> ``(M, out)``."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.neighbours import axis_linear, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.images.filling import FILLS
@@ -17,6 +18,17 @@ SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
 Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
 """What is added to a decoder's output: nothing, the input picture interpolated linearly, or that with its holes filled
 (:mod:`implicitkit.images.harmonic`)."""
+
+
+class SkipDecoder(LocalEnsembleDecoder):
+    """A local ensemble that adds the input picture to its values; ``latent.extra`` holds it (:func:`picture_rows`)."""
+
+    skip: Skip = "none"
+
+    def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
+        if latent.extra is None:
+            return blended
+        return blended + read_linear(latent.extra, latent.extent, per_axis)
 
 
 def check_skip(skip: str) -> str | None:

@@ -111,7 +111,10 @@ def for_convolutions(x: Tensor) -> Tensor:
     What they make of it lies so too (``torch.channels_last``); shapes and values are the same. On other devices, for
     other dimensions, and where it is compiled or transformed, ``x`` as it is.
     """
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # vmap knows no memory formats
-    if x.device.type != "cpu" or x.ndim != 4 or torch.compiler.is_compiling() or transformed:
+    if x.device.type != "cpu" or x.ndim != 4 or torch.compiler.is_compiling():
+        return x
+    try:
+        x.data_ptr()
+    except RuntimeError:  # torch.func transforms it, and vmap knows no memory formats
         return x
     return x.contiguous(memory_format=torch.channels_last)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 
+Cell = Tensor | float | Sequence[float] | None
+
+
 class Prediction(NamedTuple):
     """What a model says at a list of points."""
 
@@ -86,13 +89,11 @@ class Field:
                 raise ValueError(f"the condition {name!r} is of {count} pictures, the image of {len(self._image)}")
         self._read = {name: field._answering(batched=True) for name, field in read.items()}  # a decoder's are batched
         self.conditions = {name: field._answering(self.batched) for name, field in read.items()}
-        with self._context():
+        with _modes(self):
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
         self._sampler = Sampler(model.decoder, self._latents, self._image, mean=model.mean, std=model.std, grad=grad)
 
-    # ---------------------------------------------------------------- what a user asks
-
-    def __call__(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Tensor:
+    def __call__(self, coords: Tensor, cell: Cell = None) -> Tensor:
         """Values at any points.
 
         Args:
@@ -105,14 +106,14 @@ class Field:
         """
         batched = self.batched or coords.ndim == 3
         coords, cells = self._check_points(coords, cell)
-        with self._context():
+        with _modes(self):
             result = self._at_points(coords, cells).values
         return result if batched else result[0]
 
     def predict(
         self,
         coords: Tensor,
-        cell: Tensor | float | Sequence[float] | None = None,
+        cell: Cell = None,
         wanted: Collection[str] | None = None,
     ) -> Prediction:
         """Like calling the field, with the values of conditions beside it; always batched.
@@ -120,22 +121,21 @@ class Field:
         Args:
             coords: see :meth:`__call__`.
             cell: see :meth:`__call__`.
-            wanted: names of conditions (default: all). One that is neither wanted nor read by the decoder at its points
-                is not evaluated there.
+            wanted: names of conditions (default: all); others are evaluated only where the decoder reads them.
         """
         coords, cells = self._check_points(coords, cell)
         wanted = tuple(self._read) if wanted is None else wanted
         unknown = set(wanted) - set(self._read)
         if unknown:
             raise ValueError(f"wanted are {sorted(unknown)}; the model reads {sorted(self._read) or 'none'}")
-        with self._context():
+        with _modes(self):
             return self._at_points(coords, cells, wanted)
 
     def render(
         self,
         size: Sequence[int] | int,
         box: Sequence[float] | None = None,
-        cell: Tensor | float | Sequence[float] | None = None,
+        cell: Cell = None,
         *,
         clamp: bool = True,
         block: int | None = None,
@@ -153,25 +153,23 @@ class Field:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
         """
         size = check_size(size, self.model.ndim)
-        canvas: Tensor | None = None
+        shape = len(self._image), self.model.decoder.out_channels, *size
+        canvas = torch.empty(shape, dtype=torch.float32, device=self.device)
         for window, values in self.blocks(size, box, cell, clamp=clamp, block=block):
-            if canvas is None:
-                canvas = values.new_empty((*values.shape[:2], *size))
             canvas[(slice(None), slice(None), *window)] = values
-        assert canvas is not None
         return canvas if self.batched else canvas[0]
 
     def blocks(
         self,
         size: Sequence[int] | int,
         box: Sequence[float] | None = None,
-        cell: Tensor | float | Sequence[float] | None = None,
+        cell: Cell = None,
         *,
         clamp: bool = True,
         block: int | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-        """What :meth:`render` assembles, piece by piece: ``(window, values (B, out, *window))``; for canvases too
-        large for memory. The model's weights must not change between two pieces.
+        """The blocks that :meth:`render` assembles, ``(window, values (B, out, *window))``; for canvases too large for
+        memory.
         """
         size = check_size(size, self.model.ndim)
         per_axis = axes(size, box, device=self.device)
@@ -181,21 +179,19 @@ class Field:
             raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
 
         def evaluate(window: Window) -> Tensor:
-            with self._context():
+            with _modes(self):
                 part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
                 values = self._on_grid(part, cells, default)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
         if block is None:
-            with self._context():
+            with _modes(self):
                 block = self._sampler.block(cells)
         return in_blocks(evaluate, product(*self._sampler.spans(per_axis)), block, retry=not self.grad)
 
     @property
     def image(self) -> Tensor:
-        """The picture that it is a field of, its holes filled as the encoder sees them: ``(C, *S)``, or ``(B, C, *S)``
-        for a batch; float32, on its device.
-        """
+        """The picture, its holes filled as the encoder sees them: ``(C, *S)`` or ``(B, C, *S)``, float32."""
         return self._image if self.batched else self._image[0]
 
     @property
@@ -230,30 +226,27 @@ class Field:
         own = self._sampler.at_points(coords, cell, {name: values[name] for name in queried})
         return Prediction(own, {name: values[name] for name in wanted})
 
-    def _check_points(
-        self, coords: Tensor, cell: Tensor | float | Sequence[float] | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _check_points(self, coords: Tensor, cell: Cell) -> tuple[Tensor, Tensor | None]:
         coords = check_points(coords, len(self._image), self.model.ndim, device=self.device)
         return coords, self._check_cell(cell, coords.shape[1])
 
-    def _check_cell(self, cell: Tensor | float | Sequence[float] | None, points: int) -> Tensor | None:
+    def _check_cell(self, cell: Cell, points: int) -> Tensor | None:
         """``cell`` as ``(B or 1, N or 1, d)`` float32, or None where nothing uses it."""
         if cell is not None:
             return check_cell(cell, len(self._image), points, self.model.ndim, device=self.device)
         if self.model.uses_cell:
-            raise ValueError(
-                "this model needs cell=, the size of an output pixel (2/n for n pixels across the picture)"
-            )
+            raise ValueError("this model needs cell=, the size of an output pixel (2/n for n pixels across a picture)")
         return None
 
-    @contextmanager
-    def _context(self) -> Iterator[None]:
-        """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
-        with ExitStack() as stack:
-            if not self.grad:
-                stack.enter_context(torch.no_grad())
-            if self.precision is not None:
-                low = self.precision != "float32"
-                dtype = PRECISIONS[self.precision] if low else None
-                stack.enter_context(torch.autocast(self.device.type, dtype=dtype, enabled=low))
-            yield
+
+@contextmanager
+def _modes(field: Field) -> Iterator[None]:
+    """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
+    with ExitStack() as stack:
+        if not field.grad:
+            stack.enter_context(torch.no_grad())
+        if field.precision is not None:
+            low = field.precision != "float32"
+            dtype = PRECISIONS[field.precision] if low else None
+            stack.enter_context(torch.autocast(field.device.type, dtype=dtype, enabled=low))
+        yield
