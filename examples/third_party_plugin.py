@@ -37,7 +37,7 @@ class Affine(ik.LocalEnsembleDecoder):
 
     def prepare(self, features, inputs, conditions):
         """Once per picture: every cell's plane."""
-        return self.lay_out(features, self.planes(features.map))
+        return self.to_latent(features, self.planes(features.map))
 
     def local(self, rows, offset, cell, point):
         """``rows (M, 3 * out)``, ``offset (M, 2)`` in cells -> ``(M, out)``."""

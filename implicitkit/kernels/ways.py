@@ -82,11 +82,10 @@ def register_way(decoder: type[Decoder], way: Way) -> None:
     Raises:
         ValueError: the type has a way already.
 
-    >>> import implicitkit as ik
     >>> from implicitkit.decoders.liif import LIIF
     >>> from implicitkit.kernels import register_way, sums
     >>> class Mine(LIIF):
-    ...     "LIIF with another loss, say: local() is LIIF's."
+    ...     "LIIF with a prepare() of its own, say; local() is LIIF's."
     >>> register_way(Mine, sums)
     """
     if decoder in WAYS:

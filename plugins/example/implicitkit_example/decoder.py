@@ -29,7 +29,7 @@ class Example(ik.LocalEnsembleDecoder):
 
     def prepare(self, features, inputs, conditions):
         """Once per picture: what depends on the features alone."""
-        return self.lay_out(features, self.phase(features.map))
+        return self.to_latent(features, self.phase(features.map))
 
     def local(self, rows, offset, cell, point):
         """One cell's prediction for each query: ``rows (M, hidden)``, ``offset (M, 2)`` in cells -> ``(M, out)``."""
