@@ -1,0 +1,53 @@
+"""Regions are cut into blocks that cover them once; out of memory halves what is left."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from implicitkit.field.tiles import Window, in_blocks, points_of, windows
+
+REGION = (slice(3, 20), slice(5, 34))
+
+
+@given(st.tuples(*[st.integers(1, 700)] * 2), st.integers(1, 900))
+def test_windows_cover_a_region_once(size: tuple[int, int], block: int) -> None:
+    seen = torch.zeros(size)
+    for window in windows((slice(0, size[0]), slice(0, size[1])), block):
+        assert points_of(window) <= block
+        seen[window] += 1
+    assert bool((seen == 1).all())
+
+
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_blocks_halve_where_memory_runs_out_and_stay_small(most: int) -> None:
+    failed, seen = [], torch.zeros(40, 40)
+
+    def evaluate(window: Window) -> torch.Tensor:
+        if points_of(window) > most:
+            failed.append(points_of(window))
+            raise MemoryError
+        return torch.ones([span.stop - span.start for span in window])
+
+    for window, values in in_blocks(evaluate, [REGION, (slice(20, 40), slice(5, 34))], 400):
+        seen[window] += values
+    assert bool((seen[3:, 5:34] == 1).all()) and seen.sum() == 37 * 29
+    assert len(failed) <= 9 and failed == sorted(failed, reverse=True)
+
+
+def test_what_cannot_be_made_smaller_or_must_not_be_is_an_error() -> None:
+    calls = []
+
+    def fail(window: Window) -> torch.Tensor:
+        calls.append(points_of(window))
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        list(in_blocks(fail, [REGION], 400))
+    assert calls[-1] == 1
+    calls.clear()
+    with pytest.raises(MemoryError):
+        list(in_blocks(fail, [REGION], 400, retry=False))
+    assert len(calls) == 1
