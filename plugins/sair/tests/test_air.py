@@ -11,6 +11,7 @@ from small_parts import EDSR, MODES, SEMANTIC, Patches
 
 import implicitkit as ik
 from implicitkit import testing
+from implicitkit.kernels import cpu
 from implicitkit_sair.air import AIR
 from implicitkit_sair.sir import SIR
 
@@ -163,6 +164,7 @@ def test_the_embedding_is_projected_once_per_point() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_semantic_field_is_asked_only_where_it_is_read(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the points for an embedding, at the cells for words, nowhere for a control; a loss can always have it."""
+    monkeypatch.setattr(cpu, "kernel_for", lambda *_: None)  # a kernel calls neither query() nor query_grid()
     model, asked = built(mode).eval(), []
     semantic = model.conditions["semantic"].decoder
     for name, points in (("query", lambda given: given[1].shape[1]), ("query_grid", lambda given: len(given[1][0]))):
