@@ -109,8 +109,9 @@ class LocalEnsembleDecoder(Decoder):
         point = self.at_point(cell, conditions)
         spans = self._spans(source.rows, points)
         indices = [index[:, span] for span in spans for index in near.row]
-        # with a graph, all are fetched at once, so that their gradients are added to the map once
-        rows = iter(source.take_each(indices)) if torch.is_grad_enabled() else map(source.take, indices)
+        # with a graph, all parts are fetched together, so that their gradients are added to the map once
+        together = torch.is_grad_enabled() and len(spans) > 1
+        rows = iter(source.take_each(indices)) if together else map(source.take, indices)
         parts = []
         for span in spans:
             own_cell, own_point = (_of(values, span, batch, points) for values in (cell, point))
