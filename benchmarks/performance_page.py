@@ -53,7 +53,8 @@ example, and not used where it disagrees. Fields that are asked with a graph, on
 plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `implicitkit bench` says whether it is there.
 
 The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
-the next layer reads them, and each ReLU is applied while the product is still in registers (oneDNN's fused product). Convolutions read and write maps pixel by pixel, which is how they are
+the next layer reads them, and each ReLU is applied while the product is still in registers (oneDNN's fused product). Every thread has queries of its own, rather than a share of every operation
+([`pool.py`](../implicitkit/kernels/pool.py)). Convolutions read and write maps pixel by pixel, which is how they are
 fastest there and how rows are fetched.
 
 A training step takes oneDNN's products as well, forwards and for the gradient of what was read: in float32, PyTorch's own go to another library, which on some processors reaches less than half the rate.

@@ -15,7 +15,7 @@ from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_poi
 from implicitkit.devices import PRECISIONS
 from implicitkit.field.latents import Latents
 from implicitkit.field.sampler import Sampler
-from implicitkit.field.tiles import Window, in_blocks
+from implicitkit.field.tiles import Window, assembled, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
 if TYPE_CHECKING:
@@ -153,10 +153,7 @@ class Field:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
         """
         size = check_size(size, self.model.ndim)
-        shape = len(self._image), self.model.decoder.out_channels, *size
-        canvas = torch.empty(shape, dtype=torch.float32, device=self.device)
-        for window, values in self.blocks(size, box, cell, clamp=clamp, block=block):
-            canvas[(slice(None), slice(None), *window)] = values
+        canvas = assembled(self.blocks(size, box, cell, clamp=clamp, block=block), size)
         return canvas if self.batched else canvas[0]
 
     def blocks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,9 +14,10 @@ from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder
 from implicitkit.devices import free_memory
 from implicitkit.field.latents import Latents
-from implicitkit.field.tiles import Tiling, Window, in_blocks
+from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
+from implicitkit.kernels.pool import MAX_WORKERS
 
-CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries at a time on the plain path
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries at a time on the plain path, for each thread on a CPU
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # by a kernel: for each thread on a CPU, some tenths of a second
 QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one query
 
@@ -52,16 +53,15 @@ class Sampler:
             return self._map_back(kernels.query_grid(self._decoder, self._latents.whole, inside, cell, conditions))
 
         def evaluate(tiling: Tiling) -> Tensor:
-            canvas = inside[0].new_empty(
-                (len(self._image), self._decoder.out_channels, *(len(axis) for axis in inside))
-            )
-            for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
-                window = (slice(None), slice(None), *(span for _, span in run))
-                part = [axis[span] for axis, (_, span) in zip(inside, run, strict=True)]
-                latent = self._latents.tile(tiling, tuple(tile for tile, _ in run))
-                own = {name: value[window] for name, value in conditions.items()}
-                canvas[window] = self._map_back(kernels.query_grid(self._decoder, latent, part, cell, own))
-            return canvas
+            def tiles() -> Iterator[tuple[Window, Tensor]]:
+                for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
+                    window = tuple(span for _, span in run)
+                    part = [axis[span] for axis, span in zip(inside, window, strict=True)]
+                    latent = self._latents.tile(tiling, tuple(tile for tile, _ in run))
+                    own = {name: value[(slice(None), slice(None), *window)] for name, value in conditions.items()}
+                    yield window, self._map_back(kernels.query_grid(self._decoder, latent, part, cell, own))
+
+            return assembled(tiles(), [len(axis) for axis in inside])
 
         return self._latents.on_tiles(evaluate)
 
@@ -99,7 +99,8 @@ class Sampler:
         device = self._image.device
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
         if device.type == "cpu":
-            limit = CPU_KERNEL_BLOCK * torch.get_num_threads() // len(self._image) if large else CPU_BLOCK
+            threads = torch.get_num_threads()
+            limit = CPU_KERNEL_BLOCK * threads // len(self._image) if large else CPU_BLOCK * min(threads, MAX_WORKERS)
         else:
             limit = GPU_KERNEL_BLOCK // len(self._image) if large else GPU_BLOCK
         return max(1, min(limit, free_memory(device) // (QUERY_BYTES * len(self._image))))

@@ -8,7 +8,7 @@ size multiple.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
@@ -109,3 +109,14 @@ def in_blocks(
                 stack.append(window)
             else:
                 yield window, values
+
+
+def assembled(pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int]) -> Tensor:
+    """The canvas ``(B, C, *size)`` of pieces ``(window, values (B, C, *window))`` that make it up."""
+    canvas: Tensor | None = None
+    for window, values in pieces:
+        if canvas is None:
+            canvas = values.new_empty((*values.shape[:2], *size))
+        canvas[(slice(None), slice(None), *window)] = values
+    assert canvas is not None
+    return canvas

@@ -1,4 +1,4 @@
-"""How fast: which kernel evaluates which decoder, in C on a CPU and in Triton on a GPU.
+"""How fast: which kernel evaluates which decoder, in C on a CPU and in Triton on a GPU, and the plain path on threads.
 
 Decoders do not know this room. A plugin gives its decoder a kernel with :func:`register_way`.
 """

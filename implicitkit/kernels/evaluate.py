@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from implicitkit.decoders.base import Decoder, in_float32
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels import cpu, gpu
+from implicitkit.kernels import cpu, gpu, pool
 from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.ways import Form, Sums, form_of
 
@@ -90,7 +91,15 @@ def query(
         values = _by_kernel(*chosen, decoder, latent, coords.float().unbind(-1), cell, flat)
         if values is not None:
             return values
-    return decoder.query(latent, coords, cell, conditions)
+
+    def plain(span: slice) -> Tensor:
+        own_cell = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
+        own = {name: value[:, span] for name, value in conditions.items()}
+        return decoder.query(latent, coords[:, span], own_cell, own)
+
+    if not _may_share(decoder, latent, coords):
+        return decoder.query(latent, coords, cell, conditions)
+    return _joined(plain, pool.spans_of(coords.shape[1], len(coords) * coords.shape[1]), dim=1)
 
 
 def query_grid(
@@ -103,7 +112,14 @@ def query_grid(
         values = _by_kernel(*chosen, decoder, latent, open_mesh(axes), cell, flat)
         if values is not None:
             return values.transpose(1, 2).reshape(len(values), -1, *(len(axis) for axis in axes))
-    return decoder.query_grid(latent, axes, cell, conditions)
+
+    def plain(span: slice) -> Tensor:
+        own = {name: value[:, :, span] for name, value in conditions.items()}
+        return decoder.query_grid(latent, [axes[0][span], *axes[1:]], cell, own)
+
+    if (cell is not None and cell.shape[1] != 1) or not _may_share(decoder, latent, *axes):
+        return decoder.query_grid(latent, axes, cell, conditions)
+    return _joined(plain, pool.spans_of(len(axes[0]), math.prod(len(axis) for axis in axes)), dim=2)
 
 
 def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
@@ -112,6 +128,19 @@ def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None)
     """
     small = not decoder.queried and decoder.out_channels <= MAX_NARROW_CHANNELS
     return small and _kernel_of(decoder, picture, cell) is not None
+
+
+def _may_share(decoder: Decoder, latent: Any, *coords: Tensor) -> bool:
+    """Whether the plain path may be shared out to threads: on a CPU, for values alone, of a latent that is known."""
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or coords[0].device.type != "cpu":
+        return False
+    source = latent.features if isinstance(latent, Latent) else latent
+    return isinstance(source, Rows) and only_values(source.rows, *coords, *decoder.parameters())
+
+
+def _joined(call: Callable[[slice], Tensor], spans: Sequence[slice], dim: int) -> Tensor:
+    parts = pool.in_parallel(call, spans)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
 def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:

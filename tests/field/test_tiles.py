@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from implicitkit.field.tiles import Window, in_blocks, points_of, windows
@@ -12,6 +12,7 @@ from implicitkit.field.tiles import Window, in_blocks, points_of, windows
 REGION = (slice(3, 20), slice(5, 34))
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(1, 700)] * 2), st.integers(1, 900))
 def test_windows_cover_a_region_once(size: tuple[int, int], block: int) -> None:
     seen = torch.zeros(size)
