@@ -119,9 +119,7 @@ class Dense(SemanticEncoder):
         multiple = self._measure(model, options)
         if largest < self.patch:
             raise ValueError(f"largest is at least a patch, {self.patch} pixels of {model!r}; received {largest}")
-        self.set_view(self.patch, view, drop_above)
-        if view is None and multiple:
-            self.size_multiple = multiple
+        self.set_view(self.patch, view, drop_above, multiple)
         self.fill, self.largest, self.mask_channels = fill, largest, mask_channels
         trained_with = net.pretrained_cfg
         self.mean = [float(v) for v in (trained_with["mean"] if mean is None else mean)]
@@ -176,9 +174,9 @@ class Dense(SemanticEncoder):
         elif hasattr(net, "prune_intermediate_layers"):
             net.prune_intermediate_layers([self.index], prune_norm=False, prune_head=True)
 
-    def _measure(self, model: str, options: Mapping[str, Any]) -> int | None:
-        """Find ``out_channels``, ``patch`` and ``native_size``, and return what sizes must be multiples of, by running
-        the network without values.
+    def _measure(self, model: str, options: Mapping[str, Any]) -> int:
+        """Find ``out_channels``, ``patch`` and ``native_size`` by running the network without values, and return what
+        sizes must be multiples of.
         """
         net: Any = self.net
         self.native_size: tuple[int, ...] | None = None
@@ -202,7 +200,7 @@ class Dense(SemanticEncoder):
             if all(self._takes(trial, size) for size in ((multiple, 2 * multiple), (3 * multiple, multiple))):
                 return multiple
         self.native_size = native
-        return None
+        return self.patch
 
     @torch.no_grad()
     def _on_meta(self, trial: Any, size: tuple[int, ...]) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ class SemanticEncoder(Encoder):
             are the network's own grid, laid over the picture: 88 pixels seen 2.2 times larger are 14×14 patches of 14
             pixels. A cell is then no whole number of pixels, which ``stride`` rounds, and nothing is padded.
         patch: pixels of a cell in what the network sees (default: ``stride``).
+        multiple: what the sides of what it sees are multiples of (default: ``patch``).
         drop_above: with ``fill: drop``, patches of which more than this share is missing are left out.
     """
 
@@ -47,6 +48,7 @@ class SemanticEncoder(Encoder):
     view: float | None = None
     drop_above: float = 0.5
     patch: int = 0
+    multiple: int = 0
 
     def see(self, x: Tensor) -> Tensor:
         """Normalised pictures without holes ``(B, 3, H, W)``, sizes multiples of the patch -> ``(B, out_channels,
@@ -82,8 +84,8 @@ class SemanticEncoder(Encoder):
         cells = [n // (self.patch or self.stride) for n in seen.shape[2:]]
         return Kept.of(area_means(mask, cells)[:, 0] <= self.drop_above)
 
-    def set_view(self, patch: int, view: float | None, drop_above: float) -> None:
-        """Set ``patch`` and what depends on it: ``stride`` and ``size_multiple``.
+    def set_view(self, patch: int, view: float | None, drop_above: float, multiple: int = 0) -> None:
+        """Set ``patch`` and ``multiple``, and what depends on them: ``stride`` and ``size_multiple``.
 
         Raises:
             ValueError: ``view`` is not positive, or ``drop_above`` is no share.
@@ -92,8 +94,10 @@ class SemanticEncoder(Encoder):
             raise ValueError(f"view is a positive number, or null for the picture as it is; received {view}")
         if not 0 <= drop_above < 1:
             raise ValueError(f"drop_above is a share in [0, 1); received {drop_above}")
-        self.patch, self.view, self.drop_above = patch, view, drop_above
+        self.patch, self.multiple, self.view, self.drop_above = patch, multiple or patch, view, drop_above
         self.stride = self.size_multiple = patch if view is None else max(1, round(patch / view))
+        if view is None:
+            self.size_multiple = self.multiple
 
     def _without_holes(self, x: Tensor) -> Tensor:
         if not self.mask_channels:
@@ -113,10 +117,10 @@ class SemanticEncoder(Encoder):
 
     def seen_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """The size at which the network sees a picture of ``size`` (padded, without a view): whole patches."""
-        patch, longest = self.patch or self.stride, max(size)
+        unit, longest = self.multiple or self.size_multiple, max(size)
         if self.view is None or longest * self.view > self.largest:
             if self.view is None and longest <= self.largest:
                 return size
-            factor = self.largest / longest / patch
-            return tuple(max(1, int(n * factor)) * patch for n in size)
-        return tuple(max(1, round(n * self.view / patch)) * patch for n in size)
+            factor = self.largest / longest / unit
+            return tuple(max(1, int(n * factor)) * unit for n in size)
+        return tuple(max(1, round(n * self.view / unit)) * unit for n in size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +136,12 @@ def _rope(net: Any, cells: tuple[int, int], kept: Kept | None) -> Tensor | None:
     """Rotary positions of the patches that take part, as the blocks take them; one for each block if they are mixed."""
     if getattr(net, "rope", None) is None:
         return None
-    rope: Tensor = net.rope.get_embed(shape=list(cells))
+    rotary = net.rope
+    fixed = getattr(rotary, "feat_shape", None)
+    if fixed is not None and tuple(fixed) != cells:  # made for one size; a copy, as others may be reading this one
+        rotary = deepcopy(rotary)
+        rotary.update_feat_shape(list(cells))
+    rope: Tensor = rotary.get_embed(shape=list(cells))
     if kept is None:
         return rope
     picked = rope[..., kept.places, :]  # ([depth, heads,] B, K, D)
