@@ -176,6 +176,11 @@ class TrainingCrops(Dataset[Sample]):
             sample["reference"] = seen.reference
         return sample
 
+    @property
+    def whole(self) -> bool:
+        """Whether each crop is a whole picture."""
+        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.kept)
+
     def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
         """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
         missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]

@@ -99,6 +99,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     files = [file for file in files if file.resolve() not in validator.seen]
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
+    run.whole = crops.whole
     model = build_model(config.model)
     if model.takes_mask and model.fill is None:
         model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
