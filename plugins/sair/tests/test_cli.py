@@ -76,7 +76,8 @@ def test_one_bad_pair_does_not_stop_a_folder(run, painter: Path, tmp_path: Path)
         ik.write_image(tmp_path / "masks" / f"{name}.png", disc(9, 9) if name != "b" else torch.zeros(1, 9, 9))
     done = run("inpaint", tmp_path / "in", tmp_path / "masks", "-o", tmp_path / "out", "--model", painter)
     assert done.code == 2 and len(done.errors) == 1
-    assert "1 of 3 pictures failed" in done.errors[0] and "b.png has no hole" in done.errors[0]
+    assert done.errors == ["error: 1 of 3 pictures failed"]
+    assert done.err.splitlines()[-2].startswith("failed: ") and "b.png has no hole" in done.err.splitlines()[-2]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
