@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size
+from implicitkit.coordinates import Size, mirrored
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         n = x.shape[axis]
         missing = -n % multiple
         if missing:
-            position = torch.arange(n + missing, device=x.device) % (2 * n)
-            x = x.index_select(axis, torch.minimum(position, 2 * n - 1 - position))
+            x = x.index_select(axis, mirrored(torch.arange(n + missing, device=x.device), n))
     return x
 
 

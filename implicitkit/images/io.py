@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from implicitkit.errors import ImageError
+from implicitkit.errors import ImageError, first_line
 from implicitkit.files import replacing
 from implicitkit.images.png import SIGNATURE, write_png
 
@@ -145,7 +145,7 @@ def read_picture(path: str | Path) -> Picture:
     except ImageError:
         raise
     except Exception as error:  # decoders raise errors of every kind on damaged files
-        raise ImageError(f"{path} cannot be decoded: {_first_line(error)}") from error
+        raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
@@ -339,7 +339,3 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
     return pixels[::rows, ::columns]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,6 @@ follows a colon is handed to the factory verbatim (``timm:hf-hub:Org/Name-x``).
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import importlib
 import inspect
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
-from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError
+from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError, nearest
 
 T = TypeVar("T")
 
@@ -228,7 +227,7 @@ class Registry(Generic[T]):
     def _unknown(self, name: str, folded: str) -> str:
         if folded in self._entries:  # a family: timm:
             return f"{self.kind} {name!r} needs a name behind its colon; a list of {name}* shows them"
-        near = difflib.get_close_matches(folded, self._entries, n=3, cutoff=0.5)
+        near = nearest(folded, self._entries, count=3)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         known = ", ".join(sorted(self._entries)) or "nothing"
         where = f"; {self._where()}" if self._where else ""
@@ -267,7 +266,7 @@ def check_arguments(
         return dict(arguments)
     for key in arguments:
         if key not in takes:
-            near = difflib.get_close_matches(key, takes, n=1, cutoff=0.5)
+            near = nearest(key, takes)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ArgumentError(f"{what} takes no {key!r}{hint} (it takes: {', '.join(takes) or 'nothing'})")
     hints = _type_hints(factory)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from implicitkit.config import DataConfig
-from implicitkit.coordinates import cell_size, grid
+from implicitkit.coordinates import cell_size, grid, mirrored
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.files import cache_folder, replacing
@@ -210,5 +210,5 @@ def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:
     """``count`` positions from ``start`` on an axis of ``n``, mirrored where the axis is too short."""
     if start + count <= n:
         return slice(start, start + count)
-    position = np.arange(start, start + count) % (2 * n)
-    return np.minimum(position, 2 * n - 1 - position)
+    positions: NDArray[np.int64] = mirrored(torch.arange(start, start + count), n).numpy()
+    return positions

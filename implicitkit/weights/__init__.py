@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from implicitkit.errors import PluginError, UnknownNameError, WeightsError
+from implicitkit.errors import PluginError, UnknownNameError, WeightsError, first_line
 from implicitkit.registry.registry import Entry
 
 if TYPE_CHECKING:
@@ -119,5 +119,5 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(hf_hub_download(name, HUB_FILE))
     except Exception as error:  # the hub's client raises many kinds, from no network to no such repository
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(f"cannot get {HUB_FILE} of {name!r} from the hub: {reason}") from None

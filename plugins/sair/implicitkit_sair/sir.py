@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit import Features, LocalEnsembleDecoder
+from implicitkit.coordinates import mirrored
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent, read_linear
@@ -129,8 +130,7 @@ def missing_share(features: Features, inputs: Inputs) -> Tensor:
     mask, strides = inputs.mask, [e // n for e, n in zip(features.extent, features.grid, strict=True)]
     for axis, (count, stride) in enumerate(zip(cells, strides, strict=True), start=2):
         n = mask.shape[axis]
-        position = torch.arange(count * stride, device=mask.device) % (2 * n)
-        mask = mask.index_select(axis, torch.minimum(position, 2 * n - 1 - position))
+        mask = mask.index_select(axis, mirrored(torch.arange(count * stride, device=mask.device), n))
     return F.avg_pool2d(mask.float(), strides)
 
 
