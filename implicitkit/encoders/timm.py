@@ -106,7 +106,6 @@ class Timm(Encoder):
                 f"timm's {model!r} gives no feature maps, not even of its own {native[0]}x{native[1]} pixels"
             )
 
-        self._spec: dict[str, Any] | None = None
         self._portable: dict[str, Any] = {}
         if ":" in model:  # a file must not need the hub, or the folder, that its model came from
             self._portable = {
@@ -116,17 +115,10 @@ class Timm(Encoder):
                 "options": {**_saved_arguments(model), **(options or {})},
             }
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name; it asks for no weights, which come from the
-        file it was saved in.
-        """
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        asked = {key: argument for key, argument in value.items() if key != "pretrained"}
-        self._spec = {**asked, **self._portable}
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """It asks for no weights, which are in the file it was saved in."""
+        kept = {key: argument for key, argument in spec.items() if key != "pretrained"}
+        return {**kept, **self._portable}
 
     def extract(self, x: Tensor) -> Tensor:
         cells = [n // self.stride for n in x.shape[2:]]

@@ -94,12 +94,6 @@ def to_8_bits(pixels: Pixels) -> Pixels:
     return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
 
 
-def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The picture files of a folder, sorted; hidden ones left out."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
-
-
 def read_image(path: str | Path) -> Tensor:
     """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha left out.
 

@@ -31,7 +31,7 @@ class Owner:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".strip()
 
 
 NOBODYS = Owner("the running program", "(no distribution)")
@@ -99,6 +99,7 @@ class Registry(Generic[T]):
         summary: str = "",
         metadata: Mapping[str, Any] | None = None,
         expand: Callable[[], Iterable[str]] | str | None = None,
+        replace: bool = False,
     ) -> Entry[T]:
         """Add an entry.
 
@@ -111,6 +112,7 @@ class Registry(Generic[T]):
             metadata: anything to filter by; see ``docs/plugins.md`` for what that of a model may say.
             expand: for a name with a trailing colon, lists what may follow it (a callable or ``"module:attribute"``);
                 asked only for a pattern that begins with the name.
+            replace: put the entry in the place of one that the same owner registered under this name.
 
         Raises:
             DuplicateNameError: the name is taken; the registry is unchanged.
@@ -129,8 +131,11 @@ class Registry(Generic[T]):
         self.load()  # the built-ins come first, so that who comes second is told
         entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}), expand)
         taken = self._entries.get(name)
-        if taken is not None:
-            raise DuplicateNameError(f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}")
+        if taken is not None and not (replace and taken.owner == entry.owner):
+            hint = "; replace=True registers the new one" if taken.owner == entry.owner else ""
+            raise DuplicateNameError(
+                f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}{hint}"
+            )
         self._entries[name] = entry
         return entry
 
@@ -204,7 +209,7 @@ class Registry(Generic[T]):
 
     def commit(self, staged: Registry[T]) -> list[str]:
         """Take over what was added to a staged copy; returns the new names."""
-        added = {name: entry for name, entry in staged._entries.items() if name not in self._entries}
+        added = {name: entry for name, entry in staged._entries.items() if self._entries.get(name) is not entry}
         self._entries.update(added)
         return sorted(added)
 

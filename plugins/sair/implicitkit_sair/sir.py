@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from implicitkit import Features, LocalEnsembleDecoder
 from implicitkit.coordinates import mirrored
-from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.base import Condition, Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent, read_linear
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.engines import Engine
-
-if TYPE_CHECKING:
-    from implicitkit import Field
 
 
 class SIR(LocalEnsembleDecoder):
@@ -89,7 +86,7 @@ class SIR(LocalEnsembleDecoder):
             nn.init.zeros_(self.expand.weight)
             nn.init.zeros_(self.expand.bias)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         missing = missing_share(features, inputs)
         seen = torch.cat([self.reduce(features.map), missing], dim=1)
         latent = self.complete.prepare(replace(features, map=seen), inputs, {})

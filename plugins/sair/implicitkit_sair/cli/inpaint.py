@@ -141,7 +141,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images.io import pictures_in
+    from implicitkit.images.folders import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")
