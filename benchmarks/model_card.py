@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from implicitkit.create import load_model
 from implicitkit.evaluation import Scores, markdown_table
-from implicitkit.registry.kinds import models
-from implicitkit.weights import load_model, shipped_file
+from implicitkit.registry.kinds import models, shipped_file
 
 ROOT = Path(__file__).parent.parent
 NAME = "liif_small"

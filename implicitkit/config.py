@@ -57,6 +57,11 @@ class ModelSpec(Strict):
     inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
     passes: int = Field(1, ge=1, description="2: the first output is the picture of a second pass")
+    fill: float | list[float] | str | None = Field(
+        default=None,
+        description="what the encoder sees in holes: a value in [0, 1], one per channel, mean, noise, harmonic or "
+        "biharmonic (default: what it was trained with, or 0.5)",
+    )
 
     @field_validator("scales")
     @classmethod
@@ -71,7 +76,13 @@ class DataConfig(Strict):
 
     folders: list[Path] = Field(min_length=1, description="folders of pictures, searched recursively")
     patch: int = Field(48, ge=1, description="side of the degraded crop the encoder sees, pixels")
-    points: int = Field(2304, ge=1, description="random output pixels per crop")
+    points: int | Literal["window"] = Field(
+        2304, description="random output pixels per crop; window: all pixels of a window, for losses that see pictures"
+    )
+    window: int | None = Field(
+        None, ge=1, description="with points: window, its side in output pixels; null: the whole output"
+    )
+    in_holes: float = Field(0.0, ge=0, le=1, description="share of the points that is drawn where pixels are missing")
     sampling: Literal["uniform", "area"] = Field(
         "uniform", description="pictures equally likely, or in proportion to their pixels"
     )
@@ -81,17 +92,41 @@ class DataConfig(Strict):
     held_out: int = Field(
         0, ge=0, description="pictures, spread evenly over the sorted list, kept for validation and never trained on"
     )
-    flips: bool = Field(True, description="random flips and transposition")
+    flips: bool | Literal["horizontal"] = Field(
+        True, description="random flips and transposition; horizontal: left and right alone, for what stands upright"
+    )
     cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are kept")
     workers: int = Field(0, ge=0, description="processes that prepare crops")
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _number_or_window(cls, points: Any) -> Any:
+        if points != "window" and not (isinstance(points, int) and points >= 1):
+            raise ValueError("points are a number of at least 1, or window")
+        return points
+
+    @model_validator(mode="after")
+    def _side_of_a_window(self) -> DataConfig:
+        if self.window is not None and self.points != "window":
+            raise ValueError(f"window: {self.window} is the side of a window; set points: window as well")
+        return self
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimiserConfig(Strict):
-    """Adam and its learning-rate schedule."""
+    """Adam or AdamW, and the learning-rate schedule."""
 
+    name: Literal["adam", "adamw"] = "adam"
+    weight_decay: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="of tensors with two or more dimensions; null: adam 0, adamw 0.01"
+    )
+    parts: dict[str, Any] = Field(
+        default_factory=dict,
+        description="factors on lr for parts of the model, {encoder: 0.1, conditions.semantic: 0.5}; the longest name "
+        "that fits counts",
+    )
     lr: float = Field(1e-4, gt=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "step"] = Field(
@@ -102,6 +137,16 @@ class OptimiserConfig(Strict):
     gamma: float = Field(0.5, gt=0)
     final_lr: float = Field(0.0, ge=0, description="where cosine ends")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+
+    @field_validator("parts")
+    @classmethod
+    def _positive_factors(cls, parts: dict[str, Any]) -> dict[str, Any]:
+        for part, value in parts.items():
+            if isinstance(value, dict):
+                cls._positive_factors(value)
+            elif isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < float("inf")):
+                raise ValueError(f"the factor of {part} is a number above 0; received {value!r}")
+        return parts
 
 
 class ValidationConfig(Strict):
@@ -139,6 +184,10 @@ class TrainConfig(Strict):
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts that a step's crops are taken in, to need less memory")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of the moving average of the weights, which is what validates and is kept"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = Field(False, description="torch.compile the encoder")
@@ -248,7 +297,7 @@ def _refuse_full_stops(value: Any, path: str) -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ConfigError(f"{path or 'the top level'}: a key must be text; received {key!r}")
-            if "." in key:
+            if "." in key and path.split(".")[-3:] != ["optimiser", "parts", ""]:
                 head, _, tail = key.partition(".")
                 raise ConfigError(
                     f"{path + key!r}: a key cannot hold a full stop; write {tail!r} as an entry inside "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
+from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.native import fingerprint, write_native
 
@@ -25,6 +26,9 @@ class ImplicitModel(nn.Module):
         conditions: one model per name in ``decoder.conditions``.
         inputs: what the encoder is given: ``("image",)`` or ``("image", "mask")``.
         scales: the range of magnifications it was trained on, if it was.
+        fill: what the encoder sees where the picture is missing, see
+            :func:`implicitkit.images.filling.fill_holes`; None: what it was trained with, or 0.5. What the picture
+            holds there is never seen.
         passes: 2 feeds the output back: at the picture's own size it takes the picture's place in a second pass, while
             the mask and the conditions stay those of the first.
 
@@ -46,8 +50,10 @@ class ImplicitModel(nn.Module):
         inputs: Sequence[str] = ("image",),
         scales: tuple[float, float] | None = None,
         passes: int = 1,
+        fill: Fill | None = None,
     ) -> None:
         super().__init__()
+        self.fill = fill if fill is None else check_fill(fill)
         self.inputs = tuple(inputs)
         self.scales = scales
         self.passes = passes
@@ -76,6 +82,11 @@ class ImplicitModel(nn.Module):
     def uses_cell(self) -> bool:
         """Whether points must come with the size of an output pixel."""
         return self.decoder.uses_cell or any(c.uses_cell for c in self.conditions.values())
+
+    @property
+    def hole_fill(self) -> Fill:
+        """What stands in holes: :attr:`fill`, or that of the degradation it was trained on, or 0.5."""
+        return self.fill or trained_fill(self.training_summary.get("degradation") or [])
 
     @property
     def needs(self) -> dict[str, Any]:
@@ -108,6 +119,8 @@ class ImplicitModel(nn.Module):
             spec["scales"] = list(self.scales)
         if self.passes != 1:
             spec["passes"] = self.passes
+        if self.fill is not None:
+            spec["fill"] = self.fill if isinstance(self.fill, str) or len(self.fill) > 1 else self.fill[0]
         return spec
 
     def encode(
@@ -120,6 +133,7 @@ class ImplicitModel(nn.Module):
         grad: bool = False,
         conditions: Mapping[str, Field] | None = None,
         passes: int | None = None,
+        fill: Fill | None = None,
     ) -> Field:
         """The picture as a :class:`Field`.
 
@@ -134,16 +148,19 @@ class ImplicitModel(nn.Module):
             grad: keep the graph, to differentiate by weights or coordinates. Training goes through :meth:`forward`.
             conditions: fields to read in place of those that the model's own conditions would make of the picture.
             passes: how often the picture goes through (default: the model's own ``passes``).
+            fill: what the encoder sees where ``mask`` is 1, whatever the picture holds there (default:
+                :attr:`hole_fill`).
         """
         passes = self.passes if passes is None else passes
         if passes < 1:
             raise ValueError(f"passes is at least 1; received {passes}")
-        field = Field(self, image, mask, tile=tile, precision=precision, grad=grad, conditions=conditions)
+        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad}
+        field = Field(self, image, mask, conditions=conditions, fill=self.hole_fill if fill is None else fill, **how)
         for _ in range(passes - 1):
             if self.decoder.output != "picture":
                 raise ValueError("only a picture can be fed back; this model's output is an embedding")
             painted = field.render(field.size)
-            field = Field(self, painted, mask, tile=tile, precision=precision, grad=grad, conditions=field.conditions)
+            field = Field(self, painted, mask, conditions=field.conditions, **how)  # what was painted is to be seen
         return field
 
     def forward(
@@ -157,7 +174,7 @@ class ImplicitModel(nn.Module):
         """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, and those of the conditions that are
         ``wanted`` (default: all): the trainer's only entry.
         """
-        return Field(self, image, mask, grad=torch.is_grad_enabled()).predict(coords, cell, wanted)
+        return Field(self, image, mask, grad=torch.is_grad_enabled(), fill=self.hole_fill).predict(coords, cell, wanted)
 
     def train(self, mode: bool = True) -> ImplicitModel:
         """As in PyTorch, but frozen parts stay in eval mode."""

@@ -5,11 +5,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 from support import ROOT
 
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.cli.main import app
+from implicitkit.config import OptimiserConfig, TrainConfig, load_yaml, validate
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import HOOKS, STRICT, VARIABLE
 
@@ -50,7 +52,7 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md"])
+@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md", "training.md"])
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -65,6 +67,19 @@ def test_the_commands_of_the_quickstart_are_what_there_is() -> None:
     names = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
     used = re.findall(r"^implicitkit ([\w-]+)", text, flags=re.MULTILINE)
     assert len(used) >= 6 and set(used) <= names
+
+
+def test_the_keys_and_losses_of_training_are_documented(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for key in (*OptimiserConfig.model_fields, "accumulate", "ema", "window", "points"):
+        assert re.search(rf"[`.]{key}[`:]", page), key
+    for name in set(ik.list_losses()) - {"l1", "l2", "charbonnier"}:
+        assert f"| `{name}` |" in page
+    base = load_yaml(ROOT / "configs" / "liif_small.yaml")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        validate(TrainConfig, {**base, **yaml.safe_load(block)}, "docs/training.md")
 
 
 def test_every_public_name_is_documented() -> None:

@@ -99,6 +99,8 @@ class Decoder(Part):
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
         reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
+        fill: what stands in the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None:
+            what the encoder sees there.
     """
 
     in_channels: int
@@ -108,6 +110,7 @@ class Decoder(Part):
     output: Literal["picture", "embedding"] = "picture"
     conditions: ClassVar[tuple[str, ...]] = ()
     reach: int = 1
+    fill: str | None = None
 
     @property
     def queried(self) -> tuple[str, ...]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Condition, Inputs, in_float32
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
+from implicitkit.decoders.local_ensemble import (
+    Latent,
+    LocalEnsembleDecoder,
+    Skip,
+    check_skip,
+    picture_rows,
+    read_linear,
+    start_at_zero,
+)
 from implicitkit.decoders.mlp import MLP, begins_with_relu, dtype_of_products, packed
 from implicitkit.decoders.neighbours import Neighbours
 from implicitkit.decoders.separable import Grid, GridSums
@@ -38,7 +45,8 @@ class LIIF(LocalEnsembleDecoder):
         feat_unfold: read the 3^d neighbourhood of each cell (else: the cell alone).
         cell_decode: tell the MLP the output pixel's size.
         skip: ``"bilinear"`` adds the linearly interpolated input picture to the output, as LTE does; the paper
-            has ``"none"``.
+            has ``"none"``. ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
+            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
         ndim: 1, 2 or 3.
     """
 
@@ -50,12 +58,11 @@ class LIIF(LocalEnsembleDecoder):
         local_ensemble: bool = True,
         feat_unfold: bool = True,
         cell_decode: bool = True,
-        skip: Literal["none", "bilinear"] = "none",
+        skip: Skip = "none",
         ndim: int = 2,
     ) -> None:
         super().__init__()
-        if skip not in ("none", "bilinear"):
-            raise ValueError(f"skip is 'none' or 'bilinear'; received {skip!r}")
+        self.fill = check_skip(skip)
         if min(in_channels, out_channels, *hidden, 1) < 1 or ndim not in CONVOLVE:
             raise ValueError(
                 f"liif takes positive widths and ndim 1, 2 or 3; received in_channels={in_channels}, "
@@ -72,12 +79,14 @@ class LIIF(LocalEnsembleDecoder):
         for before, after in pairwise(widths):
             rest += [nn.ReLU(inplace=True), nn.Linear(before, after)]
         self.rest = MLP(*rest)
+        if self.fill is not None:
+            start_at_zero(self.rest[-1] if rest else self.first)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
         kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
         projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, self.first.bias, padding=taps[0] // 2)
-        picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
+        picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
         return self.lay_out(features, projected, extra=picture)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
@@ -20,10 +20,15 @@ from implicitkit.decoders.mlp import weights_prepared_once
 from implicitkit.decoders.neighbours import Neighbours, axis_linear, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
+from implicitkit.images.filling import FILLS
 from implicitkit.kernels.engines import Engine
 
 CPU_CACHE = 2 << 20  # bytes of one layer's values
 CPU_KEPT = 24 << 20  # the same where a graph is kept: more than 32 MiB at once the C library gives back and gets anew
+SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
+Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
+"""What is added to a decoder's output: nothing, the input picture interpolated linearly, or that with its holes filled
+(:mod:`implicitkit.images.harmonic`)."""
 NARROW = 16  # values per point, at most, of which a large block is little memory
 
 
@@ -222,6 +227,23 @@ def _of(values: Tensor | None, span: slice, batch: int, points: int) -> Tensor |
     if values is None or values.shape[0] == 1:
         return values
     return values.reshape(batch, points, -1)[:, span].flatten(0, 1)
+
+
+def check_skip(skip: str) -> str | None:
+    """The :attr:`~implicitkit.decoders.base.Decoder.fill` that ``skip`` asks for.
+
+    Raises:
+        ValueError: it is not one of :data:`SKIPS`.
+    """
+    if skip not in SKIPS:
+        raise ValueError(f"skip is one of {', '.join(SKIPS)}; received {skip!r}")
+    return skip if skip in FILLS else None
+
+
+def start_at_zero(layer: nn.Module) -> None:
+    """Set a linear layer to zero: training then begins at what is added to its output."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def picture_rows(inputs: Inputs, out_channels: int) -> Rows:

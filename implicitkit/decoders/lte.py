@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
-from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder, picture_rows, read_linear
+from implicitkit.decoders.local_ensemble import (
+    Latent,
+    LocalEnsembleDecoder,
+    Skip,
+    check_skip,
+    picture_rows,
+    read_linear,
+    start_at_zero,
+)
 from implicitkit.decoders.mlp import MLP, dtype_of_products, packed
 from implicitkit.decoders.neighbours import Neighbours
 from implicitkit.decoders.separable import Grid, GridWaves
@@ -37,7 +45,9 @@ class LTE(LocalEnsembleDecoder):
         hidden: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
-        skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not.
+        skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not;
+            ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
+            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
         scale_max: the largest trained magnification: a grid's default cell is never finer than at this one, as in the
             authors' test. None turns it off; a cell that is given is never altered.
     """
@@ -51,12 +61,11 @@ class LTE(LocalEnsembleDecoder):
         hidden: int | Sequence[int] = 256,
         basis: int | None = None,
         local_ensemble: bool = True,
-        skip: Literal["none", "bilinear"] = "bilinear",
+        skip: Skip = "bilinear",
         scale_max: float | None = 4.0,
     ) -> None:
         super().__init__()
-        if skip not in ("none", "bilinear"):
-            raise ValueError(f"skip is 'none' or 'bilinear'; received {skip!r}")
+        self.fill = check_skip(skip)
         if scale_max is not None and not 0 < scale_max < float("inf"):
             raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
         widths = [hidden] * 3 if isinstance(hidden, int) else list(hidden)
@@ -78,6 +87,8 @@ class LTE(LocalEnsembleDecoder):
         for before, after in pairwise([basis, *widths, out_channels]):
             layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
         self.mlp = MLP(*layers[:-1])
+        if self.fill is not None:
+            start_at_zero(self.mlp[-1])
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         weight, bias = self.frequency.weight, self.frequency.bias
@@ -88,7 +99,7 @@ class LTE(LocalEnsembleDecoder):
             kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
             waves = F.conv2d(for_convolutions(features.map.float()), kernel, offset, padding=1)
-        picture = picture_rows(inputs, self.out_channels) if self.skip == "bilinear" else None
+        picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
         return self.lay_out(features, waves, extra=picture)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:

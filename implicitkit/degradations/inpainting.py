@@ -12,6 +12,7 @@ from implicitkit.degradations.base import Degradation, Record, Step, seeded
 from implicitkit.degradations.mask_folder import MaskFolder
 from implicitkit.degradations.masks import SIDES, Bin, Mask, boxes, centred, cover, half, scattered, strokes
 from implicitkit.degradations.settings import KindChoice, Kinds, Range, draw_seed
+from implicitkit.images.filling import DEFAULT_FILL, Fill, check_fill, fill_holes
 
 USUAL = {
     "strokes": (0.01, 0.6),  # the range of Liu et al.'s test set
@@ -48,8 +49,9 @@ class Inpainting(Degradation):
         kind: one of the above, several, or ``{kind: weight}``.
         ratio: the hole ratio's bin ``[low, high]``, in [0, 1]; a single number is met as nearly as whole pixels can.
             By default each kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
-        fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the CPU)
-            or ``"mean"`` (of each channel's known pixels).
+        fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the
+            CPU), ``"mean"`` (of each channel's known pixels), ``"harmonic"`` or ``"biharmonic"`` (what surrounds the
+            hole, see :mod:`implicitkit.images.harmonic`). A model that takes the mask puts its own fill there.
         sides: where a missing half may be, of left, right, top and bottom.
         folder: the folder of mask pictures, sub-folders included; any size.
         hole: which of their pixels are missing, ``"white"`` or ``"black"``.
@@ -64,7 +66,7 @@ class Inpainting(Degradation):
         self,
         kind: KindChoice = "strokes",
         ratio: float | Sequence[float] | None = None,
-        fill: float | Sequence[float] | Literal["noise", "mean"] = 0.5,
+        fill: Fill = DEFAULT_FILL,
         sides: str | Sequence[str] = SIDES,
         folder: str | None = None,
         hole: Literal["white", "black"] = "white",
@@ -88,7 +90,7 @@ class Inpainting(Degradation):
         if hole not in ("white", "black"):
             raise ValueError(f"the hole of a mask picture is white or black; received {hole!r}")
         self.masks = None if folder is None else MaskFolder(folder, hole, self.bin, augment)
-        self.fill = _check_fill(fill)
+        self.fill = check_fill(fill)
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
         # nothing here depends on the shape: a training crop has another size than the picture it comes from
@@ -105,7 +107,8 @@ class Inpainting(Degradation):
         height, width = image.shape[2:]
         drawn = torch.from_numpy(self.draw_mask((height, width), record)).to(image.device)
         mask = torch.maximum(mask, drawn.to(mask).expand_as(mask))
-        return Step(torch.where(drawn, self._filling(image, mask, record["seed"]), image), mask, (height, width))
+        filled = fill_holes(image, mask, self.fill, seeded(record["seed"], 1))
+        return Step(torch.where(drawn, filled, image), mask, (height, width))
 
     def draw_mask(self, size: tuple[int, int], record: Record) -> Mask:
         """The mask of ``record`` for a picture of ``size`` ``(H, W)``; True where a pixel is missing."""
@@ -129,27 +132,3 @@ class Inpainting(Degradation):
             case "half":
                 return half(size, record["side"], ratios)
         raise ValueError(f"the kinds of inpainting are {', '.join(KINDS)}; the record has {kind!r}")
-
-    def _filling(self, image: Tensor, mask: Tensor, seed: int) -> Tensor:
-        """What stands in the holes, broadcastable to ``image`` ``(B, C, H, W)``."""
-        if self.fill == "noise":
-            return torch.rand(tuple(image.shape[1:]), generator=seeded(seed, 1)).to(image)
-        if self.fill == "mean":
-            known = 1 - mask.double()
-            total, count = (image * known).sum((2, 3), keepdim=True), known.sum((2, 3), keepdim=True)
-            return torch.where(count > 0, total / count.clamp(min=1), 0.5).to(image)
-        values = torch.tensor(self.fill).to(image)
-        if values.numel() not in (1, image.shape[1]):
-            raise ValueError(f"fill has {values.numel()} values for a picture of {image.shape[1]} channels")
-        return values.reshape(-1, 1, 1)
-
-
-def _check_fill(fill: float | Sequence[float] | str) -> list[float] | str:
-    if isinstance(fill, str):
-        if fill in ("noise", "mean"):
-            return fill
-    else:
-        values = [float(v) for v in fill] if isinstance(fill, Sequence) else [float(fill)]
-        if values and all(0 <= v <= 1 for v in values):
-            return values
-    raise ValueError(f"fill is a number in [0, 1], one per channel, noise or mean; received {fill!r}")

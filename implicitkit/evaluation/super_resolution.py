@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from implicitkit.create import create_metric
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Answer, Progress, Protocol
@@ -33,7 +34,6 @@ from implicitkit.images.resize import Kernel, resize
 from implicitkit.metrics import Metric
 from implicitkit.metrics.base import shaved
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_metric
 
 Convention = Literal["benchmark", "div2k", "plain"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +15,10 @@ from torch import Tensor
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.decoders.mlp import Ready, weights_prepared_once
 from implicitkit.devices import PRECISIONS, free_memory, unless_out_of_memory
-from implicitkit.field.latents import Latents, SmallerTiles
+from implicitkit.field.latents import Composed, Latents, SmallerTiles
 from implicitkit.field.tiles import Tiling, Window, cut, noting, points_of
+from implicitkit.images.filling import Fill, fill_holes
 from implicitkit.kernels.workers import in_order, workers
-
-if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
 FUSED_BLOCK = 1 << 16  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
@@ -52,7 +50,7 @@ class Field:
 
     def __init__(
         self,
-        model: ImplicitModel,
+        model: Composed,
         image: Tensor,
         mask: Tensor | None = None,
         *,
@@ -60,12 +58,15 @@ class Field:
         precision: str | None = None,
         grad: bool = False,
         conditions: Mapping[str, Field] | None = None,
+        fill: Fill | None = None,
     ) -> None:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad, self.precision = model, grad, precision
         self.batched = image.ndim == model.ndim + 2
         self._image, self._mask = model.check_inputs(image, mask)
+        if fill is not None and self._mask is not None:
+            self._image = fill_holes(self._image, self._mask, fill)
         self.size: Size = tuple(self._image.shape[2:])
         if conditions is not None and set(conditions) != set(model.conditions.keys()):
             raise ValueError(
@@ -80,6 +81,7 @@ class Field:
                 tile=None if condition.encoder.radius is None else tile,
                 precision=precision,
                 grad=grad,
+                fill=condition.fill,
             )
             for name, condition in model.conditions.items()
         }
@@ -196,7 +198,9 @@ class Field:
 
     @property
     def image(self) -> Tensor:
-        """The picture that it is a field of: ``(C, *S)``, or ``(B, C, *S)`` for a batch; float32, on its device."""
+        """The picture that it is a field of, its holes filled as the encoder sees them: ``(C, *S)``, or ``(B, C, *S)``
+        for a batch; float32, on its device.
+        """
         return self._image if self.batched else self._image[0]
 
     @property

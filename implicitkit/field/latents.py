@@ -6,24 +6,53 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.devices import unless_out_of_memory
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Encoder, Features
 from implicitkit.field.tiles import Tiling
+from implicitkit.images.filling import fill_holes
 from implicitkit.kernels.workers import no_workers
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
-    from implicitkit.model import ImplicitModel
 
 TILES_KEPT = 2
 SMALLEST_TILE = 32
+
+
+class Composed(Protocol):
+    """The model that a field is of, as far as a field needs to know it; :class:`implicitkit.ImplicitModel` is one."""
+
+    mean: float
+    std: float
+    inputs: tuple[str, ...]
+    encoder: Encoder
+    decoder: Decoder
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """The models whose fields the decoder reads, by name."""
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the coordinates."""
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether it, or a model it reads, is given the mask."""
+
+    @property
+    def uses_cell(self) -> bool:
+        """Whether points must come with the size of an output pixel."""
+
+    def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Pictures and masks as float32 batches on the model's device."""
 
 
 class SmallerTiles(Exception):  # noqa: N818
@@ -50,7 +79,7 @@ class Latents:
 
     def __init__(
         self,
-        model: ImplicitModel,
+        model: Composed,
         image: Tensor,
         mask: Tensor | None,
         conditions: Mapping[str, Field],
@@ -59,6 +88,9 @@ class Latents:
         grad: bool,
     ) -> None:
         self._model, self._image, self._mask, self._conditions = model, image, mask, conditions
+        self._shown = (
+            image if mask is None or model.decoder.fill is None else fill_holes(image, mask, model.decoder.fill)
+        )
         self._grad = grad
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()  # one tile is made at a time, however many threads ask
@@ -109,7 +141,7 @@ class Latents:
 
     def _encode_whole(self) -> Size:
         features = self._encode(self._image, self._mask)
-        inputs = self._inputs(self._image, self._mask)
+        inputs = self._inputs(self._shown, self._mask)
         self.whole = self._model.decoder.prepare(features, inputs, self._conditions)
         return features.extent
 
@@ -119,9 +151,10 @@ class Latents:
         image = self._image[(rows, slice(None), *crop)]
         mask = None if self._mask is None else self._mask[(rows, slice(None), *crop)]
         features = self._encode(image, mask)
+        shown = self._shown[(rows, slice(None), *crop)]
         origin = tuple(span.start // tiling.stride for span in crop)
         placed = Features(features.map, tiling.extent, origin, tiling.grid)
-        inputs = self._inputs(image, mask, tuple(span.start for span in crop), tiling.size)
+        inputs = self._inputs(shown, mask, tuple(span.start for span in crop), tiling.size)
         return self._model.decoder.prepare(placed, inputs, self._conditions)
 
     def _encode(self, image: Tensor, mask: Tensor | None) -> Features:

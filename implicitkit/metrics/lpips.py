@@ -55,7 +55,7 @@ class LPIPS(Metric):
             raise ValueError(f"the net of lpips is one of {', '.join(NETS)}; received {net!r}")
         self.net, self.device = net, torch.device(device)
         self.name = "lpips" if net == "vgg" else f"lpips_{net}"
-        self._model = _build(net, _read(Path(weights)) if weights else _published(net), weights or net).to(self.device)
+        self._model = frozen_network(net, weights).to(self.device)
 
     @torch.no_grad()
     def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
@@ -81,6 +81,19 @@ def lpips_alex(shave: int | Sequence[int] = 0, weights: str | None = None, devic
 def lpips_squeeze(shave: int | Sequence[int] = 0, weights: str | None = None, device: str = "cpu") -> LPIPS:
     """:class:`LPIPS` with SqueezeNet, to be found by a name of its own."""
     return LPIPS(shave, "squeeze", weights, device)
+
+
+def frozen_network(net: Net, weights: str | None = None) -> torch.nn.Module:
+    """The network of LPIPS with its weights, frozen: ``(B, 3, H, W)`` twice gives ``(B, 1, 1, 1)``, with a gradient.
+
+    Args:
+        net: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
+        weights: see :class:`LPIPS`.
+
+    Raises:
+        WeightsError: see :class:`LPIPS`.
+    """
+    return _build(net, _read(Path(weights)) if weights else _published(net), weights or net)
 
 
 def _build(net: str, backbone: Mapping[str, Tensor], where: str) -> torch.nn.Module:

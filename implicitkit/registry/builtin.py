@@ -21,6 +21,7 @@ def register_encoders(register: Register) -> None:
     )
     register("rdn", "implicitkit.encoders.rdn:RDN", summary="residual dense network (CVPR 2018), 16 blocks of 8 x 64")
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
+    register("unet", "implicitkit.encoders.unet:UNet", summary="U-Net with attention at the bottom: sees across holes")
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 
@@ -81,7 +82,11 @@ def register_losses(register: Register) -> None:
     losses = "implicitkit.losses"
     register("l1", f"{losses}:L1", summary="mean absolute difference")
     register("l2", f"{losses}:L2", summary="mean squared difference")
+    register("psnr", f"{losses}:PSNR", summary="minus each picture's PSNR in dB: what is reported, minimised")
     register("charbonnier", f"{losses}:Charbonnier", summary="L1 with a rounded tip, sqrt(d² + eps²)")
+    register("lpips", f"{losses}.perceptual:Perceptual", summary="learned perceptual distance of windows, AlexNet")
+    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="spectra of windows, the worst most")
+    register("adversarial", f"{losses}.adversarial:Adversarial", summary="a discriminator that learns, PatchGAN, hinge")
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from typing import Any
 
 from implicitkit.errors import PluginError
 from implicitkit.registry.plugins import Plugins
-from implicitkit.registry.registry import Entry, Owner, Registry
+from implicitkit.registry.registry import Entry, Owner, Registry, article, check_arguments
 
 SESSION = Owner("this session", "")
 """Who registers something at a prompt or in a notebook."""
@@ -51,6 +51,32 @@ plugins = Plugins(
     },
     _built_in,
 )
+
+
+def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and isinstance(part.get("name"), str):
+        return part["name"], {key: value for key, value in part.items() if key != "name"}
+    raise ValueError(f"{kind} is a name or a mapping with a 'name'; received {part!r}")
+
+
+def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arguments: Any) -> Any:
+    """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
+    name, given = parse_part(part, f"the {registry.kind}")
+    entry, first = registry.find(name)
+    factory = registry.resolve(entry)
+    checked = check_arguments(f"{registry.kind} {name!r}", factory, first, {**given, **arguments})
+    built = factory(*first, **checked)
+    try:
+        built.spec = {"name": entry.name + "".join(first), **checked}
+    except AttributeError:
+        raise PluginError(
+            f"{registry.kind} {entry.name!r} of {entry.owner} gave {type(built).__name__}, which cannot hold its spec; "
+            f"its factory must return {article(registry.kind)}"
+        ) from None
+    return built
 
 
 def enrol(

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from implicitkit.coordinates import cell_size, grid
+from implicitkit.create import create_loss, create_metric
 from implicitkit.field.field import Prediction
-from implicitkit.registry.kinds import create_loss, create_metric
+from implicitkit.losses.base import Loss
 
 Spec = str | Mapping[str, Any]
 
 
 def check_loss(spec: Spec) -> None:
-    """Assert that a loss is a finite scalar, least at the truth, with a gradient that leads towards it.
+    """Assert that a loss is a finite scalar, least at the truth, with a gradient that leads towards it. Of a loss that
+    learns, which has no such minimum: that it is finite, has a gradient, changes when it learns, and is restored.
 
     Args:
         spec: a name or a spec.
     """
     loss = create_loss(spec)
     generator = torch.Generator().manual_seed(0)
-    target = torch.rand(2, 50, 3, generator=generator)
-    values = (target + 0.1 * torch.randn(2, 50, 3, generator=generator)).requires_grad_()
-    at_values = loss(Prediction(values, {}), {"target": target})
+    window = (40, 36)
+    target = torch.rand(2, math.prod(window), 3, generator=generator)
+    values = (target + 0.1 * torch.randn(target.shape, generator=generator)).requires_grad_()
+    batch = {"target": target, "mask": torch.zeros(2, 1, *window), "window": window}
+    batch |= {"coords": grid(window).expand(2, -1, -1), "cell": cell_size(window).expand(2, 1, -1)}
+    at_values = loss(Prediction(values, {}), batch)
     assert at_values.shape == () and torch.isfinite(at_values), f"a loss is one finite number; received {at_values}"
     (gradient,) = torch.autograd.grad(at_values, values)
     assert torch.isfinite(gradient).all() and gradient.any(), "no finite gradient reaches the values"
+    if isinstance(loss, Loss) and loss.learns:
+        before, state = at_values.item(), copy.deepcopy(loss.state_dict())
+        loss.learn(lambda tensor: tensor)
+        with torch.no_grad():
+            assert float(loss(Prediction(values, {}), batch)) != before, "learn() changes nothing"
+            loss.load_state_dict(state)
+            assert float(loss(Prediction(values, {}), batch)) == before, "state_dict() does not hold all that learns"
+        return
     nearer = values.detach() - 1e-3 * gradient / gradient.abs().max()
-    assert loss(Prediction(nearer, {}), {"target": target}) < at_values, "a step down the gradient is no better"
-    assert loss(Prediction(target, {}), {"target": target}) < at_values, "the truth is not better than an error"
+    assert loss(Prediction(nearer, {}), batch) < at_values, "a step down the gradient is no better"
+    assert loss(Prediction(target, {}), batch) < at_values, "the truth is not better than an error"
 
 
 def check_metric(spec: Spec, *, size: tuple[int, int] = (40, 33)) -> None:

@@ -14,15 +14,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from implicitkit.config import DataConfig
-from implicitkit.coordinates import cell_size, grid, mirrored
+from implicitkit.coordinates import Size, cell_size, grid, mirrored
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.files import cache_folder, replacing
 from implicitkit.images.io import read_picture, to_8_bits, to_tensor
+from implicitkit.losses import missing_at
+from implicitkit.losses.windows import window_in
 
 
 class Sample(TypedDict, total=False):
-    """One crop: the degraded picture, its mask, clean values at random points and, if wanted, the whole clean crop."""
+    """One crop: the degraded picture, its mask, clean values at random points, or at all points of a window ``(h, w)``,
+    and, if wanted, the whole clean crop.
+    """
 
     image: Tensor
     mask: Tensor
@@ -30,6 +34,7 @@ class Sample(TypedDict, total=False):
     cell: Tensor
     target: Tensor
     reference: Tensor
+    window: Size
 
 
 def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
@@ -102,7 +107,9 @@ class TrainingCrops(Dataset[Sample]):
         if not files:
             raise DataError("no picture is left to train on: all of data.folders are validated on")
         pictures = PictureCache(files, config.cache)
-        largest = self._largest_source()
+        sources = self._sources()
+        largest = max(max(source) for source in sources)
+        _check_window(config, sources)
         small = [k for k, (h, w) in enumerate(pictures.sizes) if min(h, w) < largest]
         self.dropped = len(small) if config.too_small == "skip" else 0
         if small and config.too_small == "error":
@@ -132,11 +139,13 @@ class TrainingCrops(Dataset[Sample]):
         clean = self._crop(pixels, self.degradation.source_size((config.patch, config.patch), record), generator)
         seen = self.degradation.apply(clean, record)
         size = seen.reference.shape[1:]
-        count = min(config.points, size[0] * size[1])
-        chosen_points = torch.randperm(size[0] * size[1], generator=generator)[:count]
-        if count < config.points:  # a clean crop with fewer pixels than points: all of them, then some again
-            extra = torch.randint(count, (config.points - count,), generator=generator)
-            chosen_points = torch.cat([chosen_points, chosen_points[extra]])
+        window: Size = (config.window, config.window) if config.window else tuple(size)
+        if config.points == "window":
+            chosen_points = window_in(tuple(size), window, generator)
+        else:
+            chosen_points = _random_points(size[0] * size[1], config.points, generator)
+        if config.in_holes:
+            chosen_points = self._into_holes(chosen_points, seen.mask, size, generator)
         sample = Sample(
             image=seen.image,
             mask=seen.mask,
@@ -144,9 +153,23 @@ class TrainingCrops(Dataset[Sample]):
             cell=cell_size(size)[None],
             target=seen.reference.flatten(1).t()[chosen_points],
         )
+        if config.points == "window":
+            sample["window"] = window
         if self.reference:
             sample["reference"] = seen.reference
         return sample
+
+    @property
+    def whole(self) -> bool:
+        """Whether each crop is a whole picture."""
+        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.kept)
+
+    def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
+        """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
+        missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
+        count = round(self.config.in_holes * len(points)) if len(missing) else 0
+        drawn = missing[torch.randint(max(1, len(missing)), (count,), generator=generator)]
+        return torch.cat([drawn, points[count:]])
 
     def _crop(self, pixels: NDArray[np.uint8], size: Sequence[int], generator: torch.Generator) -> Tensor:
         """A random crop ``(3, *size)``, flipped and transposed at random."""
@@ -155,6 +178,8 @@ class TrainingCrops(Dataset[Sample]):
             for n, m in zip(pixels.shape, size, strict=False)
         ]
         flips = torch.randint(2, (3,), generator=generator).tolist() if self.config.flips else [0, 0, 0]
+        if self.config.flips == "horizontal":
+            flips = [0, flips[1], 0]
         rows, columns = (_mirrored(start, m, n) for start, m, n in zip(starts, size, pixels.shape, strict=False))
         crop = (
             pixels[rows][:, columns]
@@ -169,11 +194,11 @@ class TrainingCrops(Dataset[Sample]):
             crop = crop.swapaxes(0, 1)
         return to_tensor(np.ascontiguousarray(crop))
 
-    def _largest_source(self) -> int:
-        """The side of the largest clean crop the degradation can ask for, found by asking it often."""
+    def _sources(self) -> list[Size]:
+        """The clean crops that the degradation can ask for, found by asking it often."""
         patch = self.config.patch
         records = [self.degradation.sample((3, patch, patch), seeded(self.seed, -1, k)) for k in range(256)]
-        return max(max(self.degradation.source_size((patch, patch), record)) for record in records)
+        return [self.degradation.source_size((patch, patch), record) for record in records]
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -181,12 +206,39 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     batch: dict[str, Any] = {
         key: torch.stack([sample[key] for sample in samples])  # type: ignore[literal-required]
         for key in samples[0]
-        if key != "reference"
+        if key not in ("reference", "window")
     }
     if "reference" in samples[0]:
         clean = [sample["reference"] for sample in samples]
         batch["reference"] = torch.stack(clean) if len({c.shape for c in clean}) == 1 else clean
+    if "window" in samples[0]:
+        batch["window"] = samples[0]["window"]
     return batch
+
+
+def _random_points(pixels: int, points: int, generator: torch.Generator) -> Tensor:
+    """The numbers of so many ``points``, each pixel at most once if there are enough of them."""
+    count = min(points, pixels)
+    chosen = torch.randperm(pixels, generator=generator)[:count]
+    if count < points:  # a clean crop with fewer pixels than points: all of them, then some again
+        extra = torch.randint(count, (points - count,), generator=generator)
+        chosen = torch.cat([chosen, chosen[extra]])
+    return chosen
+
+
+def _check_window(config: DataConfig, sources: Sequence[Size]) -> None:
+    """Raise if the outputs of the degradation, as large as its ``sources``, have no such window in common."""
+    if config.points != "window":
+        return
+    smallest, largest = (pick(n for source in sources for n in source) for pick in (min, max))
+    if config.window is None and len(set(sources)) > 1:
+        raise DataError(
+            f"data.points is window, but the outputs have from {smallest} to {largest} pixels a side and a batch needs "
+            f"one size; set data.window, such as data.window: {min(smallest, config.patch)}"
+        )
+    smallest -= len(set(sources)) > 1  # an output may be a pixel smaller than its source: round() against ceil()
+    if config.window is not None and config.window > smallest:
+        raise DataError(f"data.window is {config.window}, but an output may have {smallest} pixels a side; lower it")
 
 
 def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from implicitkit.config import TrainConfig, naming
+from implicitkit.create import build_model, create_degradation, load_model
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
+from implicitkit.images.filling import check_fill, trained_fill
 from implicitkit.images.folders import picture_files
 from implicitkit.losses import Total
-from implicitkit.model import ImplicitModel, build_model
-from implicitkit.registry.kinds import create_degradation
+from implicitkit.model import ImplicitModel
+from implicitkit.training.averaging import Average
 from implicitkit.training.data import TrainingCrops, collate, hold_out
+from implicitkit.training.optimiser import build_optimiser, set_rate
 from implicitkit.training.runs import Report, Run
 from implicitkit.training.schedule import learning_rate
 from implicitkit.training.validation import Validator
-from implicitkit.weights import load_model
 from implicitkit.weights.native import fill
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -73,8 +76,11 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     between = DistributedDataParallelKwargs()
     accelerator = Accelerator(mixed_precision=MIXED[config.precision], kwargs_handlers=[between])
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
-    if config.batch % processes:
-        raise ConfigError(f"batch: {config.batch} crops cannot be shared by {processes} processes; use a multiple")
+    if config.batch % (processes * config.accumulate):
+        parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
+        raise ConfigError(
+            f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
+        )
     run = Run(config, accelerator, resume)
     set_seed(config.seed)
 
@@ -84,11 +90,19 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
     with naming("loss"):
         losses = Total([term.as_dict() for term in config.loss])
+        if losses.wants_window and config.data.points != "window":
+            raise ConfigError(
+                f"{' and '.join(losses.wants_window)}: a loss of pictures, but data.points is {config.data.points}, "
+                "which are random; set data.points: window"
+            )
     validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
     files = [file for file in files if file.resolve() not in validator.seen]
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
+    run.whole = crops.whole
     model = build_model(config.model)
+    if model.takes_mask and model.fill is None:
+        model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
     if config.weights:
         with naming("weights"):
             start_from(model, config.weights)
@@ -99,12 +113,17 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     between.find_unused_parameters = leaves_idle(model, wanted)
     rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=config.optimiser.lr, betas=config.optimiser.betas)
+    optimiser = build_optimiser(model, config.optimiser)
+    average = Average(model, config.ema)
     if config.compile:
         model.encoder.compile()
     wrapped, optimiser = accelerator.prepare(model, optimiser)
 
     run.open()
+    if config.ema:
+        run.keep("average", average)
+    for name, term in losses.learning.items():
+        run.keep(f"loss_{name}", term)
     start = run.restore()
     if start > config.steps:
         raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
@@ -125,19 +144,24 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # dropout and the like follow the step too
         batch = send_to_device(batch, device, non_blocking=True)
         rate = learning_rate(step, config.steps, config.optimiser)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(optimiser, rate)
+        losses.begin(step)
 
-        mask = batch["mask"] if model.takes_mask else None
-        prediction: Prediction = wrapped(batch["image"], batch["coords"], batch["cell"], mask, wanted)
-        each = losses.each(prediction, batch)
-        loss = losses.sum(each)
-        accelerator.backward(loss)
+        for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
+            waits = k < config.accumulate  # processes average their gradients once, after the last part
+            with accelerator.no_sync(wrapped) if waits else nullcontext():
+                mask = part["mask"] if model.takes_mask else None
+                prediction: Prediction = wrapped(part["image"], part["coords"], part["cell"], mask, wanted)
+                each = losses.each(prediction, part)
+                loss = losses.sum(each)
+                accelerator.backward(loss / config.accumulate)
+            totals = totals + torch.stack([loss, *each.values()]).detach() / config.accumulate
         if config.optimiser.clip:
             accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
         optimiser.step()
         optimiser.zero_grad()
-        totals = totals + torch.stack([loss, *each.values()]).detach()
+        average.update()
+        losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
         seen += 1
 
         done = step + 1
@@ -151,23 +175,26 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             speed = seen * config.batch / (time.monotonic() - clock)
             left = (config.steps - done) * config.batch / speed
             terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
+            terms |= losses.notes()
             progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": left}
             run.say({"event": "train", "step": done, **progress}, report)
             clock, seen, totals = time.monotonic(), 0, nothing
         if validator and (done % config.validation.every == 0 or last):
             paused = time.monotonic()
             if accelerator.is_main_process:
-                model.eval()
-                found = validator(model)
-                model.train()
-                run.validated(done, model, found, report)
+                with average.shown():
+                    model.eval()
+                    found = validator(model)
+                    model.train()
+                    run.validated(done, model, found, report)
             accelerator.wait_for_everyone()
             clock += time.monotonic() - paused
         if done % config.checkpoint_every == 0 or last:
             run.checkpoint(done, model)
 
     if accelerator.is_main_process:
-        run.save(model, "last.safetensors", config.steps)
+        with average.shown():
+            run.save(model, "last.safetensors", config.steps)
     run.close()
     return config.output
 
@@ -201,6 +228,18 @@ def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> N
     mask = batch["mask"] if model.takes_mask else None
     losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
     model.train()
+
+
+def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """A batch in ``count`` parts of equal size, in order.
+
+    >>> [part["image"].tolist() for part in parts_of({"image": torch.arange(4), "reference": [0, 1, 2, 3]}, 2)]
+    [[0, 1], [2, 3]]
+    """
+    size = len(batch["image"]) // count
+    for k in range(count):
+        mine = slice(k * size, (k + 1) * size)
+        yield {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
 
 
 def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:

@@ -7,10 +7,11 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
@@ -23,6 +24,17 @@ from implicitkit.model import ImplicitModel
 from implicitkit.training.validation import Validation
 
 Report = Callable[[dict[str, Any]], None]
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold besides the model and its optimiser; its state is tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is written."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """Go on from what was written."""
+
 
 # What may differ on resuming. Most of it changes nothing that a step computes; ``steps`` and ``optimiser`` do (the
 # schedule follows them from there on), and are what one changes to go on for longer, or more gently.
@@ -38,6 +50,7 @@ FREE_ON_RESUME = (
     "trained_on",
 )
 FREE_DATA = ("workers", "cache")
+FIXED_OPTIMISER = ("name", "weight_decay", "parts")  # what decides how the optimiser's state is laid out
 
 
 class Run:
@@ -46,8 +59,10 @@ class Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
         self.config, self.accelerator, self.folder = config, accelerator, config.output
         self.best = -math.inf
+        self.whole = False  # whether each crop is a whole picture
         self._start = 0
         self._writer: Any = None
+        self._kept: dict[str, Stateful] = {}
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output is {self.folder}, which is a file; name a folder")
         begun = (self.folder / "config.yaml").is_file()
@@ -74,6 +89,10 @@ class Run:
                 leftover.unlink()
         self.accelerator.wait_for_everyone()
 
+    def keep(self, name: str, thing: Stateful) -> None:
+        """Write ``thing`` into every checkpoint, as ``NAME.pt``, and fill it when one is restored."""
+        self._kept[name] = thing
+
     def restore(self) -> int:
         """Load the newest checkpoint, if there is one, and return the number of steps done."""
         found = self._checkpoints()
@@ -84,6 +103,8 @@ class Run:
         try:
             self.accelerator.load_state(str(folder))
             self.best = json.loads((folder / "run.json").read_text())["best"]
+            for name, thing in self._kept.items():  # read here: accelerate would execute pickled code
+                thing.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True))
         except Exception as error:  # each reader has its own word for a damaged file
             reason = " ".join(str(error).split())[:200]
             raise UserError(
@@ -103,6 +124,9 @@ class Run:
         temporary = target.with_name(f".{target.name}.part")  # one name for all processes
         try:
             self.accelerator.save_state(str(temporary))
+            if self.accelerator.is_main_process:
+                for name, thing in self._kept.items():
+                    torch.save(thing.state_dict(), temporary / f"{name}.pt")
         except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own word for a full disk
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(
@@ -140,6 +164,7 @@ class Run:
             "seed": self.config.seed,
             "trained_on": self.config.trained_on,
             "degradation": json.loads(self.config.model_dump_json())["degradation"],
+            "data": {"patch": self.config.data.patch, "whole": self.whole},
             **(summary or {}),
         }
         model.save(self.folder / name, license=self.config.license)
@@ -201,4 +226,6 @@ class Run:
 def _what_counts(config: TrainConfig) -> dict[str, Any]:
     dumped = config.model_dump(mode="json", exclude=set(FREE_ON_RESUME))
     dumped["data"] = {key: value for key, value in dumped["data"].items() if key not in FREE_DATA}
+    optimiser = config.optimiser.model_dump(mode="json")
+    dumped |= {f"optimiser.{key}": optimiser[key] for key in FIXED_OPTIMISER}
     return dumped

@@ -44,7 +44,7 @@ def from_hub(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(hf_hub_download(repository, MODEL_FILE, **({"revision": revision} if revision else {})))
+        return Path(hf_hub_download(repository, MODEL_FILE, revision=revision or None))
     except Exception as error:  # the hub's client raises many kinds, from no network to no such repository
         raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {first_line(error)}") from None
 

@@ -7,16 +7,20 @@ from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
+from implicitkit.coordinates import nearest_index
 from implicitkit.images.folders import picture_files
 from implicitkit.images.io import Picture, write_picture
+from implicitkit.losses import missing_at
 from implicitkit.training.data import TrainingCrops, hold_out
 
 SR = {"name": "super_resolution", "scale": [1, 4]}
 
 
-def crops(folder: Path = PHOTOS, length: int = 100, seed: int = 0, **config: object) -> TrainingCrops:
+def crops(
+    folder: Path = PHOTOS, length: int = 100, seed: int = 0, degrade: object = SR, **config: object
+) -> TrainingCrops:
     settings = DataConfig(folders=[folder], **{"patch": 12, "points": 50, **config})
-    return TrainingCrops(picture_files([folder]), settings, ik.create_degradation(SR), seed, length)
+    return TrainingCrops(picture_files([folder]), settings, ik.create_degradation(degrade), seed, length)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -119,3 +123,17 @@ def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
         picture_files([tmp_path])
     with pytest.raises(ik.DataError, match="there is no folder"):
         picture_files([tmp_path / "x"])
+
+
+def test_points_can_be_drawn_where_pixels_are_missing() -> None:
+    data = crops(points=100, in_holes=0.75, degrade={"name": "inpainting", "kind": "boxes", "ratio": [0.1, 0.3]})
+    item = data[0]
+    inside = missing_at(item["mask"][None], item["coords"][None])[0, :, 0]
+    assert bool((inside[:75] == 1).all()) and float(inside[75:].mean()) < 0.9
+    size = item["mask"].shape[1:]
+    at = torch.stack([nearest_index(item["coords"][:, k], size[k]) for k in range(2)])
+    assert torch.equal(item["target"], data[0]["target"])
+    known = inside == 0
+    assert torch.equal(item["target"][known], item["image"][:, at[0], at[1]].t()[known])
+    whole = crops(points=100, in_holes=0.75, degrade={"name": "noise"})[0]
+    assert whole["coords"].shape == (100, 2)  # no hole: the points stay as they are

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from torch import Tensor
 
 from implicitkit import Features
 from implicitkit.decoders.base import Condition, Inputs
 from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.local_ensemble import Latent, Skip
 from implicitkit.kernels.engines import Engine
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
 
@@ -34,7 +33,8 @@ class AIR(ReadsMeaning, LIIF):
         hidden: widths of the hidden layers.
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
         feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
-        skip: ``"bilinear"`` adds the linearly interpolated input picture; the paper has ``"none"``.
+        skip: as in LIIF: ``"bilinear"`` adds the linearly interpolated input picture, ``"harmonic"`` and
+            ``"biharmonic"`` with its holes filled; the paper has ``"none"``.
 
     Raises:
         ValueError: an argument is out of range, or, when the model is composed, the semantic field is of another width.
@@ -54,7 +54,7 @@ class AIR(ReadsMeaning, LIIF):
         hidden: Sequence[int] = (256, 256, 256, 256),
         local_ensemble: bool = True,
         feat_unfold: bool = True,
-        skip: Literal["none", "bilinear"] = "none",
+        skip: Skip = "none",
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
         self.injection = Injection(

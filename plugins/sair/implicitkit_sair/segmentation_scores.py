@@ -24,10 +24,10 @@ from implicitkit.evaluation.inpainting import create_holes, hole_spec
 from implicitkit.evaluation.protocol import Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.field.field import Field
+from implicitkit.images.filling import Fill
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
 from implicitkit.model import ImplicitModel
-from implicitkit_sair.inpainting import Fill, fill_holes, trained_fill
 from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, read_label_map
 from implicitkit_sair.segmentation import before_completion, score_blocks, semantic_model
 from implicitkit_sair.vocabulary import Vocabulary, check_names, choose_vocabulary, read_names
@@ -126,11 +126,10 @@ def segmenter(
     Raises:
         UserError: the model holds no meaning; when asked, that the embeddings are not of its width.
     """
-    semantic, filling = semantic_model(model, condition), trained_fill(model) if fill is None else fill
+    semantic, filling = semantic_model(model, condition), model.hole_fill if fill is None else fill
 
     def answer(picture: Tensor, mask: Tensor | None, size: Sequence[int]) -> dict[str, Tensor]:
-        seen = picture if mask is None else fill_holes(picture, mask > 0.5, filling)
-        found = semantic.encode(seen, mask, **(encode or {}))
+        found = semantic.encode(picture, mask, fill=filling, **(encode or {}))
         return {stage: _labels(view(found), vocabulary, size) for stage, view in STAGES.items()}
 
     return answer

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from implicitkit import Features
 from implicitkit.decoders.base import Condition, Inputs
-from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.local_ensemble import Latent, Skip
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
@@ -32,7 +31,8 @@ class SemLTE(ReadsMeaning, LTE):
         hidden: as in LTE: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: as in LTE: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
-        skip: ``"bilinear"`` adds the interpolated input picture, as LTE does; ``"none"`` does not.
+        skip: as in LTE: ``"bilinear"`` adds the interpolated input picture, ``"harmonic"`` and ``"biharmonic"`` with
+            its holes filled; ``"none"`` does not.
         scale_max: as in LTE: the largest trained magnification, or None.
 
     Raises:
@@ -53,7 +53,7 @@ class SemLTE(ReadsMeaning, LTE):
         hidden: int | Sequence[int] = 256,
         basis: int | None = None,
         local_ensemble: bool = True,
-        skip: Literal["none", "bilinear"] = "bilinear",
+        skip: Skip = "bilinear",
         scale_max: float | None = 4.0,
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, basis, local_ensemble, skip, scale_max)

@@ -30,6 +30,7 @@ def built(mode: str, **options: object) -> ik.ImplicitModel:
 
 def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
     """f([3x3 of z, offset, projected embedding of the point]), one point and one neighbour at a time."""
+    picture = torch.where(mask > 0.5, 0.5, picture)  # what a hole holds is never seen
     semantic = model.conditions["semantic"].encode(picture, mask)
     embedding = semantic.predict(coords).values.double()
     features = model.encoder(torch.cat([picture, mask], dim=1))

@@ -10,9 +10,10 @@ import torch
 from painters import disc, picture, small_painter
 
 import implicitkit as ik
+from implicitkit import Field
 from implicitkit.errors import DataError, UserError
 from implicitkit.images.io import Picture, write_picture
-from implicitkit_sair.inpainting import fill_holes, inpaint, inpaint_picture, read_mask, trained_fill
+from implicitkit_sair.inpainting import inpaint, inpaint_picture, read_mask
 
 
 def test_known_pixels_are_put_back_and_holes_are_the_models() -> None:
@@ -45,26 +46,16 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 def test_a_second_pass_sees_the_first_ones_output() -> None:
     clean, mask = picture(10, 10), disc(10, 10)
     once, twice = (inpaint(small_painter(), clean, mask, passes=n, raw=True) for n in (1, 2))
-    assert torch.equal(twice, small_painter().encode(once, mask).render((10, 10)))
+    second = Field(small_painter(), once, mask)  # as it is: what was painted is to be seen
+    assert torch.equal(twice, second.render((10, 10)))
     assert torch.equal(twice, inpaint(small_painter(passes=2), clean, mask, raw=True))  # the model's own number
-
-
-def test_fills() -> None:
-    clean, hole = picture(6, 6), disc(6, 6) > 0.5
-    known = clean[:, ~hole[0]].mean(1)
-    assert torch.allclose(fill_holes(clean, hole, "mean")[:, hole[0]], known[:, None].expand(-1, int(hole.sum())))
-    assert (fill_holes(clean, hole, (0.0, 0.5, 1.0))[:, hole[0]][:, 0] == torch.tensor([0, 0.5, 1])).all()
-    assert torch.equal(fill_holes(clean, hole, "noise"), fill_holes(clean, hole, "noise"))
-    for fill in ("median", 1.5, (0.1, 0.2)):
-        with pytest.raises(ValueError, match="fill is a number in"):
-            fill_holes(clean, hole, fill)
 
 
 def test_the_fill_is_what_the_model_was_trained_with() -> None:
     model = small_painter()
-    assert trained_fill(model) == 0.5
+    assert model.hole_fill == 0.5
     model.training_summary = {"degradation": [{"name": "inpainting", "fill": "mean"}, {"name": "noise", "sigma": 3}]}
-    assert trained_fill(model) == "mean"
+    assert model.hole_fill == "mean"
     clean, mask = picture(8, 8), disc(8, 8)
     assert torch.equal(inpaint(model, clean, mask), inpaint(model, clean, mask, fill="mean"))
 

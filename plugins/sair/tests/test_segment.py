@@ -73,7 +73,8 @@ def test_before_completion_is_the_encoders_own_map_interpolated() -> None:
     ).eval()
     picture, mask = flag(), torch.zeros(1, 16, 24)
     mask[:, 4:9, 5:12] = 1
-    features = model.encoder(torch.cat([picture, mask])[None]).map
+    shown = torch.where(mask > 0.5, 0.5, picture)
+    features = model.encoder(torch.cat([shown, mask])[None]).map
     raw = before_completion(model.encode(picture, mask)).render((33, 20))
     expected = torch.nn.functional.interpolate(
         torch.nn.functional.pad(features, (1, 1, 1, 1), mode="replicate"), scale_factor=1

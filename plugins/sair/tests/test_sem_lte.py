@@ -26,6 +26,7 @@ def built(mode: str, **options: object) -> ik.ImplicitModel:
 
 def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, coords, cell) -> torch.Tensor:
     """Lee & Jin, eq. 5-8, one point, one neighbour and one wave at a time, and the MLP's second input; in float64."""
+    picture = torch.where(mask > 0.5, 0.5, picture)  # what a hole holds is never seen
     semantic = model.conditions["semantic"].encode(picture, mask)
     embedding = semantic.predict(coords).values.double()
     decoder, map = model.decoder.double(), model.encoder(torch.cat([picture, mask], dim=1)).map.double()

@@ -52,9 +52,9 @@ def inpaint(
     for job in jobs:
         job.check(force)
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images.io import read_picture, write_picture
-    from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
 
     filling = _parse_fill(fill)

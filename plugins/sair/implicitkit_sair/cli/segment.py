@@ -60,12 +60,13 @@ def segment(
 
     import numpy as np
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
+    from implicitkit.images.filling import fill_holes
     from implicitkit.images.io import read_image, write_picture
     from implicitkit.images.resize import resize
-    from implicitkit.weights import load_model
-    from implicitkit_sair.inpainting import check_mask, fill_holes, read_mask, trained_fill
+    from implicitkit_sair.inpainting import check_mask, read_mask
     from implicitkit_sair.label_maps import write_label_map
     from implicitkit_sair.overlay import Panel, draw_overlay
     from implicitkit_sair.segmentation import Segmentation, segment, semantic_model
@@ -78,8 +79,8 @@ def segment(
     network = load_model(model).to(where)
     vocabulary = make_vocabulary(network, wanted, embeddings, names, templates, text_weights)
     if holes is not None:
-        picture = fill_holes(picture, holes, trained_fill(network))
-    field = semantic_model(network).encode(picture, missing, precision=number_format)
+        picture = fill_holes(picture[None], holes[None], network.hole_fill)[0]
+    field = semantic_model(network).encode(picture, missing, precision=number_format, fill=network.hole_fill)
     found: dict[str, Segmentation] = {}
     for kind in STAGES[:2] if stage == "both" else (stage,):
         found[kind] = segment(

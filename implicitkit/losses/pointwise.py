@@ -1,47 +1,18 @@
-"""Losses by name. A loss is a callable that reads a model's prediction and the batch it was made for: predicted and
-clean values, ``prediction.values`` and ``batch["target"]``, are ``(B, N, out)``; a scalar comes back.
-"""
+"""Losses of points, each for itself: L1, L2, Charbonnier; missing pixels and the luma may count more."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
+from implicitkit.losses.base import Batch, Loss
 from implicitkit.metrics.psnr import LUMA
-from implicitkit.registry.kinds import create_loss
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
-    from implicitkit.model import ImplicitModel
-
-Batch = Mapping[str, Any]
-"""What the model was shown and what is true: ``image``, ``mask``, ``coords``, ``cell``, ``target`` and, for a loss that
-wants it, ``reference``: the clean pictures ``(B, 3, H, W)``, or a list of them if their sizes differ."""
-
-
-class Loss:
-    """What the trainer minimises. A subclass writes :meth:`__call__`.
-
-    Attributes:
-        wants_reference: whether the batch must hold the clean pictures.
-        reads: names of the model's conditions whose values it compares, known once it is attached; the prediction holds
-            no others. None: it does not say, so that all are there.
-    """
-
-    wants_reference: ClassVar[bool] = False
-    reads: tuple[str, ...] | None = None
-    spec: Any = None
-
-    def attach(self, model: ImplicitModel) -> None:
-        """Called once, before training, for losses that ask the model for more than its prediction."""
-
-    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The loss of a model's prediction, a scalar with a gradient."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement __call__()")
 
 
 class Pointwise(Loss):
@@ -116,56 +87,44 @@ class Charbonnier(Pointwise):
         return (difference.square() + self.eps**2).sqrt()
 
 
-class Total:
-    """A weighted sum of losses, as a training configuration lists them; each term can be looked at alone.
+class PSNR(Loss):
+    """Minus the PSNR of each picture, in dB, averaged: a picture's error counts in proportion, as in what is reported.
+
+    Used for restoration by Chen et al. (NAFNet, ECCV 2022).
 
     Args:
-        terms: specs, each with a ``weight`` (1 if left out).
+        hole_weight: how much a point counts in its picture's mean squared error where the mask says that its pixel is
+            missing; 1 elsewhere.
+        eps: added to the mean squared error, so that a perfect picture has a finite loss.
+
+    Example:
+        >>> import torch
+        >>> from implicitkit import Prediction
+        >>> batch = {"target": torch.zeros(1, 4, 3)}
+        >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
+        -20.0
     """
 
-    def __init__(self, terms: Sequence[Mapping[str, Any]]) -> None:
-        self.terms: dict[str, tuple[float, Any]] = {}
-        for term in terms:
-            arguments = dict(term)
-            weight = float(arguments.pop("weight", 1.0))
-            name = arguments["name"]
-            label = name if name not in self.terms else f"{name}_{len(self.terms) + 1}"
-            self.terms[label] = (weight, create_loss(arguments))
+    reads = ()
 
-    @property
-    def wants_reference(self) -> bool:
-        """Whether any term needs the clean pictures."""
-        return any(getattr(loss, "wants_reference", False) for _, loss in self.terms.values())
+    def __init__(self, hole_weight: float = 1.0, eps: float = 1e-6) -> None:
+        if not (hole_weight >= 0 and math.isfinite(hole_weight)) or not eps > 0:
+            raise ValueError(f"psnr takes a finite hole_weight >= 0 and eps > 0; received {hole_weight} and {eps}")
+        self.hole_weight, self.eps = hole_weight, eps
 
-    @property
-    def reads(self) -> tuple[str, ...] | None:
-        """The model's conditions whose values some term compares; None if one does not say, so that all are wanted."""
-        found: list[str] = []
-        for _, loss in self.terms.values():
-            names = getattr(loss, "reads", None)
-            if names is None:
-                return None
-            found += names
-        return tuple(dict.fromkeys(found))
-
-    def attach(self, model: ImplicitModel) -> None:
-        """Show the model to every term that wants to see it."""
-        for _, loss in self.terms.values():
-            if hasattr(loss, "attach"):
-                loss.attach(model)
-
-    def each(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """Every term, unweighted."""
-        return {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
-
-    def sum(self, each: Mapping[str, Tensor]) -> Tensor:
-        """What is minimised, from what :meth:`each` returned."""
-        total: Tensor | None = None
-        for label, value in each.items():
-            weighted = value * self.terms[label][0]
-            total = weighted if total is None else total + weighted
-        assert total is not None
-        return total
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        values, target = prediction.values, batch["target"]
+        if values.shape != target.shape:
+            raise ValueError(
+                f"psnr compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
+                "a model whose decoder gives an embedding needs another loss"
+            )
+        error = (values - target).square().mean(-1)
+        if self.hole_weight != 1:
+            weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])[..., 0]
+            error = error * weight / weight.mean(-1, keepdim=True).clamp(min=1e-9)
+        loss: Tensor = 10 * (error.mean(-1) + self.eps).log10().mean()
+        return loss
 
 
 def luma_of(difference: Tensor) -> Tensor:

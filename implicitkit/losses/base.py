@@ -1,0 +1,109 @@
+"""What a loss is: a callable that reads a model's prediction and the batch it was made for. Predicted and clean values,
+``prediction.values`` and ``batch["target"]``, are ``(B, N, out)``; a scalar comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from implicitkit.losses.windows import as_pictures
+
+if TYPE_CHECKING:
+    from implicitkit.field.field import Prediction
+    from implicitkit.model import ImplicitModel
+
+Batch = Mapping[str, Any]
+"""What the model was shown and what is true: ``image``, ``mask``, ``coords``, ``cell``, ``target``; if the points are
+all those of a window, ``window``, its ``(h, w)``; and, for a loss that wants it, ``reference``: the clean pictures
+``(B, 3, H, W)``, or a list of them if their sizes differ."""
+
+
+class Loss:
+    """What the trainer minimises. A subclass writes :meth:`__call__`.
+
+    Attributes:
+        wants_reference: whether the batch must hold the clean pictures.
+        wants_window: whether the points must be those of a window and make a picture (``data.points: window``).
+        learns: whether it owns parameters: :meth:`learn` is called after each step, and its state is in checkpoints.
+        reads: names of the model's conditions whose values it compares, known once it is attached; the prediction holds
+            no others. None: it does not say, so that all are there.
+    """
+
+    wants_reference: ClassVar[bool] = False
+    wants_window: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    reads: tuple[str, ...] | None = None
+    spec: Any = None
+
+    def attach(self, model: ImplicitModel) -> None:
+        """Called once, before training, for losses that ask the model for more than its prediction."""
+
+    def begin(self, step: int) -> None:
+        """Called before each step with its number, from 0, for losses that change in the course of a training."""
+
+    def learn(self, mean: Callable[[Tensor], Tensor]) -> None:
+        """Called after each step of the model, for losses that learn: one step of their own.
+
+        Args:
+            mean: averages a tensor over all processes, which must end with the same parameters.
+        """
+
+    def notes(self) -> dict[str, float]:
+        """Numbers for the log, about the last step."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold for the loss to go on: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """The loss of a model's prediction, a scalar with a gradient."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement __call__()")
+
+
+class PictureLoss(Loss):
+    """A loss of whole pictures; a subclass writes :meth:`of`. It needs ``data.points: window``.
+
+    >>> import torch
+    >>> class Blurred(PictureLoss):
+    ...     def of(self, prediction, truth):
+    ...         return (prediction - truth).mean((2, 3)).abs().mean()
+    >>> from implicitkit import Prediction
+    >>> target = torch.zeros(1, 6, 3)
+    >>> Blurred()(Prediction(target + 0.5, {}), {"target": target, "window": (2, 3)})
+    tensor(0.5000)
+    """
+
+    wants_window = True
+    reads = ()
+
+    def of(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """The loss, a scalar, of pictures ``(B, 3, h, w)``, around [0, 1] and not clamped."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement of()")
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        return self.of(*pictures(prediction, batch, type(self).__name__))
+
+
+def pictures(prediction: Prediction, batch: Batch, name: str = "the loss") -> tuple[Tensor, Tensor]:
+    """What the model says and what is true, both ``(B, 3, h, w)`` in float32.
+
+    Args:
+        prediction: at all points of a window.
+        batch: what it was made for; ``batch["window"]`` is ``(h, w)``.
+        name: of the loss, for messages.
+
+    Raises:
+        ValueError: the points are random, or the values are not those of a picture.
+    """
+    if prediction.values.shape[-1] != 3:
+        raise ValueError(
+            f"{name} compares RGB pictures; the model's decoder gives {prediction.values.shape[-1]} values per point"
+        )
+    return as_pictures(prediction.values.float(), batch), as_pictures(batch["target"].float(), batch)

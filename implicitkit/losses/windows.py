@@ -1,0 +1,51 @@
+"""Dense windows: points that form a picture again, so that a loss can look at more than one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import Size
+
+
+def window_in(size: Size, window: Size, generator: torch.Generator) -> Tensor:
+    """The numbers of the pixels, row by row, of a window at a random place of a picture.
+
+    Args:
+        size: the picture's ``(H, W)``.
+        window: ``(h, w)``, no larger.
+        generator: where the place is drawn from.
+
+    Raises:
+        ValueError: the window is larger than the picture.
+
+    >>> window_in((4, 5), (2, 5), torch.Generator().manual_seed(0)).tolist()
+    [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+    """
+    if any(m > n for m, n in zip(window, size, strict=True)):
+        raise ValueError(f"a window of {window[0]}×{window[1]} does not fit into {size[0]}×{size[1]} pixels")
+    top, left = (int(torch.randint(n - m + 1, (), generator=generator)) for n, m in zip(size, window, strict=True))
+    rows, columns = torch.arange(top, top + window[0]), torch.arange(left, left + window[1])
+    return (rows[:, None] * size[1] + columns).flatten()
+
+
+def as_pictures(values: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """Values at the points of a window, ``(B, h * w, C)``, as pictures ``(B, C, h, w)``.
+
+    Args:
+        values: a prediction's values, or ``batch["target"]``.
+        batch: what the points belong to; ``batch["window"]`` is ``(h, w)``.
+
+    Raises:
+        ValueError: the points of the batch are random.
+
+    >>> as_pictures(torch.rand(2, 12, 3), {"window": (3, 4)}).shape
+    torch.Size([2, 3, 3, 4])
+    """
+    if "window" not in batch:
+        raise ValueError("the points of this batch are random and make no picture; set data.points: window")
+    height, width = batch["window"]
+    return values.transpose(1, 2).reshape(len(values), -1, height, width)
