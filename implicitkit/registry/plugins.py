@@ -26,6 +26,7 @@ import pluggy
 from implicitkit import hookspecs
 from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, first_line, nearest
 from implicitkit.hookspecs import PROJECT
+from implicitkit.registry.commands import COMMANDS
 from implicitkit.registry.registry import LOADING, Owner, Registry
 from implicitkit.version import __version__
 
@@ -38,21 +39,6 @@ HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("regist
 BY_HAND = "register_plugin"
 PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
 OURS = Owner("implicitkit", __version__)
-COMMANDS = (  # that come in the box; their modules are not imported to find out whether a plugin claims one
-    "bench",
-    "compare",
-    "config-schema",
-    "convert",
-    "degrade",
-    "demo",
-    "evaluate",
-    "export",
-    "info",
-    "list",
-    "plugins",
-    "train",
-    "upscale",
-)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from PIL import Image
 from support import small_model
 
 import implicitkit as ik
-from implicitkit.bench import child
+from benchmarks import child
 from implicitkit.images import png
 from implicitkit.images.io import read_picture, to_tensor
 from implicitkit.images.png import write_png

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
-from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
@@ -61,41 +62,33 @@ def inpaint(
     where = choose_device(device)
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         check_mask(
-            read_picture(jobs[0].image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
+            read_picture(jobs[0].source).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
         )
     chosen, model = model is not None, model or default_model()
     network = load_model(model).to(where)
     if not chosen and network.license:
         typer.echo(f"{model}: {network.license}", err=True)
     check_painter(network, model)
-    failures: list[str] = []
-    with bar("inpainting", len(jobs)) as progress:
-        for k, job in enumerate(jobs):
-            try:
-                picture, holes = read_picture(job.image), read_mask(job.mask, hole, threshold)
-                check_mask(picture.rgb(), holes, f"the mask {job.mask}")
-                number_format = choose_precision(precision, where, bits=picture.bits)
-                how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format}
-                result = inpaint_picture(network, picture, holes, raw=raw, **how)
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(job.target, result)
-                size = "×".join(map(str, picture.size))
-                share = float(holes.double().mean())
-                typer.echo(f"{job.image} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})")
-            except (UserError, ValueError, OSError, MemoryError, RuntimeError) as error:
-                if len(jobs) == 1:
-                    raise
-                failures.append(f"{job.image}: {' '.join(str(error).split())}")
-            progress.update(k + 1)
-    if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        picture, holes = read_picture(job.source), read_mask(job.mask, hole, threshold)
+        check_mask(picture.rgb(), holes, f"the mask {job.mask}")
+        number_format = choose_precision(precision, where, bits=picture.bits)
+        how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format}
+        result = inpaint_picture(network, picture, holes, raw=raw, **how)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(job.target, result)
+        size, share = "×".join(map(str, picture.size)), float(holes.double().mean())
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})"
+
+    run_each(jobs, work, "inpainting")
 
 
 @dataclass(frozen=True)
 class Job:
     """A picture, its mask, and the file that it becomes."""
 
-    image: Path
+    source: Path
     mask: Path
     target: Path
 
@@ -126,7 +119,7 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
         raise UserError(f"the pictures of a folder cannot become the one file {output}; name a folder")
     else:
         jobs = [Job(source, masks[source], output / f"{source.stem}.png") for source in sources]
-    refuse_clashes({job.image: [job.target] for job in jobs})
+    refuse_clashes({job.source: [job.target] for job in jobs})
     originals = {job.mask.resolve() for job in jobs}
     for job in jobs:
         if job.target.resolve() in originals:
