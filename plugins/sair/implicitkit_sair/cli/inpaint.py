@@ -27,7 +27,7 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_small_faces, which "
+            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_faces, which "
             "comes with the plugin]."
         ),
     ] = None,
