@@ -18,9 +18,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from implicitkit.create import load_model
 from implicitkit.evaluation import Scores, markdown_table
-from implicitkit.registry.kinds import models
-from implicitkit.weights import load_model, shipped_file
+from implicitkit.registry.kinds import models, shipped_file
 
 ROOT = Path(__file__).parent.parent
 NAME = "liif_small"

@@ -17,6 +17,32 @@ from typing import TYPE_CHECKING, Any
 from implicitkit.version import __version__
 
 if TYPE_CHECKING:
+    from implicitkit.create import (
+        create_decoder,
+        create_degradation,
+        create_encoder,
+        create_loss,
+        create_metric,
+        create_model,
+        create_protocol,
+        list_decoders,
+        list_degradations,
+        list_encoders,
+        list_losses,
+        list_metrics,
+        list_models,
+        list_protocols,
+        load_model,
+        register_decoder,
+        register_degradation,
+        register_encoder,
+        register_loss,
+        register_metric,
+        register_model,
+        register_plugin,
+        register_protocol,
+        unregister_plugin,
+    )
     from implicitkit.decoders.base import Decoder
     from implicitkit.decoders.local_ensemble import LocalEnsembleDecoder
     from implicitkit.degradations.base import Degradation, Degraded
@@ -38,25 +64,7 @@ if TYPE_CHECKING:
     from implicitkit.hookspecs import hookimpl
     from implicitkit.images.io import read_image, write_image
     from implicitkit.metrics.base import Metric
-    from implicitkit.model import ImplicitModel, create_model
-    from implicitkit.registry.kinds import (
-        create_decoder,
-        create_degradation,
-        create_encoder,
-        create_loss,
-        create_metric,
-        create_protocol,
-        list_decoders,
-        list_degradations,
-        list_encoders,
-        list_losses,
-        list_metrics,
-        list_models,
-        list_protocols,
-        register_plugin,
-        unregister_plugin,
-    )
-    from implicitkit.weights import load_model
+    from implicitkit.model import ImplicitModel
 
 _HOME = {
     "ArgumentError": "errors",
@@ -80,25 +88,32 @@ _HOME = {
     "UnknownNameError": "errors",
     "UserError": "errors",
     "WeightsError": "errors",
-    "create_decoder": "registry.kinds",
-    "create_degradation": "registry.kinds",
-    "create_encoder": "registry.kinds",
-    "create_loss": "registry.kinds",
-    "create_metric": "registry.kinds",
-    "create_model": "model",
-    "create_protocol": "registry.kinds",
+    "create_decoder": "create",
+    "create_degradation": "create",
+    "create_encoder": "create",
+    "create_loss": "create",
+    "create_metric": "create",
+    "create_model": "create",
+    "create_protocol": "create",
     "hookimpl": "hookspecs",
-    "list_decoders": "registry.kinds",
-    "list_degradations": "registry.kinds",
-    "list_encoders": "registry.kinds",
-    "list_losses": "registry.kinds",
-    "list_metrics": "registry.kinds",
-    "list_models": "registry.kinds",
-    "list_protocols": "registry.kinds",
-    "load_model": "weights",
+    "list_decoders": "create",
+    "list_degradations": "create",
+    "list_encoders": "create",
+    "list_losses": "create",
+    "list_metrics": "create",
+    "list_models": "create",
+    "list_protocols": "create",
+    "load_model": "create",
     "read_image": "images.io",
-    "register_plugin": "registry.kinds",
-    "unregister_plugin": "registry.kinds",
+    "register_decoder": "create",
+    "register_degradation": "create",
+    "register_encoder": "create",
+    "register_loss": "create",
+    "register_metric": "create",
+    "register_model": "create",
+    "register_plugin": "create",
+    "register_protocol": "create",
+    "unregister_plugin": "create",
     "write_image": "images.io",
 }
 
@@ -142,7 +157,14 @@ __all__ = [
     "list_protocols",
     "load_model",
     "read_image",
+    "register_decoder",
+    "register_degradation",
+    "register_encoder",
+    "register_loss",
+    "register_metric",
+    "register_model",
     "register_plugin",
+    "register_protocol",
     "unregister_plugin",
     "write_image",
 ]

@@ -48,9 +48,9 @@ def degrade(
     for job in jobs:
         job.targets.check(reference, force)
 
+    from implicitkit.create import create_degradation
     from implicitkit.degradations.base import seeded
     from implicitkit.images.io import read_picture
-    from implicitkit.registry.kinds import create_degradation
 
     wanted, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
     try:

@@ -98,12 +98,11 @@ def evaluate(
 ) -> None:
     """Score a model on a test set beside a trivial method, by a protocol that is found by name; print a table."""
     from implicitkit.config import apply_settings
+    from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
     from implicitkit.files import write_json
-    from implicitkit.registry.kinds import create_protocol
     from implicitkit.version import __version__
-    from implicitkit.weights import load_model
 
     options = _parse_lists(scales, bins) | apply_settings({}, settings or [])
     lpips_weights = options.pop("lpips_weights", None)
@@ -180,7 +179,7 @@ def _parse_scales(text: str) -> list[float]:
 
 def _create_metrics(text: str | None, lpips_weights: str | None, device: str) -> list[Metric] | None:
     """The metrics that were asked for; None if the protocol's own are wanted."""
-    from implicitkit.registry.kinds import create_metric
+    from implicitkit.create import create_metric
     from implicitkit.registry.registry import fold
 
     if text is None:

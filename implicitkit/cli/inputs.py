@@ -22,7 +22,8 @@ def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path
     Raises:
         UserError: an input is missing, or a folder holds no picture.
     """
-    from implicitkit.images.io import READABLE, pictures_in
+    from implicitkit.images.folders import pictures_in
+    from implicitkit.images.io import READABLE
 
     sources: list[Path] = []
     for given in inputs:

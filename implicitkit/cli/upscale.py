@@ -43,10 +43,10 @@ def upscale(
     if len(jobs) == 1 and not inputs[0].is_dir():
         _check_target(*jobs[0], force)
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, explain_precision
     from implicitkit.images.io import check_writable, read_picture, write_picture
     from implicitkit.images.upscale import upscale_picture
-    from implicitkit.weights import load_model
 
     first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
     where = choose_device(device)

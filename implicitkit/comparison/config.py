@@ -4,7 +4,6 @@ are scored.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from implicitkit.comparison.levels import as_trained
 from implicitkit.config import Strict, TrainConfig, load_yaml
-from implicitkit.errors import ConfigError
+from implicitkit.errors import ConfigError, nearest
 
 LABEL = re.compile(r"\w[\w +()-]*")
 MetricSpecs = list[str | dict[str, Any]]
@@ -39,7 +38,7 @@ class Overrides(Strict):
             own = [*cls.model_fields, *(key for key in TrainConfig.model_fields if key not in SET_BY_US)]
             for key in value:
                 if key not in own:
-                    near = difflib.get_close_matches(str(key), own, n=1, cutoff=0.4)
+                    near = nearest(str(key), own)
                     hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(dict.fromkeys(own))}"
                     raise ValueError(f"unknown key {key!r}; {hint}")
         return value
@@ -149,7 +148,7 @@ class CompareConfig(Strict):
                 raise ValueError(f"base holds what all runs share; {key!r} is not of it")
         unknown = [key for key in base if key not in TrainConfig.model_fields]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], TrainConfig.model_fields, n=1, cutoff=0.4)
+            near = nearest(unknown[0], TrainConfig.model_fields)
             raise ValueError(f"unknown key {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return base
 
@@ -184,7 +183,7 @@ class CompareConfig(Strict):
     @staticmethod
     def _must_know(where: str, label: str, known: Mapping[str, Any]) -> None:
         if label not in known:
-            near = difflib.get_close_matches(label, known, n=1, cutoff=0.4)
+            near = nearest(label, known)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
             raise ValueError(f"{where}: unknown {label!r}; {hint}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -13,7 +12,7 @@ import yaml
 
 from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation
 from implicitkit.config import Strict, TrainConfig, load_yaml, validate
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.errors import ConfigError, UserError, nearest
 from implicitkit.files import write_text
 from implicitkit.registry.kinds import models
 
@@ -238,7 +237,7 @@ def check_only(plan: Plan, only: Collection[str]) -> None:
     known = [*plan.runs, *plan.files, *(run.name for runs in plan.runs.values() for run in runs)]
     for name in only:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            near = nearest(name, known)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(plan.labels)}"
             raise ConfigError(f"--only: there is no method or run {name!r}; {hint}")
 

@@ -17,13 +17,12 @@ from implicitkit.comparison.config import MetricSpecs
 from implicitkit.comparison.costs import macs, parameters
 from implicitkit.comparison.observer import KEPT, Kept, Observer, Shown
 from implicitkit.config import naming
+from implicitkit.create import create_metric, create_protocol, load_model
 from implicitkit.errors import UserError, WeightsError
 from implicitkit.evaluation.scores import Scores
 from implicitkit.files import replacing, write_text
 from implicitkit.metrics import Metric
-from implicitkit.registry.kinds import create_metric, create_protocol
 from implicitkit.version import __version__
-from implicitkit.weights import load_model
 from implicitkit.weights.native import fingerprint
 
 MODEL = "the model"

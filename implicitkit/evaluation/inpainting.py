@@ -21,17 +21,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, Degraded, seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Answer, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
-from implicitkit.training.data import picture_files
 
 BINS = ((0, 20), (20, 40), (40, 60))
 SMALLEST_RATIO = 1  # percent

@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.evaluation.inpainting import check_size, prepare
 from implicitkit.evaluation.protocol import Answer, Progress, Protocol
 from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name, create_metrics
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
-from implicitkit.training.data import picture_files
 
 Spec = str | dict[str, Any]
 USUAL = ("psnr", "ssim", "l1")

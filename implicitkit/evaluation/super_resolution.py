@@ -23,17 +23,17 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from implicitkit.create import create_metric
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Answer, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import READABLE, read_image
 from implicitkit.images.resize import Kernel, resize
 from implicitkit.metrics import Metric
 from implicitkit.metrics.base import shaved
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_metric
-from implicitkit.training.data import picture_files
 
 Convention = Literal["benchmark", "div2k", "plain"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)

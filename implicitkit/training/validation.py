@@ -17,13 +17,13 @@ from torch import Tensor
 
 from implicitkit.config import TrainConfig, naming
 from implicitkit.coordinates import cell_size, grid
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.images.io import read_image
 from implicitkit.losses import Total
 from implicitkit.metrics import psnr_y
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
 
 POINTS = 4096  # of a picture, on which an embedding is compared
 SMALLEST = 4  # low-resolution pixels a side, so that something is left after shaving

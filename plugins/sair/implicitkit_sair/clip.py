@@ -108,24 +108,16 @@ class CLIP(SemanticEncoder):
         self.fixed = self.is_timm and not is_plain(net.trunk) and not takes_any_size(self.recipe)
         for parameter in unused_timm(net) if self.is_timm else unused(net, mode):  # also where all others learn
             parameter.requires_grad_(False)
-        self._spec: dict[str, Any] | None = None
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name. It asks for weights only if they are frozen
-        and anybody can get them; all others are in the file that it was saved in.
-        """
-        if self._spec is None or self.recipe.file is None or (self.source and not self.trainable):
-            return self._spec
-        portable = {key: value for key, value in self._spec.items() if key != "pretrained"}
-        portable |= {"quick_gelu": self.recipe.quick_gelu, "mean": as_list(self.mean), "std": as_list(self.std)}
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """It asks for weights only if they are frozen and anybody can get them; all others are in the saved file."""
+        if self.recipe.file is None or (self.source and not self.trainable):
+            return spec
+        kept = {key: value for key, value in spec.items() if key != "pretrained"}
+        kept |= {"quick_gelu": self.recipe.quick_gelu, "mean": as_list(self.mean), "std": as_list(self.std)}
         if self.source and self.source.startswith(HUB):
-            portable["model"] = self.recipe.config
-        return portable
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = dict(value)
+            kept["model"] = self.recipe.config
+        return kept
 
     def see(self, x: Tensor) -> Tensor:
         if self.is_timm:

@@ -204,10 +204,10 @@ def check_painter(model: ImplicitModel, what: str = "the model") -> None:
     """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures."""
     if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
         raise UserError(f"{what} does not map RGB pictures to RGB pictures, so it cannot inpaint")
-    steps = [step.get("name") for step in model.training_summary.get("degradation") or []]
-    if steps and "inpainting" not in steps:
-        raise UserError(f"{what} was trained to undo {' and '.join(map(str, steps))}, not to fill holes")
     if not model.takes_mask:
         raise UserError(
             f"{what} takes no mask, so it cannot know what is missing (its inputs: {', '.join(model.inputs)})"
         )
+    steps = [step.get("name") for step in model.training_summary.get("degradation") or []]
+    if steps and "inpainting" not in steps:
+        raise UserError(f"{what} was trained to undo {' and '.join(map(str, steps))}, not to fill holes")

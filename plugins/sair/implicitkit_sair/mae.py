@@ -74,22 +74,13 @@ class MAESmall(SemanticEncoder):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.project = nn.Identity() if out_channels == width else nn.Linear(width, out_channels)
-        self._spec: dict[str, Any] | None = None
         if weights is not None:
             load(self, weights)
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name; its weights are in the file that it was saved
-        in, so it asks for no other, and says itself what they are of.
-        """
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = {key: argument for key, argument in value.items() if key != "weights"}
-        if value.get("weights") is not None:
-            self._spec |= self.architecture
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Its weights are in the file that it was saved in, so it asks for no other, and says what they are of."""
+        kept = {key: argument for key, argument in spec.items() if key != "weights"}
+        return {**kept, **self.architecture} if spec.get("weights") is not None else kept
 
     def see(self, x: Tensor) -> Tensor:
         height, width = (n // self.stride for n in x.shape[2:])

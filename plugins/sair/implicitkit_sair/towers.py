@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
+from implicitkit.errors import first_line, nearest
 from implicitkit.weights import is_safetensors
 from implicitkit.weights.native import fill
 from implicitkit.weights.pickled import read_pickled
@@ -110,7 +110,7 @@ def configuration(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     name = model.replace("/", "-")  # OpenAI writes ViT-B/16
     config = open_clip.get_model_config(name)
     if config is None:
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
+        near = nearest(name, open_clip.list_models(), count=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise UnknownNameError(f"open_clip has no model {model!r}{hint} (open_clip.list_models() names them)")
     return name, config
@@ -238,7 +238,7 @@ def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> 
     try:
         return open_clip.CLIP(made.config["embed_dim"], dict(vision), dict(text), quick_gelu=made.quick_gelu)
     except Exception as error:  # whatever a configuration that does not hold makes torch or open_clip raise
-        raise UserError(f"open_clip cannot build {made.name}: {_first_line(error)}") from None
+        raise UserError(f"open_clip cannot build {made.name}: {first_line(error)}") from None
 
 
 def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool | None) -> Recipe:
@@ -315,7 +315,7 @@ def _quiet() -> Iterator[None]:
 
 def _unavailable(wanted: str, file: str, cache: Path, error: Exception) -> WeightsError:
     return WeightsError(
-        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({_first_line(error)}); "
+        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({first_line(error)}); "
         "download it elsewhere and pass pretrained=/path/to/the/file, or put it into the cache"
     )
 
@@ -325,10 +325,6 @@ def _agreed(asked: bool | None, known: bool, where: str) -> bool:
         trained = "QuickGELU" if known else "GELU"
         raise WeightsError(f"{where} was trained with {trained}; received quick_gelu={asked} (leave it out)")
     return known
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def as_list(values: Sequence[float] | float) -> list[float] | float:

@@ -11,8 +11,7 @@ import implicitkit as ik
 from implicitkit.degradations.base import seeded
 from implicitkit.images.filling import fill_holes
 from implicitkit.images.resize import resize
-from implicitkit.registry.kinds import models
-from implicitkit.weights import shipped_file
+from implicitkit.registry.kinds import models, shipped_file
 from implicitkit_sair import inpaint
 from implicitkit_sair.models import SHIPPED
 

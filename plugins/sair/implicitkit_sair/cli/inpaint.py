@@ -27,7 +27,7 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_small_faces, which "
+            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_faces, which "
             "comes with the plugin]."
         ),
     ] = None,
@@ -38,8 +38,21 @@ def inpaint(
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option(help="What the model sees in the hole: a number, mean or noise [default: as in its training]."),
+        typer.Option(
+            help="What the model sees in the hole: a number, mean, noise, harmonic or biharmonic [default: as in its "
+            "training]."
+        ),
     ] = None,
+    view: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Pixels: the side at which the model sees a crop around a hole; 0: the whole picture as it is "
+            "[default: what it was trained at].",
+        ),
+    ] = None,
+    dilate: Annotated[int, typer.Option(min=0, help="Grow the holes by so many pixels.")] = 0,
+    feather: Annotated[int, typer.Option(min=0, help="Fade into the picture over so many pixels around a hole.")] = 0,
     raw: Annotated[
         bool, typer.Option("--raw", help="The model's whole output; else known pixels are put back.")
     ] = False,
@@ -53,9 +66,9 @@ def inpaint(
     for job in jobs:
         job.check(force)
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images.io import read_picture, write_picture
-    from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
 
     filling = _parse_fill(fill)
@@ -74,7 +87,8 @@ def inpaint(
         picture, holes = read_picture(job.source), read_mask(job.mask, hole, threshold)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
-        how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format}
+        how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format, "view": view}
+        how |= {"dilate": dilate, "feather": feather}
         result = inpaint_picture(network, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(job.target, result)
@@ -134,7 +148,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images.io import pictures_in
+    from implicitkit.images.folders import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")
@@ -174,12 +188,14 @@ def default_model() -> str:
 
 
 def _parse_fill(text: str | None) -> float | str | None:
-    if text is None or text in ("mean", "noise"):
+    from implicitkit.images.filling import FILLS
+
+    if text is None or text in FILLS:
         return text
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise UserError(f"--fill is a number from 0 to 1, mean or noise; received {text!r}")
+        raise UserError(f"--fill is a number from 0 to 1, {', '.join(FILLS)}; received {text!r}")
     return value
