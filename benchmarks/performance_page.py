@@ -37,7 +37,7 @@ computes them axis by axis (`H + W` of each, not `H · W`), and fetches rows of 
 intermediate larger than a block; the result does not depend on the size of the block.
 
 What remains is matrix products, with as little as possible between them.
-PNG files are written in bands, so that a large picture is held once, as the bytes it will have.
+A large picture is held once, as the samples it will have in its file.
 """
 
 CPU = """## On a CPU

@@ -1,8 +1,8 @@
 """Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
 profile.
 
-Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (reading PNG) and tifffile (TIFF). PNG
-is written by our own :mod:`implicitkit.images.png`, since Pillow would hold a copy of the picture.
+Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (PNG) and tifffile (TIFF). Every PNG is
+written by imagecodecs (:mod:`implicitkit.images.png`), since Pillow would hold a copy of the picture.
 """
 
 from __future__ import annotations
