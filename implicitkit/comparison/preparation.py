@@ -87,8 +87,8 @@ def cut(how: Cut, target: Path) -> None:
         DataError: a folder is missing or holds no pictures.
         UserError: no square is left for one of the two.
     """
+    from implicitkit.images.folders import picture_files
     from implicitkit.images.io import read_image, write_image
-    from implicitkit.training.data import picture_files
 
     with replacing_folder(target) as temporary:
         for part in ("train", "test"):

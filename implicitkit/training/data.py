@@ -18,7 +18,7 @@ from implicitkit.coordinates import Size, cell_size, grid
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.files import cache_folder, replacing
-from implicitkit.images.io import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
+from implicitkit.images.io import read_picture, to_8_bits, to_tensor
 from implicitkit.losses import missing_at
 from implicitkit.losses.windows import window_in
 
@@ -35,23 +35,6 @@ class Sample(TypedDict, total=False):
     target: Tensor
     reference: Tensor
     window: Size
-
-
-def picture_files(folders: Sequence[Path | str]) -> list[Path]:
-    """All picture files under ``folders``, sorted by path.
-
-    Raises:
-        DataError: a folder is missing or holds no picture.
-    """
-    found: list[Path] = []
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}")
-        inside = pictures_in(folder, recursive=True)
-        if not inside:
-            raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
-        found += inside
-    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once
 
 
 def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:

@@ -29,11 +29,12 @@ from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
 from implicitkit.images.filling import check_fill, trained_fill
+from implicitkit.images.folders import picture_files
 from implicitkit.losses import Total
 from implicitkit.model import ImplicitModel, build_model
 from implicitkit.registry.kinds import create_degradation
 from implicitkit.training.averaging import Average
-from implicitkit.training.data import TrainingCrops, collate, hold_out, picture_files
+from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.optimiser import build_optimiser, set_rate
 from implicitkit.training.runs import Report, Run
 from implicitkit.training.schedule import learning_rate

@@ -62,7 +62,7 @@ def find_prototypes(
     from implicitkit.config import naming
     from implicitkit.degradations.base import seeded
     from implicitkit.devices import choose_device
-    from implicitkit.training.data import picture_files
+    from implicitkit.images.folders import picture_files
     from implicitkit_sair.class_embeddings import write_classes
 
     output = Path(output)
@@ -184,7 +184,7 @@ def make_prototypes(
     from implicitkit import UserError
     from implicitkit.cli.progress import bar
     from implicitkit.config import Loader
-    from implicitkit.training.data import picture_files
+    from implicitkit.images.folders import picture_files
 
     try:
         spec = yaml.load(encoder, Loader)
