@@ -30,6 +30,8 @@ def write_png(path: Path, pixels: NDArray[Any], alpha: NDArray[Any] | None = Non
     import imagecodecs
 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    if samples.shape[2] == 1:  # a view with a new axis has a stride that the encoder refuses
+        samples = samples[..., 0]
     encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=LEVEL, strategy=FILTERED)
     with path.open("wb") as file:
         file.write(encoded[:HEADER])

@@ -76,3 +76,9 @@ def test_memory_grows_by_the_canvas_alone(tmp_path: Path) -> None:
         peaks[side] = child.run([*command, *flags], {"OMP_NUM_THREADS": "1"}).peak
     canvas = 3 * (3072**2 - 512**2)
     assert peaks[3072] - peaks[512] < 1.35 * canvas  # a copy for the writer would be 1.33 canvases more
+
+
+def test_a_grey_view_is_written_as_it_is(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    png.write_png(tmp_path / "grey.png", pixels[..., None])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "grey.png")), pixels)
