@@ -30,7 +30,7 @@ def write_png(path: Path, pixels: NDArray[Any], alpha: NDArray[Any] | None = Non
     import imagecodecs
 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    # an axis of one may have any stride, as pixels[..., None] has 0, and png_encode asks for the usual: flatten, reshape
+    # an axis of one may have any stride (pixels[..., None] has 0), and the encoder takes the usual alone
     samples = np.ascontiguousarray(samples).reshape(-1).reshape(samples.shape)
     encoded = imagecodecs.png_encode(samples, level=LEVEL, strategy=FILTERED)
     with path.open("wb") as file:
