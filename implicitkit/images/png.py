@@ -30,9 +30,9 @@ def write_png(path: Path, pixels: NDArray[Any], alpha: NDArray[Any] | None = Non
     import imagecodecs
 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    # an axis of one may have any stride (pixels[..., None] has 0), and the encoder takes the usual alone
-    samples = np.ascontiguousarray(samples).reshape(-1).reshape(samples.shape)
-    encoded = imagecodecs.png_encode(samples, level=LEVEL, strategy=FILTERED)
+    if samples.shape[2] == 1:  # a view with a new axis has a stride that the encoder refuses
+        samples = samples[..., 0]
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=LEVEL, strategy=FILTERED)
     with path.open("wb") as file:
         file.write(encoded[:HEADER])
         if icc is not None:
