@@ -58,9 +58,9 @@ def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the error's type if it has none.
+    r"""The first line of an error's message, or the error's type if it has none.
 
-    >>> first_line(ValueError("no such layer\\n  at line 3")), first_line(KeyboardInterrupt())
+    >>> first_line(ValueError("no such layer\n  at line 3")), first_line(KeyboardInterrupt())
     ('no such layer', 'KeyboardInterrupt')
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

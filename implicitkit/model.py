@@ -68,6 +68,24 @@ class ImplicitModel(nn.Module):
             if not part.trainable:
                 part.requires_grad_(False).eval()
 
+    def __repr__(self) -> str:
+        """One line; ``nn.Module.__repr__(model)`` prints every layer.
+
+        >>> import implicitkit as ik
+        >>> ik.create_model("liif_edsr_baseline")
+        ImplicitModel(edsr_baseline -> liif, 1.6 M parameters, trained ×1–×4)
+        """
+        parts = [
+            f"{self.encoder.title} -> {self.decoder.title}",
+            *(f"{name}: {c.encoder.title} -> {c.decoder.title}" for name, c in self.conditions.items()),
+            f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
+        ]
+        if self.takes_mask:
+            parts.append("takes a mask")
+        if self.scales:
+            parts.append("trained " + "–".join(f"×{scale:g}" for scale in self.scales))
+        return f"ImplicitModel({', '.join(parts)})"
+
     @property
     def ndim(self) -> int:
         """Dimensions of the coordinates: 2 for pictures."""

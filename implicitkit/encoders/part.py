@@ -36,6 +36,11 @@ class Part(nn.Module):
     def spec(self, value: Mapping[str, Any]) -> None:
         self._built_from = dict(value)
 
+    @property
+    def title(self) -> str:
+        """What a line of text calls it: the name that it was built by, or that of its class."""
+        return type(self).__name__ if self._built_from is None else str(self._built_from["name"])
+
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
         """``spec`` as a saved file must hold it, by default as it is.
 

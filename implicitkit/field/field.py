@@ -94,6 +94,15 @@ class Field:
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
         self._extent = self._latents.extent
 
+    def __repr__(self) -> str:
+        """``Field(2×(3, 64, 80), liif, float32, cpu)``: a batch of two pictures, the decoder, the precision, the
+        device.
+        """
+        shape = str(tuple(self._image.shape[1:]))
+        parts = [f"{len(self._image)}×{shape}" if self.batched else shape, self.model.decoder.title]
+        parts += [self.precision or str(self._image.dtype).removeprefix("torch."), str(self.device)]
+        return f"Field({', '.join(parts + ['with a mask'] * (self._mask is not None))})"
+
     # ---------------------------------------------------------------- what a user asks
 
     def __call__(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Tensor:

@@ -55,7 +55,8 @@ def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Ten
 
 def round_to_8_bits(image: Tensor) -> Tensor:
     """``image`` (in [0, 1]) on the 256 levels of a file; halves go up, and the gradient passes as if
-    nothing had been rounded."""
+    nothing had been rounded.
+    """
     return image + (torch.floor(image * 255 + 0.5) / 255 - image).detach()
 
 

@@ -29,6 +29,8 @@ def write_native(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype
     """Write ``checkpoint`` to ``path`` (which must end in ``.safetensors``), atomically.
 
     Args:
+        checkpoint: what the file will hold.
+        path: the file.
         dtype: stores floating-point weights in this type; they are read back as float32.
 
     Raises:

@@ -49,6 +49,23 @@ def test_others_read_what_was_written(
         assert image.info.get("icc_profile") == (b"a profile" if transparent else None)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_strides_of_what_is_written_do_not_matter(dtype: type, tmp_path: Path) -> None:
+    """An axis that was added has stride 0; views run backwards, skip, or have their axes the other way round."""
+    random = np.random.default_rng(0)
+    plane = random.integers(0, np.iinfo(dtype).max, (24, 48), dtype=dtype)
+    colour = random.integers(0, np.iinfo(dtype).max, (3, 24, 48), dtype=dtype)
+    views = [plane[..., None], plane.T[..., None], plane[::-2, ::3, None], np.moveaxis(colour, 0, -1)]
+    views += [plane[:1, :, None], plane[:, :1, None], plane[:1, :1, None], colour[:, :1].transpose(1, 2, 0)]
+    views += [np.broadcast_to(plane[..., None], (24, 48, 3))]
+    for number, view in enumerate(views):
+        for alpha in (None, view[..., 0]):
+            write_png(tmp_path / f"{number}.png", view, alpha)
+            written = read_picture(tmp_path / f"{number}.png")
+            assert np.array_equal(written.pixels, view), number
+            assert alpha is None or np.array_equal(written.alpha, alpha), number
+
+
 def test_files_are_as_small_as_pillows(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(Path(ik.__file__).parent / "assets" / "astronaut.png").convert("RGB"))
     write_png(tmp_path / "ours.png", picture)
@@ -76,9 +93,3 @@ def test_memory_grows_by_the_canvas_alone(tmp_path: Path) -> None:
         peaks[side] = child.run([*command, *flags], {"OMP_NUM_THREADS": "1"}).peak
     canvas = 3 * (3072**2 - 512**2)
     assert peaks[3072] - peaks[512] < 1.35 * canvas  # a copy for the writer would be 1.33 canvases more
-
-
-def test_a_grey_view_is_written_as_it_is(tmp_path: Path) -> None:
-    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    png.write_png(tmp_path / "grey.png", pixels[..., None])
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "grey.png")), pixels)
