@@ -186,7 +186,7 @@ def _other_passes(source: str, passes: int, folder: Path) -> Path:
     """A copy in ``folder`` of the model ``source``, for another number of passes; one that is there already is kept, as
     its scores are known by its bytes.
     """
-    from implicitkit.weights import load_model
+    from implicitkit.create import load_model
     from implicitkit.weights.native import fingerprint
 
     model, copy = load_model(source), folder / "model.safetensors"

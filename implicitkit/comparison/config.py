@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from implicitkit.config import Strict, TrainConfig, load_yaml
-from implicitkit.errors import ConfigError
+from implicitkit.errors import ConfigError, nearest
 
 LABEL = re.compile(r"\w[\w +()-]*")
 MetricSpecs = list[str | dict[str, Any]]
@@ -36,7 +35,7 @@ class Overrides(Strict):
             own = [*cls.model_fields, *(key for key in TrainConfig.model_fields if key not in SET_BY_US)]
             for key in value:
                 if key not in own:
-                    raise ValueError(f"unknown key {key!r}; {nearest(str(key), own)}")
+                    raise ValueError(f"unknown key {key!r}; {did_you_mean(str(key), own)}")
         return value
 
     @property
@@ -144,7 +143,7 @@ class CompareConfig(Strict):
                 raise ValueError(f"base holds what all runs share; {key!r} is not of it")
         for key in base:
             if key not in TrainConfig.model_fields:
-                raise ValueError(f"unknown key {key!r}; {nearest(key, list(TrainConfig.model_fields))}")
+                raise ValueError(f"unknown key {key!r}; {did_you_mean(key, list(TrainConfig.model_fields))}")
         return base
 
     @field_validator("evaluation", mode="before")
@@ -178,7 +177,7 @@ class CompareConfig(Strict):
     @staticmethod
     def _must_know(where: str, label: str, known: Mapping[str, Any]) -> None:
         if label not in known:
-            raise ValueError(f"{where}: unknown {label!r}; {nearest(label, list(known))}")
+            raise ValueError(f"{where}: unknown {label!r}; {did_you_mean(label, list(known))}")
 
 
 def load_comparison(path: Path) -> dict[str, Any]:
@@ -202,13 +201,13 @@ def load_comparison(path: Path) -> dict[str, Any]:
     return config
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Sequence[str]) -> str:
     """What to say of an unknown name.
 
-    >>> nearest("metods", ["methods", "seeds"]), nearest("x", ["methods", "seeds"])
+    >>> did_you_mean("metods", ["methods", "seeds"]), did_you_mean("x", ["methods", "seeds"])
     ("did you mean 'methods'?", 'there are: methods, seeds')
     """
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    near = nearest(name, known)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(dict.fromkeys(known)) or 'none'}"
 
 

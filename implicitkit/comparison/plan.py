@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation, nearest
+from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation, did_you_mean
 from implicitkit.config import Strict, TrainConfig, load_yaml, validate
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.files import write_text
@@ -237,7 +237,7 @@ def check_only(plan: Plan, only: Collection[str]) -> None:
     known = [*plan.runs, *plan.files, *(run.name for runs in plan.runs.values() for run in runs)]
     for name in only:
         if name not in known:
-            raise ConfigError(f"--only: there is no method or run {name!r}; {nearest(name, known)}")
+            raise ConfigError(f"--only: there is no method or run {name!r}; {did_you_mean(name, known)}")
 
 
 def _is_wanted(run: PlannedRun, only: Collection[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -36,10 +37,8 @@ LOG = "prepare.json"
 
 def call_locked() -> None:
     """``implicitkit`` with the arguments behind the first, while the lock file that the first names is held."""
-    from implicitkit.cli.main import main
-
     with FileLock(sys.argv.pop(1)):
-        main()
+        runpy.run_module("implicitkit", run_name="__main__")  # as python -m implicitkit
 
 
 @dataclass

@@ -21,15 +21,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from implicitkit.comparison.config import MetricSpecs
 from implicitkit.config import naming
+from implicitkit.create import create_metric, create_protocol, load_model
 from implicitkit.errors import UserError, WeightsError
 from implicitkit.evaluation.protocol import Example
 from implicitkit.files import replacing, write_text
 from implicitkit.images.io import Pixels, to_pixels
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_metric, create_protocol
 from implicitkit.version import __version__
-from implicitkit.weights import load_model
 from implicitkit.weights.native import fingerprint
 
 MODEL = "the model"

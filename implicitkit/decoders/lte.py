@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs, in_float32, never_finer
+from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import (
     Latent,
     LocalEnsembleDecoder,
@@ -27,9 +27,6 @@ from implicitkit.decoders.separable import Grid, GridWaves
 from implicitkit.encoders.base import Features, for_convolutions
 from implicitkit.kernels.engines import Engine, engine_for, linears
 from implicitkit.kernels.places import Places
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 
 class LTE(LocalEnsembleDecoder):
@@ -93,7 +90,7 @@ class LTE(LocalEnsembleDecoder):
         if self.fill is not None:
             start_at_zero(self.mlp[-1])
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         weight, bias = self.frequency.weight, self.frequency.bias
         assert bias is not None and self.amplitude.bias is not None
         if self.pairs == "consecutive":  # all y frequencies first, then all x: what local() reads, and what LTE+ stores

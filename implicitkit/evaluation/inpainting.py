@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
@@ -36,7 +37,6 @@ from implicitkit.images.folders import picture_files
 from implicitkit.images.io import read_image, to_pixels, to_tensor
 from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.metrics import Metric
-from implicitkit.registry.kinds import create_degradation
 
 BINS = ((0, 20), (20, 40), (40, 60))
 SMALLEST_RATIO = 1  # percent

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.evaluation.inpainting import check_size, prepare
 from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
@@ -22,7 +23,6 @@ from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name
 from implicitkit.images.folders import picture_files
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
-from implicitkit.registry.kinds import create_degradation
 
 Spec = str | dict[str, Any]
 NOISE: Mapping[str, Spec | list[Spec]] = {f"sigma {s}": {"name": "noise", "sigma": s} for s in (15, 25, 50)}

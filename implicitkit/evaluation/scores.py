@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from implicitkit.create import create_metric
 from implicitkit.errors import DataError
 from implicitkit.metrics import Metric
-from implicitkit.registry.kinds import create_metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
 """Names, specs (``{"name": "lpips", "net": "alex"}``) or metrics."""

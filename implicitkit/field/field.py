@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +15,10 @@ from torch import Tensor
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.decoders.mlp import Ready, weights_prepared_once
 from implicitkit.devices import PRECISIONS, free_memory, unless_out_of_memory
-from implicitkit.field.latents import Latents, SmallerTiles
+from implicitkit.field.latents import Composed, Latents, SmallerTiles
 from implicitkit.field.tiles import Tiling, Window, cut, noting, points_of
 from implicitkit.images.filling import Fill, fill_holes
 from implicitkit.kernels.workers import in_order, workers
-
-if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block, where memory allows
 FUSED_BLOCK = 1 << 16  # for each thread, of a decoder's own kernel on a CPU: some tenths of a second
@@ -53,7 +50,7 @@ class Field:
 
     def __init__(
         self,
-        model: ImplicitModel,
+        model: Composed,
         image: Tensor,
         mask: Tensor | None = None,
         *,

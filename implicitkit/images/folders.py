@@ -1,4 +1,4 @@
-"""The picture files of folders."""
+"""Which picture files a folder holds."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from implicitkit.errors import DataError
-from implicitkit.images.io import READABLE, pictures_in
+from implicitkit.images.io import READABLE
+
+
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The picture files of a folder, sorted; hidden ones left out."""
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
-    """All picture files under ``folders``, sorted by path; a file that two folders share is listed once.
+    """All picture files under ``folders``, sorted by path.
 
     Raises:
         DataError: a folder is missing or holds no picture.
-
-    Example:
-        >>> picture_files(["no/such/folder"])
-        Traceback (most recent call last):
-        implicitkit.errors.DataError: there is no folder no/such/folder
     """
-    files: list[Path] = []
+    found: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}")
         inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
-        files += inside
-    return list({file.resolve(): file for file in files}.values())
+        found += inside
+    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from implicitkit.create import create_model, create_protocol
 from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import Scores
 from implicitkit.images.io import write_image
-from implicitkit.model import ImplicitModel, create_model
-from implicitkit.registry.kinds import create_protocol
+from implicitkit.model import ImplicitModel
 
 Spec = str | Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from implicitkit.config import DataConfig
-from implicitkit.coordinates import Size, cell_size, grid
+from implicitkit.coordinates import Size, cell_size, grid, mirrored
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.files import cache_folder, replacing
@@ -159,6 +159,11 @@ class TrainingCrops(Dataset[Sample]):
             sample["reference"] = seen.reference
         return sample
 
+    @property
+    def whole(self) -> bool:
+        """Whether each crop is a whole picture."""
+        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.kept)
+
     def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
         """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
         missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
@@ -240,5 +245,5 @@ def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:
     """``count`` positions from ``start`` on an axis of ``n``, mirrored where the axis is too short."""
     if start + count <= n:
         return slice(start, start + count)
-    position = np.arange(start, start + count) % (2 * n)
-    return np.minimum(position, 2 * n - 1 - position)
+    positions: NDArray[np.int64] = mirrored(torch.arange(start, start + count), n).numpy()
+    return positions

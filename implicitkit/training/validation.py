@@ -18,6 +18,7 @@ from torch import Tensor
 
 from implicitkit.config import TrainConfig, naming
 from implicitkit.coordinates import cell_size, grid
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Answer, Example, Protocol
@@ -25,7 +26,6 @@ from implicitkit.images.io import read_image
 from implicitkit.losses import Total
 from implicitkit.metrics import Metric, psnr_y
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
 
 POINTS = 4096  # of a picture, on which an embedding is compared
 MIN_SIDE = 4  # low-resolution pixels, so that something is left after shaving

@@ -225,7 +225,7 @@ def test_a_model_that_takes_a_mask_is_given_it(run, folder: Path, tmp_path: Path
         (["--bins", "few"], "received 'few'"),
         (["--metrics", "sim"], "unknown metric 'sim'; did you mean 'ssim'"),
         (["--metrics", ""], "--metrics are names"),
-        (["extra"], "received 'extra'"),
+        (["extra"], "unexpected extra argument"),
         (["--size", "-1"], "received -1"),
         (["--size", "64"], "a.png has 32×32 pixels, the protocol 64×64"),
         (["--fill", "purple", "--size", "32"], "received 'purple'"),

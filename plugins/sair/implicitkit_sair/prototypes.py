@@ -113,8 +113,13 @@ def gather(encoder: Encoder, files: list[Path], seed: int, progress: Progress | 
     for k, file in enumerate(files):
         picture = read_image(file)
         with torch.no_grad():
-            map = encoder(picture[None].to(where)).map[0].float().cpu()
-        height, width = (-(-n // encoder.stride) for n in picture.shape[1:])
+            features = encoder(picture[None].to(where))
+        map = features.map[0].float().cpu()
+        # cells that lie on the picture, if only in part
+        height, width = (
+            -(-n * cells // extent)
+            for n, cells, extent in zip(picture.shape[1:], features.grid, features.extent, strict=True)
+        )
         cells = map[:, :height, :width].flatten(1).t()
         rows.append(cells[torch.randperm(len(cells), generator=seeded(seed, k))[:CELLS]])
         if progress:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import small_model
+from support import ROOT, small_model
 
 import implicitkit as ik
-from implicitkit.bench import child, speed, steps
-from implicitkit.bench.processes import large_rows, linear_row
-from implicitkit.bench.rows import Row, markdown, race
-from implicitkit.bench.speed import Settings, render_rows
-from implicitkit.bench.subjects import decoder_macs, picture, subject, traffic
+from benchmarks import child, performance_page, speed, steps
+from benchmarks.__main__ import main
+from benchmarks.processes import large_rows, linear_row
+from benchmarks.report import GROUPS
+from benchmarks.rows import Row, markdown, race
+from benchmarks.speed import Settings, render_rows
+from benchmarks.subjects import decoder_macs, picture, subject, traffic
 
 
 def test_a_goal_is_met_by_the_value_and_the_right_result() -> None:
@@ -106,23 +108,30 @@ def test_time_is_linear_if_each_added_pixel_costs_the_same() -> None:
     assert not linear_row({1024: 9.0, 2048: 8.0, 4096: 30.0}).met
 
 
-def test_the_command_prints_a_table_and_writes_json(run, tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
     target = tmp_path / "bench.json"
-    flags = ("--model", weights, "--sizes", "12", "--repeats", "1", "--rows", "render,rate shape gpu")
-    done = run("bench", *flags, "-o", target)
-    assert done.code == 0, done.err
-    assert "m.safetensors, 12²→48², float32, over the baseline" in done.out and "not measured" in done.out
+    flags = ["--model", str(weights), "--sizes", "12", "--repeats", "1", "--rows", "render,rate shape gpu"]
+    main([*flags, "-o", str(target)])
+    printed = capsys.readouterr().out
+    assert "m.safetensors, 12²→48², float32, over the baseline" in printed and "not measured" in printed
     report = json.loads(target.read_text())
     names = [row["name"] for row in report["rows"]]
     assert names[:2] == [f"render/m.safetensors/12/{p}" for p in ("float32", "bfloat16")] and "frame" in names
     assert {"rate/m.safetensors/baseline", "shape/m.safetensors/box"} < set(names)
-    assert (
-        report["machine"]
-        and report["bytes_per_s"] > 0
-        and report["rows"][0]["details"].keys() == {"float32", "baseline"}
-    )
-    assert "exists; pass --force" in run("bench", *flags, "-o", target).err
+    assert report["machine"] and report["bytes_per_s"] > 0
+    assert report["rows"][0]["details"].keys() == {"float32", "baseline"}
+    with pytest.raises(SystemExit, match="2"):
+        main([*flags, "-o", str(target)])
+    assert "exists; pass --force" in capsys.readouterr().err
+
+
+def test_the_rows_of_the_page_are_those_that_are_measured() -> None:
+    """The published run, made with an earlier version, still becomes the page."""
+    report = performance_page.load(ROOT / "benchmarks" / "performance.json")
+    assert performance_page.page([report]) == (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    prefixes = {name.partition("/")[0] for name in performance_page.named(report)}
+    assert prefixes <= {*GROUPS, "frame"}
 
 
 def test_a_model_without_a_baseline_is_timed_alone(tmp_path: Path) -> None:
@@ -144,6 +153,8 @@ def test_a_model_without_a_baseline_is_timed_alone(tmp_path: Path) -> None:
         (["--model", "liif_smal"], "did you mean"),
     ],
 )
-def test_mistakes_are_one_line(run, flags: list[str], message: str) -> None:
-    done = run("bench", *flags)
-    assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0]
+def test_mistakes_are_one_line(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(flags)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line

@@ -7,10 +7,10 @@ from typing import Any
 
 import psutil
 
-from implicitkit.bench.processes import cold_row, large_rows
-from implicitkit.bench.rows import Row
-from implicitkit.bench.speed import Settings, bandwidth, decoder_rows, gpu_rows, rate_rows, render_rows, shape_rows
-from implicitkit.bench.steps import step_rows
+from benchmarks.processes import cold_row, large_rows
+from benchmarks.rows import Row
+from benchmarks.speed import Settings, bandwidth, decoder_rows, gpu_rows, rate_rows, render_rows, shape_rows
+from benchmarks.steps import step_rows
 from implicitkit.devices import describe_machine
 from implicitkit.kernels import cpu
 from implicitkit.kernels.launch import tf32_allowed

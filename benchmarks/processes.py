@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from implicitkit.bench import child
-from implicitkit.bench.rows import Row
-from implicitkit.bench.speed import Settings
-from implicitkit.bench.subjects import picture
+from benchmarks import child
+from benchmarks.rows import Row
+from benchmarks.speed import Settings
+from benchmarks.subjects import picture
 from implicitkit.images.io import write_image
 
 COLD_SIDE = 64

@@ -8,7 +8,7 @@ import torch
 from support import PARITY, small_model
 
 import implicitkit as ik
-from implicitkit.bench.baseline import Baseline
+from benchmarks.baseline import Baseline
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem.startswith(("liif-edsr", "lte")))
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from implicitkit.bench.baseline import Baseline
-from implicitkit.bench.rows import Row, race
-from implicitkit.bench.speed import Settings, named
-from implicitkit.bench.subjects import picture
+from benchmarks.baseline import Baseline
+from benchmarks.rows import Row, race
+from benchmarks.speed import Settings, named
+from benchmarks.subjects import picture
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 

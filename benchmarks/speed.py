@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from implicitkit.bench.baseline import Baseline
-from implicitkit.bench.rows import LEAST_REPEATS, Row, race
-from implicitkit.bench.subjects import decoder_macs, picture, subject, traffic
+from benchmarks.baseline import Baseline
+from benchmarks.rows import LEAST_REPEATS, Row, race
+from benchmarks.subjects import decoder_macs, picture, subject, traffic
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import cpu_fuses_relu

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from implicitkit.comparison import PHOTO
+from implicitkit.create import create_model, load_model
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 from implicitkit.field.field import Field
 from implicitkit.images.io import read_image
-from implicitkit.model import ImplicitModel, create_model
+from implicitkit.model import ImplicitModel
 from implicitkit.registry.kinds import models
-from implicitkit.weights import load_model
 
 SPREAD = 0.5  # of the values in [-1, 1] that a photograph has, roughly
 
