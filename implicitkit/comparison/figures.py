@@ -23,7 +23,8 @@ from implicitkit.metrics import psnr_y
 from implicitkit.model import ImplicitModel
 
 PHOTO = Path(str(files("implicitkit"))) / "assets" / "astronaut.png"  # NASA, public domain
-PANEL_INCHES = 2.4
+DPI = 110
+MIN_PANEL, MAX_PANEL = 264, 400  # pixels; what is smaller is enlarged, what is larger shrunk
 NAMES = {0.0: "best", 0.5: "median", 1.0: "worst"}
 Points = tuple[Sequence[float], Sequence[float]]
 
@@ -137,11 +138,15 @@ def choose(gains: Mapping[str, float], rows: int) -> list[tuple[str, str]]:
     return [(f"{name} gain", ranked[place]) for name, place in zip(names, places, strict=False)]
 
 
-def sheet(rows: Sequence[Sequence[tuple[str, Pixels]]], titles: Sequence[str] = ()) -> Figure:
-    """Pictures ``(H, W, 3)`` uint8 beside each other: a row of (label, picture) under each title."""
+def sheet(rows: Sequence[Sequence[tuple[str, Pixels]]], titles: Sequence[str] = (), largest: int = MAX_PANEL) -> Figure:
+    """Pictures ``(H, W, 3)`` uint8 beside each other: a row of (label, picture) under each title; ``largest`` is the
+    most pixels that a picture is wide on the sheet.
+    """
     columns = max(map(len, rows))
-    shares = [max(p.shape[0] / p.shape[1] for _, p in row) * PANEL_INCHES + 0.55 for row in rows]
-    figure = Figure(figsize=(PANEL_INCHES * columns, sum(shares)), layout="constrained", dpi=110)
+    width = max(p.shape[1] for row in rows for _, p in row)
+    inches = (min(max(width, MIN_PANEL), largest) + 16) / DPI  # with the space between panels
+    shares = [max(p.shape[0] / p.shape[1] for _, p in row) * inches + 0.55 for row in rows]
+    figure = Figure(figsize=(inches * columns, sum(shares)), layout="constrained", dpi=DPI)
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=shares)[:, 0]
     for part, row, title in zip(parts, rows, [*titles, *[""] * len(rows)], strict=False):
         part.suptitle(title, fontsize=10, x=0.01, ha="left")
@@ -176,7 +181,8 @@ def compare_upscaling(
     whole.append(("truth", to_pixels(pair.clean)))
     window = busiest(pair.clean, side=max(8, min(size) // 4))
     title = f"{pair.low.shape[1]} x {pair.low.shape[2]} to {size[0]} x {size[1]} pixels, factor {scale:g}"
-    canvas = FigureCanvasAgg(sheet([whole, [("detail", pixels[window]) for _, pixels in whole]], [title]))
+    details = [("detail", pixels[window]) for _, pixels in whole]
+    canvas = FigureCanvasAgg(sheet([whole, details], [title], largest=size[1]))
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return to_tensor(drawn[..., :3].copy()), scores
