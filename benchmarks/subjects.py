@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from implicitkit.comparison.sheets import PHOTO
+from implicitkit.comparison import PHOTO
 from implicitkit.create import create_model, load_model
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import implicitkit as ik
-from implicitkit.comparison.levels import as_trained
+from implicitkit.comparison.config import as_trained
 
 NOISE = {"name": "noise", "sigma": [0, 75]}
 BLUR = {"name": "blur", "kind": ["gaussian", "motion"], "sigma": [1, 4], "length": [3, 21]}
