@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from implicitkit.weights import load_model
+from implicitkit.create import load_model
 
 
 @torch.no_grad()

@@ -14,10 +14,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from matplotlib.figure import Figure
+
+from implicitkit.create import load_model
 from implicitkit.evaluation import Scores, markdown_table
-from implicitkit.registry.kinds import models
-from implicitkit.weights import load_model, shipped_file
+from implicitkit.registry.kinds import models, shipped_file
 
 ROOT = Path(__file__).parent.parent
 NAME = "liif_small"
@@ -25,7 +28,7 @@ PUBLISHED = (2, 3, 4)
 FURTHER = (1.5, 2.7, 6, 8, 12)
 
 
-def evaluate(folder: Path, scales: tuple[float, ...]) -> dict:
+def evaluate(folder: Path, scales: tuple[float, ...]) -> dict[str, Any]:
     """One run of ``implicitkit evaluate``, as its JSON report."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
@@ -33,18 +36,19 @@ def evaluate(folder: Path, scales: tuple[float, ...]) -> dict:
         subprocess.run(
             [*command, "-o", str(report), "--scales", *map(str, scales)], check=True, stdout=subprocess.DEVNULL
         )
-        return json.loads(report.read_text())
+        scores: dict[str, Any] = json.loads(report.read_text())
+        return scores
 
 
-def table(report: dict, scales: tuple[float, ...]) -> str:
+def table(report: dict[str, Any], scales: tuple[float, ...]) -> str:
     """The report's means as a Markdown table."""
     kept = {method: {f"{s:g}": values[f"{s:g}"] for s in scales} for method, values in report["per_picture"].items()}
     return markdown_table(Scores(kept, report["units"]))
 
 
-def read_logs(logs: list[Path]) -> list[dict]:
+def read_logs(logs: list[Path]) -> list[dict[str, Any]]:
     """The entries of several runs, one after the other, their steps counted on."""
-    entries: list[dict] = []
+    entries: list[dict[str, Any]] = []
     for log in logs:
         before = entries[-1]["step"] if entries else 0
         for line in log.read_text().splitlines():
@@ -55,8 +59,6 @@ def read_logs(logs: list[Path]) -> list[dict]:
 
 def curve(logs: list[Path], target: Path) -> None:
     """Loss and validation PSNR against steps, as a picture."""
-    from PIL import Image, ImageDraw, ImageFont
-
     entries = read_logs(logs)
     series = {
         "training loss (L1)": [(e["step"], e["loss"]) for e in entries if e["event"] == "train"],
@@ -64,25 +66,11 @@ def curve(logs: list[Path], target: Path) -> None:
             (e["step"], e["psnr"]) for e in entries if e["event"] == "validation"
         ],
     }
-    width, height, margin = 520, 300, 48
-    canvas = Image.new("RGB", (width * 2, height), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
-    for k, (title, points) in enumerate(series.items()):
-        left = k * width + margin
-        xs, ys = zip(*points, strict=True)
-        low, high = min(ys), max(ys)
-        place = lambda x, y: (  # noqa: E731
-            left + (width - 2 * margin) * x / max(xs),  # noqa: B023
-            height - margin - (height - 2 * margin) * (y - low) / (high - low or 1),  # noqa: B023
-        )
-        draw.text((left, 12), title, fill="black", font=font)
-        draw.line([(left, margin), (left, height - margin), (left + width - 2 * margin, height - margin)], fill="gray")
-        draw.text((left - margin + 4, margin - 8), f"{high:.4g}", fill="gray", font=font)
-        draw.text((left - margin + 4, height - margin - 8), f"{low:.4g}", fill="gray", font=font)
-        draw.text((left, height - margin + 6), "0", fill="gray", font=font)
-        draw.text((left + width - 2 * margin - 60, height - margin + 6), f"{max(xs)} steps", fill="gray", font=font)
-        draw.line([place(x, y) for x, y in points], fill="black", width=2)
-    canvas.save(target)
+    figure = Figure(figsize=(10.4, 3), layout="constrained")
+    for axes, (title, points) in zip(figure.subplots(1, 2), series.items(), strict=True):
+        axes.plot(*zip(*points, strict=True), color="black")
+        axes.set(title=title, xlabel="steps")
+    figure.savefig(target)
 
 
 def main() -> None:
@@ -98,7 +86,7 @@ def main() -> None:
         evaluate(arguments.set5, FURTHER),
         evaluate(arguments.set14, PUBLISHED),
     )
-    summary = model.training_summary
+    summary, (smallest, largest) = model.training_summary, model.scales or (1.0, 4.0)
     curves = ROOT / "docs" / "images" / "liif_small_training.png"
     if arguments.log:
         curves.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +98,7 @@ def main() -> None:
 {sum(p.numel() for p in model.parameters()):,} parameters, {stored.stat().st_size:,} bytes (half precision), licence {model.license}.
 Encoder `{json.dumps(model.spec["encoder"])}`, decoder `{json.dumps(model.spec["decoder"])}`.
 
-Trained on {summary["trained_on"]} in nine runs of `implicitkit train`, magnifications ×{model.scales[0]:g} to ×{model.scales[1]:g}. The first is
+Trained on {summary["trained_on"]} in nine runs of `implicitkit train`, magnifications ×{smallest:g} to ×{largest:g}. The first is
 [`configs/liif_small.yaml`](../configs/liif_small.yaml) from nothing, the others
 [`configs/liif_small_continued.yaml`](../configs/liif_small_continued.yaml), the second to the fifth each from the weights that the one before ended with, the sixth from the mean of those of the fourth and the fifth,
 the seventh and the eighth from the mean of the fourth's, the fifth's and the sixth's (M), the ninth from the mean of M, the seventh's and the eighth's.
@@ -128,7 +116,7 @@ What is shipped is the mean of the seventh's and twice the ninth's ([`benchmarks
 | 8 | 3,500 | 8 of 64² | `optimiser.lr=5e-4 optimiser.warmup=100 seed=7 loss='[{{name: l1, luma: 0.8}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
 | 9 | 6,500 | 8 of 64² | `optimiser.lr=4e-4 optimiser.warmup=100 seed=8 loss='[{{name: l1, luma: 0.95}}]' precision=bfloat16 data.patch=64 data.points=3072`, magnifications ×2 to ×4 |
 
-Runs 1 to 3: two processes of one thread each, in float32; 2 and 3 with the convolutions of [`benchmarks/train_winograd.py`](../benchmarks/train_winograd.py).
+Runs 1 to 3: two processes of one thread each, in float32; 2 and 3 with 3×3 convolutions by Winograd's algorithm, F(4×4, 3×3), which differ by rounding alone.
 Runs 4 to 9: one thread of a processor that multiplies bfloat16.
 The length of the cosine schedules of the first six but the fourth was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
 21,000, at step 10,500 18,000; the third: 9,000, at step 3,000 7,000; the fifth: 4,000, at step 500 3,000; the sixth: 4,500, at step 500 3,300), so new runs of the configurations follow slightly different paths.
@@ -144,7 +132,7 @@ Machine: {set5["machine"]}, {set5["precision"]}.
 
 {table(set5, PUBLISHED)}
 
-Other magnifications, of which those above ×{model.scales[1]:g} were never trained on:
+Other magnifications, of which those above ×{largest:g} were never trained on:
 
 {table(further, FURTHER)}
 

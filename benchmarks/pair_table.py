@@ -44,7 +44,7 @@ def attempt(encoder: dict[str, object], decoder: dict[str, object]) -> str:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
-    from reduced import DECODERS, ENCODERS
+    from reduced import DECODERS, ENCODERS  # type: ignore[import-not-found]
 
     rows = [["encoder", *(f"`{name}`" for name in DECODERS)]]
     rows += [[f"`{name}`", *(attempt(encoder, d) for d in DECODERS.values())] for name, encoder in ENCODERS.items()]

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from implicitkit.weights.authors import build, load_encoder, read_checkpoint
+from implicitkit.create import build_checkpoint, load_encoder
+from implicitkit.weights import read_checkpoint
 
 ROOT = Path(__file__).parent.parent
 BAR = 1e-5
@@ -55,7 +56,7 @@ def measure(checkpoint: Path) -> Row:
         pairs = [(key, key.replace("input", "features")) for key in vectors if key.startswith("input")]
         worst = max(error(encoder(picture(vectors, given)).map, vectors[theirs]) for given, theirs in pairs)
         return Row(checkpoint.stem, read.layout, worst, None, None)
-    model = build(read, str(checkpoint))
+    model = build_checkpoint(read, str(checkpoint))
     field = model.encode(picture(vectors))
     grids = []
     for key in (key for key in vectors if key.endswith("_size")):

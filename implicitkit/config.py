@@ -6,7 +6,6 @@ valid key.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.errors import ConfigError, UserError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -315,7 +314,7 @@ def _explain(kind: type[BaseModel], detail: Any) -> str:
     path = ".".join(location) or "the top level"
     if detail["type"] == "extra_forbidden":
         valid = _keys_at(kind, detail["loc"][:-1])
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.4)
+        near = nearest(location[-1], valid)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
         return f"{path}: unknown key (received {_short(detail['input'])}); {hint}"
     if detail["type"] == "missing":

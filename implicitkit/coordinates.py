@@ -142,3 +142,20 @@ def nearest_index(x: Tensor, n: int) -> Tensor:
     Ties round half to even, as ``torch.nn.functional.grid_sample`` does; a floor would pick other cells.
     """
     return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp_(0, n - 1)
+
+
+def mirrored(positions: Tensor, n: int) -> Tensor:
+    """Whole positions on an axis of ``n`` pixels, mirrored at both ends as often as needed (the end pixel repeats).
+
+    Args:
+        positions: int64, of any shape; any whole numbers, negative ones included.
+        n: pixels of the axis, at least 1.
+
+    Returns:
+        int64 of the same shape, in ``[0, n)``.
+
+    >>> mirrored(torch.arange(-4, 7), 3).tolist()
+    [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]
+    """
+    wrapped = positions % (2 * n)
+    return torch.minimum(wrapped, 2 * n - 1 - wrapped)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, first_line
 
 T = TypeVar("T")
 KINDS = ("cpu", "cuda", "mps", "xpu")
@@ -40,7 +40,7 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device {name!r} cannot be used: {str(error).splitlines()[0][:120]}") from None
+        raise UserError(f"the device {name!r} cannot be used: {first_line(error)[:120]}") from None
     return device
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something the user can put right; the message says what was received and what to do."""
@@ -41,3 +44,23 @@ class PluginError(UserError, RuntimeError):
 
 class PluginWarning(UserWarning):
     """A plugin that was found and could not be loaded; everything else works."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """The ``known`` names that look most like ``name``, the nearest first; at most ``count``, perhaps none.
+
+    >>> nearest("edrs", ["edsr", "rdn", "swinir"])
+    ['edsr']
+    >>> nearest("psnr_z", ["psnr", "psnr_y", "lpips"], count=2)
+    ['psnr_y', 'psnr']
+    """
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of an error's message, or the error's type if it has none.
+
+    >>> first_line(ValueError("no such layer\n  at line 3")), first_line(KeyboardInterrupt())
+    ('no such layer', 'KeyboardInterrupt')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -25,7 +25,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, first_line
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
 from implicitkit.version import __version__
@@ -115,7 +115,7 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
             except UserError:
                 raise
             except Exception as error:  # tracers raise errors of every kind
-                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                first = first_line(error)
                 kind = type(getattr(model, name)).__name__
                 raise UserError(f"the {name} {kind} cannot be traced: {type(error).__name__}: {first}") from error
         difference = max(_difference(model, runs, size, points) for size, points in (((19, 31), 257), ((7, 5), 40)))

@@ -1,4 +1,4 @@
-"""One encoder, one decoder, and the fields the decoder reads: composition by object, by spec and by name."""
+"""One encoder, one decoder, and the fields the decoder reads: composition by object."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from implicitkit.config import ModelSpec, naming, validate
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
-from implicitkit.registry.kinds import create_decoder, create_encoder, models
+from implicitkit.weights.checkpoint import Checkpoint
+from implicitkit.weights.native import fingerprint, write_native
 
 
 class ImplicitModel(nn.Module):
@@ -68,6 +68,24 @@ class ImplicitModel(nn.Module):
             if not part.trainable:
                 part.requires_grad_(False).eval()
 
+    def __repr__(self) -> str:
+        """One line; ``nn.Module.__repr__(model)`` prints every layer.
+
+        >>> import implicitkit as ik
+        >>> ik.create_model("liif_edsr_baseline")
+        ImplicitModel(edsr_baseline -> liif, 1.6 M parameters, trained ×1–×4)
+        """
+        parts = [
+            f"{self.encoder.title} -> {self.decoder.title}",
+            *(f"{name}: {c.encoder.title} -> {c.decoder.title}" for name, c in self.conditions.items()),
+            f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
+        ]
+        if self.takes_mask:
+            parts.append("takes a mask")
+        if self.scales:
+            parts.append("trained " + "–".join(f"×{scale:g}" for scale in self.scales))
+        return f"ImplicitModel({', '.join(parts)})"
+
     @property
     def ndim(self) -> int:
         """Dimensions of the coordinates: 2 for pictures."""
@@ -102,7 +120,7 @@ class ImplicitModel(nn.Module):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The text from which :func:`create_model` builds the same model.
+        """The text from which ``ik.create_model`` builds the same model.
 
         Raises:
             ValueError: a part was not built by name, so no text describes it.
@@ -185,10 +203,23 @@ class ImplicitModel(nn.Module):
         return self
 
     def save(self, path: str | Path, *, dtype: torch.dtype | None = None, license: str | None = None) -> Path:
-        """Write the model as one native ``.safetensors`` file; ``dtype=torch.float16`` halves it."""
-        from implicitkit.weights.native import save_native
+        """Write the model as one native ``.safetensors`` file, atomically.
 
-        return save_native(self, path, dtype=dtype, license=license)
+        Args:
+            path: the file; it must end in ``.safetensors``.
+            dtype: stores floating-point weights in this type (``torch.float16`` halves the file); they are read back
+                as float32.
+            license: terms of the weights (default: the model's own).
+
+        Raises:
+            ValueError: a part of the model was not built by name.
+            UserError: the file cannot be written.
+        """
+        frozen = self._published_parts()
+        left_out = tuple(f"{part}." for part in frozen)
+        tensors = {name: value for name, value in self.state_dict().items() if not name.startswith(left_out)}
+        terms = self.license if license is None else license
+        return write_native(Checkpoint(self.spec, tensors, self.training_summary, terms, frozen), path, dtype=dtype)
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` where they do not
@@ -222,6 +253,16 @@ class ImplicitModel(nn.Module):
                 f"{float(mask.min()):g} to {float(mask.max()):g}"
             )
         return image, mask.expand(len(image), -1, *image.shape[2:])
+
+    def _published_parts(self, where: str = "") -> dict[str, dict[str, str]]:
+        """The frozen parts whose weights anybody can get: path -> where from, and the SHA-256 of their tensors."""
+        found: dict[str, dict[str, str]] = {}
+        for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if not part.trainable and part.source:
+                found[where + name] = {"source": part.source, "sha256": fingerprint(part)}
+        for name, condition in self.conditions.items():
+            found |= condition._published_parts(f"{where}conditions.{name}.")
+        return found
 
     def _check_parts(self) -> None:
         encoder, decoder = self.encoder, self.decoder
@@ -260,72 +301,8 @@ class ImplicitModel(nn.Module):
             )
 
 
-def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
-    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated.
-
-    Raises:
-        ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
-        ValueError: the parts do not fit.
-    """
-    encoder_spec, decoder_spec = spec.encoder.as_dict(), spec.decoder.as_dict()
-    encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", None), decoder_spec.pop("trainable", None)
-    if "mask" in spec.inputs:
-        encoder_spec.setdefault("mask_channels", 1)
-    with naming(f"{where}.encoder"):
-        encoder = create_encoder(encoder_spec)
-    decoder_spec.setdefault("in_channels", encoder.out_channels)
-    if encoder.ndim != 2:
-        decoder_spec.setdefault("ndim", encoder.ndim)
-    with naming(f"{where}.decoder"):
-        decoder = create_decoder(decoder_spec)
-    for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
-        if trainable is not None:
-            part.trainable = bool(trainable)
-    conditions = {
-        name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
-    }
-    with naming(f"{where}.fill"):
-        fill = spec.fill if spec.fill is None else check_fill(spec.fill)
-    return ImplicitModel(
-        encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales, passes=spec.passes, fill=fill
-    )
-
-
-def create_model(
-    model: str | Mapping[str, Any] | ModelSpec, pretrained: bool = False, **overrides: Any
-) -> ImplicitModel:
-    """A model by name or spec.
-
-    Args:
-        model: a registered name (``"liif_edsr_baseline"``) or a spec ``{"encoder": ..., "decoder": ..., ...}``.
-        pretrained: load the weights that belong to the name; the model then comes in eval mode.
-        overrides: entries of the spec to replace, e.g. ``decoder={"name": "liif", "hidden": [64]}``.
-
-    Raises:
-        UnknownNameError: no model (or part) is called so.
-        ConfigError: the spec has an unknown key or a wrong value.
-        ValueError: the parts do not fit, or ``pretrained`` was asked of a model that has no weights.
-    """
-    if isinstance(model, str):
-        entry, first = models.find(model)
-        if pretrained:
-            if overrides:
-                raise ValueError(
-                    "pretrained=True takes the model as it is; received overrides: " + ", ".join(overrides)
-                )
-            from implicitkit.weights import load_pretrained
-
-            return load_pretrained(entry)
-        spec: Any = {**entry.resolve()(*first), **overrides}
-    else:
-        if pretrained:
-            raise ValueError("pretrained=True needs a model's name; a spec has no weights (see ik.load_model)")
-        spec = {**model, **overrides} if isinstance(model, Mapping) else model
-    return build_model(spec if isinstance(spec, ModelSpec) else validate(ModelSpec, spec, "model"))
-
-
 def _spec_of(part: Encoder | Decoder, kind: str) -> dict[str, Any]:
-    spec = getattr(part, "spec", None)
+    spec = part.spec
     if spec is None:
         raise ValueError(
             f"the {kind} {type(part).__name__} was not built by name, so no file can say how to build it again; "

@@ -12,6 +12,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "edsr_baseline": {"name": "edsr_baseline", "blocks": 1, "channels": 8},
     "rdn": {"name": "rdn", "depth": 2, "convs": 2, "growth": 4, "channels": 8},
     "rcan": {"name": "rcan", "groups": 1, "blocks": 1, "channels": 8, "reduction": 4},
+    "unet": {"name": "unet", "widths": [8, 12], "blocks": [1, 1], "attention": 1, "heads": 2},
     "swinir": {"name": "swinir", "channels": 8, "depths": [2], "heads": [2], "window": 4, "out_channels": 8},
     "timm:convnext_atto": {
         "name": "timm:convnext_atto",

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from implicitkit.coordinates import axes, cell_size, check_box, check_size, grid, nearest_index, pixel_centres
+from implicitkit.coordinates import axes, cell_size, check_box, check_size, grid, mirrored, nearest_index, pixel_centres
 
 
 @given(st.integers(1, 5000))
@@ -67,3 +67,9 @@ def test_bad_boxes_are_named(box: tuple[float, ...]) -> None:
 def test_bad_sizes_are_named(size: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="received"):
         check_size(size, 2)
+
+
+def test_mirrored_positions_repeat_the_outermost_pixel() -> None:
+    assert mirrored(torch.arange(-3, 4), 1).tolist() == [0] * 7
+    assert mirrored(torch.arange(-2, 6), 4).tolist() == [1, 0, 0, 1, 2, 3, 3, 2]
+    assert mirrored(torch.tensor([[-9], [7]]), 3).tolist() == [[2], [1]]

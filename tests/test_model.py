@@ -1,6 +1,7 @@
 import pytest
 import torch
 from support import small_model
+from torch import nn
 
 import implicitkit as ik
 
@@ -144,3 +145,23 @@ def test_a_mask_is_between_known_and_missing() -> None:
     model = ik.create_model({"encoder": encoder, "decoder": "nearest", "inputs": ["image", "mask"]})
     with pytest.raises(ValueError, match="received values from 0 to 255"):
         model.encode(torch.rand(3, 4, 4), torch.tensor([[[0.0, 255.0]] * 4]).repeat(1, 1, 2))
+
+
+def test_a_model_is_one_line_and_its_layers_stay_reachable() -> None:
+    assert repr(ik.create_model("liif_edsr_baseline")) == (
+        "ImplicitModel(edsr_baseline -> liif, 1.6 M parameters, trained ×1–×4)"
+    )
+    model = small_model()
+    assert "\n" not in str(model) and "trained" not in str(model)
+    assert "Conv2d(" in nn.Module.__repr__(model)
+
+
+def test_a_model_of_parts_that_were_not_built_by_name() -> None:
+    from implicitkit.decoders.liif import LIIF
+    from implicitkit.encoders.edsr import EDSR
+
+    encoder = EDSR(blocks=1, channels=8, mask_channels=1)
+    model = ik.ImplicitModel(encoder, LIIF(8, hidden=(8,)), inputs=("image", "mask"))
+    assert repr(model).startswith("ImplicitModel(EDSR -> LIIF, ") and repr(model).endswith(", takes a mask)")
+    masked = model.encode(torch.rand(3, 8, 8), torch.zeros(1, 8, 8))
+    assert repr(masked) == "Field((3, 8, 8), LIIF, float32, cpu, with a mask)"

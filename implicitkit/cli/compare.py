@@ -31,19 +31,19 @@ def compare(
     report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; report what there is.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train methods on equal terms, score them and write a report; stopped or killed, it goes on where it was."""
+    """Train methods on equal terms, score them and write a report; run again after a stop, it resumes."""
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison
     from implicitkit.comparison.report import scores_of
     from implicitkit.config import apply_settings, validate
 
-    given = apply_settings(load_comparison(config), settings or [])
+    entries = apply_settings(load_comparison(config), settings or [])
     if jobs is not None:
-        given = {**given, "jobs": jobs, **({} if jobs == given.get("jobs") else {"threads": None})}
-    wanted = validate(CompareConfig, given, str(config))
+        entries = {**entries, "jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
+    comparison = validate(CompareConfig, entries, str(config))
     with _stopped_in_a_line():
         done = run(
-            wanted,
+            comparison,
             output=output,
             only=only or [],
             train=not report_only,
@@ -74,7 +74,7 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int, str], Any]]:
 
 @contextmanager
 def _stopped_in_a_line() -> Iterator[None]:
-    """Ctrl-C and ``kill`` end the runs at work, so that none is left behind, and say so."""
+    """On Ctrl-C or ``kill``, end all running processes and say so in one line."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -83,7 +83,7 @@ def _stopped_in_a_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last checkpoints", err=True)
+        typer.echo("stopped; the same command resumes from the last checkpoints", err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

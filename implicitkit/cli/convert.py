@@ -25,25 +25,18 @@ def convert(
     """Write a checkpoint as one native file, and say what was recognised."""
     import torch
 
-    from implicitkit.errors import UserError, WeightsError
-    from implicitkit.weights import is_safetensors
-    from implicitkit.weights.authors import build, read_checkpoint
-    from implicitkit.weights.native import load_native
+    from implicitkit.create import build_checkpoint
+    from implicitkit.errors import UserError
+    from implicitkit.weights import read_checkpoint
 
-    if not source.is_file():
-        raise WeightsError(f"there is no file {source}")
     if target.suffix != ".safetensors":
         raise UserError(f"native weight files end in .safetensors; received {target}")
     check_target(target, force)
-    if is_safetensors(source):
-        model = load_native(source)
-        typer.echo(f"recognised: native file, {_count(model):,} parameters")
-    else:
-        checkpoint = read_checkpoint(source)
-        model = build(checkpoint, str(source))
-        typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
-        if checkpoint.dropped:
-            typer.echo(f"left out, as they do nothing: {', '.join(_summary(checkpoint.dropped))}")
+    checkpoint = read_checkpoint(source)
+    model = build_checkpoint(checkpoint, str(source))
+    typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
+    if checkpoint.dropped:
+        typer.echo(f"left out, as they do nothing: {', '.join(_summary(checkpoint.dropped))}")
     model.save(target, dtype=torch.float16 if half else None)
     typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
 

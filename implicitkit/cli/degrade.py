@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
 from implicitkit.errors import UserError
 
@@ -44,33 +45,30 @@ def degrade(
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")
     jobs = plan(inputs, output)
-    for _, targets in jobs:
-        targets.check(reference, force)
+    for job in jobs:
+        job.targets.check(reference, force)
 
+    from implicitkit.create import create_degradation
     from implicitkit.degradations.base import seeded
     from implicitkit.images.io import read_picture
-    from implicitkit.registry.kinds import create_degradation
 
     wanted, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
     try:
         degradation = create_degradation(wanted)
     except (UserError, TypeError, ValueError) as error:
         raise UserError(f"{record or '--spec'}: {error}") from error
-    failures: list[str] = []
-    for k, (source, targets) in enumerate(jobs):
-        try:
-            picture = read_picture(source)
-            clean = picture.colour()
-            seen = degradation(clean, seeded(seed, k)) if replayed is None else replay(degradation, clean, replayed)
-            targets.write(seen, picture, degradation.spec, reference)
-            missing = f", {float(seen.mask.double().mean()):.1%} missing" if seen.mask.any() else ""
-            typer.echo(f"{source} -> {targets.picture} ({' then '.join(_names(seen.record))}{missing})")
-        except (UserError, ValueError, OSError, MemoryError) as error:
-            if len(jobs) == 1:
-                raise
-            failures.append(f"{source}: {' '.join(str(error).split())}")
-    if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        picture = read_picture(job.source)
+        clean = picture.colour()
+        seen = (
+            degradation(clean, seeded(seed, job.number)) if replayed is None else replay(degradation, clean, replayed)
+        )
+        job.targets.write(seen, picture, degradation.spec, reference)
+        missing = f", {float(seen.mask.double().mean()):.1%} missing" if seen.mask.any() else ""
+        return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(seen.record))}{missing})"
+
+    run_each(jobs, work, "degrading")
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,15 @@ class Targets:
         return [self.picture, self.beside("mask.png"), self.beside("record.json"), *clean]
 
 
-def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
+class Job(NamedTuple):
+    """A picture, the files that it becomes, and its place among the inputs, which its random numbers depend on."""
+
+    source: Path
+    targets: Targets
+    number: int
+
+
+def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
     """Which file becomes which: one picture may become the file ``output``; else it is a folder of PNG files.
 
     Raises:
@@ -132,10 +138,10 @@ def plan(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Targets]]:
     if output.suffix and not output.is_dir() and (not many or output.suffix.lower() in WRITABLE):
         if many:
             raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
-        jobs = [(sources[0], Targets(output))]
+        jobs = [Job(sources[0], Targets(output), 0)]
     else:
-        jobs = [(source, Targets(output / f"{source.stem}.png")) for source in sources]
-    refuse_clashes({source: targets.all(reference=True) for source, targets in jobs})
+        jobs = [Job(source, Targets(output / f"{source.stem}.png"), k) for k, source in enumerate(sources)]
+    refuse_clashes({job.source: job.targets.all(reference=True) for job in jobs})
     return jobs
 
 

@@ -23,8 +23,8 @@ def demo(
 ) -> None:
     """Shrink a photo, enlarge it by bicubic and by the model, and show both beside the truth with their PSNR."""
     from implicitkit.comparison import PHOTO, compare_upscaling
+    from implicitkit.create import load_model
     from implicitkit.images.io import check_writable, read_image, write_image
-    from implicitkit.weights import load_model
 
     if output.exists() and not force:
         raise UserError(f"{output} exists; pass --force to overwrite it")

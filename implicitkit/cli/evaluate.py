@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from implicitkit.cli.inputs import BIN, parse_bins
+from implicitkit.cli.inputs import parse_bins, parse_words
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
     from implicitkit.metrics import Metric
+
+LISTS = ("--scales", "--metrics", "--bins")  # options that take all the words behind them
+OPTIONS = ("masks", "kind", "fill", "size", "seed", "truncate", "paste")  # of protocols, also read as flags
+SWITCHES = ("--truncate", "--paste")
+TEXTS = ("--masks", "--kind", "--lpips-weights")  # never read as YAML
+
+
+class Parser(TyperCommand):
+    """Reads ``--scales 2 3 4``, and the protocols' options as flags: ``--size 128`` is ``--set size=128``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Rewrite the words, then parse as usual."""
+        return super().parse_args(ctx, list(rewrite(args)))
+
+
+def rewrite(words: Sequence[str]) -> Iterator[str]:
+    """The words with lists joined and flags of protocols turned into ``--set``.
+
+    >>> list(rewrite(["--scales", "2", "3", "--size", "128", "--paste"]))
+    ['--scales', '2 3', '--set', 'size=128', '--set', 'paste=true']
+    """
+    rest = list(words)
+    while rest:
+        name, equals, value = rest[0].partition("=")
+        flag, key = rest.pop(0), name.removeprefix("--").replace("-", "_")
+        if name in LISTS:
+            values = [value] if equals else []
+            while rest and not rest[0].startswith("-"):
+                values.append(rest.pop(0))
+            yield from (name, " ".join(values)) if values else (name,)
+        elif flag in SWITCHES:
+            yield from ("--set", f"{key}=true")
+        elif name.startswith("--") and key in (*OPTIONS, "lpips_weights"):
+            if not equals:
+                if not rest:
+                    raise UserError(f"{name} needs a value")
+                value = rest.pop(0)
+            yield from ("--set", f"{key}={json.dumps(value) if name in TEXTS else value}")
+        else:
+            yield flag
 
 
 def evaluate(
@@ -24,39 +66,27 @@ def evaluate(
         Path,
         typer.Option(help="A test set: pictures; for super-resolution also HR with LR_bicubic/X2, X2/HR with X2/LR."),
     ] = Path(),
-    scales: Annotated[
-        str | None,
-        typer.Option(help="Magnifications, e.g. '2 3 4' or 2,3.5,8; further ones may follow [default: 2 3 4]."),
-    ] = None,
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[MORE]...", help="Further scales, bins or metrics.", show_default=False),
-    ] = None,
     protocol: Annotated[str, typer.Option(help="Any of `implicitkit list protocols`.")] = "benchmark",
+    scales: Annotated[
+        str | None, typer.Option(metavar="N...", help="Magnifications, e.g. 2 3.5 8 [default: 2 3 4].")
+    ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Metrics, e.g. 'psnr_y ssim lpips' [default: the protocol's].")
+        str | None,
+        typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's]."),
     ] = None,
-    lpips_weights: Annotated[Path | None, typer.Option(help="A torchvision checkpoint, for lpips.")] = None,
     bins: Annotated[
-        str | None, typer.Option(help="inpainting: hole ratios in percent [default: 0-20 20-40 40-60].")
+        str | None,
+        typer.Option(metavar="LOW-HIGH...", help="Hole ratios in percent [default of inpainting: 0-20 20-40 40-60]."),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="inpainting: a folder of masks, white where missing.")] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="inpainting: what is drawn without --masks [default: strokes].")
-    ] = None,
-    fill: Annotated[
-        str | None, typer.Option(help="inpainting: what the model sees in holes: a number, mean, noise [default: 0.5].")
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="Side of the pictures, 0 to take them as they come [default: 256 of inpainting, else 0]."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of whatever is drawn at random [default: 0].")] = None,
-    truncate: Annotated[bool, typer.Option("--truncate", help="inpainting: cut to 8 bits, not round.")] = False,
-    paste: Annotated[bool, typer.Option("--paste", help="inpainting: put known pixels back first.")] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any option of the protocol, as YAML; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the protocol, as YAML; repeatable. Many know size and seed; inpainting also masks=DIR, "
+            "kind=strokes, fill=0.5, mean or noise, truncate=true (cut to 8 bits, not round) and paste=true (put known "
+            "pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write per-picture scores here as JSON.")
@@ -68,28 +98,16 @@ def evaluate(
 ) -> None:
     """Score a model on a test set beside a trivial method, by a protocol that is found by name; print a table."""
     from implicitkit.config import apply_settings
+    from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
     from implicitkit.files import write_json
-    from implicitkit.registry.kinds import create_protocol, protocols
     from implicitkit.version import __version__
-    from implicitkit.weights import load_model
 
-    known = protocols.options(protocol)
-    scales, bins, metrics = _share_out(more or [], scales, bins, metrics)
-    flags = {"scales": scales, "bins": bins, "masks": masks, "kind": kind, "fill": fill, "size": size, "seed": seed}
-    flags |= {"truncate": truncate or None, "paste": paste or None}
-    given = {flag: value for flag, value in flags.items() if value is not None}
-    for flag in given:
-        if known is not None and flag not in known:
-            raise UserError(f"--{flag} has no meaning for --protocol {protocol}")
-    if output is not None and output.exists() and not force:
-        raise UserError(f"{output} exists; pass --force to overwrite it")
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"there is no folder {output.parent} to write {output.name} into")
-    if data == Path():
-        raise UserError("pass --data DIR, the folder of a test set")
-    chosen = create_protocol(protocol, **apply_settings(_as_options(given), settings or []))
+    options = _parse_lists(scales, bins) | apply_settings({}, settings or [])
+    lpips_weights = options.pop("lpips_weights", None)
+    _check(protocol, options, data, output, force)
+    chosen = create_protocol(protocol, **options)
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
@@ -121,56 +139,37 @@ def evaluate(
         write_json(output, {**report, **records})
 
 
-def _as_options(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed behind the flags, as a protocol's options."""
-    if "masks" in flags and "kind" in flags:
-        raise UserError(f"give --masks or --kind, not both; received {flags['masks']} and {flags['kind']!r}")
-    read: dict[str, Callable[[Any], Any]] = {
-        "scales": _parse_scales,
-        "bins": parse_bins,
-        "masks": str,
-        "fill": _parse_fill,
-    }
-    return {flag: read[flag](value) if flag in read else value for flag, value in flags.items()}
+def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | None, force: bool) -> None:
+    """Refuse what can be refused before a model is loaded."""
+    from implicitkit.registry.kinds import protocols
+
+    known = protocols.options(protocol)
+    for key in (key for key in ("scales", "bins", *OPTIONS) if key in options):
+        if known is not None and key not in known:
+            raise UserError(f"--{key} has no meaning for --protocol {protocol}")
+    if "masks" in options and "kind" in options:
+        raise UserError(f"give --masks or --kind, not both; received {options['masks']} and {options['kind']!r}")
+    if output is not None and output.exists() and not force:
+        raise UserError(f"{output} exists; pass --force to overwrite it")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"there is no folder {output.parent} to write {output.name} into")
+    if data == Path():
+        raise UserError("pass --data DIR, the folder of a test set")
 
 
-def _share_out(
-    words: Sequence[str], scales: str | None, bins: str | None, metrics: str | None
-) -> tuple[str | None, str | None, str | None]:
-    """The words behind the options, each put where it belongs: ``--scales 2 3 4``, ``--metrics psnr_y ssim``."""
-    for word in words:
-        if _is_number(word):
-            scales = word if scales is None else f"{scales} {word}"
-        elif BIN.fullmatch(word):
-            bins = word if bins is None else f"{bins} {word}"
-        elif metrics is not None:
-            metrics = f"{metrics} {word}"
-        else:
-            raise UserError(
-                f"expected further scales (3.5), bins (20-40) or, behind --metrics, names; received {word!r}"
-            )
-    return scales, bins, metrics
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _parse_fill(text: str) -> float | str:
-    return float(text) if _is_number(text) else text
+def _parse_lists(scales: str | None, bins: str | None) -> dict[str, Any]:
+    """``--scales`` and ``--bins``, where given, as options of a protocol."""
+    options: dict[str, Any] = {}
+    if scales is not None:
+        options["scales"] = _parse_scales(scales)
+    if bins is not None:
+        options["bins"] = parse_bins(bins)
+    return options
 
 
 def _parse_scales(text: str) -> list[float]:
     try:
-        scales = [float(word) for word in _words(text)]
+        scales = [float(word) for word in parse_words(text)]
     except ValueError:
         raise UserError(f"--scales takes numbers such as '2 3 4'; received {text!r}") from None
     if not scales or any(not 1 <= scale <= 1000 for scale in scales):
@@ -178,9 +177,9 @@ def _parse_scales(text: str) -> list[float]:
     return scales
 
 
-def _create_metrics(text: str | None, lpips_weights: Path | None, device: str) -> list[Metric] | None:
+def _create_metrics(text: str | None, lpips_weights: str | None, device: str) -> list[Metric] | None:
     """The metrics that were asked for; None if the protocol's own are wanted."""
-    from implicitkit.registry.kinds import create_metric
+    from implicitkit.create import create_metric
     from implicitkit.registry.registry import fold
 
     if text is None:
@@ -188,10 +187,9 @@ def _create_metrics(text: str | None, lpips_weights: Path | None, device: str) -
             raise UserError("--lpips-weights has no meaning without --metrics lpips")
         return None
     created = []
-    for name in _words(text):
+    for name in parse_words(text):
         heavy = fold(name) in ("lpips", "lpips_alex", "lpips_squeeze")
-        given = {"device": device, "weights": str(lpips_weights) if lpips_weights else None} if heavy else {}
-        created.append(create_metric(name, **given))
+        created.append(create_metric(name, **({"device": device, "weights": lpips_weights} if heavy else {})))
     if not created:
         raise UserError(f"--metrics are names such as 'psnr_y ssim'; received {text!r}")
     return created

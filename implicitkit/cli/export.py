@@ -21,8 +21,8 @@ def export(
     if output.exists():
         raise UserError(f"{output} exists; choose another folder")
 
+    from implicitkit.create import load_model
     from implicitkit.export import export as write
-    from implicitkit.weights import load_model
 
     done = write(load_model(model), output, "pt2" if format == "pt2" else "onnx")
     files = ", ".join(sorted(path.name for path in done.folder.iterdir()))

@@ -15,9 +15,8 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
     """Say what a model is made of, what it needs and how it was trained."""
     from pathlib import Path
 
-    from implicitkit.model import create_model
+    from implicitkit.create import create_model, load_model
     from implicitkit.registry.kinds import models
-    from implicitkit.weights import load_model
 
     is_name = not Path(model).is_file() and model in models
     has_weights = not is_name or bool(models.find(model)[0].metadata.get("pretrained"))

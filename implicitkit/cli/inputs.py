@@ -22,7 +22,8 @@ def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path
     Raises:
         UserError: an input is missing, or a folder holds no picture.
     """
-    from implicitkit.images.io import READABLE, pictures_in
+    from implicitkit.images.folders import pictures_in
+    from implicitkit.images.io import READABLE
 
     sources: list[Path] = []
     for given in inputs:
@@ -80,13 +81,18 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_words(text: str) -> list[str]:
+    """``"2 3,4"`` as ``["2", "3", "4"]``: words between spaces or commas."""
+    return text.replace(",", " ").split()
+
+
 def parse_bins(text: str) -> list[tuple[float, float]]:
     """``"0-20 20-40"`` as ``[(0, 20), (20, 40)]``: hole ratios in percent.
 
     Raises:
         UserError: it is not some pairs of percentages, low and high.
     """
-    matches = [BIN.fullmatch(word) for word in text.replace(",", " ").split()]
+    matches = [BIN.fullmatch(word) for word in parse_words(text)]
     bins = [(float(match[1]), float(match[2])) for match in matches if match]
     if not bins or len(bins) != len(matches) or any(not low <= high <= 100 for low, high in bins):
         raise UserError(f"--bins are hole ratios in percent such as '0-20 20-40'; received {text!r}")

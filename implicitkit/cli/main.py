@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import traceback
 import warnings
 from typing import Annotated
 
 import typer
 
-from implicitkit.cli.bench import bench
-from implicitkit.cli.compare import compare
-from implicitkit.cli.config_schema import config_schema
-from implicitkit.cli.convert import convert
-from implicitkit.cli.degrade import degrade
-from implicitkit.cli.demo import demo
-from implicitkit.cli.evaluate import evaluate
-from implicitkit.cli.export import export
-from implicitkit.cli.info import info
-from implicitkit.cli.listing import list_names
-from implicitkit.cli.plugins import plugins
-from implicitkit.cli.train import train
-from implicitkit.cli.upscale import upscale
 from implicitkit.errors import UserError
-from implicitkit.registry.plugins import COMMANDS
+from implicitkit.registry.commands import COMMANDS
 from implicitkit.version import __version__
 
 app = typer.Typer(
     name="implicitkit",
     help="Pictures as continuous functions: upscale to any size, train, evaluate. Any command takes --debug.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-for command, name in (
-    (upscale, "upscale"),
-    (demo, "demo"),
-    (train, "train"),
-    (evaluate, "evaluate"),
-    (compare, "compare"),
-    (degrade, "degrade"),
-    (list_names, "list"),
-    (info, "info"),
-    (convert, "convert"),
-    (export, "export"),
-    (bench, "bench"),
-    (config_schema, "config-schema"),
-):
-    app.command(name)(command)
-app.add_typer(plugins, name="plugins")
 ADDED: list[typer.Typer] = []  # plugins' applications that are in ours already
-OURS = dict.fromkeys((c.name for c in app.registered_commands), "implicitkit") | {"plugins": "implicitkit"}
+
+
+def _add_commands() -> None:
+    """Take the commands of the table into :data:`app`; a module may bring a class that parses its arguments."""
+    for name, place in COMMANDS.items():
+        module_name, _, attribute = place.partition(":")
+        module = importlib.import_module(module_name)
+        command = getattr(module, attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, cls=getattr(module, "Parser", None))(command)
+
+
+_add_commands()
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,7 +66,7 @@ def main() -> None:
         sys.exit(app(arguments, standalone_mode=False) or 0)
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         message, code = explain(error)
         typer.echo(f"error: {message}", err=True)
         sys.exit(code)

@@ -10,25 +10,34 @@ from typing import Any
 
 import typer
 
+LOG_EVERY_S = 10.0
+
 
 class Progress:
     """What a command reports while it works; everything goes to stderr, results go to stdout."""
 
-    def __init__(self, title: str, total: int, live: Any = None) -> None:
-        self._title, self._total, self._live = title, total, live
+    def __init__(self, title: str, total: int, live: Any = None, counted: bool = True) -> None:
+        self._title, self._total, self._live, self._counted = title, total, live, counted
         self._task = live.add_task(title, total=total, note="") if live else None
         self._last = time.monotonic()
 
-    def update(self, done: int, note: str = "") -> None:
-        """``done`` of ``total``, with a note behind it."""
+    def update(self, done: float, note: str = "", *, quiet: bool = False) -> None:
+        """Show that ``done`` of ``total`` is done.
+
+        Args:
+            done: units of work.
+            note: stands behind the count.
+            quiet: write to a log every ten seconds only, though there is a note.
+        """
         if self._live:
             self._live.update(self._task, completed=done, note=note)
-        elif note or time.monotonic() - self._last > 10:
+        elif (note and not quiet) or time.monotonic() - self._last > LOG_EVERY_S:
             self._last = time.monotonic()
-            typer.echo(f"{self._title} {done}/{self._total}  {note}".rstrip(), err=True)
+            count = f"{done:g}/{self._total}" if self._counted else f"{done / self._total:.0%}"
+            typer.echo(f"{self._title} {count}  {note}".rstrip(), err=True)
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self._live:
             self._live.console.print(line, highlight=False, markup=False)
         else:
@@ -36,24 +45,25 @@ class Progress:
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Progress]:
-    """A progress display for ``total`` units of work."""
+def bar(title: str, total: int, *, counted: bool = True) -> Iterator[Progress]:
+    """A progress display for ``total`` units of work, shown as a count or, if not ``counted``, in percent."""
     if not sys.stderr.isatty():
-        yield Progress(title, total)
+        yield Progress(title, total, counted=counted)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Live
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        MofNCompleteColumn() if counted else TaskProgressColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Live(*columns, console=Console(stderr=True)) as live:
-        yield Progress(title, total, live)
+    # where stdout is a pipe or a file, results must not be drawn into the bar's stream
+    with Live(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as live:
+        yield Progress(title, total, live, counted)
 
 
 def clock(seconds: float) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, parse_size, refuse_clashes
-from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from implicitkit.images.upscale import Enlargement
 
@@ -41,44 +41,51 @@ def upscale(
     tile_side = _parse_tile(tile)
     jobs = plan(inputs, output, how)
     if len(jobs) == 1 and not inputs[0].is_dir():
-        _check_target(jobs[0][0], jobs[0][1], force)
+        _check_target(*jobs[0], force)
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, explain_precision
     from implicitkit.images.io import check_writable, read_picture, write_picture
     from implicitkit.images.upscale import upscale_picture
-    from implicitkit.weights import load_model
 
-    first = read_picture(jobs[0][0]) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
+    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
     where = choose_device(device)
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
-    failures: list[str] = []
-    for source, target in jobs:
-        try:
-            _check_target(source, target, force)
-            picture = first or read_picture(source)
-            wanted = how.of(picture.size)
-            check_writable(target, wanted, alpha=picture.alpha is not None)
-            number_format, why = explain_precision(precision, where, bits=picture.bits)
-            with bar(source.name, wanted[0] * wanted[1]) as progress:
-                result = upscale_picture(
-                    network, picture, wanted, tile=tile_side, precision=number_format, progress=progress.update
-                )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(target, result)
-            before, after = (f"{n}×{m}" for n, m in (picture.size, wanted))
-            how_computed = f"{where}, {number_format}" + (f": {why}" if why else "")
-            typer.echo(f"{source} {before} -> {target} {after} ({how_computed})")
-        except (UserError, OSError, MemoryError, RuntimeError) as error:
-            if len(jobs) == 1:
-                raise
-            failures.append(f"{source}: {' '.join(str(error).split())}")
-    if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        source, target = job
+        _check_target(source, target, force)
+        picture = first or read_picture(source)
+        new_size = how.of(picture.size)
+        check_writable(target, new_size, alpha=picture.alpha is not None)
+        number_format, why = explain_precision(precision, where, bits=picture.bits)
+        result = upscale_picture(
+            network,
+            picture,
+            new_size,
+            tile=tile_side,
+            precision=number_format,
+            progress=lambda done: report(done / (new_size[0] * new_size[1])),
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(target, result)
+        before, after = (f"{n}×{m}" for n, m in (picture.size, new_size))
+        reason = f": {why}" if why else ""
+        return f"{source} {before} -> {target} {after} ({where}, {number_format}{reason})"
+
+    run_each(jobs, work, "upscaling")
 
 
-def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[tuple[Path, Path]]:
+class Job(NamedTuple):
+    """A picture and the file that it becomes."""
+
+    source: Path
+    target: Path
+
+
+def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[Job]:
     """Which file becomes which. Several inputs, or a folder, go into a folder under their own names.
 
     Raises:
@@ -94,7 +101,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     sources = find_pictures(inputs, inputs_only if output is None else lambda found: found)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
-        return [(sources[0], output)]
+        return [Job(sources[0], output)]
     if output is not None and output.suffix.lower() in WRITABLE and not output.is_dir():
         raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
     jobs = []
@@ -102,7 +109,8 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
         suffix = source.suffix if source.suffix.lower() in WRITABLE else ".png"
         beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
         folder = source.parent if output is None else output
-        jobs.append((source, folder / (f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}")))
+        name = f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}"
+        jobs.append(Job(source, folder / name))
     refuse_clashes({source: [target] for source, target in jobs})
     return jobs
 

@@ -10,8 +10,8 @@ again, so a comparison that was stopped or killed goes on where it was.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,18 @@ from typing import Any
 import torch
 
 from implicitkit.comparison.config import CompareConfig
-from implicitkit.comparison.curves import draw_curves, read_curve
-from implicitkit.comparison.grid import choose, draw_grid, read_pictures
-from implicitkit.comparison.jobs import Say, threads_of, train_all
+from implicitkit.comparison.figures import choose, draw_curves, read_curve, save, sheet
 from implicitkit.comparison.plan import Plan, PlannedRun, check_only, make_plan, write_config
-from implicitkit.comparison.preparation import how_made, prepare_all
-from implicitkit.comparison.report import markdown
-from implicitkit.comparison.scoring import Scored, Scorer
-from implicitkit.comparison.summary import equal_and_different, finite, gains_of, summarise
-from implicitkit.comparison.tables import cell
+from implicitkit.comparison.report import equal_and_different, finite, markdown, score, summarise
+from implicitkit.comparison.run import Say, how_made, prepare_all, threads_of, train_all
+from implicitkit.comparison.scores import MODEL, Progress, Scored, Scorer, read_pictures
+from implicitkit.comparison.statistics import gains_of
 from implicitkit.devices import choose_device, describe_machine
 from implicitkit.errors import UserError
 from implicitkit.files import write_json, write_text
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.version import __version__
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int, str], Any]]]
 
 
 @dataclass
@@ -98,7 +93,7 @@ def compare(
     scorers = [
         Scorer(label, test.spec(trained_on), test.data, test.metrics, where) for label, test in plan.evaluation.items()
     ]
-    for scorer in scorers:  # a test set that cannot be used is found before hours of training
+    for scorer in scorers:  # find a test set that cannot be used before hours of training
         scorer.protocol.count(scorer.data)
     failed = train_all(runs, jobs=jobs, threads=threads, say=say, environment=environment)
     with _threads(threads * jobs):
@@ -134,21 +129,28 @@ def _measure(plan: Plan, scorers: Sequence[Scorer], progress: Progress | None) -
         raise UserError(f"nothing to report: no run in {plan.output / 'runs'} is finished")
     evaluations = {}
     for scorer in scorers:
-        scored: dict[str, dict[str, Scored]] = {}
+
+        def ask(title: str, *where: Any, keep: bool = True, scorer: Scorer = scorer) -> Scored:
+            with progress(title, scorer.protocol.count(scorer.data)) if progress else nullcontext() as tell:
+                return scorer(*where, keep=keep, progress=tell)
+
+        trivial = ask("scoring what needs no training", None, plan.output)
+        scored: dict[str, dict[str, Scored]] = {label: {} for label in labels}
+        files = {row: plan.output / str(trivial.pictures) for row in trivial.scores}
         for label in labels:
             for k, (seed, source, folder) in enumerate(_sources(plan, label, done)):
                 title = f"scoring {label}{'' if seed == 'given' else f' seed {seed}'}"
-                steps = scorer.protocol.count(scorer.data)
-                with progress(title, steps) if progress else nullcontext() as tell:
-                    scored.setdefault(label, {})[seed] = scorer(source, folder, keep=k == 0, progress=tell)
-        found = summarise(scored, plan.config.reference)
+                scored[label][seed] = ask(title, source, folder, keep=k == 0)
+                files.setdefault(label, folder / str(scored[label][seed].pictures))
+        summary = summarise(trivial, scored, plan.config.reference)
+        settings = [s for seeds in summary["scores"].values() for run in seeds.values() for s in run.values()]
         grid = plan.output / ("grid.png" if len(scorers) == 1 else f"grid-{scorer.label}.png")
-        evaluations[scorer.label] = found | {
+        evaluations[scorer.label] = summary | {
             "protocol": scorer.spec["name"],
             "spec": scorer.spec,
             "data": str(scorer.data),
-            "pictures": max(len(pictures) for _, pictures in _leaves(found["scores"])),
-            "grid": _grid(plan.config, scored, found, grid),
+            "pictures": max(len(pictures) for metrics in settings for pictures in metrics.values()),
+            "grid": _grid(plan.config, summary, files, scorer.lower_is_better, grid),
         }
     trained = {label: runs[0] for label, runs in done.items() if runs}
     equal, different = equal_and_different(trained)
@@ -184,7 +186,7 @@ def _other_passes(source: str, passes: int, folder: Path) -> Path:
     """A copy in ``folder`` of the model ``source``, for another number of passes; one that is there already is kept, as
     its scores are known by its bytes.
     """
-    from implicitkit.weights import load_model
+    from implicitkit.create import load_model
     from implicitkit.weights.native import fingerprint
 
     model, copy = load_model(source), folder / "model.safetensors"
@@ -237,67 +239,54 @@ def _seconds(run: PlannedRun | None) -> float:
 
 
 def _grid(
-    config: CompareConfig, scored: Mapping[str, Mapping[str, Scored]], found: Mapping[str, Any], file: Path
+    config: CompareConfig, summary: Mapping[str, Any], files: Mapping[str, Path], lower: Collection[str], file: Path
 ) -> dict[str, Any] | None:
-    """Choose pictures and draw them; what was chosen, or None where no pictures were kept."""
-    kept = {label: next(iter(runs.values())) for label, runs in scored.items()}
-    if any(one.file is None for one in kept.values()):
-        return None
-    wanted, labels, units = config.pictures, list(kept), list(found["units"])
+    """Choose pictures and draw them, with the best method that needs no training; what was chosen, or None where no
+    pictures were kept.
+    """
+    wanted, units, trivial = config.pictures, summary["units"], summary["trivial_rows"]
+    labels = [label for label in files if label not in trivial]
     reference = next((label for label in config.reference if label in labels), None)
     others = [label for label in labels if label != reference]
     highlight = wanted.highlight if wanted.highlight in labels else (others or labels)[-1]
-    settings = list(found["summary"][highlight])
+    settings = list(summary["summary"][highlight])
     setting = _one_of("pictures.setting", wanted.setting, settings, settings[-1])
-    metric = _one_of("pictures.metric", wanted.metric, units, "psnr_hole" if "psnr_hole" in units else units[0])
-    before = [found["scores"][found["trivial"]]["given"]] if reference in (None, highlight) else _all(scored[reference])
-    gains = gains_of(_all(scored[highlight]), before, setting, metric)
+    metric = _one_of(
+        "pictures.metric", wanted.metric, list(units), "psnr_hole" if "psnr_hole" in units else next(iter(units))
+    )
+    before = trivial[0] if reference in (None, highlight) else reference
+    runs = {row: [run[setting][metric] for run in summary["scores"][row].values()] for row in files}
+    gains = gains_of(runs[highlight], runs[before])
+    means = {row: summary["summary"][row][setting][metric]["mean"] for row in trivial}
+    best = (min if metric.removesuffix("_hole") in lower else max)(means, key=lambda row: means[row])
     rows, titles, chosen = [], [], []
     for what, picture in choose(gains, wanted.rows):
-        held = {label: read_pictures(one.file, setting, picture) for label, one in kept.items() if one.file}
-        first = held[highlight]
-        if first is None or any(pictures is None for pictures in held.values()):
-            continue  # there was no room for it
-        row = [("input", first["seen"])]
-        for label, pictures in held.items():
-            assert pictures is not None
-            score = kept[label].scores[setting][metric][picture]
-            value = cell({"mean": score, "spread": None}, found["units"][metric])
-            row.append((f"{label} {value}", pictures["prediction"]))
-        rows.append([*row, ("truth", first["truth"])])
-        titles.append(
-            f"{picture}: {what}, {gains[picture]:+.2f} {found['units'][metric]}".rstrip() + ", mean over seeds"
-        )
+        held = {row: read_pictures(files[row], setting, picture) for row in [best, *labels] if files[row].is_file()}
+        if len(held) <= len(labels) or not all(f"row {_row_of(row, trivial)}" in kept for row, kept in held.items()):
+            continue  # the answers are no pictures, or there was no room for this one
+        row = [("input", held[best]["input"])]
+        for label, kept in held.items():
+            value = score({"mean": runs[label][0][picture], "spread": None}, units[metric])
+            row.append((f"{label} {value}", kept[f"row {_row_of(label, trivial)}"]))
+        rows.append([*row, ("truth", held[best]["truth"])])
+        titles.append(f"{picture}: {what}, {gains[picture]:+.2f} {units[metric]}".rstrip() + ", mean over seeds")
         chosen.append(what)
     if not rows:
         return None
-    draw_grid(rows, titles, file)
-    return {
-        "file": file.name,
-        "highlight": highlight,
-        "reference": found["trivial"] if reference in (None, highlight) else reference,
-        "setting": setting,
-        "metric": metric,
-        "rows": chosen,
-        "titles": titles,
-    }
+    save(sheet(rows, titles), file)
+    names = {"file": file.name, "highlight": highlight, "reference": before, "setting": setting, "metric": metric}
+    return {**names, "rows": chosen, "titles": titles}
 
 
-def _all(runs: Mapping[str, Scored]) -> list[Any]:
-    return [scored.scores for scored in runs.values()]
+def _row_of(label: str, trivial: Sequence[str]) -> str:
+    """What a method is called in the file of its pictures."""
+    return label if label in trivial else MODEL
 
 
 def _one_of(where: str, wanted: str | None, known: Sequence[str], default: str) -> str:
     if wanted is not None and wanted not in known:
         raise UserError(f"{where}: there is no {wanted!r}; there are: {', '.join(known)}")
     return wanted or default
-
-
-def _leaves(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
-    for seeds in scores.values():
-        for settings in seeds.values():
-            for metrics in settings.values():
-                yield from metrics.items()
 
 
 def _plugins() -> dict[str, str]:

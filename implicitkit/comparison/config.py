@@ -1,21 +1,17 @@
-"""What ``implicitkit compare`` reads: one training configuration, the methods that differ from it, and how all of them
-are scored.
-"""
+"""What ``implicitkit compare`` reads: a training configuration, methods that differ from it, and how all are scored."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from implicitkit.comparison.levels import as_trained
 from implicitkit.config import Strict, TrainConfig, load_yaml
-from implicitkit.errors import ConfigError
+from implicitkit.errors import ConfigError, nearest
 
 LABEL = re.compile(r"\w[\w +()-]*")
 MetricSpecs = list[str | dict[str, Any]]
@@ -39,9 +35,7 @@ class Overrides(Strict):
             own = [*cls.model_fields, *(key for key in TrainConfig.model_fields if key not in SET_BY_US)]
             for key in value:
                 if key not in own:
-                    near = difflib.get_close_matches(str(key), own, n=1, cutoff=0.4)
-                    hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(dict.fromkeys(own))}"
-                    raise ValueError(f"unknown key {key!r}; {hint}")
+                    raise ValueError(f"unknown key {key!r}; {did_you_mean(str(key), own)}")
         return value
 
     @property
@@ -83,7 +77,7 @@ class Cut(Strict):
 
     folders: list[str] = Field(min_length=1, description="pictures, searched recursively")
     side: int = Field(128, ge=8, description="of a square, pixels")
-    test_every: int = Field(5, ge=2, description="each so-manieth square is for testing")
+    test_every: int = Field(5, ge=2, description="every n-th square is used for testing")
 
 
 class Preparation(Strict):
@@ -107,7 +101,7 @@ class Evaluation(Strict):
     model_config = ConfigDict(extra="allow")
     protocol: str | None = Field(None, description="(default: the one that base.degradation asks for)")
     data: str
-    metrics: MetricSpecs | None = Field(USUAL, min_length=1, description="null: the protocol's own, and no pictures")
+    metrics: MetricSpecs | None = Field(USUAL, min_length=1, description="null: the protocol's own")
 
     def spec(self, degradation: Any) -> dict[str, Any]:
         """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
@@ -147,10 +141,9 @@ class CompareConfig(Strict):
         for key in ("model", *SET_BY_US):
             if key in base:
                 raise ValueError(f"base holds what all runs share; {key!r} is not of it")
-        unknown = [key for key in base if key not in TrainConfig.model_fields]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], TrainConfig.model_fields, n=1, cutoff=0.4)
-            raise ValueError(f"unknown key {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        for key in base:
+            if key not in TrainConfig.model_fields:
+                raise ValueError(f"unknown key {key!r}; {did_you_mean(key, list(TrainConfig.model_fields))}")
         return base
 
     @field_validator("evaluation", mode="before")
@@ -184,9 +177,7 @@ class CompareConfig(Strict):
     @staticmethod
     def _must_know(where: str, label: str, known: Mapping[str, Any]) -> None:
         if label not in known:
-            near = difflib.get_close_matches(label, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
-            raise ValueError(f"{where}: unknown {label!r}; {hint}")
+            raise ValueError(f"{where}: unknown {label!r}; {did_you_mean(label, list(known))}")
 
 
 def load_comparison(path: Path) -> dict[str, Any]:
@@ -210,8 +201,75 @@ def load_comparison(path: Path) -> dict[str, Any]:
     return config
 
 
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """What to say of an unknown name.
+
+    >>> did_you_mean("metods", ["methods", "seeds"]), did_you_mean("x", ["methods", "seeds"])
+    ("did you mean 'methods'?", 'there are: methods, seeds')
+    """
+    near = nearest(name, known)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(dict.fromkeys(known)) or 'none'}"
+
+
 def unshared(value: Any) -> Any:
-    """A copy in which nothing is there twice: YAML's aliases are one object, and ``--set`` would change them all."""
+    """A copy without shared parts: YAML's aliases are one object, and ``--set`` would change them all."""
     if isinstance(value, dict):
         return {key: unshared(inner) for key, inner in value.items()}
     return [unshared(inner) for inner in value] if isinstance(value, list) else value
+
+
+SHARES = (1 / 3, 2 / 3, 1.0)
+"""How far along each range the levels lie."""
+LEVELS = ("mild", "middling", "strong")
+
+
+def as_trained(degradation: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:
+    """The spec of a protocol for what ``degradation`` does.
+
+    Holes alone are scored by ``inpainting``, by bins of hole ratios. Anything else is scored by ``restoration`` at
+    three levels: a third, two thirds and the whole way along every range ``[low, high]`` among its settings; as it is,
+    where it has none.
+
+    >>> as_trained({"name": "super_resolution", "scale": [1, 4]})["settings"].keys()
+    dict_keys(['scale 2', 'scale 3', 'scale 4'])
+    """
+    listed = [degradation] if isinstance(degradation, (str, Mapping)) else list(degradation)
+    steps: list[dict[str, Any]] = [{"name": step} if isinstance(step, str) else dict(step) for step in listed]
+    if len(steps) == 1 and steps[0]["name"] == "inpainting":
+        return _inpainting(steps[0])
+    ranges = [(k, key) for k, step in enumerate(steps) for key in _ranges(step)]
+    if not ranges:
+        return {"name": "restoration", "settings": {" and ".join(step["name"] for step in steps): _one(steps)}}
+    settings = {}
+    for level, share in zip(LEVELS, SHARES, strict=True):
+        fixed = [dict(step) for step in steps]
+        for k, key in ranges:
+            low, high = (float(end) for end in steps[k][key])
+            fixed[k][key] = round(low + share * (high - low), 6)
+        label = f"{ranges[0][1]} {fixed[ranges[0][0]][ranges[0][1]]:.4g}" if len(ranges) == 1 else level
+        settings[label] = _one(fixed)
+    return {"name": "restoration", "settings": settings}
+
+
+def _inpainting(step: Mapping[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = {"name": "inpainting", "size": None}
+    if "fill" in step:
+        spec["fill"] = step["fill"]
+    if "folder" in step:
+        return {**spec, "masks": step["folder"]}
+    return {**spec, **({"kind": step["kind"]} if "kind" in step else {})}
+
+
+def _ranges(step: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in step.items():
+        pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_number(v) for v in value)
+        if pair and value[0] < value[1]:
+            yield key
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _one(steps: list[dict[str, Any]]) -> Any:
+    return steps if len(steps) > 1 else steps[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -11,16 +10,16 @@ from typing import Any
 
 import yaml
 
-from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation
+from implicitkit.comparison.config import CompareConfig, Evaluation, Preparation, did_you_mean
 from implicitkit.config import Strict, TrainConfig, load_yaml, validate
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.files import write_text
 from implicitkit.registry.kinds import models
 
 MERGED = ("data", "optimiser", "validation")
-FREE = ("output", "log_every", "checkpoint_every", "keep_checkpoints", "license", "trained_on")
-FREE_DATA = ("data.workers", "data.cache")
-"""What may change between two calls of one comparison: none of it moves a number."""
+FREE_KEYS = ("output", "log_every", "checkpoint_every", "keep_checkpoints", "license", "trained_on")
+FREE_DATA_KEYS = ("data.workers", "data.cache")
+"""What may change between two calls of one comparison, since it changes no number."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +237,7 @@ def check_only(plan: Plan, only: Collection[str]) -> None:
     known = [*plan.runs, *plan.files, *(run.name for runs in plan.runs.values() for run in runs)]
     for name in only:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(plan.labels)}"
-            raise ConfigError(f"--only: there is no method or run {name!r}; {hint}")
+            raise ConfigError(f"--only: there is no method or run {name!r}; {did_you_mean(name, known)}")
 
 
 def _is_wanted(run: PlannedRun, only: Collection[str]) -> bool:
@@ -248,7 +245,7 @@ def _is_wanted(run: PlannedRun, only: Collection[str]) -> bool:
 
 
 def _may_change(key: str) -> bool:
-    return key.partition(".")[0] in FREE or key in FREE_DATA
+    return key.partition(".")[0] in FREE_KEYS or key in FREE_DATA_KEYS
 
 
 def _validates(config: TrainConfig) -> bool:

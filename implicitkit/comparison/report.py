@@ -1,162 +1,231 @@
-"""``report.md``: the tables, the curves and the pictures of a comparison, and how to make them again."""
+"""From the scores of all runs to ``report.json``, and from that to the page and its tables."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from implicitkit.comparison.tables import (
-    costs_table,
-    differences_table,
-    metric_name,
-    scores_table,
-    setting_name,
-    table,
-)
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-LONGEST = 60  # characters of a value in a table
+from implicitkit.comparison.plan import PlannedRun, flattened
+from implicitkit.comparison.scores import PerPicture, Scored
+from implicitkit.comparison.statistics import LEVEL, Difference, bootstrap_difference, holm, mean_and_spread
+from implicitkit.evaluation.scores import metric_name as plain_name
+from implicitkit.evaluation.scores import score_text, setting_name
+
+MAX_CHARACTERS = 60  # of a value in a table
+DIGITS = 6  # of a score in report.json
+UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+Cell = Mapping[str, Any]
+
+
+def summarise(trivial: Scored, runs: Mapping[str, Mapping[str, Scored]], references: Sequence[str]) -> dict[str, Any]:
+    """One evaluation's share of the report: scores per picture, their means, differences to each reference, costs.
+
+    Args:
+        trivial: of the methods that need no training.
+        runs: method -> seed (or ``"given"``) -> scores.
+        references: methods that the others are compared to.
+    """
+    rows = {row: {"given": scores} for row, scores in trivial.scores.items()}
+    for label, seeds in runs.items():
+        rows[label] = {seed: next(iter(scored.scores.values())) for seed, scored in seeds.items()}
+    costs = dict(trivial.costs)
+    for label, seeds in runs.items():
+        each = [next(iter(scored.costs.values())) for scored in seeds.values()]
+        times = sorted(cost["seconds"] for cost in each if cost["seconds"] is not None)
+        costs[label] = {**each[0], "seconds": times[len(times) // 2] if times else None}
+    first = next(iter(next(iter(runs.values())).values()))
+    return {
+        "protocol_settings": first.settings,
+        "trivial": next(iter(trivial.scores)),
+        "trivial_rows": list(trivial.scores),
+        "units": first.units,
+        "tables": first.tables,
+        "summary": {label: _summary(list(seeds.values())) for label, seeds in rows.items()},
+        "differences": {r: differences(rows, r) for r in references if r in rows},
+        "costs": costs,
+        "scores": finite(rows, DIGITS),
+    }
+
+
+def differences(rows: Mapping[str, Mapping[str, PerPicture]], reference: str) -> dict[str, Any]:
+    """Method -> setting -> metric -> method minus reference with its interval; ``p_holm`` is corrected for all tests of
+    one metric.
+    """
+    tests: dict[str, dict[tuple[str, str], Difference]] = {}
+    for label, seeds in rows.items():
+        for setting, metric in _settings_and_metrics(seeds.values()) if label != reference else ():
+            both = [list(rows[row].values()) for row in (label, reference)]
+            if not all(metric in run.get(setting, {}) for runs in both for run in runs):
+                continue
+            ours, theirs = ([run[setting][metric] for run in runs] for runs in both)
+            if difference := bootstrap_difference(ours, theirs):
+                tests.setdefault(metric, {})[label, setting] = difference
+    table: dict[str, Any] = {label: {} for label in rows if label != reference}
+    for metric, family in tests.items():
+        corrected = holm([difference.p for difference in family.values()])
+        for ((label, setting), difference), p in zip(family.items(), corrected, strict=True):
+            numbers = {**asdict(difference), "seeds": list(difference.seeds), "p_holm": p, "tests": len(family)}
+            table[label].setdefault(setting, {})[metric] = numbers
+    return table
+
+
+def _settings_and_metrics(runs: Any) -> Iterator[tuple[str, str]]:
+    for setting, metrics in next(iter(runs)).items():
+        yield from ((setting, metric) for metric in metrics)
+
+
+def _summary(runs: Sequence[PerPicture]) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for setting, metric in _settings_and_metrics(runs):
+        pictures = [list(run[setting][metric].values()) for run in runs]
+        means = [sum(values) / len(values) if values else math.nan for values in pictures]
+        mean, spread = mean_and_spread(means)
+        summary.setdefault(setting, {})[metric] = {"mean": mean, "spread": spread, "seeds": means}
+    return summary
+
+
+def equal_and_different(runs: Mapping[str, PlannedRun]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Which entries of the training configurations all methods share, and which they do not: key -> method -> value."""
+    dumps = {
+        name: run.config.model_dump(mode="json", exclude={"model", "output", "seed"}) for name, run in runs.items()
+    }
+    flat = {label: dict(flattened(dump)) for label, dump in dumps.items()}
+    keys = dict.fromkeys(key for entries in flat.values() for key in entries)
+    values = {key: {label: entries.get(key) for label, entries in flat.items()} for key in keys}
+    shared = {key: next(iter(of.values())) for key, of in values.items()}
+    equal = {key: value for key, value in shared.items() if all(one == value for one in values[key].values())}
+    return equal, {key: of for key, of in values.items() if key not in equal}
+
+
+def finite(value: Any, digits: int | None = None) -> Any:
+    """JSON has no infinity and no ``nan``: they become null. Numbers are rounded to ``digits``, if given."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner, digits) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner, digits) for inner in value]
+    if isinstance(value, float):
+        return None if not math.isfinite(value) else value if digits is None else round(value, digits)
+    return value
+
+
+# ---------------------------------------------------------------------------- the page
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The page, from what ``report.json`` holds."""
-    parts = [f"# {report['title']}", *_opening(report)]
-    for label, evaluation in report["evaluations"].items():
-        several = len(report["evaluations"]) > 1
-        parts += _scores(label if several else "", evaluation)
-        parts += _costs(report, evaluation)
-        parts += _pictures(evaluation)
-    if report["curves"]:
-        parts += ["## Training", f"![loss and validation PSNR]({report['curves']})"]
-        parts.append("Lines are means over seeds, bands reach from the lowest to the highest seed.")
-    parts += _budget(report)
-    parts += _again(report)
-    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+    environment = Environment(
+        loader=PackageLoader("implicitkit.comparison", "."),
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(short=short, quote=shlex.quote, setting_name=setting_name)
+    environment.globals.update(
+        table=table,
+        scores_table=scores_table,
+        differences_table=differences_table,
+        costs_table=costs_table,
+        metric_name=metric_name,
+        level=round(100 * LEVEL),
+    )
+    page = environment.get_template("report.md.j2").render(report)
+    lines = [line.rstrip() for line in page.splitlines()]
+    blank = [not line and (k == 0 or not lines[k - 1]) for k, line in enumerate(lines)]
+    return "\n".join(line for line, twice in zip(lines, blank, strict=True) if not twice).strip() + "\n"
 
 
 def scores_of(report: Mapping[str, Any]) -> list[str]:
     """The first table of each evaluation, for a terminal."""
-    found = []
-    for evaluation in report["evaluations"].values():
-        shown = [metrics[0] for metrics in evaluation["tables"].values() if metrics]
-        found += [scores_table(evaluation, metric) for metric in shown]
-    return found
+    evaluations = report["evaluations"].values()
+    return [scores_table(e, metrics[0]) for e in evaluations for metrics in e["tables"].values() if metrics]
 
 
-def _opening(report: Mapping[str, Any]) -> list[str]:
-    lines = [report["notes"]]
-    missing = [f"- {name}: {why}" for name, why in report["missing"].items()]
-    if missing:
-        lines.append("**Not in this report:**\n\n" + "\n".join(missing))
-    if report["remarks"]:
-        lines.append("\n".join(f"- {remark}" for remark in report["remarks"]))
-    return lines
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines) + "\n"
 
 
-def _scores(label: str, evaluation: Mapping[str, Any]) -> list[str]:
-    seeds = {name: len(runs) for name, runs in evaluation["scores"].items() if name != evaluation["trivial"]}
-    many = "mean ± standard deviation over seeds" if max(seeds.values()) > 1 else "one seed"
-    if len(set(seeds.values())) > 1:
-        many += f" ({', '.join(f'{name}: {number}' for name, number in seeds.items())})"
-    parts = [
-        f"## Scores{f': {label}' if label else ''}",
-        f"Protocol `{evaluation['protocol']}` on `{evaluation['data']}`, {evaluation['pictures']} pictures; {many}. "
-        f"The first row, {evaluation['trivial']}, needs no training. Of each run the weights that validate best are "
-        "scored, or the last where nothing is validated.",
-    ]
-    for title, metrics in evaluation["tables"].items():
-        parts.append(f"### {title[:1].upper()}{title[1:]}" if title else "")
-        parts += [scores_table(evaluation, metric) for metric in metrics]
-    for reference in evaluation["differences"]:
-        parts.append(f"### Against {reference}")
-        parts.append(
-            "Mean difference over pictures, seeds averaged, and its 95 % interval by paired bootstrap over pictures; "
-            "in bold where the interval excludes zero. How much the seeds differ is not in it: see the scores above."
-        )
-        shown = [metrics[0] for metrics in evaluation["tables"].values() if metrics]
-        parts += [differences_table(evaluation, reference, metric) for metric in shown]
-    return parts
+def scores_table(evaluation: Cell, metric: str) -> str:
+    """Methods by settings: mean, and standard deviation over seeds."""
+    summary, unit = evaluation["summary"], evaluation["units"][metric]
+    settings = [s for s, metrics in next(iter(summary.values())).items() if metric in metrics]
+    rows = [[label, *(score(of.get(s, {}).get(metric), unit) for s in settings)] for label, of in summary.items()]
+    return table([metric_name(metric, unit), *map(setting_name, settings)], rows)
 
 
-def _costs(report: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    sizes = {json.dumps([cost["input"], cost["output"]]): cost for cost in evaluation["costs"].values()}
-    measured = [cost for cost in sizes.values() if cost["input"]]
-    at = "; ".join(f"{_by(cost['input'])} to {_by(cost['output'])} pixels" for cost in measured)
-    return [
-        "### What it costs",
-        costs_table(report, evaluation),
-        f"MACs and seconds (median over pictures) are of encoding and rendering{f', {at}' if at else ''}; parameters "
-        "that were not trained are frozen. Training seconds leave validation out, and mean something only where the "
-        f"machine did nothing else; {_many(report['jobs'], 'run')} at a time, {_many(report['threads'], 'thread')} "
-        "each.",
-    ]
+def differences_table(evaluation: Cell, reference: str, metric: str) -> str:
+    """Methods by settings: how much better than ``reference``, and the interval; what it costs, times the reference."""
+    unit, of, costs = evaluation["units"][metric], evaluation["differences"][reference], evaluation["costs"]
+    settings = list(dict.fromkeys(s for methods in of.values() for s, m in methods.items() if metric in m))
+    rows = []
+    for label, methods in of.items():
+        ratios = [_ratio(costs.get(label), costs.get(reference), key) for key in ("macs", "seconds")]
+        rows.append([label, *(interval(methods.get(s, {}).get(metric), unit) for s in settings), *ratios])
+    heads = [f"{metric_name(metric, unit)}, minus {reference}", *map(setting_name, settings), "MACs", "time"]
+    return table(heads, rows)
 
 
-def _pictures(evaluation: Mapping[str, Any]) -> list[str]:
-    grid = evaluation["grid"]
-    if grid is None:
-        return []
-    metric = metric_name(grid["metric"], evaluation["units"][grid["metric"]])
-    return [
-        "### Pictures",
-        f"![{grid['file']}]({grid['file']})",
-        f"Chosen by rule: sorted by the gain of {grid['highlight']} over {grid['reference']} in {metric} at "
-        f"{setting_name(grid['setting'])}, {', '.join(grid['rows'])}. Gains are means over seeds; each picture is of "
-        "the method's first seed, and the number above it is its own.",
-    ]
+def costs_table(report: Cell, evaluation: Cell) -> str:
+    """What each method costs to hold, to use and to train."""
+    rows = []
+    for label, cost in evaluation["costs"].items():
+        runs = report["methods"].get(label, {}).get("runs", [])
+        first = runs[0].get("first") if runs else None
+        after = f" after {first['steps']:,} of {first['label']}" if first else ""
+        seconds = [run["seconds"] + (run["first"]["seconds"] if run.get("first") else 0) for run in runs]
+        counts = [f"{cost[key]:,}" if key in cost else "–" for key in ("total", "trainable")]
+        time = "–" if cost["seconds"] is None else f"{cost['seconds']:.3g}"
+        training = [f"{runs[0]['steps']:,}{after}", f"{sum(seconds) / len(seconds):.0f}"] if runs else ["–", "–"]
+        rows.append([label, *counts, count(cost["macs"]), time, *training])
+    return table(["method", "parameters", "trained", "MACs/picture", "s/picture", "steps", "training, s"], rows)
 
 
-def _budget(report: Mapping[str, Any]) -> list[str]:
-    if not report["equal"]:
-        return []
-    parts = [
-        "## Budget",
-        "Each method is trained by the same code, on crops drawn from the run's seed. Equal:",
-    ]
-    parts.append(", ".join(f"`{key}: {_short(value)}`" for key, value in report["equal"].items()))
-    different = report["different"]
-    parts.append(f"Not equal: the models, and with them parameters and MACs{', and:' if different else '.'}")
-    if different:
-        labels = list(next(iter(different.values())))
-        rows = [[f"`{key}`", *(f"`{_short(v)}`" for v in values.values())] for key, values in different.items()]
-        parts.append(table(["", *labels], rows))
-    extra = [
-        f"{label} is preceded by {runs[0]['first']['steps']:,} steps of {runs[0]['first']['label']}"
-        for label, method in report["methods"].items()
-        if (runs := method.get("runs")) and runs[0].get("first")
-    ]
-    made = [f"`{name}` ({note['seconds']:g} s)" for name, note in report["prepared"].items() if "seconds" in note]
-    if extra:
-        parts.append("Beyond the shared budget: " + "; ".join(extra) + ".")
-    if made:
-        parts.append("Made beforehand, once for all: " + ", ".join(made) + ".")
-    return parts
+def score(cell: Cell | None, unit: str) -> str:
+    """``27.31 ± 0.05``."""
+    if cell is None or cell["mean"] is None or math.isnan(cell["mean"]):
+        return "–"
+    return score_text(cell["mean"], unit) + ("" if cell["spread"] is None else f" ± {score_text(cell['spread'], unit)}")
 
 
-def _again(report: Mapping[str, Any]) -> list[str]:
-    before = "".join(f"{name}={shlex.quote(value)} " for name, value in report["environment"].items())
-    repeat = f"{before}implicitkit compare {shlex.quote(report['folder'] + '/report.json')} -o NEW"
-    return [
-        "## Again",
-        f"{report['machine']}; implicitkit {report['implicitkit']}"
-        + "".join(f", {name} {version}" for name, version in report["plugins"].items())
-        + f". Configuration: `{report['source']}`. This report was written by",
-        f"```bash\n{before}{report['command']}\n```",
-        "From the report alone, everything, or one run of it, in a new folder (from the same working directory):",
-        f"```bash\n{repeat}\n{repeat} --only {shlex.quote(report['example'])}\n```",
-        "On the same machine and versions the numbers are the same: the report holds the number of threads, too.",
-    ]
+def interval(cell: Cell | None, unit: str) -> str:
+    """``+0.52 [+0.31, +0.74]``, in bold where chance is excluded at the 5 % level after Holm's correction."""
+    if cell is None:
+        return "–"
+    mean, low, high = (score_text(cell[key], unit, "+") for key in ("mean", "low", "high"))
+    excluded = cell["low"] > 0 or cell["high"] < 0  # a report of before the correction has no p_holm
+    bold = "**" if excluded and cell.get("p_holm", 0.0) < 1 - LEVEL else ""
+    return f"{bold}{mean} [{low}, {high}]{bold}"
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def count(number: int | None) -> str:
+    """``1.23 G``."""
+    if number is None:
+        return "–"
+    return next((f"{number / size:.3g} {unit}" for unit, size in UNITS if number >= size), str(number))
 
 
-def _by(size: Any) -> str:
-    return "×".join(str(n) for n in size)
+def metric_name(metric: str, unit: str) -> str:
+    """``PSNR of the hole, dB``."""
+    where = " of the hole" if metric.endswith("_hole") else ""
+    return plain_name(metric.removesuffix("_hole"), "") + where + (f", {unit}" if unit else "")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as JSON, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def _ratio(cost: Cell | None, reference: Cell | None, key: str) -> str:
+    if not cost or not reference or not cost.get(key) or not reference.get(key):
+        return "–"
+    return f"×{cost[key] / reference[key]:.2g}"

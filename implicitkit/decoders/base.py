@@ -2,20 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from implicitkit.coordinates import Size, mesh
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Encoder, Features
+from implicitkit.encoders.part import Part
 
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
-    from implicitkit.model import ImplicitModel
+
+class Condition(Protocol):
+    """The field of another model, as a decoder that reads it sees it; :class:`implicitkit.Field` is one."""
+
+    @property
+    def size(self) -> Size:
+        """The picture's ``(H, W)``."""
+
+    @property
+    def image(self) -> Tensor:
+        """The picture that it is a field of, ``(B, C, *S)`` in [0, 1]."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What is missing of it, ``(B, 1, *S)``, or None."""
+
+    def __call__(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Tensor:
+        """Values ``(B, N, C)`` at points ``(N, d)`` or ``(B, N, d)``."""
+
+    def render(
+        self,
+        size: Sequence[int] | int,
+        box: Sequence[float] | None = None,
+        cell: Tensor | float | Sequence[float] | None = None,
+        *,
+        clamp: bool = True,
+        block: int | None = None,
+    ) -> Tensor:
+        """Values ``(B, C, *size)`` on a grid that fills ``box``."""
+
+    def blocks(
+        self,
+        size: Sequence[int] | int,
+        box: Sequence[float] | None = None,
+        cell: Tensor | float | Sequence[float] | None = None,
+        *,
+        clamp: bool = True,
+        block: int | None = None,
+    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+        """:meth:`render`, piece by piece: ``(window, values (B, C, *window))``."""
+
+
+class ConditionModel(Protocol):
+    """A model whose field a decoder reads, as that decoder sees it; :class:`implicitkit.ImplicitModel` is one."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Picture -> features."""
+
+    @property
+    def decoder(self) -> Decoder:
+        """Features and coordinates -> values."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +87,11 @@ class Inputs:
         object.__setattr__(self, "origin", self.origin or (0,) * len(pixels))
 
 
-class Decoder(nn.Module):
+class Decoder(Part):
     """Turns features and coordinates into values ``(B, N, out_channels)``; it never sees files, losses or the
     output's pixels. Several threads may query it at a time, so that a query changes nothing.
 
-    ``trainable`` and ``source`` are as for an encoder. Attributes a subclass sets:
+    Attributes a subclass sets:
         in_channels: features per cell that :meth:`prepare` expects.
         out_channels: values per point.
         ndim: dimensions of the coordinates.
@@ -54,8 +104,6 @@ class Decoder(nn.Module):
             what the encoder sees there.
     """
 
-    trainable: bool = True
-    source: str | None = None
     in_channels: int
     out_channels: int = 3
     ndim: int = 2
@@ -72,12 +120,12 @@ class Decoder(nn.Module):
         """
         return self.conditions
 
-    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+    def connect(self, conditions: Mapping[str, ConditionModel]) -> None:
         """Called once, when a model is composed, with the models whose fields are read: a place to check that they fit,
         and to make what depends on them alone.
         """
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Any:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Any:
         """Everything that depends on the picture alone; called once per picture (or tile). Features, inputs and
         whatever the fields in ``conditions`` answer have a leading ``B``.
         """

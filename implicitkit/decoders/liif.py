@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.decoders.base import Inputs, in_float32
+from implicitkit.decoders.base import Condition, Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -71,7 +67,7 @@ class LIIF(SkipDecoder):
         if self.fill is not None:
             start_at_zero(self.rest[-1] if hidden else self.first)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
         kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
         projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, self.first.bias, padding=taps[0] // 2)

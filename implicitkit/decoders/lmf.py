@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs, in_float32, never_finer
+from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.encoders.base import Features
 from implicitkit.encoders.edsr import CONVOLUTIONS
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 
 class LMF(LocalEnsembleDecoder):
@@ -92,7 +88,7 @@ class LMF(LocalEnsembleDecoder):
         self.rest = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth - 1))
         self.last = nn.Linear(hidden, out_channels)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         width = self.hidden
         code, scale, shift = self.latent(features.map).split([width, width * self.depth, width * self.depth], dim=1)
         scale = 1 + scale

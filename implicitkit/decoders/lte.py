@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs, in_float32, never_finer
+from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 
 class LTE(SkipDecoder):
@@ -72,7 +69,7 @@ class LTE(SkipDecoder):
         if self.fill is not None:
             start_at_zero(self.mlp[-1])
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         weight, bias = self.frequency.weight, self.frequency.bias
         assert bias is not None and self.amplitude.bias is not None
         if self.pairs == "consecutive":  # all y frequencies first, then all x: what local() reads, and what LTE+ stores

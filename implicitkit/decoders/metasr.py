@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import nearest_index, pixel_centres
-from implicitkit.decoders.base import Decoder, Inputs, in_float32
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
 from implicitkit.decoders.neighbours import SHIFT_EPS
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 
 class MetaSR(Decoder):
@@ -54,7 +50,7 @@ class MetaSR(Decoder):
         self.hidden = nn.Sequential(*layers)
         self.matrix = nn.Linear([3, *hidden][-1], 9 * in_channels * out_channels)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Rows:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Rows:
         """Rows of ``out * (K + 1)`` values: what each last hidden value adds per channel, and the constant."""
         per_hidden = torch.cat([self.matrix.weight, self.matrix.bias[:, None]], dim=1)
         kernel = per_hidden.reshape(self.in_channels, 3, 3, self.out_channels, -1).permute(3, 4, 0, 1, 2)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, nearest_index, open_mesh
-from implicitkit.decoders.base import Decoder, Inputs
+from implicitkit.decoders.base import Condition, Decoder, Inputs
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import read_linear
 from implicitkit.encoders.base import Features
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 
 class Readout(Decoder):
@@ -56,7 +52,7 @@ class Readout(Decoder):
         """The rows ``(B, N, C)`` at queries given per axis, whose shapes broadcast."""
         raise NotImplementedError(f"{type(self).__name__} does not implement read()")
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Rows:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Rows:
         map = features.map
         if self.project is not None:
             map = self.project(map.movedim(1, -1)).movedim(-1, 1)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit.decoders.base import Decoder, Inputs, in_float32
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
-
-if TYPE_CHECKING:
-    from implicitkit.field.field import Field
 
 READ = {"nearest": read_nearest, "bilinear": read_linear}
 
@@ -82,7 +79,7 @@ class Thera(Decoder):
         self.diffusivity = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))  # appendix A.2
         self.hyper = nn.Conv2d(in_channels, components * (1 + out_channels), 1)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         picture = None if self.skip == "none" else picture_rows(inputs, self.out_channels)
         rows = Rows.of(self.hyper(features.map), features.origin, features.grid)
         return Latent(rows, features.extent, picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -53,6 +54,24 @@ class Degradation:
 
     shared: ClassVar[tuple[str, ...]] = ()
     spec: Any = None
+    arguments: Mapping[str, Any] = {}
+    """What the constructor was given, its defaults filled in."""
+
+    def __new__(cls, *positional: Any, **named: Any) -> Any:
+        """Note the arguments, so that :func:`repr` can tell them."""
+        made = super().__new__(cls)
+        try:
+            given = inspect.signature(cls).bind(*positional, **named)
+        except (TypeError, ValueError):  # the constructor says what is wrong; a copy is made without arguments
+            return made
+        given.apply_defaults()
+        made.arguments = given.arguments
+        return made
+
+    def __repr__(self) -> str:
+        """As Python: the class and its settings, but for those that are None."""
+        settings = (f"{name}={value!r}" for name, value in self.arguments.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
         """Draw what is random for one clean picture of ``shape`` ``(C, *S)``; a JSON-able mapping."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicitkit.coordinates import mirrored
 from implicitkit.degradations.base import Degradation, Record, Step
 from implicitkit.degradations.settings import KindChoice, Kinds, Number, Range
 
@@ -88,20 +89,13 @@ def kernels(record: Record) -> list[Kernel]:
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
     """Convolve each channel of ``image`` ``(B, C, H, W)`` with an odd-sized ``kernel``; the picture is mirrored."""
     b, c, height, width = image.shape
-    rows, columns = (mirrored(n, k // 2, image.device) for n, k in zip((height, width), kernel.shape, strict=True))
+    rows, columns = (
+        mirrored(torch.arange(-(k // 2), n + k // 2, device=image.device), n)
+        for n, k in zip((height, width), kernel.shape, strict=True)
+    )
     padded = image.index_select(2, rows).index_select(3, columns)
     each = padded.reshape(b * c, 1, *padded.shape[2:])
     return F.conv2d(each, kernel.flip(0, 1)[None, None]).reshape(image.shape)
-
-
-def mirrored(n: int, margin: int, device: torch.device) -> Tensor:
-    """Positions ``-margin ... n - 1 + margin`` on an axis of ``n`` pixels, mirrored about its ends.
-
-    >>> mirrored(3, 4, torch.device("cpu")).tolist()
-    [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]
-    """
-    position = torch.arange(-margin, n + margin, device=device) % (2 * n)
-    return torch.minimum(position, 2 * n - 1 - position)
 
 
 def gaussian(sigma: float) -> Kernel:

@@ -13,7 +13,8 @@ import torch
 from implicitkit.degradations.base import uniform
 from implicitkit.degradations.masks import Bin, Mask, adjust
 from implicitkit.errors import DataError
-from implicitkit.images.io import READABLE, pictures_in, read_picture
+from implicitkit.images.folders import pictures_in
+from implicitkit.images.io import READABLE, read_picture
 
 CROPS_TRIED = 8
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from implicitkit.coordinates import Size
+from implicitkit.coordinates import Size, mirrored
+from implicitkit.encoders.part import Part
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,16 @@ class Features:
         object.__setattr__(self, "origin", self.origin or (0,) * len(cells))
 
 
-class Encoder(nn.Module):
+class Encoder(Part):
     """Turns a picture ``(B, in_channels + mask_channels, *S)`` into :class:`Features`; it never sees coordinates.
 
     A subclass sets the attributes below and writes :meth:`extract`. The base class checks the input, normalises the
     picture channels (never the mask's) and pads at the bottom and right to ``size_multiple``.
 
-    ``trainable`` says whether it learns with the rest of a model; a class that comes with weights of its own may say
-    False, and a spec either. ``source`` names where anybody can get its weights (a hub id, a tag); those of a frozen
-    encoder are then left out of a saved file.
-
     ``radius`` is how far away, in pixels, a changed input pixel can change a feature; ``None`` means everywhere (the
     encoder is global), which rules out encoding in tiles.
     """
 
-    trainable: bool = True
-    source: str | None = None
     in_channels: int = 3
     mask_channels: int = 0
     out_channels: int
@@ -100,8 +95,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         n = x.shape[axis]
         missing = -n % multiple
         if missing:
-            position = torch.arange(n + missing, device=x.device) % (2 * n)
-            x = x.index_select(axis, torch.minimum(position, 2 * n - 1 - position))
+            x = x.index_select(axis, mirrored(torch.arange(n + missing, device=x.device), n))
     return x
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder
-from implicitkit.errors import UnknownNameError, UserError, WeightsError
+from implicitkit.errors import UnknownNameError, UserError, WeightsError, first_line, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +106,6 @@ class Timm(Encoder):
                 f"timm's {model!r} gives no feature maps, not even of its own {native[0]}x{native[1]} pixels"
             )
 
-        self._spec: dict[str, Any] | None = None
         self._portable: dict[str, Any] = {}
         if ":" in model:  # a file must not need the hub, or the folder, that its model came from
             self._portable = {
@@ -117,17 +115,10 @@ class Timm(Encoder):
                 "options": {**_saved_arguments(model), **(options or {})},
             }
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name; it asks for no weights, which come from the
-        file it was saved in.
-        """
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        asked = {key: argument for key, argument in value.items() if key != "pretrained"}
-        self._spec = {**asked, **self._portable}
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """It asks for no weights, which are in the file it was saved in."""
+        kept = {key: argument for key, argument in spec.items() if key != "pretrained"}
+        return {**kept, **self._portable}
 
     def extract(self, x: Tensor) -> Tensor:
         cells = [n // self.stride for n in x.shape[2:]]
@@ -160,7 +151,7 @@ def _check_name(model: str) -> None:
     known = timm.list_models(architecture, include_tags=True) if tag and timm.is_model(architecture) else names()
     if model in known or (not tag and timm.is_model(model)):
         return
-    near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
+    near = nearest(model, known, count=3)
     if "/" in model:
         near = [f"hf-hub:{model}"]
     hint = f"; did you mean {' or '.join(repr('timm:' + n) for n in near)}?" if near else ""
@@ -180,13 +171,13 @@ def _build(model: str, channels: int, arguments: Mapping[str, Any], pretrained: 
                 )
         except TypeError as error:
             if not any(f"'{option}'" in str(error) for option in any_size):
-                raise UserError(f"timm cannot build {model!r}: {_first_line(error)}") from None
+                raise UserError(f"timm cannot build {model!r}: {first_line(error)}") from None
         except Exception as error:  # timm and the hub's client raise many kinds
             if pretrained:
                 raise WeightsError(
-                    f"cannot get the pretrained weights of timm's {model!r}: {_first_line(error)}"
+                    f"cannot get the pretrained weights of timm's {model!r}: {first_line(error)}"
                 ) from None
-            raise UserError(f"timm cannot build {model!r} as a feature backbone: {_first_line(error)}") from None
+            raise UserError(f"timm cannot build {model!r} as a feature backbone: {first_line(error)}") from None
     raise AssertionError("the last setting has no option that could be refused")
 
 
@@ -249,10 +240,6 @@ def _as_list(values: Sequence[float] | float) -> list[float] | float:
 
 def _channels_last(net: nn.Module) -> bool:
     return getattr(net, "output_fmt", None) == "NHWC"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """Scores on test sets, by the protocols that papers use.
 
-A :class:`~implicitkit.evaluation.protocol.Protocol` is found by name (:func:`implicitkit.create_protocol`) and scores
-models: ``benchmark``, ``div2k`` and ``plain`` for super-resolution (:mod:`~implicitkit.evaluation.super_resolution`),
-``inpainting`` (:mod:`~implicitkit.evaluation.inpainting`), ``restoration`` for any degradation
-(:mod:`~implicitkit.evaluation.restoration`). The function beneath each scores any method.
+A :class:`~implicitkit.evaluation.protocol.Protocol` is found by name (:func:`implicitkit.create_protocol`). It yields
+examples (:class:`~implicitkit.evaluation.protocol.Example`) and scores what models make of them: ``benchmark``,
+``div2k`` and ``plain`` for super-resolution (:mod:`~implicitkit.evaluation.super_resolution`), ``inpainting``
+(:mod:`~implicitkit.evaluation.inpainting`), ``restoration`` for any degradation
+(:mod:`~implicitkit.evaluation.restoration`). The functions ``evaluate...`` score any method, not only models.
 """
 
 from implicitkit.evaluation.inpainting import evaluate_inpainting, mean_fill
-from implicitkit.evaluation.protocol import Protocol
+from implicitkit.evaluation.protocol import Answer, Example, Protocol
 from implicitkit.evaluation.restoration import as_degraded, evaluate_restoration
 from implicitkit.evaluation.scores import Scores, markdown_table
 from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bicubic, evaluate, make_pair, score
 
 __all__ = [
+    "Answer",
+    "Example",
     "Pair",
     "Protocol",
     "Scores",

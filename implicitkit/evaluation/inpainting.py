@@ -4,9 +4,13 @@
   left as it is.
 * Masks have a hole ratio in a bin: 0–20, 20–40 and 40–60 % of the pixels. The first bin begins at 1 %, as in the test
   set of Liu et al.: a picture without a hole tests nothing.
-* PSNR and SSIM (7×7) see the prediction rounded to 8 bits, or truncated, as SAIR's script does. L1 and LPIPS see it
-  as it is. All are of the whole prediction: what was known is not pasted back, unless asked for.
+* PSNR and SSIM (7×7) are measured on the prediction rounded to 8 bits, or truncated, as SAIR's script does. L1 and
+  LPIPS are measured on the values themselves. All are of the whole prediction: known pixels are not pasted back unless
+  asked for.
 * Each metric that takes a mask is computed a second time on the hole alone (``psnr_hole``).
+
+Beside the models stand methods that need no training: the mean colour, the harmonic and the biharmonic fill
+(:mod:`implicitkit.images.harmonic`) and, if OpenCV is installed, its Navier-Stokes inpainting.
 
 A set's score is the mean of its pictures' scores. Masks depend on the seed, the bin and the picture's place in the
 set's sorted order alone, so that all methods, today and later, get the same ones.
@@ -14,40 +18,62 @@ set's sorted order alone, so that all methods, today and later, get the same one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from implicitkit.degradations.base import Degradation, Degraded, seeded
+from implicitkit.create import create_degradation
+from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
-from implicitkit.evaluation.protocol import Answer, Progress, Protocol
-from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
-from implicitkit.images.io import read_image
+from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
+from implicitkit.evaluation.scores import Metrics, Scores, by_name
+from implicitkit.images.filling import fill_holes
+from implicitkit.images.folders import picture_files
+from implicitkit.images.io import read_image, to_pixels, to_tensor
 from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.metrics import Metric
-from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
-from implicitkit.training.data import picture_files
 
 BINS = ((0, 20), (20, 40), (40, 60))
 SMALLEST_RATIO = 1  # percent
 SIZE = 256
-USUAL = ("psnr", "ssim", "l1")
 ON_8_BITS = ("psnr", "psnr_y", "ssim", "ssim_gaussian")
+OPENCV_RADIUS = 3  # pixels
 Inpainter = Callable[[Tensor, Tensor], Tensor]
 """``(3, H, W)`` with its holes filled somehow, and the mask ``(1, H, W)`` (1 = hole) -> ``(3, H, W)``."""
 
 
 def mean_fill(image: Tensor, mask: Tensor) -> Tensor:
     """Each channel's mean over the known pixels, in the holes: the row every table begins with."""
-    hole = mask > 0.5
-    known = image[:, ~hole[0]]
-    colour = known.double().mean(1).to(image) if known.numel() else image.new_full((len(image),), 0.5)
-    return torch.where(hole, colour[:, None, None], image)
+    return fill_holes(image[None], mask[None], "mean")[0]
+
+
+def harmonic(image: Tensor, mask: Tensor) -> Tensor:
+    """The harmonic fill, see :func:`implicitkit.images.harmonic.harmonic_fill`."""
+    return fill_holes(image[None], mask[None], "harmonic")[0]
+
+
+def biharmonic(image: Tensor, mask: Tensor) -> Tensor:
+    """The biharmonic fill, see :func:`implicitkit.images.harmonic.biharmonic_fill`."""
+    return fill_holes(image[None], mask[None], "biharmonic")[0]
+
+
+def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
+    """OpenCV's inpainting by Navier-Stokes equations (Bertalmio et al., CVPR 2001), on 8 bits."""
+    import cv2
+
+    filled = cv2.inpaint(to_pixels(image), (mask[0] > 0.5).byte().numpy(), OPENCV_RADIUS, cv2.INPAINT_NS)
+    return to_tensor(filled)
+
+
+SOLVERS: Mapping[str, Inpainter] = {"mean colour": mean_fill, "harmonic": harmonic, "biharmonic": biharmonic} | (
+    {"Navier-Stokes (OpenCV)": navier_stokes} if find_spec("cv2") else {}
+)
+"""The methods that need no training, by the name of their row."""
 
 
 def evaluate_inpainting(
@@ -55,7 +81,7 @@ def evaluate_inpainting(
     folder: str | Path,
     bins: Sequence[tuple[float, float]] = BINS,
     holes: Mapping[str, Any] | None = None,
-    metrics: Metrics = USUAL,
+    metrics: Metrics | None = None,
     *,
     size: int | None = SIZE,
     truncate: bool = False,
@@ -66,18 +92,18 @@ def evaluate_inpainting(
     """Score every method on every picture of a folder, once per bin of hole ratios.
 
     Args:
-        methods: name -> inpainter; :func:`mean_fill` is one.
+        methods: name -> inpainter; :data:`SOLVERS` holds some.
         folder: clean pictures, sub-folders included.
         bins: hole ratios ``(low, high)`` in percent; each is a setting of the result (``"20-40"``).
         holes: the degradation that makes the holes; it is given the bin as ``ratio``, in [0, 1]. Default: irregular
             strokes, ``{"name": "inpainting", "kind": "strokes"}``. Masks of a folder: ``{"name": "inpainting",
             "kind": "folder", "folder": ..., "augment": False}``.
-        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects.
+        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: PSNR, SSIM and L1).
         size: side of the pictures; None takes them as they come.
         truncate: cut predictions to 8 bits as ``astype(uint8)`` does, in place of rounding.
         paste: put the known pixels back before scoring.
         seed: of the masks.
-        progress: called with the number of pictures done and the one at hand.
+        progress: called with the number of examples done and the one at hand.
 
     Returns:
         Scores; ``records`` holds each mask's record and ``hole_ratio``.
@@ -86,27 +112,24 @@ def evaluate_inpainting(
         DataError: a picture is smaller than ``size``.
         ValueError: a bin is not of percentages, ``low`` first.
     """
-    measures = create_metrics(metrics)
-    spec = {"name": "inpainting", "kind": "strokes"} if holes is None else dict(holes)
-    degradations = create_holes(spec, bins)
-    files = by_name(picture_files([folder]))
-    scores = Scores(units=_units(measures))
-    for place, (name, file) in enumerate(files.items()):
-        clean = prepare(read_image(file), size, str(file))
-        for k, (setting, (degradation, ends)) in enumerate(degradations.items()):
-            record = degradation.sample(clean.shape, seeded(seed, *ends, place))
-            seen = degradation.apply(clean, record)
-            hole_ratio = float(seen.mask.double().mean())
-            scores.records.setdefault(setting, {})[name] = {"hole_ratio": hole_ratio, **record}
-            for method, inpainter in methods.items():
-                prediction = inpainter(seen.image, seen.mask).cpu().clamp(0, 1)
-                if paste:
-                    prediction = torch.where(seen.mask > 0.5, prediction, clean)
-                for metric, value in _measure(measures, prediction, seen, truncate):
-                    scores.add(method, setting, metric, name, value)
-            if progress:
-                progress(place * len(degradations) + k + 1, f"{name}, {setting} % missing")
-    return scores
+    protocol = InpaintingProtocol(bins, size=size, seed=seed, truncate=truncate, paste=paste)
+    protocol.holes = hole_spec() if holes is None else dict(holes)
+    return protocol.compare(
+        {name: of_pictures(inpainter) for name, inpainter in methods.items()},
+        Path(folder),
+        metrics=metrics,
+        progress=progress,
+    )
+
+
+def of_pictures(inpainter: Inpainter) -> Answer:
+    """An inpainter as a function of an example."""
+
+    def answer(example: Example) -> Tensor:
+        assert example.mask is not None
+        return inpainter(example.image, example.mask)
+
+    return answer
 
 
 def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tensor:
@@ -128,24 +151,6 @@ def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tens
         square = picture[:, top : top + side, left : left + side]
         picture = square if side == size else resize(square, (size, size), "pil").clamp(0, 1)
     return round_to_8_bits(picture)
-
-
-def _measure(measures: Sequence[Metric], prediction: Tensor, seen: Degraded, truncate: bool) -> list[tuple[str, float]]:
-    """Each metric of the whole picture and, where it takes a mask, of the hole."""
-    levels = (prediction * 255).floor() if truncate else (prediction * 255).round()
-    found = []
-    for metric in measures:
-        scored = levels / 255 if metric.name in ON_8_BITS else prediction
-        found.append((metric.name, metric(scored, seen.reference)))
-        if metric.takes_mask:
-            found.append((f"{metric.name}_hole", metric(scored, seen.reference, seen.mask)))
-    return found
-
-
-def _units(measures: Sequence[Metric]) -> dict[str, str]:
-    """Of the whole-picture metrics first, then of those of the hole."""
-    whole = {metric.name: metric.unit for metric in measures}
-    return whole | {f"{metric.name}_hole": metric.unit for metric in measures if metric.takes_mask}
 
 
 def hole_ratios(low: float, high: float) -> list[float]:
@@ -206,21 +211,23 @@ def check_size(size: int | None) -> int | None:
 class InpaintingProtocol(Protocol):
     """Holes of several sizes, filled; see :mod:`implicitkit.evaluation.inpainting`.
 
-    A model that takes no mask is shown the picture alone.
+    A model that takes a mask is given it, and fills the holes of what its encoder sees by its own ``fill``. A model
+    that takes no mask is shown the picture alone.
 
     Args:
         bins: hole ratios ``[low, high]`` in percent.
         masks: a folder of mask pictures, white where missing, of any size (the nearest pixel is taken); a picture's
             mask is one whose hole ratio is in the bin.
         kind: what is drawn where no masks are given, as in the ``inpainting`` degradation (default: strokes).
-        fill: what the model sees in holes, as in the ``inpainting`` degradation.
+        fill: what stands in the holes of the picture: a number, ``mean``, ``noise``, ``harmonic`` or ``biharmonic``.
+            It matters only to models that take no mask, since the others fill holes themselves.
         size: side of the pictures, which are cut to their middle square; None or 0 takes them as they come.
         seed: of the masks.
         truncate: cut predictions to 8 bits as ``astype(uint8)`` does, in place of rounding.
         paste: put the known pixels back before scoring.
+        solvers: score the harmonic and biharmonic fills and OpenCV's method beside the mean colour; they take seconds
+            for large pictures.
     """
-
-    trivial: ClassVar[str] = "mean colour"
 
     def __init__(
         self,
@@ -232,6 +239,7 @@ class InpaintingProtocol(Protocol):
         seed: int = 0,
         truncate: bool = False,
         paste: bool = False,
+        solvers: bool = True,
     ) -> None:
         if not bins:
             raise ValueError("inpainting takes bins of hole ratios, one at least; received none")
@@ -239,33 +247,41 @@ class InpaintingProtocol(Protocol):
         self.holes = {**hole_spec(masks, kind), "fill": fill}
         create_holes(self.holes, self.bins)  # what is wrong with them is said now
         self.size, self.seed, self.truncate, self.paste = check_size(size), seed, truncate, paste
+        names = list(SOLVERS)[: None if solvers else 1]
+        self.trivial_answers = {name: of_pictures(SOLVERS[name]) for name in names}
 
     def count(self, data: Path) -> int:
         return len(picture_files([data])) * len(self.bins)
 
-    def evaluate(
-        self,
-        models: Mapping[str, ImplicitModel],
-        data: Path,
-        *,
-        metrics: Metrics | None = None,
-        encode: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-    ) -> Scores:
-        self.admit(models)
-        answers = {name: Answer(model, encode or {}).in_place for name, model in models.items()}
-        return evaluate_inpainting(
-            {self.trivial: mean_fill, **answers},
-            data,
-            self.bins,
-            self.holes,
-            USUAL if metrics is None else metrics,
-            size=self.size,
-            truncate=self.truncate,
-            paste=self.paste,
-            seed=self.seed,
-            progress=progress,
-        )
+    def examples(self, data: Path) -> Iterator[Example]:
+        degradations = create_holes(self.holes, self.bins)
+        for place, (name, file) in enumerate(by_name(picture_files([data])).items()):
+            clean = prepare(read_image(file), self.size, str(file))
+            for setting, (degradation, ends) in degradations.items():
+                drawn = degradation.sample(clean.shape, seeded(self.seed, *ends, place))
+                degraded = degradation.apply(clean, drawn)
+                record = {"hole_ratio": float(degraded.mask.double().mean()), **drawn}
+                yield Example(setting, name, degraded.image, degraded.mask, degraded.reference, record)
+
+    def new_scores(self, data: Path, metrics: Sequence[Metric]) -> Scores:
+        """The metrics of the whole picture first, then those of the hole."""
+        hole = {f"{metric.name}_hole": metric.unit for metric in metrics if metric.takes_mask}
+        return Scores(units={metric.name: metric.unit for metric in metrics} | hole)
+
+    def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> Mapping[str, float]:
+        """Each metric of the whole picture and, where it takes a mask, of the hole."""
+        assert example.mask is not None
+        prediction = prediction.clamp(0, 1)
+        if self.paste:
+            prediction = torch.where(example.mask > 0.5, prediction, example.truth)
+        levels = (prediction * 255).floor() if self.truncate else (prediction * 255).round()
+        values: dict[str, float] = {}
+        for metric in metrics:
+            scored = levels / 255 if metric.name in ON_8_BITS else prediction
+            values[metric.name] = metric(scored, example.truth)
+            if metric.takes_mask:
+                values[f"{metric.name}_hole"] = metric(scored, example.truth, example.mask)
+        return values
 
     def tables(self, scores: Scores) -> dict[str, list[str]]:
         hole = [metric for metric in scores.units if metric.endswith("_hole")]

@@ -9,40 +9,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.evaluation.inpainting import check_size, prepare
-from implicitkit.evaluation.protocol import Answer, Progress, Protocol
-from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name, create_metrics
+from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
+from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
-from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
-from implicitkit.training.data import picture_files
 
 Spec = str | dict[str, Any]
-USUAL = ("psnr", "ssim", "l1")
 NOISE: Mapping[str, Spec | list[Spec]] = {f"sigma {s}": {"name": "noise", "sigma": s} for s in (15, 25, 50)}
 """The levels that denoising papers report."""
 Restorer = Callable[[Tensor, tuple[int, int], Tensor], Tensor]
 """The degraded picture ``(3, h, w)``, the size wanted and its mask ``(1, h, w)`` (1 = missing) -> ``(3, H, W)``."""
 
 
-def as_degraded(seen: Tensor, size: tuple[int, int], mask: Tensor) -> Tensor:
+def as_degraded(image: Tensor, size: tuple[int, int], mask: Tensor) -> Tensor:
     """The degraded picture itself, brought to ``size`` by MATLAB's bicubic: the row every table begins with."""
-    return seen if seen.shape[1:] == size else resize(seen, size, "matlab")
+    return image if image.shape[1:] == size else resize(image, size, "matlab")
 
 
 def evaluate_restoration(
     methods: Mapping[str, Restorer],
     folder: str | Path,
-    settings: Mapping[str, Spec | Sequence[Spec]] = NOISE,
-    metrics: Metrics = USUAL,
+    settings: Mapping[str, Spec | list[Spec]] = NOISE,
+    metrics: Metrics | None = None,
     *,
     size: int | None = None,
     seed: int = 0,
@@ -54,10 +52,11 @@ def evaluate_restoration(
         methods: name -> restorer; :func:`as_degraded` is one.
         folder: clean pictures, sub-folders included.
         settings: label -> degradation, or a list of those to apply in order; a label is a setting of the result.
-        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects.
+        metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: PSNR, SSIM
+            and L1).
         size: side of the pictures; None takes them as they come.
         seed: of what is drawn.
-        progress: called with the number of pictures done and the one at hand.
+        progress: called with the number of examples done and the one at hand.
 
     Returns:
         Scores; ``records`` holds what was drawn for each picture.
@@ -66,25 +65,19 @@ def evaluate_restoration(
         DataError: a picture is smaller than ``size``.
         ValueError: there is no setting, or a label reads as a magnification or a bin.
     """
-    degradations = create_degradations(settings)
-    measures = create_metrics(metrics)
-    scores = Scores(units={metric.name: metric.unit for metric in measures})
-    done = 0
-    for place, (name, file) in enumerate(by_name(picture_files([folder])).items()):
-        clean = prepare(read_image(file), size, str(file))
-        for label, degradation in degradations.items():
-            record = degradation.sample(clean.shape, seeded(seed, *label.encode(), place))
-            seen = degradation.apply(clean, record)
-            scores.records.setdefault(label, {})[name] = record
-            wanted = (seen.reference.shape[1], seen.reference.shape[2])
-            for method, restorer in methods.items():
-                prediction = restorer(seen.image, wanted, seen.mask).cpu().clamp(0, 1)
-                for metric in measures:
-                    scores.add(method, label, metric.name, name, metric(prediction, seen.reference))
-            done += 1
-            if progress:
-                progress(done, f"{name}, {label}")
-    return scores
+    protocol = RestorationProtocol(dict(settings), size, seed)
+    answers = {name: of_pictures(restorer) for name, restorer in methods.items()}
+    return protocol.compare(answers, Path(folder), metrics=metrics, progress=progress)
+
+
+def of_pictures(restorer: Restorer) -> Answer:
+    """A restorer as a function of an example."""
+
+    def answer(example: Example) -> Tensor:
+        assert example.mask is not None
+        return restorer(example.image, example.size, example.mask)
+
+    return answer
 
 
 def create_degradations(settings: Mapping[str, Spec | Sequence[Spec]]) -> dict[str, Degradation]:
@@ -112,7 +105,7 @@ class RestorationProtocol(Protocol):
         seed: of what is drawn.
     """
 
-    trivial: ClassVar[str] = "degraded input"
+    trivial_answers: Mapping[str, Answer] = {"degraded input": of_pictures(as_degraded)}
 
     def __init__(
         self, settings: dict[str, Spec | list[Spec]] | None = None, size: int | None = None, seed: int = 0
@@ -124,22 +117,14 @@ class RestorationProtocol(Protocol):
     def count(self, data: Path) -> int:
         return len(picture_files([data])) * len(self.degradations)
 
-    def evaluate(
-        self,
-        models: Mapping[str, ImplicitModel],
-        data: Path,
-        *,
-        metrics: Metrics | None = None,
-        encode: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-    ) -> Scores:
-        self.admit(models)
-        methods: dict[str, Restorer] = {self.trivial: as_degraded}
-        methods |= {name: Answer(model, encode or {}) for name, model in models.items()}
-        given = USUAL if metrics is None else metrics
-        return evaluate_restoration(
-            methods, data, self.degradations, given, size=self.size, seed=self.seed, progress=progress
-        )
+    def examples(self, data: Path) -> Iterator[Example]:
+        degradations = create_degradations(self.degradations)
+        for place, (name, file) in enumerate(by_name(picture_files([data])).items()):
+            clean = prepare(read_image(file), self.size, str(file))
+            for label, degradation in degradations.items():
+                record = degradation.sample(clean.shape, seeded(self.seed, *label.encode(), place))
+                degraded = degradation.apply(clean, record)
+                yield Example(label, name, degraded.image, degraded.mask, degraded.reference, record)
 
     def settings(self) -> dict[str, Any]:
         return {"settings": self.degradations, "size": self.size, "seed": self.seed}

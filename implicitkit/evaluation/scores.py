@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from implicitkit.create import create_metric
 from implicitkit.errors import DataError
 from implicitkit.metrics import Metric
-from implicitkit.registry.kinds import create_metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
 """Names, specs (``{"name": "lpips", "net": "alex"}``) or metrics."""
@@ -63,11 +63,13 @@ def markdown_table(scores: Scores, metrics: Sequence[str] | None = None) -> str:
     """Mean scores per method and setting as a Markdown table; several metrics (default: all) share a cell."""
     metrics = list(scores.units) if metrics is None else metrics
     settings = list(next(iter(scores.values.values()), {}))
-    heads = [" / ".join(_label(metric, scores.units[metric]) for metric in metrics), *map(_setting, settings)]
-    rows = [
-        [method, *(" / ".join(_number(scores, method, s, metric) for metric in metrics) for s in settings)]
-        for method in scores.values
-    ]
+    heads = [" / ".join(metric_name(metric, scores.units[metric]) for metric in metrics), *map(setting_name, settings)]
+
+    def cell(method: str, setting: str) -> str:
+        means = {metric: scores.mean(method, setting, metric) for metric in metrics}
+        return " / ".join(score_text(mean, scores.units[metric]) for metric, mean in means.items())
+
+    rows = [[method, *(cell(method, setting) for setting in settings)] for method in scores.values]
     return "\n".join(f"| {' | '.join(row)} |" for row in [heads, *rows]).replace("\n", f"\n{'|---' * len(heads)}|\n", 1)
 
 
@@ -98,16 +100,31 @@ def by_name(files: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def _label(metric: str, unit: str) -> str:
+def metric_name(metric: str, unit: str) -> str:
+    """A metric in a table's heading.
+
+    >>> metric_name("psnr_y", "dB")
+    'PSNR-Y, dB'
+    """
     name = metric.upper().replace("_", "-")
     return f"{name}, {unit}" if unit else name
 
 
-def _setting(setting: str) -> str:
+def setting_name(setting: str) -> str:
+    """A setting in a table's heading.
+
+    >>> setting_name("20-40"), setting_name("4"), setting_name("sigma 25")
+    ('20–40 %', '×4', 'sigma 25')
+    """
     if match := BIN.fullmatch(setting):
         return f"{match[1]}–{match[2]} %"
     return f"×{setting}" if NUMBER.fullmatch(setting) else setting
 
 
-def _number(scores: Scores, method: str, setting: str, metric: str) -> str:
-    return f"{scores.mean(method, setting, metric):.{2 if scores.units[metric] == 'dB' else 4}f}"
+def score_text(value: float, unit: str, sign: str = "") -> str:
+    """A score with the digits that tables print; ``sign="+"`` for differences.
+
+    >>> score_text(27.314, "dB"), score_text(0.98765, "")
+    ('27.31', '0.9877')
+    """
+    return f"{value:{sign}.{2 if unit == 'dB' else 4}f}"

@@ -18,31 +18,26 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
-from implicitkit.evaluation.protocol import Answer, Progress, Protocol
-from implicitkit.evaluation.scores import Metrics, Scores, by_name, create_metrics
+from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
+from implicitkit.evaluation.scores import Metrics, Scores, by_name
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import READABLE, read_image
 from implicitkit.images.resize import Kernel, resize
 from implicitkit.metrics import Metric
 from implicitkit.metrics.base import shaved
-from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_metric
-from implicitkit.training.data import picture_files
 
 Convention = Literal["benchmark", "div2k", "plain"]
-CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
-USUAL: dict[Convention, str] = {"benchmark": "psnr_y", "div2k": "psnr", "plain": "psnr"}
-"""The metric that each reports."""
 SCALES = (2.0, 3.0, 4.0)
 LARGEST_MATLAB_SCALE = 4
 Upscaler = Callable[[Tensor, tuple[int, int]], Tensor]
-"""``(3, h, w)`` and the size wanted -> ``(3, H, W)``, both in [0, 1]."""
+"""``(3, h, w)`` and ``(H, W)`` -> ``(3, H, W)``, both in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,11 @@ class TestSet:
             if low is None:
                 yield make_pair(stem, read_image(file), scale)
                 continue
-            found = [p for s in (stem, f"{stem}x{scale:g}") for e in READABLE if (p := low / f"{s}{e}").is_file()]
-            if not found:
+            stems = (stem, f"{stem}x{scale:g}")
+            files = [p for s in stems for e in READABLE if (p := low / f"{s}{e}").is_file()]
+            if not files:
                 raise DataError(f"{low} has no low-resolution picture for {file.name}")
-            yield _fit(stem, read_image(found[0]), read_image(file), scale)
+            yield _fit(stem, read_image(files[0]), read_image(file), scale)
 
     def _clean_files(self, scale: float) -> list[Path]:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]
@@ -124,8 +120,8 @@ def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Convention,
     """One picture's score by ``protocol`` (default metric: the protocol's PSNR, dB); fractional scales shave
     ``ceil(scale)``.
     """
-    border = {"benchmark": math.ceil(scale), "div2k": math.ceil(scale) + 6, "plain": 0}[protocol]
-    metric = metric or create_metric(USUAL[protocol])
+    border = PROTOCOLS[protocol].border(scale)
+    metric = metric or PROTOCOLS[protocol]().metrics(None)[0]
     return metric(shaved(prediction.clamp(0, 1), border), shaved(clean, border))
 
 
@@ -149,32 +145,18 @@ def evaluate(
         test_set: the pictures.
         scales: magnifications of at least 1; each is a setting of the result (``"2"``, ``"3.5"``).
         protocol: what is shaved, and which metric is usual.
-        progress: called with the number of pictures done and the one at hand.
+        progress: called with the number of examples done and the one at hand.
         metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: the protocol's).
     """
-    if protocol not in CONVENTIONS:
-        raise ValueError(f"the protocol is one of {', '.join(CONVENTIONS)}; received {protocol!r}")
-    _check_scales(scales)
-    measures = create_metrics([USUAL[protocol]] if metrics is None else metrics)
-    scores = Scores(units={metric.name: metric.unit for metric in measures})
-    done = 0
-    for scale in scales:
-        for pair in test_set.pairs(scale):
-            size = (pair.clean.shape[1], pair.clean.shape[2])
-            for method, upscaler in methods.items():
-                prediction = upscaler(pair.low, size).cpu()
-                for metric in measures:
-                    value = score(prediction, pair.clean, scale, protocol, metric)
-                    scores.add(method, f"{scale:g}", metric.name, pair.name, value)
-            done += 1
-            if progress:
-                progress(done, f"{pair.name} ×{scale:g}")
-    return scores
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}; received {protocol!r}")
+    answers = {name: of_pictures(upscaler) for name, upscaler in methods.items()}
+    return PROTOCOLS[protocol](scales).compare(answers, test_set.folder, metrics=metrics, progress=progress)
 
 
-def _check_scales(scales: Sequence[float]) -> None:
-    if not scales or any(scale < 1 or not math.isfinite(scale) for scale in scales):
-        raise ValueError(f"scales are at least 1; received {list(scales)}")
+def of_pictures(upscaler: Upscaler) -> Answer:
+    """An upscaler as a function of an example."""
+    return lambda example: upscaler(example.image, example.size)
 
 
 class SuperResolutionProtocol(Protocol):
@@ -184,30 +166,32 @@ class SuperResolutionProtocol(Protocol):
         scales: magnifications of at least 1.
     """
 
-    trivial: ClassVar[str] = "bicubic"
-    convention: ClassVar[Convention]
+    trivial_answers: Mapping[str, Answer] = {"bicubic": of_pictures(bicubic)}
 
     def __init__(self, scales: Sequence[float] = SCALES) -> None:
-        _check_scales(scales)
+        if not scales or any(scale < 1 or not math.isfinite(scale) for scale in scales):
+            raise ValueError(f"scales are at least 1; received {list(scales)}")
         self.scales = list(scales)
+
+    @staticmethod
+    def border(scale: float) -> int:
+        """Pixels that are shaved off every border."""
+        return 0
 
     def count(self, data: Path) -> int:
         test_set = TestSet(data)
         return sum(test_set.count(scale) for scale in self.scales)
 
-    def evaluate(
-        self,
-        models: Mapping[str, ImplicitModel],
-        data: Path,
-        *,
-        metrics: Metrics | None = None,
-        encode: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-    ) -> Scores:
-        self.admit(models)
-        methods: dict[str, Upscaler] = {self.trivial: bicubic}
-        methods |= {name: Answer(model, encode or {}) for name, model in models.items()}
-        return evaluate(methods, TestSet(data), self.scales, self.convention, progress, metrics)
+    def examples(self, data: Path) -> Iterator[Example]:
+        test_set = TestSet(data)
+        for scale in self.scales:
+            for pair in test_set.pairs(scale):
+                yield Example(f"{scale:g}", pair.name, pair.low, None, pair.clean)
+
+    def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> Mapping[str, float]:
+        border = self.border(float(example.setting))
+        pictures = shaved(prediction.clamp(0, 1), border), shaved(example.truth, border)
+        return {metric.name: metric(*pictures) for metric in metrics}
 
     def settings(self) -> dict[str, Any]:
         return {"scales": self.scales}
@@ -216,16 +200,27 @@ class SuperResolutionProtocol(Protocol):
 class Benchmark(SuperResolutionProtocol):
     """PSNR of the luma, ``scale`` pixels shaved: Set5, Set14, B100, Urban100."""
 
-    convention: ClassVar[Convention] = "benchmark"
+    usual: ClassVar[Metrics] = ("psnr_y",)
+
+    @staticmethod
+    def border(scale: float) -> int:
+        return math.ceil(scale)
 
 
 class DIV2K(SuperResolutionProtocol):
     """PSNR over RGB, ``scale + 6`` pixels shaved."""
 
-    convention: ClassVar[Convention] = "div2k"
+    usual: ClassVar[Metrics] = ("psnr",)
+
+    @staticmethod
+    def border(scale: float) -> int:
+        return math.ceil(scale) + 6
 
 
 class Plain(SuperResolutionProtocol):
     """PSNR over RGB, nothing shaved."""
 
-    convention: ClassVar[Convention] = "plain"
+    usual: ClassVar[Metrics] = ("psnr",)
+
+
+PROTOCOLS: Mapping[Convention, type[SuperResolutionProtocol]] = {"benchmark": Benchmark, "div2k": DIV2K, "plain": Plain}

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.devices import PRECISIONS
-from implicitkit.field.latents import Latents
+from implicitkit.field.latents import Composed, Latents
 from implicitkit.field.sampler import Sampler
 from implicitkit.field.tiles import Window, assembled, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
 if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
+    pass
 
 
 Cell = Tensor | float | Sequence[float] | None
@@ -49,7 +49,7 @@ class Field:
 
     def __init__(
         self,
-        model: ImplicitModel,
+        model: Composed,
         image: Tensor,
         mask: Tensor | None = None,
         *,
@@ -92,6 +92,17 @@ class Field:
         with _modes(self):
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
         self._sampler = Sampler(model.decoder, self._latents, self._image, mean=model.mean, std=model.std, grad=grad)
+
+    def __repr__(self) -> str:
+        """``Field(2×(3, 64, 80), liif, float32, cpu)``: a batch of two pictures, the decoder, the precision, the
+        device.
+        """
+        shape = str(tuple(self._image.shape[1:]))
+        parts = [f"{len(self._image)}×{shape}" if self.batched else shape, self.model.decoder.title]
+        parts += [self.precision or str(self._image.dtype).removeprefix("torch."), str(self.device)]
+        return f"Field({', '.join(parts + ['with a mask'] * (self._mask is not None))})"
+
+    # ---------------------------------------------------------------- what a user asks
 
     def __call__(self, coords: Tensor, cell: Cell = None) -> Tensor:
         """Values at any points.

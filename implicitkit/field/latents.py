@@ -6,24 +6,52 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.devices import unless_out_of_memory
-from implicitkit.encoders.base import Features
+from implicitkit.encoders.base import Encoder, Features
 from implicitkit.field.tiles import Tiling
 from implicitkit.images.filling import fill_holes
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
-    from implicitkit.model import ImplicitModel
 
 MAX_TILES_KEPT = 2
 MIN_TILE = 32
+
+
+class Composed(Protocol):
+    """The model that a field is of, as far as a field needs to know it; :class:`implicitkit.ImplicitModel` is one."""
+
+    mean: float
+    std: float
+    inputs: tuple[str, ...]
+    encoder: Encoder
+    decoder: Decoder
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """The models whose fields the decoder reads, by name."""
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the coordinates."""
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether it, or a model it reads, is given the mask."""
+
+    @property
+    def uses_cell(self) -> bool:
+        """Whether points must come with the size of an output pixel."""
+
+    def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Pictures and masks as float32 batches on the model's device."""
 
 
 class SmallerTiles(Exception):  # noqa: N818
@@ -50,7 +78,7 @@ class Latents:
 
     def __init__(
         self,
-        model: ImplicitModel,
+        model: Composed,
         image: Tensor,
         mask: Tensor | None,
         conditions: Mapping[str, Field],

@@ -1,8 +1,8 @@
 """Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
 profile.
 
-Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (reading PNG) and tifffile (TIFF). PNG
-is written by our own :mod:`implicitkit.images.png`, since Pillow would hold a copy of the picture.
+Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (PNG) and tifffile (TIFF). Every PNG is
+written by imagecodecs (:mod:`implicitkit.images.png`), since Pillow would hold a copy of the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from implicitkit.errors import ImageError
+from implicitkit.errors import ImageError, first_line
 from implicitkit.files import replacing
 from implicitkit.images.png import SIGNATURE, write_png
 
@@ -94,12 +94,6 @@ def to_8_bits(pixels: Pixels) -> Pixels:
     return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
 
 
-def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The picture files of a folder, sorted; hidden ones left out."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
-
-
 def read_image(path: str | Path) -> Tensor:
     """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha left out.
 
@@ -145,7 +139,7 @@ def read_picture(path: str | Path) -> Picture:
     except ImageError:
         raise
     except Exception as error:  # decoders raise errors of every kind on damaged files
-        raise ImageError(f"{path} cannot be decoded: {_first_line(error)}") from error
+        raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
@@ -339,7 +333,3 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
     return pixels[::rows, ::columns]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

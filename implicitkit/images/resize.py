@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicitkit.coordinates import mirrored
+
 Kernel = Literal["matlab", "pil"]
 KERNELS: tuple[Kernel, ...] = ("matlab", "pil")
 
@@ -53,7 +55,8 @@ def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Ten
 
 def round_to_8_bits(image: Tensor) -> Tensor:
     """``image`` (in [0, 1]) on the 256 levels of a file; halves go up, and the gradient passes as if
-    nothing had been rounded."""
+    nothing had been rounded.
+    """
     return image + (torch.floor(image * 255 + 0.5) / 255 - image).detach()
 
 
@@ -98,10 +101,9 @@ def _matlab_taps(n: int, size: int, scale: float) -> Taps:
     index = left[None, :] + np.arange(math.ceil(width) + 2)[:, None]
     weight = shrink * cubic(shrink * (centre[None, :] - index))
     weight /= weight.sum(0)
-    position = np.mod(index.astype(np.int64) - 1, 2 * n)
-    mirrored = np.minimum(position, 2 * n - 1 - position)
+    position = mirrored(torch.from_numpy(index.astype(np.int64) - 1), n).numpy()
     used = np.any(weight != 0, axis=1)
-    return np.ascontiguousarray(mirrored[used]), np.ascontiguousarray(weight[used])
+    return np.ascontiguousarray(position[used]), np.ascontiguousarray(weight[used])
 
 
 @lru_cache(maxsize=256)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from implicitkit.devices import free_memory
 from implicitkit.errors import UserError
 from implicitkit.images.io import Picture, Pixels, to_pixels, to_tensor
 from implicitkit.images.resize import resize
 from implicitkit.images.transparency import fill_transparent
-from implicitkit.model import ImplicitModel
 
 WHOLE_SIDE = 768  # pictures up to this side are encoded whole, larger ones in tiles
 AUTO_TILE, LEAST_TILE = 512, 64
@@ -62,7 +62,20 @@ def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool
         )
 
 
-def choose_tile(model: ImplicitModel, size: tuple[int, int]) -> int | None:
+class Upscaler(Protocol):
+    """What enlarges a picture; :class:`implicitkit.ImplicitModel` is one."""
+
+    encoder: Any
+    decoder: Any
+
+    def parameters(self) -> Iterator[Any]:
+        """Its weights, which are on its device."""
+
+    def encode(self, image: Tensor, *, tile: int | None = None, precision: str | None = None) -> Any:
+        """The picture as a field."""
+
+
+def choose_tile(model: Upscaler, size: tuple[int, int]) -> int | None:
     """Pixels per side of the tiles in which a picture of ``size`` is encoded, after the memory that is free.
 
     None (whole) up to 768 pixels a side, if half of what is free holds it, and for encoders that see everything at
@@ -80,7 +93,7 @@ def choose_tile(model: ImplicitModel, size: tuple[int, int]) -> int | None:
 
 
 def upscale_picture(
-    model: ImplicitModel,
+    model: Upscaler,
     picture: Picture,
     size: tuple[int, int],
     *,

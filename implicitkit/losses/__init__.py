@@ -4,12 +4,13 @@ from implicitkit.losses.adversarial import Adversarial, PatchDiscriminator
 from implicitkit.losses.base import Batch, Loss, PictureLoss, pictures
 from implicitkit.losses.frequency import FocalFrequency
 from implicitkit.losses.perceptual import Perceptual
-from implicitkit.losses.pointwise import L1, L2, Charbonnier, Pointwise, luma_of, missing_at
+from implicitkit.losses.pointwise import L1, L2, PSNR, Charbonnier, Pointwise, luma_of, missing_at
 from implicitkit.losses.total import Total
 
 __all__ = [
     "L1",
     "L2",
+    "PSNR",
     "Adversarial",
     "Batch",
     "Charbonnier",

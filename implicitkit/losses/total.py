@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from implicitkit.losses.base import Batch, Loss
-from implicitkit.registry.kinds import create_loss
+from implicitkit.registry.kinds import create_part, losses
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
@@ -29,7 +29,7 @@ class Total:
             weight = float(arguments.pop("weight", 1.0))
             name = arguments["name"]
             label = name if name not in self.terms else f"{name}_{len(self.terms) + 1}"
-            self.terms[label] = (weight, create_loss(arguments))
+            self.terms[label] = (weight, create_part(losses, arguments))
 
     @property
     def wants_reference(self) -> bool:

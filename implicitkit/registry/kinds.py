@@ -1,22 +1,19 @@
-"""The seven registries, who fills them, and the functions that look things up in them."""
+"""The seven registries, and who fills them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from implicitkit.errors import PluginError
-from implicitkit.registry.plugins import Plugin, Plugins
-from implicitkit.registry.registry import Registry, article, check_arguments
+from implicitkit.registry.plugins import Plugins
+from implicitkit.registry.registry import Entry, Owner, Registry, article, check_arguments
 
-if TYPE_CHECKING:
-    from implicitkit.decoders.base import Decoder
-    from implicitkit.degradations.base import Degradation
-    from implicitkit.encoders.base import Encoder
-    from implicitkit.evaluation.protocol import Protocol
-    from implicitkit.metrics.base import Metric
-
-T = TypeVar("T")
+SESSION = Owner("this session", "")
+"""Who registers something at a prompt or in a notebook."""
 
 
 def _built_in() -> Any:
@@ -33,13 +30,14 @@ def _where() -> str:
     return plugins.where()
 
 
-encoders: Registry[Encoder] = Registry("encoder", _load, _where)
-decoders: Registry[Decoder] = Registry("decoder", _load, _where)
-degradations: Registry[Degradation] = Registry("degradation", _load, _where)
+# What they hold is known further up (an Encoder, a Decoder, ...): finding a name needs none of it.
+encoders: Registry[Any] = Registry("encoder", _load, _where)
+decoders: Registry[Any] = Registry("decoder", _load, _where)
+degradations: Registry[Any] = Registry("degradation", _load, _where)
 models: Registry[dict[str, Any]] = Registry("model", _load, _where)
 losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
-metrics: Registry[Metric] = Registry("metric", _load, _where)
-protocols: Registry[Protocol] = Registry("protocol", _load, _where)
+metrics: Registry[Any] = Registry("metric", _load, _where)
+protocols: Registry[Any] = Registry("protocol", _load, _where)
 
 plugins = Plugins(
     {
@@ -55,35 +53,6 @@ plugins = Plugins(
 )
 
 
-def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
-    """Load a plugin of the running program: a module or an object with functions marked ``@implicitkit.hookimpl``.
-
-    Args:
-        plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
-        name: what to call it in lists and errors (default: the module's or class's name).
-
-    Returns:
-        What was registered.
-
-    Raises:
-        PluginError: it implements no hook, or misspells one.
-        DuplicateNameError: it claims a name that is taken; nothing of it is registered.
-    """
-    return plugins.add(plugin, name)
-
-
-def unregister_plugin(plugin: Plugin) -> None:
-    """Take back what :func:`register_plugin` did, for notebooks and tests; what was built stays as it is.
-
-    Args:
-        plugin: what :func:`register_plugin` returned.
-
-    Raises:
-        PluginError: it is not, or no longer, registered, or was found in another way.
-    """
-    plugins.remove(plugin)
-
-
 def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
     if isinstance(part, str):
@@ -93,7 +62,7 @@ def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str,
     raise ValueError(f"{kind} is a name or a mapping with a 'name'; received {part!r}")
 
 
-def create_part(registry: Registry[T], part: str | Mapping[str, Any], /, **arguments: Any) -> T:
+def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arguments: Any) -> Any:
     """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
     name, given = parse_part(part, f"the {registry.kind}")
     entry, first = registry.find(name)
@@ -101,7 +70,7 @@ def create_part(registry: Registry[T], part: str | Mapping[str, Any], /, **argum
     checked = check_arguments(f"{registry.kind} {name!r}", factory, first, {**given, **arguments})
     built = factory(*first, **checked)
     try:
-        built.spec = {"name": entry.name + "".join(first), **checked}  # type: ignore[attr-defined]
+        built.spec = {"name": entry.name + "".join(first), **checked}
     except AttributeError:
         raise PluginError(
             f"{registry.kind} {entry.name!r} of {entry.owner} gave {type(built).__name__}, which cannot hold its spec; "
@@ -110,96 +79,49 @@ def create_part(registry: Registry[T], part: str | Mapping[str, Any], /, **argum
     return built
 
 
-def create_encoder(name: str | Mapping[str, Any], **arguments: Any) -> Encoder:
-    """An encoder by name (``"edsr_baseline"``) or spec (``{"name": "edsr", "blocks": 8}``).
+def enrol(
+    registry: Registry[Any],
+    name: str,
+    factory: Callable[..., Any] | str | None = None,
+    *,
+    summary: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    replace: bool = False,
+) -> Any:
+    """Register ``factory`` from the running program, or return the decorator that does.
+
+    The owner is the module that called the function that called this one; code at a prompt, in a notebook or in a
+    script is called ``this session``. The summary is the first line of the factory's docstring unless one is given.
 
     Raises:
-        UnknownNameError: no encoder is called so.
-        TypeError: it does not take one of the arguments.
+        DuplicateNameError: the name is taken, and not by the same owner with ``replace``; the registry is unchanged.
     """
-    return create_part(encoders, name, **arguments)
+    module = str(sys._getframe(2).f_globals.get("__name__", "__main__"))
+    owner = SESSION if module == "__main__" else Owner(module, "(registered by hand)")
+
+    def register(factory: Callable[..., Any] | str) -> Any:
+        described = (factory.__doc__ or "").strip().partition("\n")[0] if callable(factory) else ""
+        registry.register(name, factory, owner=owner, summary=summary or described, metadata=metadata, replace=replace)
+        return factory
+
+    return register if factory is None else register(factory)
 
 
-def create_decoder(name: str | Mapping[str, Any], **arguments: Any) -> Decoder:
-    """A decoder by name (``"liif"``) or spec; give ``in_channels`` if the encoder has other than 64 features per
-    pixel.
+def shipped_file(entry: Entry[Any]) -> Path:
+    """Where a named model's weights are, whether or not there is a file: ``package:path`` in its metadata, the path
+    being inside the package.
+
+    Raises:
+        PluginError: the metadata says something else, or names a package that cannot be imported.
     """
-    return create_part(decoders, name, **arguments)
-
-
-def create_degradation(
-    spec: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]], **arguments: Any
-) -> Degradation:
-    """A degradation by name or spec; a list applies one after the other.
-
-    >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
-    {'name': 'super_resolution', 'scale': 4.0}
-    """
-    if isinstance(spec, Sequence) and not isinstance(spec, str):
-        from implicitkit.degradations.base import Chain
-
-        if arguments:
-            raise TypeError("a list of degradations takes its arguments inside the list")
-        return Chain([create_degradation(step) for step in spec])
-    return create_part(degradations, spec, **arguments)
-
-
-def create_loss(name: str | Mapping[str, Any], **arguments: Any) -> Callable[..., Any]:
-    """A loss by name (``"charbonnier"``) or spec; call it as ``loss(prediction, batch)``, see
-    :mod:`implicitkit.losses`.
-    """
-    return create_part(losses, name, **arguments)
-
-
-def create_metric(name: str | Mapping[str, Any], **arguments: Any) -> Metric:
-    """A metric by name (``"ssim"``) or spec; call it as ``metric(prediction, target, mask=None)``.
-
-    >>> create_metric({"name": "psnr_y", "shave": 4}).unit
-    'dB'
-    """
-    return create_part(metrics, name, **arguments)
-
-
-def create_protocol(spec: str | Mapping[str, Any], /, **arguments: Any) -> Protocol:
-    """A protocol by name (``"benchmark"``) or spec (``{"name": "inpainting", "size": 128}``); its ``evaluate`` scores
-    models on a folder.
-
-    >>> create_protocol("benchmark", scales=[2, 8]).settings()
-    {'scales': [2.0, 8.0]}
-    """
-    return create_part(protocols, spec, **arguments)
-
-
-def list_encoders(pattern: str | None = None) -> list[str]:
-    """Names of encoders, e.g. those like ``"*edsr*"``."""
-    return encoders.names(pattern)
-
-
-def list_decoders(pattern: str | None = None) -> list[str]:
-    """Names of decoders."""
-    return decoders.names(pattern)
-
-
-def list_degradations(pattern: str | None = None) -> list[str]:
-    """Names of degradations."""
-    return degradations.names(pattern)
-
-
-def list_losses(pattern: str | None = None) -> list[str]:
-    """Names of losses."""
-    return losses.names(pattern)
-
-
-def list_metrics(pattern: str | None = None) -> list[str]:
-    """Names of metrics."""
-    return metrics.names(pattern)
-
-
-def list_protocols(pattern: str | None = None) -> list[str]:
-    """Names of protocols."""
-    return protocols.names(pattern)
-
-
-def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
-    """Names of models; ``pretrained=True`` keeps those whose weights can be loaded."""
-    return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))
+    stored = entry.metadata["pretrained"]
+    package, colon, path = stored.partition(":") if isinstance(stored, str) else ("", "", "")
+    if not (package and colon and path):
+        raise PluginError(
+            f"model {entry.name!r} of {entry.owner} says that its weights are {stored!r}; its metadata names them as "
+            "'package:path', such as 'my_package:weights/mine.safetensors'"
+        )
+    try:
+        return Path(str(files(package).joinpath(path)))
+    except ImportError as error:
+        raise PluginError(f"the weights of model {entry.name!r} of {entry.owner} cannot be found: {error}") from error

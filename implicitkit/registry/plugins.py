@@ -7,7 +7,6 @@ are not used, since they stop at the first exception and one broken plugin would
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import inspect
@@ -25,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from implicitkit import hookspecs
-from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning
+from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, first_line, nearest
 from implicitkit.hookspecs import PROJECT
+from implicitkit.registry.commands import COMMANDS
 from implicitkit.registry.registry import LOADING, Owner, Registry
 from implicitkit.version import __version__
 
@@ -39,21 +39,6 @@ HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("regist
 BY_HAND = "register_plugin"
 PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
 OURS = Owner("implicitkit", __version__)
-COMMANDS = (  # that come in the box; their modules are not imported to find out whether a plugin claims one
-    "bench",
-    "compare",
-    "config-schema",
-    "convert",
-    "degrade",
-    "demo",
-    "evaluate",
-    "export",
-    "info",
-    "list",
-    "plugins",
-    "train",
-    "upscale",
-)
 
 
 @dataclass
@@ -173,8 +158,8 @@ class Plugins:
         except (Exception, SystemExit) as error:  # a module that calls exit() when imported is broken too
             if reraise:
                 raise
-            text = (str(error).strip().splitlines() or [""])[0]
-            plugin.error = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            kind = type(error).__name__
+            plugin.error = f"{kind}: {first_line(error)}" if str(error).strip() else kind
             plugin.traceback = traceback.format_exc()
             plugin.provides, plugin.commands = {}, None
             if not is_strict():  # there, load() raises
@@ -305,6 +290,6 @@ def _refuse_misnamed(implementation: Any) -> None:
                 f"{name} takes ({', '.join(PARAMETERS[name])}); received one that takes ({', '.join(takes)})"
             )
         if name not in HOOKS and (marked or takes in PARAMETERS.values()):
-            near = difflib.get_close_matches(name, HOOKS, n=1)
+            near = nearest(name, HOOKS)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise PluginError(f"there is no hook {name}{hint} (the hooks: {', '.join(HOOKS)})")

@@ -6,7 +6,6 @@ follows a colon is handed to the factory verbatim (``timm:hf-hub:Org/Name-x``).
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import importlib
 import inspect
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
-from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError
+from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError, nearest
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ class Owner:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".strip()
 
 
 NOBODYS = Owner("the running program", "(no distribution)")
@@ -100,6 +99,7 @@ class Registry(Generic[T]):
         summary: str = "",
         metadata: Mapping[str, Any] | None = None,
         expand: Callable[[], Iterable[str]] | str | None = None,
+        replace: bool = False,
     ) -> Entry[T]:
         """Add an entry.
 
@@ -112,6 +112,7 @@ class Registry(Generic[T]):
             metadata: anything to filter by; see ``docs/plugins.md`` for what that of a model may say.
             expand: for a name with a trailing colon, lists what may follow it (a callable or ``"module:attribute"``);
                 asked only for a pattern that begins with the name.
+            replace: put the entry in the place of one that the same owner registered under this name.
 
         Raises:
             DuplicateNameError: the name is taken; the registry is unchanged.
@@ -130,8 +131,11 @@ class Registry(Generic[T]):
         self.load()  # the built-ins come first, so that who comes second is told
         entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}), expand)
         taken = self._entries.get(name)
-        if taken is not None:
-            raise DuplicateNameError(f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}")
+        if taken is not None and not (replace and taken.owner == entry.owner):
+            hint = "; replace=True registers the new one" if taken.owner == entry.owner else ""
+            raise DuplicateNameError(
+                f"{self.kind} {name!r} of {entry.owner} is already registered by {taken.owner}{hint}"
+            )
         self._entries[name] = entry
         return entry
 
@@ -205,7 +209,7 @@ class Registry(Generic[T]):
 
     def commit(self, staged: Registry[T]) -> list[str]:
         """Take over what was added to a staged copy; returns the new names."""
-        added = {name: entry for name, entry in staged._entries.items() if name not in self._entries}
+        added = {name: entry for name, entry in staged._entries.items() if self._entries.get(name) is not entry}
         self._entries.update(added)
         return sorted(added)
 
@@ -228,7 +232,7 @@ class Registry(Generic[T]):
     def _unknown(self, name: str, folded: str) -> str:
         if folded in self._entries:  # a family: timm:
             return f"{self.kind} {name!r} needs a name behind its colon; a list of {name}* shows them"
-        near = difflib.get_close_matches(folded, self._entries, n=3, cutoff=0.5)
+        near = nearest(folded, self._entries, count=3)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         known = ", ".join(sorted(self._entries)) or "nothing"
         where = f"; {self._where()}" if self._where else ""
@@ -267,7 +271,7 @@ def check_arguments(
         return dict(arguments)
     for key in arguments:
         if key not in takes:
-            near = difflib.get_close_matches(key, takes, n=1, cutoff=0.5)
+            near = nearest(key, takes)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ArgumentError(f"{what} takes no {key!r}{hint} (it takes: {', '.join(takes) or 'nothing'})")
     hints = _type_hints(factory)

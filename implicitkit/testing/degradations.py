@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, Degraded, seeded
-from implicitkit.registry.kinds import create_degradation
 
 Spec = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 

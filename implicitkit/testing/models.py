@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import axes, mesh
+from implicitkit.create import create_decoder, create_encoder, load_model
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_decoder, create_encoder, parse_part
-from implicitkit.weights import load_model
+from implicitkit.registry.kinds import parse_part
 
 SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
 SMALL_DECODER = {"name": "liif", "hidden": [8]}

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from implicitkit.create import create_model, create_protocol
 from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import Scores
 from implicitkit.images.io import write_image
-from implicitkit.model import ImplicitModel, create_model
-from implicitkit.registry.kinds import create_protocol
+from implicitkit.model import ImplicitModel
 
 Spec = str | Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def check_protocol(
 ) -> None:
     """Assert that a protocol keeps its contract: rows, tables, steps and reports are what they say.
 
-    The trivial method comes first, then the models in order, all with the same settings, metrics and items; no model's
+    The trivial methods come first, then the models in order, all with the same settings, metrics and items; no model's
     scores depend on the others or on torch's random state; rebuilt from its spec it gives the same.
 
     Args:
@@ -65,9 +65,10 @@ def check_steps(protocol: Protocol, models: Mapping[str, ImplicitModel], folder:
 
 
 def check_layout(protocol: Protocol, scores: Scores, models: list[str]) -> None:
-    """The trivial method is the first row; every row has the same settings and metrics; tables show all metrics."""
-    assert list(scores.values) == [protocol.trivial, *models], (
-        f"the rows are {list(scores.values)}, not the trivial method {protocol.trivial!r} and the models {models}"
+    """The trivial methods are the first rows; every row has the same settings and metrics; tables show all metrics."""
+    trivial = protocol.trivial_rows
+    assert list(scores.values) == [*trivial, *models], (
+        f"the rows are {list(scores.values)}, not the trivial methods {trivial} and the models {models}"
     )
     first = scores.values[protocol.trivial]
     assert first and scores.units, "nothing was measured"

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from implicitkit.coordinates import cell_size, grid
+from implicitkit.create import create_loss, create_metric
 from implicitkit.field.field import Prediction
 from implicitkit.losses.base import Loss
-from implicitkit.registry.kinds import create_loss, create_metric
 
 Spec = str | Mapping[str, Any]
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from implicitkit.config import DataConfig
-from implicitkit.coordinates import Size, cell_size, grid
+from implicitkit.coordinates import Size, cell_size, grid, mirrored
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
 from implicitkit.files import cache_folder, replacing
-from implicitkit.images.io import READABLE, pictures_in, read_picture, to_8_bits, to_tensor
+from implicitkit.images.io import read_picture, to_8_bits, to_tensor
 from implicitkit.losses import missing_at
 from implicitkit.losses.windows import window_in
 
@@ -35,23 +35,6 @@ class Sample(TypedDict, total=False):
     target: Tensor
     reference: Tensor
     window: Size
-
-
-def picture_files(folders: Sequence[Path | str]) -> list[Path]:
-    """All picture files under ``folders``, sorted by path.
-
-    Raises:
-        DataError: a folder is missing or holds no picture.
-    """
-    found: list[Path] = []
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}")
-        inside = pictures_in(folder, recursive=True)
-        if not inside:
-            raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
-        found += inside
-    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once
 
 
 def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
@@ -176,6 +159,11 @@ class TrainingCrops(Dataset[Sample]):
             sample["reference"] = seen.reference
         return sample
 
+    @property
+    def whole(self) -> bool:
+        """Whether each crop is a whole picture."""
+        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.kept)
+
     def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
         """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
         missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
@@ -257,5 +245,5 @@ def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:
     """``count`` positions from ``start`` on an axis of ``n``, mirrored where the axis is too short."""
     if start + count <= n:
         return slice(start, start + count)
-    position = np.arange(start, start + count) % (2 * n)
-    return np.minimum(position, 2 * n - 1 - position)
+    positions: NDArray[np.int64] = mirrored(torch.arange(start, start + count), n).numpy()
+    return positions

@@ -25,20 +25,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from implicitkit.config import TrainConfig, naming
+from implicitkit.create import build_model, create_degradation, load_model
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
 from implicitkit.images.filling import check_fill, trained_fill
+from implicitkit.images.folders import picture_files
 from implicitkit.losses import Total
-from implicitkit.model import ImplicitModel, build_model
-from implicitkit.registry.kinds import create_degradation
+from implicitkit.model import ImplicitModel
 from implicitkit.training.averaging import Average
-from implicitkit.training.data import TrainingCrops, collate, hold_out, picture_files
+from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.optimiser import build_optimiser, set_rate
 from implicitkit.training.runs import Report, Run
 from implicitkit.training.schedule import learning_rate
 from implicitkit.training.validation import Validator
-from implicitkit.weights import load_model
 from implicitkit.weights.native import fill
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -99,6 +99,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     files = [file for file in files if file.resolve() not in validator.seen]
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
+    run.whole = crops.whole
     model = build_model(config.model)
     if model.takes_mask and model.fill is None:
         model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))

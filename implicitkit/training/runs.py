@@ -59,6 +59,7 @@ class Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
         self.config, self.accelerator, self.folder = config, accelerator, config.output
         self.best = -math.inf
+        self.whole = False  # whether each crop is a whole picture
         self._start = 0
         self._writer: Any = None
         self._kept: dict[str, Stateful] = {}
@@ -163,6 +164,7 @@ class Run:
             "seed": self.config.seed,
             "trained_on": self.config.trained_on,
             "degradation": json.loads(self.config.model_dump_json())["degradation"],
+            "data": {"patch": self.config.data.patch, "whole": self.whole},
             **(summary or {}),
         }
         model.save(self.folder / name, license=self.config.license)

@@ -1,12 +1,13 @@
-"""What is measured while training: PSNR of the luma on whole pictures, and one picture to look at; for a model whose
-values are no picture, the loss.
+"""What is measured while training: a protocol over the pictures that are held out.
+
+The score is the PSNR of the luma on whole pictures; of a model whose values are no picture, the loss.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,21 +18,22 @@ from torch import Tensor
 
 from implicitkit.config import TrainConfig, naming
 from implicitkit.coordinates import cell_size, grid
+from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
+from implicitkit.evaluation.protocol import Answer, Example, Protocol
 from implicitkit.images.io import read_image
 from implicitkit.losses import Total
-from implicitkit.metrics import psnr_y
+from implicitkit.metrics import Metric, psnr_y
 from implicitkit.model import ImplicitModel
-from implicitkit.registry.kinds import create_degradation
 
 POINTS = 4096  # of a picture, on which an embedding is compared
-SMALLEST = 4  # low-resolution pixels a side, so that something is left after shaving
+MIN_SIDE = 4  # low-resolution pixels, so that something is left after shaving
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found.
+    """The result of a validation.
 
     Attributes:
         scores: one number per task.
@@ -44,8 +46,71 @@ class Validation:
     kind: Literal["psnr", "loss"] = "psnr"
 
 
+class HeldOut(Protocol):
+    """Pictures that are degraded once and kept, each at every task; see :class:`Validator`."""
+
+    kind: Literal["psnr", "loss"] = "psnr"
+
+    def __init__(self, kept: Sequence[Example], scales: Mapping[str, float]) -> None:
+        self.kept, self.scales = list(kept), dict(scales)
+
+    def count(self, data: Path) -> int:
+        return len(self.kept)
+
+    def examples(self, data: Path) -> Iterator[Example]:
+        yield from self.kept
+
+    def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> dict[str, float]:
+        scale = self.scales[example.setting]
+        return {self.kind: psnr_y(prediction, example.truth, shave=math.ceil(scale) if scale > 1 else 0)}
+
+    def check(self, model: ImplicitModel, name: str = "the model") -> None:
+        """Any model may be validated while it trains."""
+
+    def shown(self, model: ImplicitModel, example: Example, prediction: Tensor) -> Tensor:
+        """A prediction as a picture ``(3, H, W)``."""
+        return prediction
+
+
+class HeldOutLoss(HeldOut):
+    """The same for a model whose output is an embedding: the loss at random points."""
+
+    kind: Literal["psnr", "loss"] = "loss"
+
+    def __init__(self, kept: Sequence[Example], scales: Mapping[str, float], losses: Total) -> None:
+        super().__init__(kept, scales)
+        self.losses = losses
+
+    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> Answer:
+        def loss(example: Example) -> Tensor:
+            assert example.mask is not None
+            points = torch.randperm(math.prod(example.size), generator=seeded(int(example.name)))[:POINTS]
+            batch = {
+                "image": example.image[None],
+                "mask": example.mask[None],
+                "coords": grid(example.size)[points][None],
+                "cell": cell_size(example.size)[None, None],
+                "target": example.truth.flatten(1).t()[points][None],
+                "reference": example.truth[None],
+            }
+            device = next(model.parameters()).device
+            batch = {key: value.to(device) for key, value in batch.items()}
+            mask = batch["mask"] if model.takes_mask else None
+            prediction = model(batch["image"], batch["coords"], batch["cell"], mask)
+            return self.losses.sum(self.losses.each(prediction, batch))
+
+        return loss
+
+    def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> dict[str, float]:
+        return {self.kind: float(prediction)}
+
+    def shown(self, model: ImplicitModel, example: Example, prediction: Tensor) -> Tensor:
+        """The embedding's three strongest directions as colours."""
+        return as_colours(super().answer(model, Path(), {})(example).cpu())
+
+
 class Validator:
-    """Degrades pictures, the same way every time, and scores what the model makes of them.
+    """Scores a model on pictures that are degraded the same way every time.
 
     All pictures are read, degraded and checked when it is made, so that none can stop a run hours later.
 
@@ -55,82 +120,56 @@ class Validator:
     """
 
     def __init__(self, files: Sequence[Path], config: TrainConfig, losses: Total) -> None:
-        self.files, self.config, self.losses = list(files), config.validation, losses
+        self.files, self.losses = list(files), losses
         self.seen = {file.resolve() for file in self.files}
+        side = config.validation.max_size
         with naming("degradation"):
-            tasks = at_scales(config.degradation_spec, self.config.scales)
-        largest = max(scale for scale, _ in tasks.values())
-        pictures = [self._centre(read_image(file)) for file in self.files]
+            tasks = at_scales(config.degradation_spec, config.validation.scales)
+        self.scales = {label: scale for label, (scale, _) in tasks.items()}
+        pictures = [centre(read_image(file), side) for file in self.files]
+        largest = max(self.scales.values())
         for file, clean in zip(self.files, pictures, strict=True):
-            if min(clean.shape[1:]) < SMALLEST * largest:
+            if min(clean.shape[1:]) < MIN_SIDE * largest:
                 h, w = clean.shape[1:]
                 raise DataError(
                     f"{file} ({h}×{w} pixels) is too small to validate on at scale {largest:g}; "
-                    f"it needs {math.ceil(SMALLEST * largest)} a side: leave it out or lower validation.scales"
+                    f"it needs {math.ceil(MIN_SIDE * largest)} a side: leave it out or lower validation.scales"
                 )
-
+        self.examples: list[Example] = []
         with naming("degradation"):
-            self._degraded = {
-                label: (scale, [degradation(clean, generator=seeded(k)) for k, clean in enumerate(pictures)])
-                for label, (scale, degradation) in tasks.items()
-            }
+            for label, (_, degradation) in tasks.items():
+                for k, clean in enumerate(pictures):
+                    degraded = degradation(clean, generator=seeded(k))
+                    self.examples.append(Example(label, str(k), degraded.image, degraded.mask, degraded.reference))
 
     def __bool__(self) -> bool:
         return bool(self.files)
 
     @torch.no_grad()
     def __call__(self, model: ImplicitModel) -> Validation:
-        """Mean PSNR-Y in dB per task, and the first picture at the last task: input, output, truth.
+        """The mean score per task, and the first picture at the last task: input, output, truth."""
+        embeds = model.decoder.output == "embedding"
+        held_out = (
+            HeldOutLoss(self.examples, self.scales, self.losses) if embeds else HeldOut(self.examples, self.scales)
+        )
+        picture = torch.zeros(3, 1, 1)
 
-        Of a model whose output is an embedding: the loss per task, and the embedding's three strongest directions as
-        colours.
-        """
-        if model.decoder.output == "embedding":
-            return self._by_loss(model)
-        scores: dict[str, float] = {}
-        shown = torch.zeros(3, 1, 1)
-        for label, (scale, pictures) in self._degraded.items():
-            values = []
-            for k, seen in enumerate(pictures):
-                field = model.encode(seen.image, seen.mask if model.takes_mask else None)
-                size = seen.reference.shape[1:]
-                output = field.render(size).cpu()
-                values.append(psnr_y(output, seen.reference, shave=math.ceil(scale) if scale > 1 else 0))
-                if k == 0:
-                    shown = torch.cat([F.interpolate(seen.image[None], tuple(size))[0], output, seen.reference], dim=2)
-            scores[label] = sum(values) / len(values)
-        return Validation(scores, shown)
+        def keep(method: str, example: Example, prediction: Tensor, seconds: float) -> None:
+            nonlocal picture
+            if example is shown:
+                output = held_out.shown(model, example, prediction)
+                picture = torch.cat([F.interpolate(example.image[None], example.size)[0], output, example.truth], 2)
 
-    def _by_loss(self, model: ImplicitModel) -> Validation:
-        scores: dict[str, float] = {}
-        shown = torch.zeros(3, 1, 1)
-        device = next(model.parameters()).device
-        for label, (_, pictures) in self._degraded.items():
-            values = []
-            for k, seen in enumerate(pictures):
-                size = tuple(seen.reference.shape[1:])
-                chosen = torch.randperm(math.prod(size), generator=seeded(k))[:POINTS]
-                batch = {
-                    "image": seen.image[None],
-                    "mask": seen.mask[None],
-                    "coords": grid(size)[chosen][None],
-                    "cell": cell_size(size)[None, None],
-                    "target": seen.reference.flatten(1).t()[chosen][None],
-                    "reference": seen.reference[None],
-                }
-                batch = {key: value.to(device) for key, value in batch.items()}
-                mask = batch["mask"] if model.takes_mask else None
-                prediction = model(batch["image"], batch["coords"], batch["cell"], mask)
-                values.append(float(self.losses.sum(self.losses.each(prediction, batch))))
-                if k == 0:
-                    whole = model.encode(batch["image"], mask).render(size)[0].cpu()
-                    shown = torch.cat([F.interpolate(seen.image[None], size)[0], as_colours(whole), seen.reference], 2)
-            scores[label] = sum(values) / len(values)
-        return Validation(scores, shown, "loss")
+        shown = next((example for example in reversed(self.examples) if example.name == "0"), None)
+        scores = held_out.evaluate({"model": model}, Path(), seen=keep)
+        means = {label: scores.mean("model", label, held_out.kind) for label in self.scales}
+        return Validation(means, picture, held_out.kind)
 
-    def _centre(self, picture: Tensor) -> Tensor:
-        starts = [max(0, (n - self.config.max_size) // 2) for n in picture.shape[1:]]
-        return picture[:, starts[0] : starts[0] + self.config.max_size, starts[1] : starts[1] + self.config.max_size]
+
+def centre(picture: Tensor, side: int) -> Tensor:
+    """The middle of a picture ``(3, H, W)``, at most ``side`` pixels a side."""
+    top, left = (max(0, (n - side) // 2) for n in picture.shape[1:])
+    return picture[:, top : top + side, left : left + side]
 
 
 def as_colours(embedding: Tensor) -> Tensor:
@@ -138,10 +177,11 @@ def as_colours(embedding: Tensor) -> Tensor:
     rows = embedding.flatten(1).t()
     rows = rows - rows.mean(0)
     _, _, directions = torch.linalg.svd(rows.t() @ rows)
-    found = rows @ directions[:3].t()
-    low, high = found.amin(0), found.amax(0)
+    colours = rows @ directions[:3].t()
+    low, high = colours.amin(0), colours.amax(0)
     picture = torch.zeros(3, *embedding.shape[1:])
-    picture[: found.shape[1]] = ((found - low) / (high - low).clamp(min=1e-9)).t().reshape(-1, *embedding.shape[1:])
+    scaled = (colours - low) / (high - low).clamp(min=1e-9)
+    picture[: colours.shape[1]] = scaled.t().reshape(-1, *embedding.shape[1:])
     return picture
 
 

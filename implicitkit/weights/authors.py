@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from implicitkit.encoders.base import Encoder
 from implicitkit.errors import WeightsError
-from implicitkit.model import ImplicitModel, create_model
-from implicitkit.registry.kinds import create_encoder
+from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
-from implicitkit.weights.native import fill
 from implicitkit.weights.pickled import read_pickled
 
 # Tensors that are in the files and take no part in the forward pass: RGB mean shifts that are never called, what a
@@ -33,17 +29,7 @@ DO_NOTHING = re.compile(
 WRAPPERS = ("state_dict", "sd", "params")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a file turned out to hold; ``spec`` has no decoder if the file is of an encoder alone."""
-
-    layout: str
-    spec: dict[str, Any]
-    tensors: dict[str, Tensor]
-    dropped: tuple[str, ...]
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_authors(path: str | Path) -> Checkpoint:
     """Read and recognise a ``.pth`` file.
 
     Raises:
@@ -77,34 +63,8 @@ def recognise(content: Any, where: str) -> Checkpoint:
         raise WeightsError(f"{where}: looks like {title}, but its tensors or arguments have other forms") from None
     if decoder:
         title += f" ({'mmagic' if from_mmagic else _source(encoder, decoder)})"
-    return Checkpoint(title, spec, ours, tuple(dropped))
-
-
-def load_authors(path: str | Path) -> ImplicitModel:
-    """The model of an authors' checkpoint, in eval mode; every tensor of theirs is used or known to do nothing."""
-    return build(read_checkpoint(path), str(path))
-
-
-def build(checkpoint: Checkpoint, where: str) -> ImplicitModel:
-    """The model that a recognised checkpoint holds, in eval mode; ``where`` names it in errors."""
-    if "decoder" not in checkpoint.spec:
-        raise WeightsError(
-            f"{where} holds {checkpoint.layout}, so there is nothing to ask for values; "
-            "implicitkit.weights.authors.load_encoder reads it"
-        )
-    model = create_model(checkpoint.spec)
-    fill(model, checkpoint.tensors, where)
-    model.training_summary = {"converted_from": checkpoint.layout}
-    return model.eval()
-
-
-def load_encoder(path: str | Path) -> Encoder:
-    """The encoder of an authors' checkpoint, in eval mode, whether or not a decoder comes with it."""
-    checkpoint = read_checkpoint(path)
-    encoder = create_encoder(checkpoint.spec["encoder"])
-    own = {k.removeprefix("encoder."): v for k, v in checkpoint.tensors.items() if k.startswith("encoder.")}
-    fill(encoder, own, str(path))
-    return encoder.eval()
+    summary = {"converted_from": title}
+    return Checkpoint(spec, ours, summary, layout=title, dropped=tuple(dropped))
 
 
 def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:

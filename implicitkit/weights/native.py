@@ -10,35 +10,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit.decoders.base import Decoder
-from implicitkit.encoders.base import Encoder
-from implicitkit.errors import UserError, WeightsError
+from implicitkit.errors import WeightsError
 from implicitkit.files import replacing
 from implicitkit.version import __version__
-
-if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
+from implicitkit.weights.checkpoint import Checkpoint
 
 FORMAT, FORMAT_VERSION = "implicitkit", 1
 
 
-def save_native(
-    model: ImplicitModel, path: str | Path, *, dtype: torch.dtype | None = None, license: str | None = None
-) -> Path:
-    """Write ``model`` to ``path`` (which must end in ``.safetensors``), atomically.
+def write_native(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+    """Write ``checkpoint`` to ``path`` (which must end in ``.safetensors``), atomically.
 
     Args:
+        checkpoint: what the file will hold.
+        path: the file.
         dtype: stores floating-point weights in this type; they are read back as float32.
-        license: terms of the weights (default: the model's own).
 
     Raises:
-        ValueError: a part of the model was not built by name.
+        WeightsError: the suffix is another.
         UserError: the file cannot be written.
     """
     from safetensors.torch import save
@@ -46,23 +42,21 @@ def save_native(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"native weight files end in .safetensors; received {path}")
-    left_out = resolvable(model)
     tensors = {
         name: (value.to(dtype) if dtype is not None and value.is_floating_point() else value)
         .detach()
         .cpu()
         .contiguous()
-        for name, value in model.state_dict().items()
-        if not name.startswith(tuple(f"{path}." for path in left_out))
+        for name, value in checkpoint.tensors.items()
     }
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "spec": json.dumps(model.spec),
+        "spec": json.dumps(checkpoint.spec),
         "version": __version__,
-        "training": json.dumps(model.training_summary),
-        "license": model.license if license is None else license,
-        "frozen": json.dumps(left_out),
+        "training": json.dumps(checkpoint.summary),
+        "license": checkpoint.license,
+        "frozen": json.dumps(checkpoint.frozen),
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -80,15 +74,13 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
 
 
-def load_native(path: str | Path) -> ImplicitModel:
-    """The model of a native file, in eval mode, float32.
+def read_native(path: str | Path) -> Checkpoint:
+    """The content of a native file.
 
     Raises:
-        WeightsError: the file is damaged, is no native file, is of a newer format, or does not fit its own spec.
+        WeightsError: the file is damaged, is no native file, or is of a newer format.
     """
     from safetensors.torch import load_file
-
-    from implicitkit.model import create_model
 
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
@@ -99,7 +91,8 @@ def load_native(path: str | Path) -> ImplicitModel:
         version, spec = int(metadata["format_version"]), json.loads(metadata["spec"])
         summary = json.loads(metadata.get("training") or "{}")
         frozen = {
-            path: (str(f["source"]), str(f["sha256"])) for path, f in json.loads(metadata.get("frozen") or "{}").items()
+            part: {"source": str(known["source"]), "sha256": str(known["sha256"])}
+            for part, known in json.loads(metadata.get("frozen") or "{}").items()
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
@@ -107,33 +100,7 @@ def load_native(path: str | Path) -> ImplicitModel:
         raise WeightsError(
             f"{path} has format version {version}; this implicitkit reads up to {FORMAT_VERSION}: upgrade it"
         )
-    try:
-        model = create_model(spec)
-    except (UserError, ValueError) as error:
-        raise WeightsError(f"{path}: {error}") from None
-    tensors = load_file(str(path))
-    for part, (source, wanted) in frozen.items():
-        theirs = model.get_submodule(part)
-        if fingerprint(theirs) != wanted:
-            raise WeightsError(
-                f"{path} was saved with other weights of {source} for its {part}; the file does not hold them"
-            )
-        tensors |= {f"{part}.{name}": value for name, value in theirs.state_dict().items()}
-    fill(model, tensors, str(path))
-    model.training_summary = summary
-    model.license = metadata.get("license", "")
-    return model.eval()
-
-
-def resolvable(model: ImplicitModel, where: str = "") -> dict[str, dict[str, str]]:
-    """The frozen parts whose weights anybody can get: path -> where from, and their SHA-256."""
-    found: dict[str, dict[str, str]] = {}
-    for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
-        if not part.trainable and part.source:
-            found[where + name] = {"source": part.source, "sha256": fingerprint(part)}
-    for name, condition in model.conditions.items():
-        found |= resolvable(condition, f"{where}conditions.{name}.")
-    return found
+    return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen)
 
 
 def fingerprint(part: nn.Module) -> str:
@@ -145,7 +112,7 @@ def fingerprint(part: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Load ``tensors`` strictly; whatever is missing, unexpected or of another shape is listed.
 
     A part that had weights from a public source and gets others forgets that source.
@@ -164,9 +131,9 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     ]
     if faults:
         raise WeightsError(f"{where} does not fit the model; " + "; ".join(faults))
-    parts = [part for part in model.modules() if isinstance(part, (Encoder, Decoder))]
-    sourced = {part: fingerprint(part) for part in parts if part.source}
+    # encoders and decoders whose weights anybody can get
+    sourced = {part: fingerprint(part) for part in model.modules() if isinstance(getattr(part, "source", None), str)}
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
     for part, before in sourced.items():
         if fingerprint(part) != before:  # no longer what anybody can get, so a file must hold it
-            part.source = None
+            part.source = None  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from implicitkit.errors import WeightsError
+from implicitkit.errors import WeightsError, first_line
 
 
 def read_pickled(path: str | Path) -> Any:
@@ -29,5 +29,5 @@ def read_pickled(path: str | Path) -> Any:
         raise WeightsError(f"{path} {what}; reading it could execute code, so it is refused") from None
     except Exception as error:
         raise WeightsError(
-            f"{path} cannot be read as a checkpoint: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            f"{path} cannot be read as a checkpoint: {type(error).__name__}: {first_line(error)}"
         ) from None

@@ -123,7 +123,8 @@ def test_a_folder_keeps_going_and_reports_the_bad_at_the_end(run, cat: Path, wei
     (folder / "notes.txt").write_text("not a picture")
     done = run("upscale", folder, "-o", tmp_path / "out", "--model", weights, "--scale", "1.5")
     assert done.code == 2
-    assert len(done.errors) == 1 and "1 of 3 pictures failed" in done.errors[0] and "b.png" in done.errors[0]
+    *_, failure, error = done.err.splitlines()
+    assert error == "error: 1 of 3 pictures failed" and failure.startswith("failed: ") and "b.png" in failure
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import implicitkit as ik
 from implicitkit.degradations.base import seeded
-from implicitkit.degradations.blur import anisotropic, disc, gaussian, kernels, mirrored, motion
+from implicitkit.degradations.blur import anisotropic, disc, gaussian, kernels, motion
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.7])
@@ -147,11 +147,6 @@ def test_settings_are_drawn_from_their_ranges() -> None:
         values = torch.tensor([d[key] for d in drawn])
         assert values.min() >= low and values.max() <= high
         assert abs(values.mean() - (low + high) / 2) < 4 * ((high - low) / 12**0.5) / 300**0.5
-
-
-def test_mirrored_positions_repeat_the_outermost_pixel() -> None:
-    assert mirrored(1, 3, torch.device("cpu")).tolist() == [0] * 7
-    assert mirrored(4, 2, torch.device("cpu")).tolist() == [1, 0, 0, 1, 2, 3, 3, 2]
 
 
 @pytest.mark.parametrize(

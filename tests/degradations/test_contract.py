@@ -15,9 +15,10 @@ from support import PHOTOS
 import implicitkit as ik
 from implicitkit.config import DataConfig
 from implicitkit.degradations.base import Step, seeded
+from implicitkit.images.folders import picture_files
 from implicitkit.registry.kinds import degradations
 from implicitkit.testing.degradations import CHECKS, check_degradation, check_range, check_shapes
-from implicitkit.training.data import TrainingCrops, picture_files
+from implicitkit.training.data import TrainingCrops
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "super_resolution": [

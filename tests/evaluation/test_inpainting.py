@@ -13,7 +13,7 @@ from support import PARITY, PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit.evaluation import evaluate_inpainting, markdown_table, mean_fill
-from implicitkit.evaluation.inpainting import prepare
+from implicitkit.evaluation.inpainting import SOLVERS, navier_stokes, prepare
 from implicitkit.images.resize import resize
 
 SMALL = {"size": 32, "bins": [(0, 20), (40, 60)]}
@@ -46,6 +46,26 @@ def test_mean_fill_is_the_mean_of_what_is_known() -> None:
         assert filled[c, 1, 2].item() == pytest.approx(sum(known) / len(known), abs=1e-6)
         assert torch.equal(filled[c][mask[0] == 0], image[c][mask[0] == 0])
     assert torch.equal(mean_fill(image, torch.ones(1, 4, 5)), torch.full((3, 4, 5), 0.5))
+
+
+def test_solvers_leave_known_pixels_and_beat_the_mean_colour(folder: Path) -> None:
+    scores = evaluate_inpainting(SOLVERS, folder, [(20, 40)], metrics=["psnr", "l1"], size=32)
+    means = {name: scores.mean(name, "20-40", "psnr_hole") for name in SOLVERS}
+    assert max(means, key=means.get) != "mean colour" and means["harmonic"] > means["mean colour"] + 1
+    assert all(scores.mean(name, "20-40", "l1") < scores.mean(name, "20-40", "l1_hole") / 2 for name in SOLVERS)
+
+
+def test_open_cv_inpaints_on_8_bits() -> None:
+    pytest.importorskip("cv2")
+    grey = torch.full((3, 9, 9), 100 / 255)
+    mask = torch.zeros(1, 9, 9)
+    mask[:, 3:6, 3:6] = 1
+    assert torch.equal(navier_stokes(torch.where(mask > 0, 1.0, grey), mask), grey)
+
+
+def test_solvers_can_be_left_out(folder: Path) -> None:
+    protocol = ik.create_protocol("inpainting", size=32, bins=[[20, 40]], solvers=False)
+    assert protocol.trivial_rows == ["mean colour"] == list(protocol.evaluate({}, folder, metrics=["l1"]).values)
 
 
 @pytest.mark.parametrize("truncate", [False, True])
@@ -175,7 +195,8 @@ def test_the_command_prints_both_tables_and_writes_json(run, folder: Path, tmp_p
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0] == "whole picture:" and lines[2] == "| PSNR, dB / SSIM / L1 | 0–20 % | 40–60 % |"
-    assert lines[4].startswith("| mean colour | ") and lines[5].startswith("| m | ")
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in lines[4 : 5 + len(SOLVERS)]]
+    assert rows == [*SOLVERS, "m"] and rows[:3] == ["mean colour", "harmonic", "biharmonic"]
     assert "| PSNR-HOLE, dB / SSIM-HOLE / L1-HOLE | 0–20 % | 40–60 % |" in lines
     written = json.loads(report.read_text())
     assert written["per_picture"]["m"]["40-60"]["psnr_hole"].keys() == {"a", "b", "c"}
@@ -204,7 +225,7 @@ def test_a_model_that_takes_a_mask_is_given_it(run, folder: Path, tmp_path: Path
         (["--bins", "few"], "received 'few'"),
         (["--metrics", "sim"], "unknown metric 'sim'; did you mean 'ssim'"),
         (["--metrics", ""], "--metrics are names"),
-        (["extra"], "received 'extra'"),
+        (["extra"], "unexpected extra argument"),
         (["--size", "-1"], "received -1"),
         (["--size", "64"], "a.png has 32×32 pixels, the protocol 64×64"),
         (["--fill", "purple", "--size", "32"], "received 'purple'"),

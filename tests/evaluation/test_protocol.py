@@ -15,6 +15,8 @@ import implicitkit as ik
 from implicitkit import testing
 from implicitkit.degradations.base import seeded
 from implicitkit.evaluation import (
+    Example,
+    Scores,
     TestSet,
     as_degraded,
     bicubic,
@@ -175,32 +177,51 @@ def test_models_that_cannot_be_scored_are_refused(folder: Path) -> None:
 class Brightness(ik.Protocol):
     """A plugin's: how far the mean of what is rendered at ``size`` is from the picture's."""
 
-    trivial = "grey"
+    trivial_answers = {"grey": lambda example: torch.tensor(0.5)}  # noqa: RUF012
 
     def __init__(self, size: int = 8, labels: list[str] | None = None) -> None:
         self.size, self.labels = size, labels
 
     def count(self, data):
-        return len(list(data.glob("*.png"))) if data.is_dir() else self._no(data)
+        return len(list(self.examples(data)))
+
+    def examples(self, data):
+        if not data.is_dir():
+            raise ik.DataError(f"there is no folder {data}")
+        for file in sorted(data.glob("*.png")):
+            picture = ik.read_image(file)
+            yield Example("mean", file.stem, picture, None, picture)
+
+    def answer(self, model, data, encode):
+        return lambda example: model.encode(example.image, **encode).render((self.size, self.size)).mean()
+
+    def metrics(self, metrics):
+        return []
+
+    def new_scores(self, data, metrics):
+        return Scores(units={"offset": ""})
+
+    def score(self, prediction, example, metrics):
+        return {"offset": abs(float(example.truth.mean()) - float(prediction))}
+
+
+class WholeEvaluate(Brightness):
+    """As plugins were written before protocols yielded examples: a name, and all of evaluate."""
+
+    trivial = "grey"
+    trivial_answers = {}  # noqa: RUF012
 
     def evaluate(self, models, data, *, metrics=None, encode=None, progress=None):
-        from implicitkit.evaluation import Scores
-
         self.admit(models)
-        self.count(data)
         scores = Scores(units={"offset": ""})
-        for k, file in enumerate(sorted(data.glob("*.png"))):
-            picture = ik.read_image(file)
-            scores.add(self.trivial, "mean", "offset", file.stem, abs(float(picture.mean()) - 0.5))
+        for k, example in enumerate(self.examples(data), start=1):
+            scores.add("grey", "mean", "offset", example.name, abs(float(example.truth.mean()) - 0.5))
             for name, model in models.items():
-                found = float(model.encode(picture, **(encode or {})).render((self.size, self.size)).mean())
-                scores.add(name, "mean", "offset", file.stem, abs(float(picture.mean()) - found))
+                found = self.answer(model, data, encode or {})(example)
+                scores.add(name, "mean", "offset", example.name, abs(float(example.truth.mean() - found)))
             if progress:
-                progress(k + 1, file.stem)
+                progress(k, example.name)
         return scores
-
-    def _no(self, data):
-        raise ik.DataError(f"there is no folder {data}")
 
 
 @pytest.fixture
@@ -209,11 +230,34 @@ def theirs() -> Iterator[None]:
         @ik.hookimpl
         def register_protocols(self, register):
             register("a_tests_brightness", Brightness, summary="a test's")
+            register("a_tests_whole", WholeEvaluate, summary="another")
 
     registered = ik.register_plugin(Theirs())
-    assert registered.provides == {"protocol": ["a_tests_brightness"]}
+    assert registered.provides == {"protocol": ["a_tests_brightness", "a_tests_whole"]}
     yield
     ik.unregister_plugin(registered)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_protocol_that_writes_all_of_evaluate_still_works(folder: Path) -> None:
+    testing.check_protocol("a_tests_whole")
+    models = {"m": small_model()}
+    whole, yielding = (ik.create_protocol(f"a_tests_{name}") for name in ("whole", "brightness"))
+    assert whole.evaluate(models, folder).values == yielding.evaluate(models, folder).values
+
+
+def test_who_asks_sees_every_prediction_and_its_time(folder: Path) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    def see(method: str, example: Example, prediction: torch.Tensor, seconds: float) -> None:
+        assert prediction.shape == example.truth.shape and seconds > 0
+        seen.append((method, example.setting, example.name))
+
+    protocol, models = ik.create_protocol("plain", scales=[2, 3]), {"m": small_model()}
+    scores = protocol.evaluate(models, folder, seen=see)
+    assert seen == [(row, s, name) for s in "23" for name in "ab" for row in ("bicubic", "m")]
+    alone = protocol.evaluate(models, folder, trivial=False)
+    assert alone.values == {"m": scores.values["m"]}
 
 
 @pytest.mark.usefixtures("theirs")
@@ -264,7 +308,7 @@ def test_a_protocol_that_breaks_the_contract_is_found(monkeypatch: pytest.Monkey
 
     for broken, message in (
         (random, "torch's global random state was used"),
-        (last, "not the trivial method 'grey'"),
+        (last, r"not the trivial methods \['grey'\]"),
         (silent, "count says 2 steps; with 1 models they are"),
         (careless, "the rows are"),
     ):

@@ -304,3 +304,9 @@ def test_only_what_is_declared_can_be_queried() -> None:
 
     with pytest.raises(ValueError, match=r"Wrong queries \['semantic'\], but declares the conditions none"):
         ik.ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), Wrong())
+
+
+def test_a_field_says_what_it_is_of() -> None:
+    model = small_model()
+    assert repr(model.encode(torch.rand(2, 3, 12, 10))) == "Field(2×(3, 12, 10), liif, float32, cpu)"
+    assert repr(model.encode(torch.rand(3, 8, 8), precision="bfloat16")) == "Field((3, 8, 8), liif, bfloat16, cpu)"

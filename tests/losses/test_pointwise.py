@@ -22,7 +22,13 @@ def values() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_built_in_loss_is_tested() -> None:
-    assert set(ik.list_losses()) == {*LITERAL, "lpips", "focal_frequency", "adversarial"}  # files beside this one
+    assert set(ik.list_losses()) == {
+        *LITERAL,
+        "psnr",
+        "lpips",
+        "focal_frequency",
+        "adversarial",
+    }  # files beside this one
 
 
 @pytest.mark.parametrize("name", LITERAL)
@@ -61,6 +67,23 @@ def test_a_missing_pixel_counts_more(values: tuple[torch.Tensor, torch.Tensor]) 
     assert found.item() == pytest.approx(wanted, rel=1e-6)  # the weights are float32
     with pytest.raises(ValueError, match="hole_weight .* received -1"):
         ik.create_loss({"name": "l1", "hole_weight": -1})
+
+
+def test_psnr_is_each_pictures_own_averaged(values: tuple[torch.Tensor, torch.Tensor]) -> None:
+    predicted, clean = values
+    each = [-10 * math.log10((p - c).square().mean().item() + 1e-6) for p, c in zip(predicted, clean, strict=True)]
+    found = ik.create_loss("psnr")(Prediction(predicted, {}), {"target": clean})
+    assert found.item() == pytest.approx(-sum(each) / 2, rel=1e-6)
+    mask, coords = torch.tensor([0.0, 1.0]).expand(2, 1, 1, 2), torch.tensor([[0.0, -0.5], [0.0, 0.5]]).expand(2, 2, 2)
+    batch = {"target": clean[:, :2], "mask": mask, "coords": coords}
+    found = ik.create_loss({"name": "psnr", "hole_weight": 3})(Prediction(predicted[:, :2], {}), batch)
+    errors = (predicted - clean)[:, :2].square().mean(-1)
+    weighted = (errors[:, 0] + 3 * errors[:, 1]) / 4
+    assert found.item() == pytest.approx((10 * (weighted + 1e-6).log10()).mean().item())
+    found.backward()
+    assert predicted.grad is not None and bool((predicted.grad[:, :2] != 0).all())
+    with pytest.raises(ValueError, match="psnr takes a finite hole_weight >= 0 and eps > 0; received -1"):
+        ik.create_loss({"name": "psnr", "hole_weight": -1})
 
 
 def test_a_total_weighs_its_terms(values: tuple[torch.Tensor, torch.Tensor]) -> None:

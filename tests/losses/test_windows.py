@@ -14,9 +14,10 @@ from training_runs import furthest, identical, run, settings, weights
 import implicitkit as ik
 from implicitkit.config import DataConfig, TrainConfig, validate
 from implicitkit.coordinates import grid
+from implicitkit.images.folders import picture_files
 from implicitkit.losses import PictureLoss, pictures
 from implicitkit.losses.windows import as_pictures, window_in
-from implicitkit.training.data import TrainingCrops, collate, picture_files
+from implicitkit.training.data import TrainingCrops, collate
 
 
 def crops(spec: object, **data: object) -> TrainingCrops:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import implicitkit as ik
-from implicitkit.registry.plugins import COMMANDS, HOOKS, STRICT, VARIABLE, Plugins, find_plugins
+from implicitkit.registry.plugins import HOOKS, STRICT, VARIABLE, Plugins, find_plugins
 from implicitkit.registry.registry import Registry
 
 KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "protocol")
@@ -241,12 +241,6 @@ def test_a_command_that_is_taken_is_refused_naming_both(monkeypatch: pytest.Monk
     messages = [str(w.message) for w in warned]
     assert "command 'hello' of two (no distribution) is already registered by one (no distribution)" in messages[0]
     assert "command 'train' of three (no distribution) is already registered by implicitkit" in messages[1]
-
-
-def test_the_commands_in_the_box_are_these() -> None:
-    from implicitkit.cli.main import app
-
-    assert set(COMMANDS) == {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
 
 
 def test_a_plugin_that_is_found_twice_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:

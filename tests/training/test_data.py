@@ -8,9 +8,10 @@ from support import PHOTOS
 import implicitkit as ik
 from implicitkit.config import DataConfig
 from implicitkit.coordinates import nearest_index
+from implicitkit.images.folders import picture_files
 from implicitkit.images.io import Picture, write_picture
 from implicitkit.losses import missing_at
-from implicitkit.training.data import TrainingCrops, hold_out, picture_files
+from implicitkit.training.data import TrainingCrops, hold_out
 
 SR = {"name": "super_resolution", "scale": [1, 4]}
 

@@ -15,7 +15,8 @@ from training_runs import ENVIRONMENT, entries, furthest, identical, run, settin
 
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, apply_settings, validate
-from implicitkit.training.data import TrainingCrops, collate, hold_out, picture_files
+from implicitkit.images.folders import picture_files
+from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.loop import StepBatches, parts_of
 from implicitkit.training.optimiser import build_optimiser, set_rate
 

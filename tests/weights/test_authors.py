@@ -12,7 +12,8 @@ import torch
 from support import PARITY, ROOT
 
 import implicitkit as ik
-from implicitkit.weights.authors import build, load_encoder, recognise
+from implicitkit.create import build_checkpoint, load_encoder
+from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem != "swinir-small")
@@ -138,7 +139,7 @@ def test_mmagics_liif_with_edsr(prefix: str) -> None:
     assert checkpoint.layout == "LIIF with EDSR (mmagic)"
     assert sorted(checkpoint.dropped) == sorted(extras + tail)
     assert checkpoint.spec["encoder"] == ik.load_model(PARITY / "liif-edsr.pth").spec["encoder"]
-    model, vectors = build(checkpoint, "x.pth"), np.load(PARITY / "liif-edsr.npz")
+    model, vectors = build_checkpoint(checkpoint, "x.pth"), np.load(PARITY / "liif-edsr.npz")
     points = model.encode(torch.from_numpy(vectors["input"]) * 0.5 + 0.5)(
         torch.from_numpy(vectors["points_coord"]), torch.from_numpy(vectors["points_cell"])
     )

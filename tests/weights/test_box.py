@@ -8,8 +8,7 @@ import implicitkit as ik
 from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
-from implicitkit.registry.kinds import models
-from implicitkit.weights import shipped_file
+from implicitkit.registry.kinds import models, shipped_file
 
 
 @pytest.fixture(scope="module")

@@ -80,16 +80,13 @@ def test_other_and_damaged_files_are_named(tmp_path: Path) -> None:
         small_model().save(tmp_path / "m.pth")
 
 
-def test_what_is_nowhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_nowhere_says_so() -> None:
     with pytest.raises(ik.WeightsError, match=r"there is no file nothing\.pth"):
         ik.load_model("nothing.pth")
     with pytest.raises(ik.WeightsError, match="did you mean 'liif_small'"):
         ik.load_model("liif_smal")
-    import sys
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ik.WeightsError, match="needs huggingface_hub"):
-        ik.load_model("Someone/a-model")
+    with pytest.raises(ik.WeightsError, match=r"there is no model\.safetensors in the folder nowhere"):
+        ik.load_model("local-dir:nowhere")
 
 
 def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,15 +97,17 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     small_model().save(tmp_path / "model.safetensors")
     asked = []
 
-    def download(repo: str, filename: str) -> str:
-        asked.append((repo, filename))
+    def download(repo: str, filename: str, revision: str | None) -> str:
+        asked.append((repo, filename, revision))
         if repo == "Someone/gone":
             raise OSError("404 not found\nmore")
         return str(tmp_path / filename)
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
     assert ik.load_model("Someone/a-model").spec == small_model().spec
-    assert asked == [("Someone/a-model", "model.safetensors")]
+    assert ik.load_model("hf-hub:Someone/a-model@v2").spec == small_model().spec
+    assert ik.load_model(f"local-dir:{tmp_path}").spec == small_model().spec
+    assert asked == [("Someone/a-model", "model.safetensors", None), ("Someone/a-model", "model.safetensors", "v2")]
     with pytest.raises(
         ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"
     ):

@@ -10,7 +10,7 @@ detector RetinaFace uses it; ``implicitkit-sair`` shows it the picture with its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,12 @@ class MobileNetV1(SemanticEncoder):
         for part in self.modules():
             if isinstance(part, nn.Conv2d):  # PyTorch's own start would let 23 layers fade to 1e-10
                 nn.init.kaiming_normal_(part.weight, a=0.1)
-        self._spec: dict[str, Any] | None = None
         if weights is not None:
             load(self, Path(weights))
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again; its weights are in the file that it was saved in."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = {key: argument for key, argument in value.items() if key != "weights"}
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Its weights are in the file that it was saved in."""
+        return {key: argument for key, argument in spec.items() if key != "weights"}
 
     def see(self, x: Tensor) -> Tensor:
         """``(B, 3, H, W)``, normalised -> ``(B, out_channels, H/stride, W/stride)``."""

@@ -35,6 +35,9 @@ def register_encoders(register: Register) -> None:
     """Semantic and appearance encoders."""
     register("clip", f"{__name__}.clip:CLIP", summary="any open_clip image tower as dense, text-aligned features")
     register(
+        "dense", f"{__name__}.dense_encoder:Dense", summary="any timm backbone's own features, frozen: DINOv2, ..."
+    )
+    register(
         "mae_small", f"{__name__}.mae:MAESmall", summary="a small ViT, pre-trained without labels on one's own folder"
     )
     register("sair_appearance", f"{__name__}.appearance:Appearance", summary="SAIR's encoder of (masked picture, mask)")

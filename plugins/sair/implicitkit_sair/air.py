@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from implicitkit import Features
-from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.base import Condition, Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.skip import Skip
 from implicitkit.kernels import register_way, sums
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
-
-if TYPE_CHECKING:
-    from implicitkit import Field
 
 
 class AIR(ReadsMeaning, LIIF):
@@ -67,7 +63,7 @@ class AIR(ReadsMeaning, LIIF):
         )
         self.reach += self.injection.reach
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:

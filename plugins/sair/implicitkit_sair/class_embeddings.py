@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit import WeightsError
+from implicitkit.errors import first_line
 
 
 def read_classes(file: str | Path, width: int | None = None) -> tuple[list[str] | None, Tensor]:
@@ -57,7 +58,7 @@ def _from_npy(file: str | Path) -> Tensor:
     except FileNotFoundError:
         raise WeightsError(f"there is no file {file}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise WeightsError(f"{file} cannot be read as a .npy array: {str(error).splitlines()[0]}") from None
+        raise WeightsError(f"{file} cannot be read as a .npy array: {first_line(error)}") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
         what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive of arrays"
         raise _other(file, what)

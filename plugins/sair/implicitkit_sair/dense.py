@@ -24,35 +24,73 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from implicitkit_sair.kept import Kept
+
 Mode = Literal["vanilla", "maskclip", "sclip", "clearclip", "naclip"]
 MODES: tuple[str, ...] = get_args(Mode)
 BARE = ("clearclip", "naclip")  # modes that remove the last block's residual and feed-forward network
 SIGMA = 5.0  # of naclip's window, in patches
 
 
-def dense_vit(net: Any, x: Tensor, mode: Mode) -> Tensor:
-    """Text-aligned features of every patch.
+def dense_vit(net: Any, x: Tensor, mode: Mode, kept: Kept | None = None) -> Tensor:
+    """Text-aligned features of every patch, or of those that are kept, zero elsewhere.
 
     Args:
         net: open_clip's ``VisionTransformer``.
         x: ``(B, 3, H, W)``, normalised; H and W are multiples of the patch.
         mode: see the module.
+        kept: the patches that take part; None for all.
 
     Returns:
         ``(B, embedding width, H/patch, W/patch)``.
     """
+    cls, patches, cells = _embed(net, x)
+
+    def run(which: Tensor | slice, same: Kept | None) -> Tensor:
+        tokens = _before_last(net, cls, patches[which], same)
+        out: Tensor = net.ln_post(last_block(net.transformer.resblocks[-1], tokens, cells, mode, same)) @ net.proj
+        return out
+
+    features = run(slice(None), None) if kept is None else kept.spread(kept.apart(run, prefix=0))
+    map: Tensor = features.transpose(1, 2).unflatten(-1, cells)
+    return map
+
+
+def pooled_vit(net: Any, x: Tensor, kept: Kept) -> Tensor:
+    """The picture's embedding ``(B, embedding width)`` as the network makes it, of the patches that are kept."""
+    cls, patches, _ = _embed(net, x)
+
+    def pool(tokens: Tensor) -> Tensor:
+        if net.pool_type == "avg":
+            return tokens[:, 1:].mean(1)
+        return tokens[:, 0]
+
+    def run(which: Tensor, same: Kept) -> Tensor:
+        tokens = net.transformer.resblocks[-1](_before_last(net, cls, patches[which], same))
+        pooled: Tensor = net.ln_post(pool(tokens)) if net.final_ln_after_pool else pool(net.ln_post(tokens))
+        projected: Tensor = pooled @ net.proj
+        return projected[:, None]
+
+    return kept.apart(run, prefix=1)[:, 0]
+
+
+def _embed(net: Any, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The class token ``(C,)`` and the patches ``(B, N, C)`` with their positions, and how the patches lie."""
     grid: Tensor = net.conv1(x)
     cells = grid.shape[2], grid.shape[3]
     patches = grid.flatten(2).transpose(1, 2)
-    cls = net.class_embedding.to(patches.dtype).expand(len(x), 1, -1)
-    tokens = torch.cat([cls, patches], dim=1)
-    tokens = net.ln_pre(tokens + positions(net.positional_embedding, net.grid_size, cells).to(tokens.dtype))
-    *blocks, last = net.transformer.resblocks
-    for block in blocks:
+    table = positions(net.positional_embedding, net.grid_size, cells).to(patches.dtype)
+    cls: Tensor = net.class_embedding.to(patches.dtype) + table[0]
+    return cls, patches + table[1:], cells
+
+
+def _before_last(net: Any, cls: Tensor, patches: Tensor, kept: Kept | None) -> Tensor:
+    """The tokens that the last block is given, ``(B, 1 + K, C)``."""
+    patches = patches if kept is None else kept.pick(patches)
+    tokens: Tensor = net.ln_pre(torch.cat([cls.expand(len(patches), 1, -1), patches], dim=1))
+    for block in net.transformer.resblocks[:-1]:
         tokens = block(tokens)
-    features: Tensor = net.ln_post(last_block(last, tokens, cells, mode)) @ net.proj
-    map: Tensor = features.transpose(1, 2).unflatten(-1, cells)
-    return map
+    return tokens
 
 
 def dense_resnet(net: Any, x: Tensor) -> Tensor:
@@ -68,15 +106,16 @@ def dense_resnet(net: Any, x: Tensor) -> Tensor:
     return features.movedim(-1, 1)
 
 
-def last_block(block: Any, tokens: Tensor, cells: tuple[int, int], mode: Mode) -> Tensor:
-    """The last block as ``mode`` changes it: tokens ``(B, 1 + N, C)``, the class token first, to patches ``(B, N, C)``.
+def last_block(block: Any, tokens: Tensor, cells: tuple[int, int], mode: Mode, kept: Kept | None = None) -> Tensor:
+    """The last block as ``mode`` changes it: tokens ``(B, 1 + N, C)``, the class token first, to patches ``(B, N, C)``;
+    or those that are ``kept`` of them.
 
     A layer scale, where the network has one, still applies to what it applied to.
     """
     if mode == "vanilla":
         whole: Tensor = block(tokens)
         return whole[:, 1:]
-    attended: Tensor = block.ls_1(attend(block.attn, block.ln_1(tokens), cells, mode))[:, 1:]
+    attended: Tensor = block.ls_1(attend(block.attn, block.ln_1(tokens), cells, mode, kept))[:, 1:]
     if mode in BARE:
         return attended
     tokens = tokens[:, 1:] + attended
@@ -84,7 +123,7 @@ def last_block(block: Any, tokens: Tensor, cells: tuple[int, int], mode: Mode) -
     return tokens
 
 
-def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode) -> Tensor:
+def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode, kept: Kept | None = None) -> Tensor:
     """``o(A v)`` of normalised tokens ``(B, 1 + N, C)`` with the attention ``A`` of ``mode``, the same shape.
 
     The class token is a key and a value like any other; naclip's window does not reach it.
@@ -100,7 +139,10 @@ def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode) -> Ten
         case "clearclip":
             seen = F.scaled_dot_product_attention(q, q, v)
         case "naclip":
-            window = F.pad(gaussian_window(cells, device=x.device), (1, 0, 1, 0)).to(q.dtype)
+            window = gaussian_window(cells, device=x.device)
+            if kept is not None:
+                window = window[kept.places[:, None, :, None], kept.places[:, None, None, :]]
+            window = F.pad(window, (1, 0, 1, 0)).to(q.dtype)
             seen = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
         case _:
             raise ValueError(f"the mode of clip is one of {', '.join(MODES)}; received {mode!r}")

@@ -12,8 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Fill = Literal["mean", "zero", "blur"]
+from implicitkit import UserError
+from implicitkit.images.harmonic import biharmonic_fill, harmonic_fill
+
+Fill = Literal["mean", "zero", "blur", "harmonic", "biharmonic", "drop"]
 FILLS: tuple[str, ...] = get_args(Fill)
+
+
+def check_fill(how: str, what: str, drop: bool) -> None:
+    """Refuse a fill that is none, or that ``what`` cannot do.
+
+    Raises:
+        ValueError: it is none of :data:`FILLS`.
+        UserError: it is ``"drop"`` where ``drop`` is False.
+    """
+    if how not in FILLS:
+        raise ValueError(f"fill is one of {', '.join(FILLS)}; received {how!r}")
+    if how == "drop" and not drop:
+        raise UserError(f"fill: drop leaves patches out of attention, and {what} has none to leave out; use fill: blur")
 
 
 def fill_holes(picture: Tensor, mask: Tensor, how: Fill, black: Tensor) -> Tensor:
@@ -23,7 +39,9 @@ def fill_holes(picture: Tensor, mask: Tensor, how: Fill, black: Tensor) -> Tenso
         picture: ``(B, C, H, W)``, normalised, so that 0 is the mean of what the network was trained on.
         mask: ``(B, 1, H, W)``, 1 where missing; in between, the two are mixed.
         how: ``"mean"`` puts 0 there; ``"zero"`` black, a pixel of 0 before normalisation; ``"blur"`` what surrounds
-            the hole, the farther from its edge the smoother (see :func:`surroundings`).
+            the hole, the farther from its edge the smoother (see :func:`surroundings`); ``"harmonic"`` and
+            ``"biharmonic"`` what :mod:`implicitkit.images.harmonic` solves for. With ``"drop"`` the patches that are
+            mostly missing take no part at all, and what is missing in the others is filled as by ``"blur"``.
         black: ``(C, 1, 1)``, a black pixel after normalisation.
     """
     known = 1 - mask
@@ -32,8 +50,11 @@ def fill_holes(picture: Tensor, mask: Tensor, how: Fill, black: Tensor) -> Tenso
             filler: Tensor | float = 0.0
         case "zero":
             filler = black
-        case "blur":
+        case "blur" | "drop":
             filler = surroundings(picture, known)
+        case "harmonic" | "biharmonic":
+            solve = harmonic_fill if how == "harmonic" else biharmonic_fill
+            filler = solve(picture, (mask > 0).to(picture.dtype))
         case _:
             raise ValueError(f"fill is one of {', '.join(FILLS)}; received {how!r}")
     # where() first: a missing pixel may be anything, also not a number

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from implicitkit import Decoder, Features, UserError, WeightsError
-
-if TYPE_CHECKING:
-    from implicitkit import Field, ImplicitModel
+from implicitkit.decoders.base import Condition, ConditionModel
 
 Semantics = Literal["embedding", "text", "none"]
 Appearance = Literal["features", "none"]
@@ -117,7 +115,7 @@ class Injection(nn.Module):
         """Whether the semantic field is read at the query's points, and not, or not only, at the cells."""
         return self.semantics == "embedding"
 
-    def connect(self, semantic: ImplicitModel) -> None:
+    def connect(self, semantic: ConditionModel) -> None:
         """Check that the semantic model's values fit, and name the classes if no file has, and it has a text tower.
 
         Raises:
@@ -139,7 +137,7 @@ class Injection(nn.Module):
             if embeddings is not None:
                 self.name_classes(embeddings)
 
-    def into_map(self, features: Features, conditions: Mapping[str, Field]) -> Features:
+    def into_map(self, features: Features, conditions: Mapping[str, Condition]) -> Features:
         """The features, or zeros, for ``"text"`` fused with the similarities to the classes, cell by cell."""
         if self.appearance == "none":
             # a product, so that the encoder has gradients, all of them zero, and processes do not wait for any
@@ -171,7 +169,7 @@ class Injection(nn.Module):
         injected: Tensor = self.inject(self.project(embedding))
         return injected
 
-    def _similarities(self, features: Features, field: Field) -> Tensor:
+    def _similarities(self, features: Features, field: Condition) -> Tensor:
         """``(B, prompts, *cells)``: dot products at the centres of the cells, which may lie on the padding."""
         cells = tuple(features.map.shape[2:])
         size = [n / e * g for n, e, g in zip(field.size, features.extent, features.grid, strict=True)]  # in cells
@@ -196,27 +194,18 @@ class ReadsMeaning(Decoder):
 
     conditions: ClassVar[tuple[str, ...]] = ("semantic",)
     injection: Injection
-    _spec: dict[str, Any] | None = None
 
     @property
     def queried(self) -> tuple[str, ...]:
         return self.conditions if self.injection.at_points else ()
 
-    def connect(self, conditions: Mapping[str, ImplicitModel]) -> None:
+    def connect(self, conditions: Mapping[str, ConditionModel]) -> None:
         self.injection.connect(conditions["semantic"])
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the decoder is built from again, if it was built by name; the embeddings of its classes are in the file
-        that it was saved in, so it asks for no other.
-        """
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = {key: argument for key, argument in value.items() if key != "classes"}
-        if value.get("classes") is not None:
-            self._spec["prompts"] = self.injection.prompts
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The embeddings of its classes are in the file that it was saved in, so it asks for no other."""
+        kept = {key: argument for key, argument in spec.items() if key != "classes"}
+        return {**kept, "prompts": self.injection.prompts} if spec.get("classes") is not None else kept
 
 
 def _read(file: str, prompts: list[str], width: int) -> tuple[list[str], Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit.errors import DataError, UserError
@@ -15,6 +16,7 @@ from implicitkit.images.filling import Fill
 from implicitkit.images.io import Picture, read_picture, to_pixels, to_tensor
 from implicitkit.images.transparency import fill_transparent
 from implicitkit.model import ImplicitModel
+from implicitkit_sair.surroundings import crops_around, paint_crop, trained_view
 
 
 def inpaint(
@@ -27,6 +29,9 @@ def inpaint(
     fill: Fill | None = None,
     tile: int | None = None,
     precision: str | None = None,
+    view: int | None = None,
+    dilate: int = 0,
+    feather: int = 0,
 ) -> Tensor:
     """``image`` with its holes painted by ``model``.
 
@@ -42,6 +47,10 @@ def inpaint(
             ``"mean"``, ``"noise"``, ``"harmonic"`` or ``"biharmonic"`` (default: the model's own).
         tile: encode in tiles of so many pixels; see :meth:`ImplicitModel.encode`.
         precision: see :meth:`ImplicitModel.encode`.
+        view: the longest side, in pixels, at which the model sees a crop around a hole; 0 shows it the whole picture as
+            it is. By default that is what the model was trained at: a large picture then costs what its holes cost.
+        dilate: grow the holes by so many pixels first, for masks that leave a rim.
+        feather: fade into the picture over so many pixels around the holes; 0 keeps every known pixel as it was.
 
     Returns:
         The shape of ``image``, in [0, 1], on the model's device.
@@ -51,11 +60,68 @@ def inpaint(
         ValueError: the model takes no mask or does not give pictures.
     """
     check_painter(model)
-    hole = check_mask(image, mask)
+    hole = grow(check_mask(image, mask), dilate)
     how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
-    field = model.encode(image, hole.to(image.dtype), **how)
-    painted = field.render(field.size)
-    return painted if raw else torch.where(hole.to(painted.device), painted, image.to(painted))
+    known, whole = trained_view(model)
+    if view is None:
+        view = 0 if raw or known is None or tile is not None else known
+    if view and max(image.shape[-2:]) > view:
+        painted = _paint_each(model, image, hole, view, whole, how)
+    else:
+        field = model.encode(image, hole.to(image.dtype), **how)
+        painted = field.render(field.size)
+    return painted if raw else blend(image.to(painted), painted, hole.to(painted.device), feather)
+
+
+def grow(hole: Tensor, pixels: int) -> Tensor:
+    """The holes ``(..., 1, H, W)`` grown by so many pixels to each side.
+
+    Raises:
+        ValueError: ``pixels`` is negative.
+    """
+    if pixels < 0:
+        raise ValueError(f"dilate is a number of pixels, at least 0; received {pixels}")
+    if pixels == 0:
+        return hole
+    flat = hole.reshape(-1, 1, *hole.shape[-2:]).float()
+    return (F.max_pool2d(flat, 2 * pixels + 1, stride=1, padding=pixels) > 0.5).reshape(hole.shape)
+
+
+def blend(image: Tensor, painted: Tensor, hole: Tensor, feather: int = 0) -> Tensor:
+    """``painted`` inside the holes, ``image`` outside, and a ramp of ``feather`` pixels around each hole.
+
+    Raises:
+        ValueError: ``feather`` is negative.
+    """
+    if feather < 0:
+        raise ValueError(f"feather is a number of pixels, at least 0; received {feather}")
+    if feather == 0:
+        return torch.where(hole, painted, image)
+    weight = hole.to(painted)
+    for step in range(1, feather + 1):
+        ring = grow(hole, step).to(painted) * (1 - step / (feather + 1))
+        weight = torch.maximum(weight, ring)
+    return image + weight * (painted - image)
+
+
+def _paint_each(
+    model: ImplicitModel, image: Tensor, hole: Tensor, view: int, whole: bool, how: dict[str, Any]
+) -> Tensor:
+    """Pictures ``(..., 3, H, W)`` with their holes painted, one crop around a hole after the other."""
+    device = next(model.parameters()).device
+    pictures = image.reshape(-1, *image.shape[-3:]).to(device, torch.float32)
+    holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-2:])
+    painted = pictures.clone()
+    for picture, missing, result in zip(pictures, holes, painted, strict=True):
+        mask = missing[None].to(picture)
+        if whole:
+            result.copy_(paint_crop(model, picture, mask, view, **how))
+            continue
+        for crop in crops_around(missing.cpu(), view):
+            window = (slice(None), *crop.window)
+            values = paint_crop(model, picture[window], mask[window], view, **how)
+            result[window] = torch.where(crop.own.to(device), values, result[window])
+    return painted.reshape(image.shape)
 
 
 def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any) -> Picture:
@@ -75,12 +141,13 @@ def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw
     if picture.alpha is not None:  # the colours that a file stores where nothing shows are arbitrary
         known = to_tensor(picture.alpha[..., None]) * ~hole
         colour = fill_transparent(colour, known)
-    painted = inpaint(model, colour, mask, raw=True, **how)
+    outside = hole if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    painted = inpaint(model, colour, mask, raw=raw, **how)
     if picture.is_grey:
         painted = painted.mean(0, keepdim=True)
     pixels = to_pixels(painted, picture.bits)
     if not raw:
-        pixels = np.where(hole[0, :, :, None].numpy(), pixels, picture.pixels)
+        pixels = np.where(outside[0, :, :, None].numpy(), pixels, picture.pixels)
     return replace(picture, pixels=pixels)
 
 
@@ -141,3 +208,6 @@ def check_painter(model: ImplicitModel, what: str = "the model") -> None:
         raise UserError(
             f"{what} takes no mask, so it cannot know what is missing (its inputs: {', '.join(model.inputs)})"
         )
+    steps = [step.get("name") for step in model.training_summary.get("degradation") or []]
+    if steps and "inpainting" not in steps:
+        raise UserError(f"{what} was trained to undo {' and '.join(map(str, steps))}, not to fill holes")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from implicitkit.errors import DataError
 from implicitkit.evaluation.scores import by_name
-from implicitkit.images.io import Picture, pictures_in, read_picture, write_picture
-from implicitkit.training.data import picture_files
+from implicitkit.images.folders import picture_files, pictures_in
+from implicitkit.images.io import Picture, read_picture, write_picture
 
 IGNORED = -1
 OTHER, VOID = 0, 255  # in a file: what ADE20K did not label, and what many tools make of that

@@ -113,4 +113,6 @@ class Remembered(Encoder):
         if self._stored is None:
             self._stored = FeatureCache(self.encoder)
         map = self._stored(x, lambda missing: self.encoder(missing).map)
+        if getattr(self.encoder, "view", None) is not None:  # it pads nothing
+            return Features(map, extent=tuple(x.shape[2:]))
         return Features(map, extent=tuple(cells * self.stride for cells in map.shape[2:]))

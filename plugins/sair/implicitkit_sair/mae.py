@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from implicitkit import WeightsError
-from implicitkit_sair.filling import FILLS, Fill
+from implicitkit_sair.filling import Fill, check_fill
 from implicitkit_sair.semantic_encoder import SemanticEncoder
 from implicitkit_sair.vit import Block, cells
 
@@ -36,7 +36,8 @@ class MAESmall(SemanticEncoder):
         weights: a file made by ``pretrain-mae``, which says what these five are. A saved model holds the weights
             itself.
         mask_channels: 1 if the mask comes with the picture; it tells which pixels to replace, see ``fill``.
-        fill: what the network sees in a hole: ``"mean"`` grey, ``"zero"`` black, ``"blur"`` its surroundings.
+        fill: what the network sees in a hole: ``"mean"`` grey, ``"zero"`` black, ``"blur"`` its surroundings;
+            ``"harmonic"`` and ``"biharmonic"`` as solved for.
         largest: a picture whose longer side has more pixels is seen shrunk to that, and its features are stretched
             back: attention costs the square of the number of patches, and shapes have the size they are known at.
 
@@ -65,8 +66,7 @@ class MAESmall(SemanticEncoder):
                 "mae_small takes patch, width, depth and out_channels >= 1, mask_channels 0 or 1, largest >= patch; "
                 f"received {patch}, {width}, {depth}, {out_channels}, {mask_channels} and {largest}"
             )
-        if fill not in FILLS:
-            raise ValueError(f"fill is one of {', '.join(FILLS)}; received {fill!r}")
+        check_fill(fill, "mae_small", drop=False)
         self.mask_channels, self.out_channels = mask_channels, out_channels
         self.stride = self.size_multiple = patch
         self.fill, self.largest = fill, largest
@@ -74,22 +74,13 @@ class MAESmall(SemanticEncoder):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.project = nn.Identity() if out_channels == width else nn.Linear(width, out_channels)
-        self._spec: dict[str, Any] | None = None
         if weights is not None:
             load(self, weights)
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name; its weights are in the file that it was saved
-        in, so it asks for no other, and says itself what they are of.
-        """
-        return self._spec
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = {key: argument for key, argument in value.items() if key != "weights"}
-        if value.get("weights") is not None:
-            self._spec |= self.architecture
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Its weights are in the file that it was saved in, so it asks for no other, and says what they are of."""
+        kept = {key: argument for key, argument in spec.items() if key != "weights"}
+        return {**kept, **self.architecture} if spec.get("weights") is not None else kept
 
     def see(self, x: Tensor) -> Tensor:
         height, width = (n // self.stride for n in x.shape[2:])

@@ -99,7 +99,8 @@ def pretrain(
     from implicitkit.config import DataConfig, OptimiserConfig
     from implicitkit.degradations.base import seeded
     from implicitkit.devices import choose_device
-    from implicitkit.training.data import TrainingCrops, picture_files
+    from implicitkit.images.folders import picture_files
+    from implicitkit.training.data import TrainingCrops
     from implicitkit.training.loop import StepBatches
     from implicitkit.training.schedule import learning_rate
     from implicitkit_sair.mae import MAESmall

@@ -62,7 +62,7 @@ def find_prototypes(
     from implicitkit.config import naming
     from implicitkit.degradations.base import seeded
     from implicitkit.devices import choose_device
-    from implicitkit.training.data import picture_files
+    from implicitkit.images.folders import picture_files
     from implicitkit_sair.class_embeddings import write_classes
 
     output = Path(output)
@@ -113,8 +113,13 @@ def gather(encoder: Encoder, files: list[Path], seed: int, progress: Progress | 
     for k, file in enumerate(files):
         picture = read_image(file)
         with torch.no_grad():
-            map = encoder(picture[None].to(where)).map[0].float().cpu()
-        height, width = (-(-n // encoder.stride) for n in picture.shape[1:])
+            features = encoder(picture[None].to(where))
+        map = features.map[0].float().cpu()
+        # cells that lie on the picture, if only in part
+        height, width = (
+            -(-n * cells // extent)
+            for n, cells, extent in zip(picture.shape[1:], features.grid, features.extent, strict=True)
+        )
         cells = map[:, :height, :width].flatten(1).t()
         rows.append(cells[torch.randperm(len(cells), generator=seeded(seed, k))[:CELLS]])
         if progress:
@@ -184,7 +189,7 @@ def make_prototypes(
     from implicitkit import UserError
     from implicitkit.cli.progress import bar
     from implicitkit.config import Loader
-    from implicitkit.training.data import picture_files
+    from implicitkit.images.folders import picture_files
 
     try:
         spec = yaml.load(encoder, Loader)

@@ -9,9 +9,10 @@ depend on the seed, the bin and the picture's place in the sorted set alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,24 +22,56 @@ from implicitkit.degradations.base import seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError, UserError
 from implicitkit.evaluation.inpainting import create_holes, hole_spec
-from implicitkit.evaluation.protocol import Progress, Protocol
+from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.field.field import Field
 from implicitkit.images.filling import Fill
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
+from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
 from implicitkit_sair.label_maps import LabelledFolder, confusion, iou, read_label_map
 from implicitkit_sair.segmentation import before_completion, score_blocks, semantic_model
 from implicitkit_sair.vocabulary import Vocabulary, check_names, choose_vocabulary, read_names
 
-STAGES: Mapping[str, Callable[[Field], Field]] = {"miou_raw": before_completion, "miou": lambda found: found}
+STAGES: Mapping[str, Callable[[Field], Field]] = {"miou_raw": before_completion, "miou": lambda field: field}
 """Before a SIR has completed the features, and after; of the hole alone, ``_hole`` is added to the name."""
 CLEAN = "clean"
 Segmenter = Callable[[Tensor, Tensor | None, Sequence[int]], Mapping[str, Tensor]]
 """A picture ``(3, h, w)``, its mask ``(1, h, w)`` (1 = missing; or None) and a size -> for each of :data:`STAGES`,
 labels ``(H, W)`` int64.
 """
+
+
+@dataclass(frozen=True)
+class LabelledExample(Example):
+    """A picture and its label map.
+
+    Attributes:
+        truth: ``(H, W)`` int64, -1 where a pixel does not count.
+        classes: how many there are.
+        commonest: the class with the most pixels in the whole set.
+    """
+
+    classes: int = 0
+    commonest: int = 0
+
+
+@dataclass
+class ClassScores(Scores):
+    """Scores whose items are classes, by name: their IoU, from confusions that are summed over the pictures."""
+
+    item: str = "class"
+    names: Sequence[str] = ()
+    confusions: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
+
+    def add(self, method: str, setting: str, metric: str, item: str, value: Any) -> None:
+        """Add the confusion ``(K, K)`` of one picture."""
+        key = (method, setting, metric)
+        table = self.confusions[key] = self.confusions[key] + value if key in self.confusions else value
+        self.values.setdefault(method, {}).setdefault(setting, {})[metric] = {}
+        for name, score in zip(self.names, iou(table).tolist(), strict=True):
+            super().add(method, setting, metric, name, score)
 
 
 def evaluate_segmentation(
@@ -61,7 +94,7 @@ def evaluate_segmentation(
         holes: the degradation that makes the holes; it is given the bin as ``ratio`` (default: irregular strokes).
         side: shrink pictures so that their shorter side has so many pixels; the label maps stay as they are.
         seed: of the masks.
-        progress: called with the number of pictures done and the one at hand.
+        progress: called with the number of examples done and the one at hand.
 
     Returns:
         Scores whose items are the classes, by name: the mean over those that count is the mIoU. ``records`` holds each
@@ -69,41 +102,20 @@ def evaluate_segmentation(
 
     Raises:
         DataError: the folder is not laid out so, or a label map does not fit its picture or the classes.
-        ValueError: a bin is not of percentages, or a method answers with a class that there is not.
+        ValueError: a bin is not of percentages, or an answer holds a class that there is not.
     """
-    labelled = folder if isinstance(folder, LabelledFolder) else LabelledFolder.open(folder)
-    degradations = create_holes(hole_spec() if holes is None else holes, bins)
-    classes, settings = len(labelled.names), list(degradations) or [CLEAN]
-    regions = ("", "_hole") if degradations else ("",)
-    scores = Scores(units={stage + region: "" for region in regions for stage in STAGES}, item="class")
-    tables: dict[tuple[str, str, str], Tensor] = {}
-    for place, (name, (file, map_file)) in enumerate(labelled.pairs.items()):
-        picture, truth = _read(file, map_file, classes)
-        picture = picture if side is None else _shrunk(picture, side)
-        for k, setting in enumerate(settings):
-            image, mask, missing = picture, None, None
-            record: dict[str, Any] = {"labelled": float((truth >= 0).double().mean())}
-            if setting in degradations:
-                degradation, ends = degradations[setting]
-                drawn = degradation.sample(picture.shape, seeded(seed, *ends, place))
-                seen = degradation.apply(picture, drawn)
-                image, mask, missing = seen.image, seen.mask, _missing(seen.mask, truth)
-                record |= {"hole_ratio": float(mask.double().mean()), **drawn}
-            scores.records.setdefault(setting, {})[name] = record
-            for method, answer in methods.items():
-                for stage, labels in answer(image, mask, truth.shape).items():
-                    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-                        raise ValueError(f"{method} answers with a label that is none of the {classes} classes")
-                    for region in regions:
-                        found = confusion(labels, truth, classes, missing if region else None)
-                        key = (method, setting, stage + region)
-                        tables[key] = tables[key] + found if key in tables else found
-            if progress:
-                progress(place * len(settings) + k + 1, f"{name}, {setting}")
-    for (method, setting, metric), table in tables.items():
-        for name, value in zip(labelled.names, iou(table).tolist(), strict=True):
-            scores.add(method, setting, metric, name, value)
-    return scores
+    names = folder.names if isinstance(folder, LabelledFolder) else None
+    protocol = SegmentationProtocol(bins, classes=names, side=side, seed=seed)
+    protocol.holes = hole_spec() if holes is None else dict(holes)
+    create_holes(protocol.holes, bins)
+    answers = {name: of_pictures(segmenter) for name, segmenter in methods.items()}
+    data = folder.folder if isinstance(folder, LabelledFolder) else Path(folder)
+    return protocol.compare(answers, data, progress=progress)
+
+
+def of_pictures(segmenter: Segmenter) -> Answer:
+    """A segmenter as a function of an example."""
+    return lambda example: segmenter(example.image, example.mask, example.size)
 
 
 def segmenter(
@@ -129,27 +141,32 @@ def segmenter(
     semantic, filling = semantic_model(model, condition), model.hole_fill if fill is None else fill
 
     def answer(picture: Tensor, mask: Tensor | None, size: Sequence[int]) -> dict[str, Tensor]:
-        found = semantic.encode(picture, mask, fill=filling, **(encode or {}))
-        return {stage: _labels(view(found), vocabulary, size) for stage, view in STAGES.items()}
+        meaning = semantic.encode(picture, mask, fill=filling, **(encode or {}))
+        return {stage: _labels(view(meaning), vocabulary, size) for stage, view in STAGES.items()}
 
     return answer
 
 
-def commonest_class(folder: LabelledFolder) -> Segmenter:
-    """Says everywhere which class has the most pixels in ``folder``: the row every table begins with."""
+def commonest_class(folder: LabelledFolder) -> int:
+    """The class that has the most pixels in ``folder``."""
     classes = len(folder.names)
     counts = torch.zeros(classes, dtype=torch.int64)
     for _, map_file in folder.pairs.values():
         truth = read_label_map(map_file, classes)
         counts += torch.bincount(truth[truth >= 0], minlength=classes)
-    commonest = int(counts.argmax())
-    return lambda picture, mask, size: dict.fromkeys(STAGES, torch.full(tuple(size), commonest))
+    return int(counts.argmax())
 
 
-def _labels(found: Field, vocabulary: Vocabulary, size: Sequence[int]) -> Tensor:
+def say_commonest(example: Example) -> dict[str, Tensor]:
+    """The commonest class everywhere: the row every table begins with."""
+    assert isinstance(example, LabelledExample)
+    return dict.fromkeys(STAGES, torch.full(example.size, example.commonest))
+
+
+def _labels(meaning: Field, vocabulary: Vocabulary, size: Sequence[int]) -> Tensor:
     """The answers at ``size``, without holding every class's score."""
     labels = torch.empty(tuple(size), dtype=torch.int64)
-    for window, block in score_blocks(found, vocabulary, size):
+    for window, block in score_blocks(meaning, vocabulary, size):
         labels[window] = block[0].argmax(0).cpu()
     return labels
 
@@ -199,7 +216,7 @@ class SegmentationProtocol(Protocol):
         condition: which of a model's conditions holds the meaning, if there are several.
     """
 
-    trivial: ClassVar[str] = "commonest class"
+    trivial_answers: Mapping[str, Answer] = {"commonest class": say_commonest}
 
     def __init__(
         self,
@@ -242,28 +259,51 @@ class SegmentationProtocol(Protocol):
         if self.bins and not semantic.takes_mask:
             raise UserError(f"{name}: its semantic model takes no mask, so it cannot be shown holes; leave out bins")
 
-    def evaluate(
-        self,
-        models: Mapping[str, ImplicitModel],
-        data: Path,
-        *,
-        metrics: Metrics | None = None,
-        encode: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-    ) -> Scores:
+    def metrics(self, metrics: Metrics | None) -> list[Metric]:
         if metrics is not None:
             raise UserError("segmentation is scored by mIoU alone; leave out metrics")
-        self.admit(models)
+        return []
+
+    def new_scores(self, data: Path, metrics: Sequence[Metric]) -> ClassScores:
+        units = {stage + region: "" for region in self._regions for stage in STAGES}
+        return ClassScores(units=units, names=LabelledFolder.open(data, self.classes).names)
+
+    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> Answer:
+        names = LabelledFolder.open(data, self.classes).names
+        words = choose_vocabulary(semantic_model(model, self.condition).encoder, names, **self.words)
+        return of_pictures(segmenter(model, words, condition=self.condition, fill=self.fill, encode=encode))
+
+    def examples(self, data: Path) -> Iterator[LabelledExample]:
         folder = LabelledFolder.open(data, self.classes)
-        answers: dict[str, Segmenter] = {}
-        for name, model in models.items():
-            encoder = semantic_model(model, self.condition).encoder
-            words = choose_vocabulary(encoder, folder.names, **self.words)
-            answers[name] = segmenter(model, words, condition=self.condition, fill=self.fill, encode=encode)
-        methods = {self.trivial: commonest_class(folder), **answers}
-        return evaluate_segmentation(
-            methods, folder, self.bins, self.holes, side=self.side, seed=self.seed, progress=progress
-        )
+        of_set = {"classes": len(folder.names), "commonest": commonest_class(folder)}
+        degradations = create_holes(self.holes, self.bins)
+        for place, (name, (file, map_file)) in enumerate(folder.pairs.items()):
+            picture, truth = _read(file, map_file, len(folder.names))
+            picture = picture if self.side is None else _shrunk(picture, self.side)
+            labelled = {"labelled": float((truth >= 0).double().mean())}
+            if not degradations:
+                yield LabelledExample(CLEAN, name, picture, None, truth, labelled, **of_set)
+            for setting, (degradation, ends) in degradations.items():
+                drawn = degradation.sample(picture.shape, seeded(self.seed, *ends, place))
+                degraded = degradation.apply(picture, drawn)
+                record = labelled | {"hole_ratio": float(degraded.mask.double().mean()), **drawn}
+                yield LabelledExample(setting, name, degraded.image, degraded.mask, truth, record, **of_set)
+
+    def score(self, prediction: Any, example: Example, metrics: Sequence[Metric]) -> Mapping[str, Tensor]:
+        """The confusion of each stage, over the whole picture and over the hole."""
+        assert isinstance(example, LabelledExample)
+        classes, confusions = example.classes, {}
+        for stage, labels in prediction.items():
+            if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+                raise ValueError(f"{example.name}: an answer holds a label that is none of the {classes} classes")
+            for region in self._regions:
+                where = None if not region or example.mask is None else _missing(example.mask, example.truth)
+                confusions[stage + region] = confusion(labels, example.truth, classes, where)
+        return confusions
+
+    @property
+    def _regions(self) -> tuple[str, ...]:
+        return ("", "_hole") if self.bins else ("",)
 
     def tables(self, scores: Scores) -> dict[str, list[str]]:
         raw = [metric for metric in scores.units if metric.startswith("miou_raw")]

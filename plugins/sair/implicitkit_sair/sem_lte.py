@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from implicitkit import Features
-from implicitkit.decoders.base import Inputs
+from implicitkit.decoders.base import Condition, Inputs
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.skip import Skip
 from implicitkit.kernels import register_way, waves
 from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
-
-if TYPE_CHECKING:
-    from implicitkit import Field
 
 
 class SemLTE(ReadsMeaning, LTE):
@@ -73,7 +69,7 @@ class SemLTE(ReadsMeaning, LTE):
         )
         self.reach += self.injection.reach
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:

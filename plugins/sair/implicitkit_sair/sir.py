@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit import Features, LocalEnsembleDecoder
-from implicitkit.decoders.base import Inputs
+from implicitkit.coordinates import mirrored
+from implicitkit.decoders.base import Condition, Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import read_linear
 from implicitkit.kernels import register_way, sums
-
-if TYPE_CHECKING:
-    from implicitkit import Field
+from implicitkit_sair.area import area_means
 
 
 class SIR(LocalEnsembleDecoder):
@@ -89,7 +87,7 @@ class SIR(LocalEnsembleDecoder):
             nn.init.zeros_(self.expand.weight)
             nn.init.zeros_(self.expand.bias)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Field]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         missing = missing_share(features, inputs)
         seen = torch.cat([self.reduce(features.map), missing], dim=1)
         latent = self.complete.prepare(replace(features, map=seen), inputs, {})
@@ -115,19 +113,19 @@ register_way(SIR, lambda sir: sums(sir.complete))
 
 
 def missing_share(features: Features, inputs: Inputs) -> Tensor:
-    """How much of each cell is missing, ``(B, 1, *cells)`` in [0, 1]: the mean of the mask over the cell's pixels.
+    """How much of each cell is missing, ``(B, 1, *cells)`` in [0, 1]: the mean of the mask over the cell's area, which
+    need not be whole pixels.
 
     Where the encoder has padded the picture with its mirror image, the mask is mirrored as well.
     """
     cells = features.map.shape[2:]
     if inputs.mask is None:
         return inputs.picture.new_zeros(len(features.map), 1, *cells)
-    mask, strides = inputs.mask, [e // n for e, n in zip(features.extent, features.grid, strict=True)]
-    for axis, (count, stride) in enumerate(zip(cells, strides, strict=True), start=2):
+    mask = inputs.mask
+    for axis, (count, extent, grid) in enumerate(zip(cells, features.extent, features.grid, strict=True), start=2):
         n = mask.shape[axis]
-        position = torch.arange(count * stride, device=mask.device) % (2 * n)
-        mask = mask.index_select(axis, torch.minimum(position, 2 * n - 1 - position))
-    return F.avg_pool2d(mask.float(), strides)
+        mask = mask.index_select(axis, mirrored(torch.arange(count * extent // grid, device=mask.device), n))
+    return area_means(mask, cells)
 
 
 def _whole_picture(features: Features, missing: Tensor) -> Tensor:

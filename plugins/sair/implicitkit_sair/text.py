@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit import Encoder, ImplicitModel, UserError, WeightsError
+from implicitkit.errors import first_line
 from implicitkit_sair.clip import CLIP
 from implicitkit_sair.towers import Recipe, recipe, text_tower
 
@@ -137,7 +138,7 @@ def _tokenizer(made: Recipe) -> Any:
             **text.get("tokenizer_kwargs", {}),
         )
     except Exception as error:  # no transformers, no network, ...
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"the words of {made.name} need the tokenizer {text['hf_tokenizer_name']} of Hugging Face's transformers, "
             f"which cannot be had ({reason}); give embeddings made elsewhere, in a file "

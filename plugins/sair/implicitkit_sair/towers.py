@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
+from implicitkit.errors import first_line, nearest
 from implicitkit.weights import is_safetensors
 from implicitkit.weights.native import fill
 from implicitkit.weights.pickled import read_pickled
+from implicitkit_sair.timm_towers import allow_any_size, check_tower, is_timms, patch_of, takes
 from implicitkit_sair.torchscript import is_torchscript, read_torchscript
 
 DEFAULT = "ViT-B-16"
@@ -60,10 +62,10 @@ def recipe(model: str | Mapping[str, Any], pretrained: str | None, quick_gelu: b
     """
     import open_clip
 
-    mean, std = tuple(open_clip.OPENAI_DATASET_MEAN), tuple(open_clip.OPENAI_DATASET_STD)
     if pretrained is not None and pretrained.startswith(HUB):
         return _from_hub(model, pretrained, quick_gelu)
     name, config = configuration(model)
+    mean, std = _usual(model, name)
     named = bool(config.get("quick_gelu", False))
     if pretrained is None:
         return Recipe(name, config, named if quick_gelu is None else quick_gelu, mean, std)
@@ -82,6 +84,8 @@ def recipe(model: str | Mapping[str, Any], pretrained: str | None, quick_gelu: b
         )
     if not quick_gelu and (named or _is_openais(file)):
         quick_gelu = _agreed(quick_gelu, True, pretrained)
+    if quick_gelu is None and config["vision_cfg"].get("timm_model_name"):
+        quick_gelu = named  # timm's networks say themselves what they are made of
     if quick_gelu is None:
         raise WeightsError(
             f"{file} does not say whether it was trained with QuickGELU, as OpenAI's weights were, or with GELU, "
@@ -106,36 +110,59 @@ def configuration(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     name = model.replace("/", "-")  # OpenAI writes ViT-B/16
     config = open_clip.get_model_config(name)
     if config is None:
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
+        near = nearest(name, open_clip.list_models(), count=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise UnknownNameError(f"open_clip has no model {model!r}{hint} (open_clip.list_models() names them)")
     return name, config
+
+
+def _usual(model: str | Mapping[str, Any], name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the model's known weights, if all were trained with the same; else OpenAI's."""
+    import open_clip
+
+    tags = [] if isinstance(model, Mapping) else open_clip.list_pretrained_tags_by_model(name)
+    entries = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
+    known = {(tuple(entry["mean"]), tuple(entry["std"])) for entry in entries}
+    if len(known) == 1:
+        return known.pop()
+    return tuple(open_clip.OPENAI_DATASET_MEAN), tuple(open_clip.OPENAI_DATASET_STD)
 
 
 def image_tower(made: Recipe) -> nn.Module:
     """The image tower, filled if there are weights.
 
     Raises:
-        UserError: its last block is none that the dense modes know.
+        UserError: its last layer is none that the dense modes know.
         WeightsError: the file cannot be read, or does not fit.
     """
     vision = made.config["vision_cfg"]
-    if vision.get("timm_model_name"):
-        raise UserError(
-            f"the image tower of {made.name} is timm's {vision['timm_model_name']}; encoder clip takes open_clip's own "
-            f"ViTs and ResNets (use the encoder timm:{vision['timm_model_name']})"
-        )
     if vision.get("attentional_pool"):
         raise UserError(f"{made.name} pools its patches by attention, so that none of them is aligned with text")
     unknown = [option for option in OTHER_ATTENTION if vision.get(option)]
     if unknown:
         raise UserError(f"the blocks of {made.name} have {', '.join(unknown)}, which the dense modes do not know")
-    tower: nn.Module = _build(made, vision, NO_TEXT).visual
+    tower: nn.Module = _build(made, _without_weights(vision), NO_TEXT).visual
+    if is_timms(tower):
+        check_tower(tower, made.name)
+        allow_any_size(tower)
     if made.file is not None:
         state = read_weights(made.file)
         own = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
         fill(tower, own or state, str(made.file))  # without any prefix, it holds the image tower alone
     return tower
+
+
+def takes_any_size(made: Recipe) -> bool:
+    """Whether an image tower that is timm's sees pictures of any size, in whole cells; found without weights."""
+    with torch.device("meta"):
+        trial = _build(made, _without_weights(made.config["vision_cfg"]), NO_TEXT).visual.eval()
+    patch = patch_of(trial)[0]
+    return all(takes(trial, size) for size in ((patch, 2 * patch), (3 * patch, patch)))
+
+
+def _without_weights(vision: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that lets timm fetch nothing: the weights are open_clip's."""
+    return {**vision, **({"timm_model_pretrained": False} if vision.get("timm_model_name") else {})}
 
 
 def text_tower(made: Recipe) -> nn.Module:
@@ -211,7 +238,7 @@ def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> 
     try:
         return open_clip.CLIP(made.config["embed_dim"], dict(vision), dict(text), quick_gelu=made.quick_gelu)
     except Exception as error:  # whatever a configuration that does not hold makes torch or open_clip raise
-        raise UserError(f"open_clip cannot build {made.name}: {_first_line(error)}") from None
+        raise UserError(f"open_clip cannot build {made.name}: {first_line(error)}") from None
 
 
 def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool | None) -> Recipe:
@@ -288,7 +315,7 @@ def _quiet() -> Iterator[None]:
 
 def _unavailable(wanted: str, file: str, cache: Path, error: Exception) -> WeightsError:
     return WeightsError(
-        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({_first_line(error)}); "
+        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({first_line(error)}); "
         "download it elsewhere and pass pretrained=/path/to/the/file, or put it into the cache"
     )
 
@@ -298,10 +325,6 @@ def _agreed(asked: bool | None, known: bool, where: str) -> bool:
         trained = "QuickGELU" if known else "GELU"
         raise WeightsError(f"{where} was trained with {trained}; received quick_gelu={asked} (leave it out)")
     return known
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def as_list(values: Sequence[float] | float) -> list[float] | float:

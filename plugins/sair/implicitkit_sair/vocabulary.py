@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit import Encoder
-from implicitkit.errors import DataError, UnknownNameError, UserError, WeightsError
+from implicitkit.errors import DataError, UnknownNameError, UserError, WeightsError, nearest
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Vocabulary:
         place = {name.casefold(): k for k, name in enumerate(self.names)}
         for name in names:
             if name.casefold() not in place:
-                near = difflib.get_close_matches(name, self.names, n=3) or list(self.names[:3])
+                near = nearest(name, self.names, count=3) or list(self.names[:3])
                 raise UnknownNameError(
                     f"there is no class {name!r} among the {len(self)} that have an embedding (such as "
                     f"{', '.join(near)})"

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from implicitkit.comparison.tables import costs_table, differences_table, scores_table
+from implicitkit.comparison.report import costs_table, differences_table, scores_table
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"

@@ -304,7 +304,6 @@ def test_without_network_it_says_what_is_wanted_and_where_it_looked(hub: list[tu
     [
         ({"model": "ViT-B16"}, "open_clip has no model 'ViT-B16'; did you mean 'ViT-B-16'"),
         ({"model": "hf-hub:Org/tiny"}, "write pretrained=hf-hub:Org/tiny"),
-        ({"model": "ViT-B-16-SigLIP"}, "is timm's vit_base_patch16_siglip_224; .*use the encoder timm:vit_base"),
         ({"model": "coca_ViT-B-32"}, "pools its patches by attention"),
         ({"model": {"embed_dim": 8}}, "has embed_dim, vision_cfg and text_cfg; received embed_dim"),
         ({"model": {**VIT, "vision_cfg": {"depth": 3}}}, "open_clip cannot build the given configuration: .*'depth'"),
@@ -315,6 +314,8 @@ def test_without_network_it_says_what_is_wanted_and_where_it_looked(hub: list[tu
         ({"model": VIT, "mode": "maskclipp"}, "received 'maskclipp'"),
         ({"model": VIT, "fill": "black"}, "received 'black'"),
         ({"model": VIT, "mask_channels": 2}, "mask_channels 0 or 1"),
+        ({"model": RESNET, "fill": "drop"}, "the image tower of the given configuration has none to leave out"),
+        ({"model": VIT, "view": 0}, "view is a positive number"),
         ({"model": VIT, "largest": 4}, "largest >= the patch; received patches of 8×8, 0 and 4"),
         ({"model": VIT, "pretraind": "x"}, "did you mean 'pretrained'"),
     ],

@@ -11,7 +11,7 @@ import implicitkit as ik
 from implicitkit.comparison.compare import compare
 from implicitkit.comparison.config import CompareConfig, load_comparison
 from implicitkit.comparison.plan import make_plan, write_config
-from implicitkit.comparison.preparation import cut
+from implicitkit.comparison.run import cut
 from implicitkit.config import validate
 from implicitkit.training.loop import train
 from implicitkit_sair.pretrain import Settings, pretrain

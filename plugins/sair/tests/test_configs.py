@@ -30,6 +30,7 @@ VISION = {"image_size": 16, "layers": 2, "width": 16, "head_width": 8, "patch_si
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 8, "heads": 1, "layers": 1}
 WIDTHS: dict[str, dict[str, Any]] = {  # what each part is cut down to
     "edsr": {"blocks": 1, "channels": 8},
+    "unet": {"widths": [4, 6, 8], "blocks": [0, 1, 1], "attention": 1, "heads": 2, "out_channels": 8},
     "sair_appearance": {"widths": [6, 8, 10], "blocks": 1, "channels": 8},
     "clip": {"model": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "pretrained": None},
     "sir": {"hidden": [16], "reduced": 8},
@@ -105,6 +106,17 @@ def test_a_joint_config_trains(name: str, place: Path, tmp_path: Path) -> None:
     model = ik.load_model(tmp_path / "run" / "last.safetensors")
     out = model.encode(torch.rand(3, 20, 24), torch.zeros(1, 20, 24)).render((30, 31))
     assert out.shape == (3, 30, 31) and out.isfinite().all()
+
+
+def test_the_config_of_faces_trains_from_the_shipped_semantics(place: Path, tmp_path: Path) -> None:
+    config = small(yaml.safe_load(text_of("sair_faces")), place, tmp_path / "run")
+    semantic = config["model"]["conditions"]["semantic"]
+    semantic["encoder"].update(MAE)
+    ik.create_model(semantic).save(tmp_path / "mae_semantic.safetensors")
+    config["weights"] = {"conditions": {"semantic": {"encoder": str(tmp_path / "mae_semantic.safetensors")}}}
+    losses_of(run(config), "loss", "loss_psnr", "loss_semantic")
+    model = ik.load_model(tmp_path / "run" / "last.safetensors")
+    assert model.hole_fill == "harmonic" and model.training_summary["data"] == {"patch": 16, "whole": False}
 
 
 def test_the_small_configs_differ_by_the_line_of_their_degradation() -> None:

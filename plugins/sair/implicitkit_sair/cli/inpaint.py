@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
-from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
@@ -26,7 +27,7 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_small_faces, which "
+            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_faces, which "
             "comes with the plugin]."
         ),
     ] = None,
@@ -37,8 +38,21 @@ def inpaint(
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option(help="What the model sees in the hole: a number, mean or noise [default: as in its training]."),
+        typer.Option(
+            help="What the model sees in the hole: a number, mean, noise, harmonic or biharmonic [default: as in its "
+            "training]."
+        ),
     ] = None,
+    view: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Pixels: the side at which the model sees a crop around a hole; 0: the whole picture as it is "
+            "[default: what it was trained at].",
+        ),
+    ] = None,
+    dilate: Annotated[int, typer.Option(min=0, help="Grow the holes by so many pixels.")] = 0,
+    feather: Annotated[int, typer.Option(min=0, help="Fade into the picture over so many pixels around a hole.")] = 0,
     raw: Annotated[
         bool, typer.Option("--raw", help="The model's whole output; else known pixels are put back.")
     ] = False,
@@ -52,50 +66,43 @@ def inpaint(
     for job in jobs:
         job.check(force)
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images.io import read_picture, write_picture
-    from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
 
     filling = _parse_fill(fill)
     where = choose_device(device)
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         check_mask(
-            read_picture(jobs[0].image).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
+            read_picture(jobs[0].source).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
         )
     chosen, model = model is not None, model or default_model()
     network = load_model(model).to(where)
     if not chosen and network.license:
         typer.echo(f"{model}: {network.license}", err=True)
     check_painter(network, model)
-    failures: list[str] = []
-    with bar("inpainting", len(jobs)) as progress:
-        for k, job in enumerate(jobs):
-            try:
-                picture, holes = read_picture(job.image), read_mask(job.mask, hole, threshold)
-                check_mask(picture.rgb(), holes, f"the mask {job.mask}")
-                number_format = choose_precision(precision, where, bits=picture.bits)
-                how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format}
-                result = inpaint_picture(network, picture, holes, raw=raw, **how)
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(job.target, result)
-                size = "×".join(map(str, picture.size))
-                share = float(holes.double().mean())
-                typer.echo(f"{job.image} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})")
-            except (UserError, ValueError, OSError, MemoryError, RuntimeError) as error:
-                if len(jobs) == 1:
-                    raise
-                failures.append(f"{job.image}: {' '.join(str(error).split())}")
-            progress.update(k + 1)
-    if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed: " + "; ".join(failures))
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        picture, holes = read_picture(job.source), read_mask(job.mask, hole, threshold)
+        check_mask(picture.rgb(), holes, f"the mask {job.mask}")
+        number_format = choose_precision(precision, where, bits=picture.bits)
+        how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format, "view": view}
+        how |= {"dilate": dilate, "feather": feather}
+        result = inpaint_picture(network, picture, holes, raw=raw, **how)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(job.target, result)
+        size, share = "×".join(map(str, picture.size)), float(holes.double().mean())
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})"
+
+    run_each(jobs, work, "inpainting")
 
 
 @dataclass(frozen=True)
 class Job:
     """A picture, its mask, and the file that it becomes."""
 
-    image: Path
+    source: Path
     mask: Path
     target: Path
 
@@ -126,7 +133,7 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
         raise UserError(f"the pictures of a folder cannot become the one file {output}; name a folder")
     else:
         jobs = [Job(source, masks[source], output / f"{source.stem}.png") for source in sources]
-    refuse_clashes({job.image: [job.target] for job in jobs})
+    refuse_clashes({job.source: [job.target] for job in jobs})
     originals = {job.mask.resolve() for job in jobs}
     for job in jobs:
         if job.target.resolve() in originals:
@@ -141,7 +148,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images.io import pictures_in
+    from implicitkit.images.folders import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")
@@ -181,12 +188,14 @@ def default_model() -> str:
 
 
 def _parse_fill(text: str | None) -> float | str | None:
-    if text is None or text in ("mean", "noise"):
+    from implicitkit.images.filling import FILLS
+
+    if text is None or text in FILLS:
         return text
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise UserError(f"--fill is a number from 0 to 1, mean or noise; received {text!r}")
+        raise UserError(f"--fill is a number from 0 to 1, {', '.join(FILLS)}; received {text!r}")
     return value

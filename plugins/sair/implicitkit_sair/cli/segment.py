@@ -60,12 +60,12 @@ def segment(
 
     import numpy as np
 
+    from implicitkit.create import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
     from implicitkit.images.filling import fill_holes
     from implicitkit.images.io import read_image, write_picture
     from implicitkit.images.resize import resize
-    from implicitkit.weights import load_model
     from implicitkit_sair.inpainting import check_mask, read_mask
     from implicitkit_sair.label_maps import write_label_map
     from implicitkit_sair.overlay import Panel, draw_overlay

@@ -1,0 +1,51 @@
+"""The public names: what is imported here is promised. A new one needs one line here."""
+
+from .create import (
+    create_decoder as create_decoder,
+    create_degradation as create_degradation,
+    create_encoder as create_encoder,
+    create_loss as create_loss,
+    create_metric as create_metric,
+    create_model as create_model,
+    create_protocol as create_protocol,
+    list_decoders as list_decoders,
+    list_degradations as list_degradations,
+    list_encoders as list_encoders,
+    list_losses as list_losses,
+    list_metrics as list_metrics,
+    list_models as list_models,
+    list_protocols as list_protocols,
+    load_model as load_model,
+    register_decoder as register_decoder,
+    register_degradation as register_degradation,
+    register_encoder as register_encoder,
+    register_loss as register_loss,
+    register_metric as register_metric,
+    register_model as register_model,
+    register_plugin as register_plugin,
+    register_protocol as register_protocol,
+    unregister_plugin as unregister_plugin,
+)
+from .decoders.base import Decoder as Decoder
+from .decoders.local_ensemble import LocalEnsembleDecoder as LocalEnsembleDecoder
+from .degradations.base import Degradation as Degradation, Degraded as Degraded
+from .encoders.base import Encoder as Encoder, Features as Features
+from .errors import (
+    ArgumentError as ArgumentError,
+    ConfigError as ConfigError,
+    DataError as DataError,
+    DuplicateNameError as DuplicateNameError,
+    ImageError as ImageError,
+    PluginError as PluginError,
+    PluginWarning as PluginWarning,
+    UnknownNameError as UnknownNameError,
+    UserError as UserError,
+    WeightsError as WeightsError,
+)
+from .evaluation.protocol import Protocol as Protocol
+from .field.field import Field as Field, Prediction as Prediction
+from .hookspecs import hookimpl as hookimpl
+from .images.io import read_image as read_image, write_image as write_image
+from .metrics.base import Metric as Metric
+from .model import ImplicitModel as ImplicitModel
+from .version import __version__ as __version__

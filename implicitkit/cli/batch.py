@@ -1,0 +1,70 @@
+"""One loop for the commands that work on many pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import typer
+
+from implicitkit.cli.progress import bar
+from implicitkit.errors import UserError
+
+FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture, which do not stop the others
+
+
+class Job(Protocol):
+    """One picture to work on."""
+
+    @property
+    def source(self) -> Path:
+        """The picture's file; messages name it."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+def run_each(jobs: Sequence[J], work: Callable[[J, Callable[[float], None]], str], title: str) -> None:
+    """Call ``work`` for each job and print the line it returns; go on when a job fails.
+
+    Failures are listed on stderr when all is done, one per line. The error of a single job is raised as it is.
+
+    Args:
+        jobs: at least one.
+        work: takes a job, and a function to report the fraction of it that is done, in [0, 1].
+        title: what the progress display says, such as ``upscaling``.
+
+    Raises:
+        UserError: some of several jobs failed.
+        typer.Exit: Ctrl-C was pressed; what is done has been printed.
+    """
+    failures: list[str] = []
+    with bar(title, len(jobs), counted=False) as display:
+        for number, job in enumerate(jobs):
+            note = f"{number + 1} of {len(jobs)}: {job.source.name}"
+
+            def report(fraction: float, number: int = number, note: str = note) -> None:
+                display.update(number + fraction, note, quiet=True)
+
+            report(0.0)
+            try:
+                typer.echo(work(job, report))
+            except FAILURES as error:
+                if len(jobs) == 1:
+                    raise
+                failures.append(f"{job.source}: {' '.join(str(error).split()) or type(error).__name__}")
+            except KeyboardInterrupt:
+                done = number - len(failures)
+                _list(failures)
+                typer.echo(f"interrupted: {done} of {len(jobs)} pictures are done, {job.source} is not", err=True)
+                raise typer.Exit(130) from None
+            report(1.0)
+    _list(failures)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed")
+
+
+def _list(failures: Sequence[str]) -> None:
+    for failure in failures:
+        typer.echo(f"failed: {failure}", err=True)

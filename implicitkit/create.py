@@ -1,0 +1,473 @@
+"""How anything comes into being: by name, by spec, from a file; and how a name comes to be known.
+
+    model = ik.create_model("liif_edsr_baseline")           # a registered name, random weights
+    model = ik.create_model({"encoder": "rdn", "decoder": "lte"})
+    model = ik.load_model("photo_model.safetensors")        # a file, ours or the authors'
+    model = ik.load_model("hf-hub:Organisation/name")
+
+    @ik.register_decoder("mine")
+    class Mine(ik.LocalEnsembleDecoder): ...
+
+What only builds is imported when something is built, so that names can be listed without torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from implicitkit.errors import UnknownNameError, UserError, WeightsError
+from implicitkit.registry.kinds import (
+    create_part,
+    decoders,
+    degradations,
+    encoders,
+    enrol,
+    losses,
+    metrics,
+    models,
+    plugins,
+    protocols,
+    shipped_file,
+)
+from implicitkit.registry.plugins import Plugin
+from implicitkit.registry.registry import Entry
+
+if TYPE_CHECKING:
+    from implicitkit.config import ModelSpec
+    from implicitkit.decoders.base import Decoder
+    from implicitkit.degradations.base import Degradation
+    from implicitkit.encoders.base import Encoder
+    from implicitkit.model import ImplicitModel
+    from implicitkit.weights.checkpoint import Checkpoint
+
+Spec = str | Mapping[str, Any]
+HUB, FOLDER = "hf-hub:", "local-dir:"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
+
+
+def create_encoder(name: Spec, **arguments: Any) -> Encoder:
+    """An encoder by name or spec.
+
+    Args:
+        name: a registered name, or a mapping ``{"name": ..., **arguments}``.
+        arguments: what the encoder takes, beside those of the spec.
+
+    Raises:
+        UnknownNameError: no encoder is called so.
+        ArgumentError: it does not take one of the arguments.
+
+    Example:
+        >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
+        8
+    """
+    encoder: Encoder = create_part(encoders, name, **arguments)
+    return encoder
+
+
+def create_decoder(name: Spec, **arguments: Any) -> Decoder:
+    """A decoder by name or spec; give ``in_channels`` if the encoder has other than 64 features per cell.
+
+    Example:
+        >>> create_decoder("liif", in_channels=8).out_channels
+        3
+    """
+    decoder: Decoder = create_part(decoders, name, **arguments)
+    return decoder
+
+
+def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degradation:
+    """A degradation by name or spec; a list applies one after the other.
+
+    Example:
+        >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
+        {'name': 'super_resolution', 'scale': 4.0}
+    """
+    if isinstance(spec, Sequence) and not isinstance(spec, str):
+        from implicitkit.degradations.base import Chain
+
+        if arguments:
+            raise TypeError("a list of degradations takes its arguments inside the list")
+        return Chain([create_degradation(step) for step in spec])
+    degradation: Degradation = create_part(degradations, spec, **arguments)
+    return degradation
+
+
+def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
+    """A loss by name or spec; call it as ``loss(prediction, batch)``, see :mod:`implicitkit.losses`.
+
+    Example:
+        >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
+        6.0
+    """
+    loss: Callable[..., Any] = create_part(losses, name, **arguments)
+    return loss
+
+
+def create_metric(name: Spec, **arguments: Any) -> Any:
+    """A metric by name or spec; call it as ``metric(prediction, target, mask=None)``.
+
+    Example:
+        >>> create_metric({"name": "psnr_y", "shave": 4}).unit
+        'dB'
+    """
+    return create_part(metrics, name, **arguments)
+
+
+def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
+    """A protocol by name or spec; its ``evaluate`` scores models on a folder.
+
+    Example:
+        >>> create_protocol("benchmark", scales=[2, 8]).settings()
+        {'scales': [2.0, 8.0]}
+    """
+    return create_part(protocols, spec, **arguments)
+
+
+def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides: Any) -> ImplicitModel:
+    """A model by name or spec.
+
+    Args:
+        model: a registered name (``"liif_edsr_baseline"``) or a spec ``{"encoder": ..., "decoder": ..., ...}``.
+        pretrained: load the weights that belong to the name; the model then comes in eval mode.
+        overrides: entries of the spec to replace, e.g. ``decoder={"name": "liif", "hidden": [64]}``.
+
+    Raises:
+        UnknownNameError: no model (or part) is called so.
+        ConfigError: the spec has an unknown key or a wrong value.
+        ValueError: the parts do not fit, or ``pretrained`` was asked of a model that has no weights.
+
+    Example:
+        >>> model = create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"})
+        >>> model.decoder.in_channels
+        8
+    """
+    from implicitkit.config import ModelSpec, validate
+
+    if isinstance(model, str):
+        entry, first = models.find(model)
+        if pretrained:
+            if overrides:
+                raise ValueError(
+                    "pretrained=True takes the model as it is; received overrides: " + ", ".join(overrides)
+                )
+            return load_pretrained(entry)
+        spec: Any = {**entry.resolve()(*first), **overrides}
+    else:
+        if pretrained:
+            raise ValueError("pretrained=True needs a model's name; a spec has no weights (see ik.load_model)")
+        spec = {**model, **overrides} if isinstance(model, Mapping) else model
+    return build_model(spec if isinstance(spec, ModelSpec) else validate(ModelSpec, spec, "model"))
+
+
+def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
+    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated.
+
+    Raises:
+        ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
+        ValueError: the parts do not fit.
+    """
+    from implicitkit.config import naming
+    from implicitkit.images.filling import check_fill
+    from implicitkit.model import ImplicitModel
+
+    encoder_spec, decoder_spec = spec.encoder.as_dict(), spec.decoder.as_dict()
+    encoder_trainable, decoder_trainable = encoder_spec.pop("trainable", None), decoder_spec.pop("trainable", None)
+    if "mask" in spec.inputs:
+        encoder_spec.setdefault("mask_channels", 1)
+    with naming(f"{where}.encoder"):
+        encoder = create_encoder(encoder_spec)
+    decoder_spec.setdefault("in_channels", encoder.out_channels)
+    if encoder.ndim != 2:
+        decoder_spec.setdefault("ndim", encoder.ndim)
+    with naming(f"{where}.decoder"):
+        decoder = create_decoder(decoder_spec)
+    for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
+        if trainable is not None:
+            part.trainable = bool(trainable)
+    conditions = {
+        name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
+    }
+    with naming(f"{where}.fill"):
+        fill = spec.fill if spec.fill is None else check_fill(spec.fill)
+    return ImplicitModel(
+        encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales, passes=spec.passes, fill=fill
+    )
+
+
+def load_model(source: str | Path) -> ImplicitModel:
+    """A model with its weights, in eval mode.
+
+    Args:
+        source: a native ``.safetensors`` file, an authors' ``.pth`` checkpoint (told apart by content, not by name),
+            the name of a pretrained model (``"liif_small"``), ``"local-dir:FOLDER"`` or ``"hf-hub:Organisation/name"``
+            (``@revision`` may follow) whose ``model.safetensors`` it is; a bare ``"Organisation/name"`` that is no file
+            and no registered name is read as a hub id too.
+
+    Raises:
+        WeightsError: nothing is found there, or it cannot be read.
+
+    Example:
+        >>> load_model("liif_small").scales
+        (1.2, 4.0)
+    """
+    from implicitkit.weights import from_folder, from_hub
+
+    path, text = Path(source), str(source)
+    if text.startswith(HUB):
+        return load_file(from_hub(text.removeprefix(HUB)))
+    if text.startswith(FOLDER):
+        return load_file(from_folder(text.removeprefix(FOLDER)))
+    if path.is_file():
+        return load_file(path)
+    try:
+        entry, _ = models.find(text)
+    except UnknownNameError as unknown:
+        looks_like_file = (
+            path.suffix in FILE_SUFFIXES
+            or text.startswith((".", "/", "~"))
+            or (path.parent.parts != () and path.parent.is_dir())
+        )
+        if HUB_ID.fullmatch(text) and not looks_like_file:
+            return load_file(from_hub(text))
+        raise WeightsError(f"there is no file {text}" if looks_like_file else str(unknown)) from None
+    return load_pretrained(entry)
+
+
+def load_file(path: str | Path) -> ImplicitModel:
+    """A model from a weight file of any format we know, in eval mode.
+
+    Raises:
+        WeightsError: there is no such file, it cannot be read, or it does not fit its own spec.
+    """
+    from implicitkit.weights import read_checkpoint
+
+    return build_checkpoint(read_checkpoint(path), str(path))
+
+
+def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
+    """A named model with the weights that its distribution ships.
+
+    Raises:
+        WeightsError: it ships none; the message says how to get some, if the entry's metadata does (``advice``).
+    """
+    if not entry.metadata.get("pretrained"):
+        have = ", ".join(models.names(pretrained=True)) or "none"
+        advice = entry.metadata.get("advice", "train it with `implicitkit train`, or load a weight file of it")
+        raise WeightsError(f"{entry.name} comes without weights; {advice} (models that come with weights: {have})")
+    stored = shipped_file(entry)
+    if not stored.is_file():
+        raise WeightsError(
+            f"the weights of {entry.name} are missing from this installation (looked for {stored}); "
+            f"reinstall {entry.owner.distribution}"
+        )
+    return load_file(stored)
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder of a weight file, in eval mode, whether or not a decoder comes with it.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    from implicitkit.weights import read_checkpoint
+    from implicitkit.weights.native import fill
+
+    checkpoint = read_checkpoint(path)
+    encoder = create_encoder(checkpoint.spec["encoder"])
+    own = {k.removeprefix("encoder."): v for k, v in checkpoint.tensors.items() if k.startswith("encoder.")}
+    fill(encoder, own, str(path))
+    return encoder.eval()
+
+
+def build_checkpoint(checkpoint: Checkpoint, where: str) -> ImplicitModel:
+    """The model that a file held, built and filled, in eval mode.
+
+    Args:
+        checkpoint: what was read.
+        where: the file's name, for errors.
+
+    Raises:
+        WeightsError: it holds an encoder alone, its spec cannot be built, or its tensors do not fit.
+    """
+    from implicitkit.weights.native import fill, fingerprint
+
+    if "decoder" not in checkpoint.spec:
+        raise WeightsError(
+            f"{where} holds {checkpoint.layout}, so there is nothing to ask for values; "
+            "implicitkit.create.load_encoder reads it"
+        )
+    try:
+        model = create_model(checkpoint.spec)
+    except (UserError, ValueError) as error:
+        raise WeightsError(f"{where}: {error}") from None
+    tensors = dict(checkpoint.tensors)
+    for part, known in checkpoint.frozen.items():
+        theirs = model.get_submodule(part)
+        if fingerprint(theirs) != known["sha256"]:
+            raise WeightsError(
+                f"{where} was saved with other weights of {known['source']} for its {part}; the file does not hold them"
+            )
+        tensors |= {f"{part}.{name}": value for name, value in theirs.state_dict().items()}
+    fill(model, tensors, where)
+    model.training_summary, model.license = dict(checkpoint.summary), checkpoint.license
+    return model.eval()
+
+
+def list_encoders(pattern: str | None = None) -> list[str]:
+    """Names of encoders, e.g. those like ``"*edsr*"``.
+
+    Example:
+        >>> list_encoders("edsr*")
+        ['edsr', 'edsr_baseline']
+    """
+    return encoders.names(pattern)
+
+
+def list_decoders(pattern: str | None = None) -> list[str]:
+    """Names of decoders.
+
+    Example:
+        >>> list_decoders("l*")
+        ['liif', 'lmf', 'lte', 'lte_plus']
+    """
+    return decoders.names(pattern)
+
+
+def list_degradations(pattern: str | None = None) -> list[str]:
+    """Names of degradations.
+
+    Example:
+        >>> "inpainting" in list_degradations()
+        True
+    """
+    return degradations.names(pattern)
+
+
+def list_losses(pattern: str | None = None) -> list[str]:
+    """Names of losses.
+
+    Example:
+        >>> list_losses("l?")
+        ['l1', 'l2']
+    """
+    return losses.names(pattern)
+
+
+def list_metrics(pattern: str | None = None) -> list[str]:
+    """Names of metrics.
+
+    Example:
+        >>> list_metrics("psnr*")
+        ['psnr', 'psnr_y']
+    """
+    return metrics.names(pattern)
+
+
+def list_protocols(pattern: str | None = None) -> list[str]:
+    """Names of protocols.
+
+    Example:
+        >>> "inpainting" in list_protocols()
+        True
+    """
+    return protocols.names(pattern)
+
+
+def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
+    """Names of models; ``pretrained=True`` keeps those whose weights can be loaded.
+
+    Example:
+        >>> "liif_small" in list_models(pretrained=True)
+        True
+    """
+    return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))
+
+
+def register_encoder(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make an encoder known by name from the running program: ``register_encoder("mine", Mine)``, or as a decorator.
+
+    Packages implement the hook ``register_encoders`` instead (:mod:`implicitkit.hookspecs`).
+
+    Args:
+        name: ``snake_case``; must be free.
+        factory: the class, or a function that returns one; None makes a decorator.
+        how: ``summary`` (default: the docstring's first line), ``metadata``, and ``replace=True`` for a cell of a
+            notebook that runs again: it replaces what the same module registered before.
+
+    Raises:
+        DuplicateNameError: the name is taken.
+
+    Example:
+        >>> from implicitkit import Encoder
+        >>> @register_encoder("grey_example", replace=True)
+        ... class Grey(Encoder):
+        ...     out_channels = 1
+        ...     def extract(self, x):
+        ...         return x.mean(1, keepdim=True)
+        >>> create_encoder("grey_example").out_channels
+        1
+    """
+    return enrol(encoders, name, factory, **how)
+
+
+def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a decoder known by name; see :func:`register_encoder`."""
+    return enrol(decoders, name, factory, **how)
+
+
+def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a degradation known by name; see :func:`register_encoder`."""
+    return enrol(degradations, name, factory, **how)
+
+
+def register_model(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a model known by name; the factory returns its spec. See :func:`register_encoder`."""
+    return enrol(models, name, factory, **how)
+
+
+def register_loss(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a loss known by name; see :func:`register_encoder`."""
+    return enrol(losses, name, factory, **how)
+
+
+def register_metric(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a metric known by name; see :func:`register_encoder`."""
+    return enrol(metrics, name, factory, **how)
+
+
+def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
+    """Make a protocol known by name; see :func:`register_encoder`."""
+    return enrol(protocols, name, factory, **how)
+
+
+def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
+    """Load a plugin of the running program: a module or an object with functions marked ``@implicitkit.hookimpl``.
+
+    Args:
+        plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
+        name: what to call it in lists and errors (default: the module's or class's name).
+
+    Returns:
+        What was registered.
+
+    Raises:
+        PluginError: it implements no hook, or misspells one.
+        DuplicateNameError: it claims a name that is taken; nothing of it is registered.
+    """
+    return plugins.add(plugin, name)
+
+
+def unregister_plugin(plugin: Plugin) -> None:
+    """Take back what :func:`register_plugin` did, for notebooks and tests; what was built stays as it is.
+
+    Args:
+        plugin: what :func:`register_plugin` returned.
+
+    Raises:
+        PluginError: it is not, or no longer, registered, or was found in another way.
+    """
+    plugins.remove(plugin)

@@ -1,0 +1,32 @@
+"""Which picture files a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from implicitkit.errors import DataError
+from implicitkit.images.io import READABLE
+
+
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The picture files of a folder, sorted; hidden ones left out."""
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
+
+
+def picture_files(folders: Sequence[Path | str]) -> list[Path]:
+    """All picture files under ``folders``, sorted by path.
+
+    Raises:
+        DataError: a folder is missing or holds no picture.
+    """
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}")
+        inside = pictures_in(folder, recursive=True)
+        if not inside:
+            raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
+        found += inside
+    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once

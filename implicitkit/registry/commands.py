@@ -1,0 +1,19 @@
+"""The commands in the box: name → where it is. A new command needs its module and one line here.
+
+Plugins read the names, which they must not take; :mod:`implicitkit.cli.main` imports the modules.
+"""
+
+COMMANDS = {
+    "upscale": "implicitkit.cli.upscale:upscale",
+    "demo": "implicitkit.cli.demo:demo",
+    "train": "implicitkit.cli.train:train",
+    "evaluate": "implicitkit.cli.evaluate:evaluate",
+    "compare": "implicitkit.cli.compare:compare",
+    "degrade": "implicitkit.cli.degrade:degrade",
+    "list": "implicitkit.cli.listing:list_names",
+    "info": "implicitkit.cli.info:info",
+    "convert": "implicitkit.cli.convert:convert",
+    "export": "implicitkit.cli.export:export",
+    "config-schema": "implicitkit.cli.config_schema:config_schema",
+    "plugins": "implicitkit.cli.plugins:plugins",
+}
