@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit import create_decoder
+from implicitkit.decoders.base import Decoder
+from implicitkit.encoders.base import Encoder
 from implicitkit.errors import UserError
 from implicitkit.field.field import Field
 from implicitkit.model import ImplicitModel
@@ -104,13 +106,13 @@ def semantic_field(field: Field, condition: str | None = None) -> Field:
     Raises:
         UserError: there is none, or several and ``condition`` does not say which.
     """
-    name = _semantic_name(field.model, condition)
+    name = _semantic_name(field.model.encoder, field.model.decoder, field.model.conditions, condition)
     return field if name is None else field.conditions[name]
 
 
 def semantic_model(model: ImplicitModel, condition: str | None = None) -> ImplicitModel:
     """As :func:`semantic_field`, of a model: what is needed if nothing is to be painted."""
-    name = _semantic_name(model, condition)
+    name = _semantic_name(model.encoder, model.decoder, model.conditions, condition)
     return model if name is None else model.conditions[name]
 
 
@@ -122,21 +124,23 @@ def before_completion(field: Field) -> Field:
     return raw.encode(field.image, field.mask if raw.takes_mask else None, precision=field.precision)
 
 
-def _semantic_name(model: ImplicitModel, condition: str | None) -> str | None:
-    """The condition of ``model`` that holds the meaning; None if it does itself."""
+def _semantic_name(
+    encoder: Encoder, decoder: Decoder, conditions: Mapping[str, Any], condition: str | None
+) -> str | None:
+    """The condition that holds the meaning; None if the model does itself."""
     if condition is not None:
-        if condition not in model.conditions:
+        if condition not in conditions:
             raise UserError(
-                f"the model has no condition {condition!r}; its conditions: {', '.join(model.conditions) or 'none'}"
+                f"the model has no condition {condition!r}; its conditions: {', '.join(conditions) or 'none'}"
             )
         return condition
-    if model.decoder.output == "embedding":
+    if decoder.output == "embedding":
         return None
-    found = [name for name, inner in model.conditions.items() if inner.decoder.output == "embedding"]
+    found = [name for name, inner in conditions.items() if inner.decoder.output == "embedding"]
     if len(found) != 1:
         raise UserError(
             "meaning is read from a model whose decoder gives an embedding (sir), or that reads one as a condition; "
-            f"received {type(model.encoder).__name__} with {type(model.decoder).__name__}, its semantic conditions: "
+            f"received {type(encoder).__name__} with {type(decoder).__name__}, its semantic conditions: "
             f"{', '.join(found) or 'none'}"
         )
     return found[0]
