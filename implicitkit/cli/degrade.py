@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -94,7 +94,7 @@ class Targets:
         from implicitkit.files import replacing
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
 
-        degraded = Picture(to_pixels(seen.image, clean.bits), icc=clean.icc)
+        degraded = replace(clean, pixels=to_pixels(seen.image, clean.bits), alpha=None)
         check_writable(self.picture, degraded.size)
         self.picture.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as all_or_none:  # the files take their names when the last of them is written
@@ -106,7 +106,10 @@ class Targets:
             drawn = {"spec": from_anywhere(spec), "record": seen.record}
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
-                write_picture(crop[0], Picture(to_pixels(seen.reference, clean.bits), icc=clean.icc))
+                write_picture(
+                    crop[0],
+                    replace(clean, pixels=to_pixels(seen.reference, clean.bits), alpha=None),
+                )
 
     def all(self, reference: bool) -> list[Path]:
         """The degraded picture, its mask, its record and, if wanted, what it covers of the clean one."""

@@ -1,8 +1,7 @@
 """Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
 profile.
 
-Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (PNG) and tifffile (TIFF). Every PNG is
-written by imagecodecs (:mod:`implicitkit.images.png`), since Pillow would hold a copy of the picture.
+PNG is :mod:`implicitkit.images.png`'s, TIFF :mod:`implicitkit.images.tiff`'s, the rest Pillow's.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicitkit.devices import free_memory
 from implicitkit.errors import ImageError, first_line
 from implicitkit.files import replacing
-from implicitkit.images.png import SIGNATURE, write_png
+from implicitkit.images.png import SIGNATURE, ColourSpace, png_header, read_png, write_png
+from implicitkit.images.tiff import MAGIC, read_tiff, tiff_size, write_tiff
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,11 +41,13 @@ class Picture:
         pixels: ``(H, W, C)`` uint8 or uint16, C = 1 (grey) or 3 (RGB).
         alpha: ``(H, W)`` of the same type (not premultiplied), or None.
         icc: the colour profile's bytes, carried over as they are.
+        colour_space: where there is no profile, a PNG's chunks that name a space other than sRGB; PNG alone holds them.
     """
 
     pixels: Pixels
     alpha: Pixels | None = None
     icc: bytes | None = None
+    colour_space: ColourSpace = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,15 +132,22 @@ def read_picture(path: str | Path) -> Picture:
     if not head:
         raise ImageError(f"{path} is empty (0 bytes), not a picture")
     try:
-        if head.startswith(SIGNATURE) and head[24:25] == b"\x10":
-            return _read_png16(path)
-        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            deep = _read_tiff16(path)
-            if deep is not None:
-                return deep
+        if head.startswith(SIGNATURE):
+            check_decodable(path, *png_header(head))
+            png = read_png(path)
+            samples = png.samples if png.samples.ndim == 3 else png.samples[..., None]
+            pixels, alpha = _without_alpha(_upright(samples, png.orientation))
+            return Picture(pixels, alpha, png.icc, png.colour_space)
+        if head[:4] in MAGIC:
+            check_decodable(path, *tiff_size(path))
+            tiff = read_tiff(path)
+            alpha = None if tiff.alpha is None else _upright(tiff.alpha[..., None], tiff.orientation)[..., 0]
+            return Picture(_upright(tiff.pixels, tiff.orientation), alpha, tiff.icc)
         return _read_pillow(path)
     except ImageError:
         raise
+    except ValueError as error:
+        raise ImageError(f"{path} cannot be read: {first_line(error)}") from error
     except Exception as error:  # decoders raise errors of every kind on damaged files
         raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
@@ -150,13 +160,16 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     if picture.bits == 16 and suffix not in (".png", ".tif", ".tiff"):
         alpha = None if picture.alpha is None else to_8_bits(picture.alpha)
         picture = replace(picture, pixels=to_8_bits(picture.pixels), alpha=alpha)
+    if picture.colour_space and suffix != ".png":
+        names = ", ".join(name.decode() for name, _ in picture.colour_space)
+        raise ImageError(f"{path}: only PNG holds the colour space that the picture names ({names}); use .png")
     with replacing(path) as temporary:
         if suffix == ".png":
-            write_png(temporary, picture.pixels, picture.alpha, picture.icc)
-        elif picture.bits == 8:
-            _write_pillow(temporary, picture)
+            write_png(temporary, picture.pixels, picture.alpha, picture.icc, picture.colour_space)
+        elif suffix in (".tif", ".tiff"):
+            write_tiff(temporary, picture.samples(), picture.is_grey, picture.alpha is not None, picture.icc)
         else:
-            _write_tiff16(temporary, picture)
+            _write_pillow(temporary, picture)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:
@@ -174,7 +187,7 @@ def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) ->
         raise ImageError(f"{path}: JPEG holds no transparency; use .png, .webp or .tif")
 
 
-# ---------------------------------------------------------------------------- Pillow: everything of 8 bits
+# ---------------------------------------------------------------------------- JPEG, WebP, BMP
 
 
 def _read_pillow(path: Path) -> Picture:
@@ -186,8 +199,8 @@ def _read_pillow(path: Path) -> Picture:
         raise ImageError(f"{path} is not a picture in a format that can be read") from None
     with opened as image:
         check_decodable(path, image.size)
-        if 0 in image.size:
-            raise ImageError(f"{path} has no pixels ({image.size[0]}×{image.size[1]})")
+        if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a JPEG with side views
+            raise ImageError(f"{path} is an animation of {frames} pictures; save one of them")
         icc = image.info.get("icc_profile")
         upright = ImageOps.exif_transpose(image)
         return _from_pillow(upright, icc)
@@ -205,11 +218,13 @@ def _open_any_size(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def check_decodable(path: Path, size: tuple[int, int]) -> None:
-    """Raise :class:`ImageError` if a picture of ``size`` as 8-bit and as float32 RGB does not fit into memory."""
-    import psutil
-
-    needed, free = size[0] * size[1] * (4 + 3 * 4), psutil.virtual_memory().available
+def check_decodable(path: Path, size: tuple[int, int], pixel_bytes: int = 4) -> None:
+    """Raise :class:`ImageError` if a picture of ``size`` has no pixels, or does not fit into memory: the bytes that are
+    decoded, and float32 RGB.
+    """
+    if 0 in size:
+        raise ImageError(f"{path} has no pixels ({size[0]}×{size[1]})")
+    needed, free = size[0] * size[1] * (pixel_bytes + 3 * 4), free_memory(torch.device("cpu"))
     if needed > free:
         raise ImageError(
             f"{path} has {size[0]}×{size[1]} pixels; {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} free"
@@ -218,12 +233,8 @@ def check_decodable(path: Path, size: tuple[int, int]) -> None:
 
 def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
     mode = image.mode
-    if mode.startswith("I;16"):
-        return Picture(np.asarray(image).astype(np.uint16)[..., None], icc=icc)
     transparent = "transparency" in image.info or mode in ("LA", "RGBA", "PA", "La", "RGBa")
     grey = mode in ("1", "L", "LA", "La")
-    if mode in ("I", "F"):
-        raise ImageError(f"pictures with 32 bits per channel are not read (mode {mode}); convert to 8 or 16 bits")
     if mode == "CMYK":
         icc = None  # the profile describes inks, the pixels are RGB from here on
     pixels = np.asarray(
@@ -232,9 +243,7 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
         )
     )
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if transparent:
-        return Picture(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1]), icc)
-    return Picture(pixels, icc=icc)
+    return Picture(*_without_alpha(pixels), icc)
 
 
 def _write_pillow(path: Path, picture: Picture) -> None:
@@ -247,83 +256,14 @@ def _write_pillow(path: Path, picture: Picture) -> None:
             options |= {"quality": 95, "subsampling": 0}
         case ".webp":
             options |= {"quality": 95}
-        case _:
-            options |= {"compression": "tiff_deflate"}
     image.save(path, **options)
 
 
-# ---------------------------------------------------------------------------- 16 bits
-
-
-def _read_png16(path: Path) -> Picture:
-    import imagecodecs
-
-    pixels = imagecodecs.png_decode(path.read_bytes())
-    with _open_any_size(path) as image:
-        icc, orientation = image.info.get("icc_profile"), image.getexif().get(0x0112, 1)
-    return _split_alpha(_upright(pixels if pixels.ndim == 3 else pixels[..., None], orientation), icc)
-
-
-def _read_tiff16(path: Path) -> Picture | None:
-    """The first page of a TIFF if it has 9 to 16 bits per sample, else None."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        if page.dtype != np.uint16 or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            return None
-        colours = {
-            tifffile.PHOTOMETRIC.MINISBLACK: 1,
-            tifffile.PHOTOMETRIC.MINISWHITE: 1,
-            tifffile.PHOTOMETRIC.RGB: 3,
-        }.get(tifffile.PHOTOMETRIC(page.photometric))
-        if colours is None:
-            raise ImageError(
-                f"{path} is a 16-bit TIFF in {tifffile.PHOTOMETRIC(page.photometric).name}; convert it to grey or RGB"
-            )
-        pixels = page.asarray()
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        elif page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if pixels.ndim != 3 or pixels.shape[2] < colours:
-            raise ImageError(f"{path} is a TIFF of shape {page.shape}; a grey or RGB picture is needed")
-        top = 2**page.bitspersample - 1
-        if top < 65535:  # 10, 12 or 14 bits in 16
-            pixels = np.round(pixels * (65535 / top)).astype(np.uint16)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = 65535 - pixels
-        tags = {tag.code: tag.value for tag in page.tags}
-        pixels = _upright(pixels, int(tags.get(274, 1)))
-        colour, alpha = pixels[..., :colours], None
-        kinds = page.extrasamples
-        if kinds and kinds[0] in (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA):
-            alpha = np.ascontiguousarray(pixels[..., colours])
-            if kinds[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:  # stored premultiplied
-                straight = colour / np.maximum(alpha, 1)[..., None].astype(np.float64) * 65535
-                colour = np.clip(np.round(straight), 0, 65535).astype(np.uint16)
-        return Picture(np.ascontiguousarray(colour), alpha, tags.get(34675))
-
-
-def _write_tiff16(path: Path, picture: Picture) -> None:
-    import tifffile
-
-    tifffile.imwrite(
-        path,
-        picture.samples(),
-        photometric="minisblack" if picture.is_grey else "rgb",
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
-        planarconfig="contig",
-        compression="zlib",
-        iccprofile=picture.icc,
-        metadata=None,
-    )
-
-
-def _split_alpha(pixels: Pixels, icc: bytes | None) -> Picture:
-    if pixels.shape[2] in (2, 4):
-        return Picture(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1]), icc)
-    return Picture(np.ascontiguousarray(pixels), icc=icc)
+def _without_alpha(samples: Pixels) -> tuple[Pixels, Pixels | None]:
+    """``(H, W, 1 to 4)`` as colours and what is last of two or four."""
+    if samples.shape[2] in (2, 4):
+        return np.ascontiguousarray(samples[..., :-1]), np.ascontiguousarray(samples[..., -1])
+    return np.ascontiguousarray(samples), None
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -132,4 +132,4 @@ def upscale_picture(
     if picture.alpha is not None:
         with torch.no_grad():
             alpha = to_pixels(resize(to_tensor(picture.alpha[..., None]), size), picture.bits)[..., 0]
-    return Picture(canvas, alpha, picture.icc)
+    return Picture(canvas, alpha, picture.icc, picture.colour_space)

@@ -129,13 +129,17 @@ def test_odd_tiffs(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "premultiplied.tif")
     assert picture.pixels[0, 0].tolist() == [65535, 0, 0] and picture.alpha[0, 0] == 16000
     tifffile.imwrite(tmp_path / "extra.tif", red, photometric="rgb", extrasamples=["unspecified"])
-    assert read_picture(tmp_path / "extra.tif").alpha is None
-    for photometric in ("separated", "cielab"):
-        tifffile.imwrite(
-            tmp_path / "ink.tif", red if photometric == "separated" else red[..., :3], photometric=photometric
-        )
-        with pytest.raises(ik.ImageError, match=f"16-bit TIFF in {photometric.upper()}"):
-            read_picture(tmp_path / "ink.tif")
+    with pytest.raises(ik.ImageError, match="a TIFF of 4 bands, of which 3 are the picture"):
+        read_picture(tmp_path / "extra.tif")
+    tifffile.imwrite(tmp_path / "ink.tif", red, photometric="separated")
+    assert read_picture(tmp_path / "ink.tif").pixels[0, 0].tolist() == [
+        37438,
+        49535,
+        49535,
+    ]  # (65535 - ink)(65535 - 16000)
+    tifffile.imwrite(tmp_path / "lab.tif", red[..., :3], photometric="cielab")
+    with pytest.raises(ik.ImageError, match="a TIFF in CIELAB; convert it to grey or RGB"):
+        read_picture(tmp_path / "lab.tif")
     tifffile.imwrite(
         tmp_path / "twelve.tif", np.full((8, 8), 4095, np.uint16), photometric="minisblack", bitspersample=12
     )
@@ -202,6 +206,7 @@ def test_a_failed_write_leaves_nothing(suffix: str, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
     monkeypatch.setattr("implicitkit.images.io.write_png", full_disk)
+    monkeypatch.setattr("implicitkit.images.io.write_tiff", full_disk)
     with pytest.raises(ik.UserError, match="No space left on device"):
         write_picture(target, Picture(np.zeros((2, 2, 3), np.uint8)))
     monkeypatch.undo()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -15,9 +17,8 @@ from support import small_model
 
 import implicitkit as ik
 from benchmarks import child
-from implicitkit.images import png
-from implicitkit.images.io import read_picture, to_tensor
-from implicitkit.images.png import write_png
+from implicitkit.images.io import read_picture, to_tensor, write_picture
+from implicitkit.images.png import SIGNATURE, _chunk, write_png
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -69,7 +70,7 @@ def test_the_strides_of_what_is_written_do_not_matter(dtype: type, tmp_path: Pat
 def test_files_are_as_small_as_pillows(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(Path(ik.__file__).parent / "assets" / "astronaut.png").convert("RGB"))
     write_png(tmp_path / "ours.png", picture)
-    Image.fromarray(picture).save(tmp_path / "theirs.png", compress_level=png.LEVEL)
+    Image.fromarray(picture).save(tmp_path / "theirs.png", compress_level=module.LEVEL)
     assert (tmp_path / "ours.png").stat().st_size < 1.05 * (tmp_path / "theirs.png").stat().st_size
 
 
@@ -93,3 +94,62 @@ def test_memory_grows_by_the_canvas_alone(tmp_path: Path) -> None:
         peaks[side] = child.run([*command, *flags], {"OMP_NUM_THREADS": "1"}).peak
     canvas = 3 * (3072**2 - 512**2)
     assert peaks[3072] - peaks[512] < 1.35 * canvas  # a copy for the writer would be 1.33 canvases more
+
+
+def png(width: int, height: int, depth: int, kind: int, row: bytes, *more: bytes) -> bytes:
+    """A file of equal rows."""
+    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    body = zlib.compress((b"\0" + row) * height)
+    return SIGNATURE + _chunk(b"IHDR", head) + b"".join(more) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("depth", "row"), [(2, b"\x55\xff"), (4, b"\x55\x55\xff\xff")])
+def test_a_transparent_level_of_a_low_depth(depth: int, row: bytes, tmp_path: Path) -> None:
+    level = _chunk(b"tRNS", bytes([0, 2**depth - 1]))
+    (tmp_path / "a.png").write_bytes(png(8, 2, depth, 0, row, level))
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.alpha is not None and picture.alpha[0].tolist() == [255] * 4 + [0] * 4
+    assert picture.pixels[0, 0, 0] == 85
+
+
+def test_long_text_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    text = _chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * 3_000_000))
+    (tmp_path / "a.png").write_bytes(png(2, 2, 8, 0, b"\1\2", text))
+    assert read_picture(tmp_path / "a.png").pixels[0].ravel().tolist() == [1, 2]
+
+
+def test_a_colour_space_is_kept_or_refused(tmp_path: Path) -> None:
+    gamma = _chunk(b"gAMA", struct.pack(">I", 100_000))
+    wide = _chunk(b"cICP", bytes([12, 13, 0, 1]))
+    for number, chunk in enumerate((gamma, wide)):
+        source = tmp_path / f"{number}.png"
+        source.write_bytes(png(2, 2, 8, 0, b"\1\2", chunk))
+        picture = read_picture(source)
+        write_picture(tmp_path / "again.png", picture)
+        assert chunk in (tmp_path / "again.png").read_bytes()
+        assert read_picture(tmp_path / "again.png").colour_space == picture.colour_space
+        for suffix in (".jpg", ".tif", ".webp"):
+            with pytest.raises(ik.ImageError, match=r"only PNG holds the colour space .*(gAMA|cICP)"):
+                write_picture(tmp_path / f"again{suffix}", picture)
+    as_usual = _chunk(b"gAMA", struct.pack(">I", 45_455))
+    (tmp_path / "srgb.png").write_bytes(png(2, 2, 8, 0, b"\1\2", as_usual))
+    assert read_picture(tmp_path / "srgb.png").colour_space == ()
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("implicitkit.images.io.free_memory", lambda device: 1 << 30)
+    monkeypatch.setattr("imagecodecs.png_decode", lambda data: pytest.fail("it was decoded"))
+    (tmp_path / "a.png").write_bytes(
+        png(30_000, 1, 16, 2, b"").replace(struct.pack(">II", 30_000, 1), struct.pack(">II", 30_000, 30_000))
+    )
+    with pytest.raises(ik.ImageError, match=r"30000×30000 pixels; 16.2 GB are needed, 1.1 free"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_an_animation_is_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((4, 4, 3), level, np.uint8)) for level in (0, 200)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
+    for name in ("a.png", "a.webp"):
+        with pytest.raises(ik.ImageError, match="an animation of 2 pictures; save one of them"):
+            read_picture(tmp_path / name)

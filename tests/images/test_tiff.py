@@ -1,0 +1,88 @@
+"""TIFFs of all kinds, made by tifffile and Pillow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import implicitkit as ik
+from implicitkit.images import read_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_orientations(orientation: int, dtype: type, tmp_path: Path) -> None:
+    tags = [(274, "H", 1, orientation, True)]
+    grey = GREY.astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", grey, photometric="minisblack", extratags=tags, metadata=None)
+    upright = grey.T if orientation >= 5 else grey
+    rows, columns = -1 if orientation in (3, 4, 7, 8) else 1, -1 if orientation in (2, 3, 6, 7) else 1
+    assert np.array_equal(read_picture(tmp_path / "a.tif").pixels[..., 0], upright[::rows, ::columns])
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "jpeg"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_byte_orders_compressions_and_large_files(compression: str | None, order: str, tmp_path: Path) -> None:
+    smooth = np.repeat(np.linspace(0, 255, 96).astype(np.uint8).reshape(8, 12, 1), 3, axis=2)
+    for big in (False, True):
+        tifffile.imwrite(
+            tmp_path / "a.tif", smooth, photometric="rgb", bigtiff=big, byteorder=order, compression=compression,
+            metadata=None,
+        )  # fmt: skip
+        difference = read_picture(tmp_path / "a.tif").pixels.astype(int) - smooth
+        assert np.abs(difference).max() <= (25 if compression == "jpeg" else 0)
+
+
+def test_low_depths_palettes_and_inks_as_pillow_reads_them(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    for number, other in enumerate(
+        (image.convert("1"), image.quantize(16), image.convert("CMYK"), image.convert("LA"))
+    ):
+        path = tmp_path / f"{number}.tif"
+        other.save(path)
+        picture = read_picture(path)
+        expected = np.asarray(Image.open(path).convert("L" if picture.is_grey else "RGB"))
+        assert np.abs(picture.pixels.squeeze(-1 if picture.is_grey else ()).astype(int) - expected).max() <= 1
+        assert (picture.alpha is not None) == (other.mode == "LA")
+
+
+@pytest.mark.parametrize(
+    ("samples", "how", "message"),
+    [
+        (RGB.astype(np.float32) / 255, {"photometric": "rgb"}, "a TIFF of float32 samples; convert it to 8 or 16 bits"),
+        (GREY.astype(np.int32), {"photometric": "minisblack"}, "a TIFF of int32 samples"),
+        (
+            RGB.astype(np.uint16),
+            {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unspecified"] * 2},
+            "a TIFF of 3 bands, of which 1 is the picture",
+        ),
+        (RGB, {"photometric": "rgb", "subfiletype": 1}, "its first page is a thumbnail"),
+        (np.stack([GREY, GREY]), {"photometric": "minisblack"}, "a TIFF of 2 pages; save one of them"),
+    ],
+    ids=["float", "int32", "bands", "thumbnail", "pages"],
+)
+def test_what_is_no_single_picture_is_named(samples: np.ndarray, how: dict, message: str, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", samples, metadata=None, **how)
+    with pytest.raises(ik.ImageError, match=message):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_a_raw_file_is_not_its_thumbnail(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "photo.dng") as file:
+        file.write(RGB, photometric="rgb", subifds=1, metadata=None, extratags=[(50706, "B", 4, (1, 4, 0, 0), True)])
+        file.write(np.zeros((16, 16), np.uint16), photometric="cfa", metadata=None,
+                   extratags=[(33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)])  # fmt: skip
+    with pytest.raises(ik.ImageError, match="as in a camera's raw file"):
+        read_picture(tmp_path / "photo.dng")
+
+
+def test_a_pyramid_is_one_picture(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(RGB, photometric="rgb", metadata=None)
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    assert np.array_equal(read_picture(tmp_path / "a.tif").pixels, RGB)
