@@ -136,7 +136,7 @@ def test_odd_tiffs(tmp_path: Path) -> None:
         37438,
         49535,
         49535,
-    ]  # (65535 - ink)(65535 - 16000)
+    ]  # 49535² / 65535, and 49535
     tifffile.imwrite(tmp_path / "lab.tif", red[..., :3], photometric="cielab")
     with pytest.raises(ik.ImageError, match="a TIFF in CIELAB; convert it to grey or RGB"):
         read_picture(tmp_path / "lab.tif")

@@ -17,6 +17,7 @@ from support import small_model
 
 import implicitkit as ik
 from benchmarks import child
+from implicitkit.images import png as module
 from implicitkit.images.io import read_picture, to_tensor, write_picture
 from implicitkit.images.png import SIGNATURE, _chunk, write_png
 
