@@ -25,6 +25,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _home(cls, value: Any) -> Any:
+        """``~`` is the user's home folder, as in a shell."""
+        if isinstance(value, list):
+            return [cls._home(item) for item in value]
+        return value.expanduser() if isinstance(value, Path) else value
+
 
 class PartSpec(BaseModel):
     """An encoder, decoder or degradation: its name and whatever arguments it takes."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,41 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # a file's name that is not UTF-8 is written as an escape, which JSON reads back
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+CONTENTS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself (git lfs pull fetches it)",
+    b"<!doctype html": "a web page, not the file itself (its download needs another address, or a login)",
+    b"<html": "a web page, not the file itself (its download needs another address, or a login)",
+    b"\x89png": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"gif8": "a GIF picture",
+    b"%pdf": "a PDF document",
+    b"pk\3\4": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x1aE\xdf\xa3".lower(): "a video",
+    b"{": "a JSON or text file",
+}
+BRANDS = {b"heic": "a HEIC picture", b"heix": "a HEIC picture", b"mif1": "a HEIC picture", b"avif": "an AVIF picture"}
+
+
+def describe_content(path: str | Path) -> str | None:
+    """What a file is, by its first bytes; None where they do not tell."""
+    with Path(path).open("rb") as file:
+        head = file.read(512)
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12].lower(), "a video")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "a WebP picture"
+    start = head.lstrip().lower()
+    if (known := next((what for magic, what in CONTENTS.items() if start.startswith(magic)), None)) is not None:
+        return known
+    with suppress(UnicodeDecodeError):
+        if (head and head.decode("utf-8").isprintable()) or head.decode("utf-8").replace("\n", " ").isprintable():
+            return "a text file"
+    return None
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -13,6 +13,7 @@ from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
+from implicitkit.images.io import check_values
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.native import fingerprint, write_native
 
@@ -168,10 +169,15 @@ class ImplicitModel(nn.Module):
             passes: how often the picture goes through (default: the model's own ``passes``).
             fill: what the encoder sees where ``mask`` is 1, whatever the picture holds there (default:
                 :attr:`hole_fill`).
+
+        Raises:
+            ValueError: the picture or the mask does not fit, or holds values far outside of [0, 1] or NaN.
         """
         passes = self.passes if passes is None else passes
         if passes < 1:
             raise ValueError(f"passes is at least 1; received {passes}")
+        if isinstance(image, Tensor) and image.is_floating_point():
+            check_values(image)
         how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad}
         field = Field(self, image, mask, conditions=conditions, fill=self.hole_fill if fill is None else fill, **how)
         for _ in range(passes - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 import warnings
@@ -60,6 +61,9 @@ def main() -> None:
     debug = len(arguments) != len(sys.argv) - 1
     arguments = arguments or ["--help"]
     warnings.showwarning = _one_line_warning
+    for stream in (sys.stdout, sys.stderr):  # a code page without "×" is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         if arguments[0] not in (*COMMANDS, "--version"):  # only now can a plugin's command be meant
             add_plugin_commands()

@@ -14,7 +14,7 @@ from implicitkit.degradations.base import uniform
 from implicitkit.degradations.masks import Bin, Mask, adjust
 from implicitkit.errors import DataError
 from implicitkit.images.folders import pictures_in
-from implicitkit.images.io import READABLE, read_picture
+from implicitkit.images.io import READABLE, read_mask
 
 CROPS_TRIED = 8
 
@@ -33,7 +33,7 @@ class MaskFolder:
     """
 
     def __init__(self, folder: str | Path, hole: str, ratios: Bin | None, augment: bool) -> None:
-        self.folder, self.hole, self.ratios, self.augment = Path(folder), hole, ratios, augment
+        self.folder, self.hole, self.ratios, self.augment = Path(folder).expanduser(), hole, ratios, augment
         if not self.folder.is_dir():
             raise DataError(f"there is no folder {folder}")
         self.files = [file.relative_to(self.folder).as_posix() for file in pictures_in(self.folder, recursive=True)]
@@ -82,9 +82,7 @@ class MaskFolder:
 
     def load(self, file: str) -> Mask:
         """The mask in ``file``, at its own size."""
-        picture = read_picture(self.folder / file)
-        bright: Mask = picture.pixels.mean(-1) > (2**picture.bits - 1) / 2
-        return bright if self.hole == "white" else ~bright
+        return read_mask(self.folder / file, self.hole)
 
     def _lies_in_bin(self, file: str) -> bool:
         if self.ratios is None:

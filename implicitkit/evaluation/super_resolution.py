@@ -89,7 +89,8 @@ class TestSet:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]
         if not (self.folder / "HR").is_dir():  # a scale without a folder of its own: any other scale's clean pictures
             candidates += sorted(self.folder.glob("X*/HR"))
-        return picture_files([next((c for c in candidates if c.is_dir()), self.folder)])
+        files = picture_files([next((c for c in candidates if c.is_dir()), self.folder)])
+        return _without_degraded(files, scale)
 
     def _low_folder(self, scale: float) -> Path | None:
         if scale > LARGEST_MATLAB_SCALE:
@@ -97,6 +98,17 @@ class TestSet:
         places = [self.folder / f"X{scale:g}" / "LR", self.folder / "LR_bicubic" / f"X{scale:g}"]
         places += sorted(self.folder.glob(f"*_LR_bicubic/X{scale:g}"))
         return next((p for p in places if p.is_dir()), None)
+
+
+def _without_degraded(files: list[Path], scale: float) -> list[Path]:
+    """The clean pictures of a folder that holds all versions, as SelfExSR's do: ``img_001_SRF_2_HR.png`` beside ``_LR``
+    and other methods' results.
+    """
+    clean = [file for file in files if file.stem.endswith("_HR")]
+    if not clean or len(clean) == len(files):
+        return files
+    same = [file for file in clean if f"_SRF_{scale:g}_" in file.stem]
+    return same or clean
 
 
 def make_pair(name: str, clean: Tensor, scale: float) -> Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,16 @@ from implicitkit.images.io import READABLE
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The picture files of a folder, sorted; hidden ones left out."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in READABLE and not p.name.startswith(".") and p.is_file())
+    """The picture files of a folder, sorted. What is hidden is left out, and what is in hidden folders, where notebooks
+    and waste baskets keep copies; links are followed.
+    """
+    found, walked = [], set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        walked.add(Path(here).resolve())
+        inside = (Path(here, name) for name in folders if recursive and not name.startswith("."))
+        folders[:] = [path.name for path in inside if path.resolve() not in walked]  # no link leads round in a circle
+        found += [Path(here, name) for name in files if not name.startswith(".")]
+    return sorted(p for p in found if p.suffix.lower() in READABLE and p.is_file())
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:

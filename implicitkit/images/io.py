@@ -6,6 +6,7 @@ PNG is :mod:`implicitkit.images.png`'s, TIFF :mod:`implicitkit.images.tiff`'s, t
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from implicitkit.devices import free_memory
 from implicitkit.errors import ImageError, first_line
-from implicitkit.files import replacing
+from implicitkit.files import describe_content, replacing
 from implicitkit.images.png import SIGNATURE, ColourSpace, png_header, read_png, write_png
 from implicitkit.images.tiff import MAGIC, read_tiff, tiff_size, write_tiff
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 LARGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # limits of the formats
+LARGEST_VALUE = 2.0  # above it, a picture in [0, 1] is not what is meant
 _PILLOW_LIMIT = threading.Lock()
 Pixels = NDArray[Any]
 """uint8 or uint16."""
@@ -92,9 +94,57 @@ def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
     return values.astype(np.uint8 if bits == 8 else np.uint16)
 
 
+def check_values(image: Tensor, what: str = "a picture") -> None:
+    """Raise :class:`ValueError` unless ``image`` holds finite floats that may be meant as [0, 1].
+
+    What lies a little outside, as a sum of waves or noise does, is let pass; 0 to 255 is not.
+    """
+    if not image.is_floating_point():
+        raise ValueError(f"{what} holds floats in [0, 1]; received {image.dtype} (image.float() / 255 for 8 bits)")
+    if image.numel() == 0:
+        return
+    low, high = (float(end) for end in image.detach().aminmax())
+    if not math.isfinite(low + high):
+        raise ValueError(
+            f"{what} holds finite values in [0, 1]; received NaN or infinity (torch.nan_to_num removes them)"
+        )
+    if high > LARGEST_VALUE:
+        raise ValueError(f"{what} holds values in [0, 1]; received up to {high:g} (divide 8-bit values by 255)")
+
+
 def to_8_bits(pixels: Pixels) -> Pixels:
     """16-bit integers as the nearest 8-bit ones; 8-bit ones as they are."""
     return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+
+
+def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> NDArray[np.bool_]:
+    """A mask file as ``(H, W)``, True where pixels are missing.
+
+    Pixels brighter than ``threshold`` of white are missing (``hole="black"``: all others). A file of the values 0 and 1
+    is read as such, and one of a single colour whose transparency varies as its alpha.
+
+    Raises:
+        ImageError: the file cannot be read, says two things by colour and alpha, or no pixel of it is brighter than the
+            threshold though some differ.
+    """
+    picture = read_picture(path)
+    values, top = picture.pixels.mean(-1), 2**picture.bits - 1
+    if picture.alpha is not None and picture.alpha.min() < picture.alpha.max():
+        if values.min() < values.max():
+            raise ImageError(
+                f"{path} is a mask with colours and transparency; save it in black and white, without alpha"
+            )
+        values = picture.alpha
+    low, high = float(values.min()), float(values.max())
+    if high == 1:
+        top = 1
+    bright: NDArray[np.bool_] = values > threshold * top
+    if low < high and not bright.any():
+        raise ImageError(
+            f"{path} is a mask without a pixel above {threshold:g} of white: its values are {low:g} to {high:g} of "
+            f"{top}; masks are black and white, or 0 and 1"
+        )
+    return bright if hole == "white" else ~bright
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -110,10 +160,14 @@ def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
     """Write ``(3, H, W)`` or ``(1, H, W)`` in [0, 1] to a file; the suffix tells the format, ``bits=16`` needs PNG or
     TIFF.
 
+    Values a little outside of [0, 1], as networks give them, are clamped.
+
     Raises:
         ImageError: the format cannot hold the picture.
+        ValueError: the values are integers, not finite, or far outside of [0, 1].
         UserError: the folder cannot be written to.
     """
+    check_values(image, "a picture to write")
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ImageError(f"a picture to write is (3, H, W) or (1, H, W); received {tuple(image.shape)}")
     write_picture(path, Picture(to_pixels(image, bits)))
@@ -152,8 +206,10 @@ def read_picture(path: str | Path) -> Picture:
         raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
 
-def write_picture(path: str | Path, picture: Picture) -> None:
-    """Write a picture by its suffix, atomically. See :func:`write_image` for what is raised."""
+def write_picture(path: str | Path, picture: Picture, *, lossless: bool = False) -> None:
+    """Write a picture by its suffix, atomically; with ``lossless``, WebP without loss. See :func:`write_image` for what
+    is raised.
+    """
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
     suffix = path.suffix.lower()
@@ -169,7 +225,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         elif suffix in (".tif", ".tiff"):
             write_tiff(temporary, picture.samples(), picture.is_grey, picture.alpha is not None, picture.icc)
         else:
-            _write_pillow(temporary, picture)
+            _write_pillow(temporary, picture, lossless)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:
@@ -196,7 +252,8 @@ def _read_pillow(path: Path) -> Picture:
     try:
         opened = _open_any_size(path)
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a picture in a format that can be read") from None
+        what = describe_content(path)
+        raise ImageError(f"{path} is {what or 'not a picture'}; pictures are {', '.join(READABLE)} files") from None
     with opened as image:
         check_decodable(path, image.size)
         if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a JPEG with side views
@@ -246,7 +303,7 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
     return Picture(*_without_alpha(pixels), icc)
 
 
-def _write_pillow(path: Path, picture: Picture) -> None:
+def _write_pillow(path: Path, picture: Picture, lossless: bool) -> None:
     from PIL import Image
 
     image = Image.fromarray(picture.samples())
@@ -255,7 +312,7 @@ def _write_pillow(path: Path, picture: Picture) -> None:
         case ".jpg" | ".jpeg":
             options |= {"quality": 95, "subsampling": 0}
         case ".webp":
-            options |= {"quality": 95}
+            options |= {"lossless": True, "exact": True} if lossless else {"quality": 95}
     image.save(path, **options)
 
 

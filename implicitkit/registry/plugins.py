@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,21 @@ class Found:
     owner: Owner
     source: str
     load: Callable[[], Any]
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """What a plugin prints goes to stderr, as results may be read from stdout; torch's defaults are put back."""
+    torch = sys.modules.get("torch")
+    before = None if torch is None else (torch.get_default_dtype(), torch.is_grad_enabled())
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if (torch := sys.modules.get("torch")) is not None:
+            dtype, grad = before or (torch.float32, True)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
 
 
 class Plugins:
@@ -150,10 +166,11 @@ class Plugins:
         plugin = Plugin(found.name, found.owner, found.source)
         started = time.perf_counter()
         try:
-            implementation = found.load()
-            if self._manager.is_registered(implementation) and not reraise:
-                return plugin  # found in two ways: once is enough
-            self._fill(plugin, implementation)
+            with _contained():
+                implementation = found.load()
+                if self._manager.is_registered(implementation) and not reraise:
+                    return plugin  # found in two ways: once is enough
+                self._fill(plugin, implementation)
             self._implementations[id(plugin)] = implementation
         except (Exception, SystemExit) as error:  # a module that calls exit() when imported is broken too
             if reraise:

@@ -21,7 +21,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     from implicitkit.weights import authors, native
 
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     return native.read_native(path) if is_safetensors(path) else authors.read_authors(path)

@@ -26,7 +26,8 @@ DO_NOTHING = re.compile(
     r"|generator(_ema)?\.encoder\.(upsample|upscale|conv_last|output)\..*"
     r"|step_counter|data_preprocessor\..*"
 )
-WRAPPERS = ("state_dict", "sd", "params")
+WRAPPERS = ("params_ema", "state_dict", "sd", "params")  # basicsr keeps the moving average beside the weights
+PREFIXES = ("module.", "_orig_mod.")  # of DataParallel, and of torch.compile
 
 
 def read_authors(path: str | Path) -> Checkpoint:
@@ -81,6 +82,9 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
         raise WeightsError(
             f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}}, {{'state_dict'}} or a state dict; found {keys}"
         )
+    for prefix in PREFIXES * 2:  # one inside the other, in either order
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     return name, args, state
 
 

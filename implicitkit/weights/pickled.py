@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from implicitkit.errors import WeightsError, first_line
+from implicitkit.files import describe_content
 
 
 def read_pickled(path: str | Path) -> Any:
@@ -19,10 +20,15 @@ def read_pickled(path: str | Path) -> Any:
         WeightsError: there is no such file, it is damaged, or reading it would execute code.
     """
     try:
+        what = describe_content(path)
+        if what is not None and what != "a ZIP archive":  # torch.save makes one
+            raise WeightsError(f"{path} is {what}; weights are .safetensors or .pth files")
         with Path(path).open("rb") as file:  # a file object: torch.load guesses from a name
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}") from None
+    except WeightsError:
+        raise
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         what = f"refers to {wanted[1]}" if wanted else "holds more than tensors and plain values"

@@ -258,14 +258,20 @@ def test_none_leaves_the_entry_points_out() -> None:
     ]
 
 
-def test_importing_the_library_loads_no_plugin(tmp_path: Any) -> None:
+def test_importing_the_library_loads_no_plugin_and_what_one_does_stays_its_own(tmp_path: Any) -> None:
     (tmp_path / "noisy.py").write_text(
-        "print('loaded')\nimport implicitkit as ik\n@ik.hookimpl\ndef register_losses(register): register('x', dict)\n"
+        "print('loaded')\nimport torch\nimport implicitkit as ik\n"
+        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\n"
+        "@ik.hookimpl\ndef register_losses(register): register('x', dict)\n"
     )
-    code = "import implicitkit as ik\nprint('imported')\nfrom implicitkit.registry.kinds import losses\nprint('x' in losses)"
+    code = (
+        "import implicitkit as ik\nprint('imported')\nfrom implicitkit.registry.kinds import losses\n"
+        "print('x' in losses)\nimport torch\nprint(torch.get_default_dtype(), torch.is_grad_enabled())"
+    )
     environment = {"PYTHONPATH": str(tmp_path), VARIABLE: "none,noisy", "PATH": ""}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["imported", "loaded", "True"]
+    assert ran.stdout.split() == ["imported", "True", "torch.float32", "True"]  # results alone
+    assert "loaded" in ran.stderr
 
 
 def test_what_was_registered_by_hand_can_be_taken_back() -> None:
