@@ -1,4 +1,4 @@
-"""What comes in the box, registered through the same functions that a plugin writes."""
+"""The built-in parts, registered through the same hooks as a plugin's."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def register_losses(register: Register) -> None:
     register("psnr", f"{losses}:PSNR", summary="minus each picture's PSNR in dB: what is reported, minimised")
     register("charbonnier", f"{losses}:Charbonnier", summary="L1 with a rounded tip, sqrt(d² + eps²)")
     register("lpips", f"{losses}.perceptual:Perceptual", summary="learned perceptual distance of windows, AlexNet")
-    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="spectra of windows, the worst most")
+    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="distance of spectra, focal weights")
     register("adversarial", f"{losses}.adversarial:Adversarial", summary="a discriminator that learns, PatchGAN, hinge")
 
 

@@ -13,7 +13,7 @@ from implicitkit.registry.plugins import Plugins
 from implicitkit.registry.registry import Entry, Owner, Registry, article, check_arguments
 
 SESSION = Owner("this session", "")
-"""Who registers something at a prompt or in a notebook."""
+"""The owner of entries registered at a prompt or in a notebook."""
 
 
 def _built_in() -> Any:
@@ -30,7 +30,7 @@ def _where() -> str:
     return plugins.where()
 
 
-# What they hold is known further up (an Encoder, a Decoder, ...): finding a name needs none of it.
+# The entries' types (Encoder, Decoder, ...) are defined further up; finding a name needs none of them.
 encoders: Registry[Any] = Registry("encoder", _load, _where)
 decoders: Registry[Any] = Registry("decoder", _load, _where)
 degradations: Registry[Any] = Registry("degradation", _load, _where)
@@ -54,7 +54,11 @@ plugins = Plugins(
 
 
 def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
-    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
+    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``.
+
+    >>> parse_part({"name": "edsr", "blocks": 2}, "an encoder")
+    ('edsr', {'blocks': 2})
+    """
     if isinstance(part, str):
         return part, {}
     if isinstance(part, Mapping) and isinstance(part.get("name"), str):
@@ -63,7 +67,7 @@ def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str,
 
 
 def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arguments: Any) -> Any:
-    """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
+    """Build a part by name or spec, and set ``part.spec``."""
     name, given = parse_part(part, f"the {registry.kind}")
     entry, first = registry.find(name)
     factory = registry.resolve(entry)
@@ -88,10 +92,10 @@ def enrol(
     metadata: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> Any:
-    """Register ``factory`` from the running program, or return the decorator that does.
+    """Register ``factory`` from the running program, or return a decorator that does.
 
-    The owner is the module that called the function that called this one; code at a prompt, in a notebook or in a
-    script is called ``this session``. The summary is the first line of the factory's docstring unless one is given.
+    The owner is the module two calls up; at a prompt, in a notebook or in a script it is ``this session``. The default
+    summary is the first line of the factory's docstring.
 
     Raises:
         DuplicateNameError: the name is taken, and not by the same owner with ``replace``; the registry is unchanged.
@@ -108,11 +112,10 @@ def enrol(
 
 
 def shipped_file(entry: Entry[Any]) -> Path:
-    """Where a named model's weights are, whether or not there is a file: ``package:path`` in its metadata, the path
-    being inside the package.
+    """The path of a named model's weights: ``package:path`` in its metadata. The file may be missing.
 
     Raises:
-        PluginError: the metadata says something else, or names a package that cannot be imported.
+        PluginError: the metadata is not ``package:path``, or the package cannot be imported.
     """
     stored = entry.metadata["pretrained"]
     package, colon, path = stored.partition(":") if isinstance(stored, str) else ("", "", "")
