@@ -1,4 +1,4 @@
-"""Losses of points, each for itself: L1, L2, Charbonnier; missing pixels and the luma may count more."""
+"""Losses of single points: L1, L2, Charbonnier, PSNR; missing pixels and the luma may count more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
 from implicitkit.losses.base import Batch, Loss
-from implicitkit.metrics.psnr import LUMA
+from implicitkit.metrics.psnr import LUMA_WEIGHTS
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
@@ -19,9 +19,8 @@ class Pointwise(Loss):
     """The mean over points and channels of a function of the difference; a subclass writes :meth:`of`.
 
     Args:
-        hole_weight: how much a point counts where the mask says that its pixel is missing; 1 elsewhere.
-        luma: the share, in [0, 1], that is measured on the difference's luma (as PSNR-Y is) and not on each of the
-            three channels: what the eye and the benchmarks of super-resolution see first.
+        hole_weight: weight of points whose pixel is missing; 1 elsewhere.
+        luma: share, in [0, 1], of the loss of the difference's luma (as in PSNR-Y); the rest is that of the channels.
     """
 
     reads = ()
@@ -42,7 +41,7 @@ class Pointwise(Loss):
         if values.shape != target.shape:
             raise ValueError(
                 f"{type(self).__name__} compares the model's {values.shape[-1]} values per point with a picture's "
-                f"{target.shape[-1]}; a model whose decoder gives an embedding needs another loss"
+                f"{target.shape[-1]}; use another loss for a decoder of embeddings"
             )
         difference = values - target
         each = self.of(difference)
@@ -55,14 +54,24 @@ class Pointwise(Loss):
 
 
 class L1(Pointwise):
-    """Mean absolute difference."""
+    """Mean absolute difference.
+
+    >>> from implicitkit import Prediction
+    >>> L1()(Prediction(Tensor([[[0.5], [0.0]]]), {}), {"target": Tensor([[[0.0], [0.0]]])})
+    tensor(0.2500)
+    """
 
     def of(self, difference: Tensor) -> Tensor:
         return difference.abs()
 
 
 class L2(Pointwise):
-    """Mean squared difference."""
+    """Mean squared difference.
+
+    >>> from implicitkit import Prediction
+    >>> L2()(Prediction(Tensor([[[0.5], [0.0]]]), {}), {"target": Tensor([[[0.0], [0.0]]])})
+    tensor(0.1250)
+    """
 
     def of(self, difference: Tensor) -> Tensor:
         return difference.square()
@@ -73,8 +82,12 @@ class Charbonnier(Pointwise):
 
     Args:
         eps: where L1 turns into L2, in the values' own unit; positive.
-        hole_weight: how much a missing pixel counts.
-        luma: the share that is measured on the luma.
+        hole_weight: see :class:`Pointwise`.
+        luma: see :class:`Pointwise`.
+
+    >>> from implicitkit import Prediction
+    >>> Charbonnier(eps=3)(Prediction(Tensor([[[4.0]]]), {}), {"target": Tensor([[[0.0]]])})
+    tensor(5.)
     """
 
     def __init__(self, eps: float = 1e-3, hole_weight: float = 1.0, luma: float = 0.0) -> None:
@@ -88,13 +101,10 @@ class Charbonnier(Pointwise):
 
 
 class PSNR(Loss):
-    """Minus the PSNR of each picture, in dB, averaged: a picture's error counts in proportion, as in what is reported.
-
-    Used for restoration by Chen et al. (NAFNet, ECCV 2022).
+    """Minus the mean PSNR of the pictures, in dB, as for restoration in NAFNet (Chen et al., ECCV 2022).
 
     Args:
-        hole_weight: how much a point counts in its picture's mean squared error where the mask says that its pixel is
-            missing; 1 elsewhere.
+        hole_weight: weight of points whose pixel is missing in their picture's mean squared error; 1 elsewhere.
         eps: added to the mean squared error, so that a perfect picture has a finite loss.
 
     Example:
@@ -117,7 +127,7 @@ class PSNR(Loss):
         if values.shape != target.shape:
             raise ValueError(
                 f"psnr compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
-                "a model whose decoder gives an embedding needs another loss"
+                "use another loss for a decoder of embeddings"
             )
         error = (values - target).square().mean(-1)
         if self.hole_weight != 1:
@@ -135,11 +145,11 @@ def luma_of(difference: Tensor) -> Tensor:
     """
     if difference.shape[-1] != 3:
         raise ValueError(f"luma is that of three channels; the model's values have {difference.shape[-1]}")
-    return difference @ difference.new_tensor(LUMA)[:, None]
+    return difference @ difference.new_tensor(LUMA_WEIGHTS)[:, None]
 
 
 def missing_at(mask: Tensor, coords: Tensor) -> Tensor:
-    """The mask ``(B, 1, H, W)`` at the pixels that contain ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``."""
+    """The mask ``(B, 1, H, W)`` at the pixels of ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``."""
     height, width = mask.shape[2:]
     y, x = nearest_index(coords[..., 0].float(), height), nearest_index(coords[..., 1].float(), width)
     return mask.flatten(1).gather(1, y * width + x)[..., None]
