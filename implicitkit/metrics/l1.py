@@ -21,5 +21,9 @@ class L1(Metric):
 
 
 def l1(prediction: Tensor, target: Tensor, shave: int | Sequence[int] = 0, mask: Tensor | None = None) -> float:
-    """:class:`L1` as a function; ``shave`` pixels are left out at every border."""
+    """:class:`L1` as a function.
+
+    >>> l1(Tensor([[[0.5, 0.0]]]), Tensor([[[0.0, 0.0]]]))
+    0.25
+    """
     return L1(shave)(prediction, target, mask)
