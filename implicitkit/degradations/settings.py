@@ -1,4 +1,4 @@
-"""Settings a degradation draws from: a number or a range of numbers, one kind or several."""
+"""Settings of degradations: a number or a range of numbers, one kind or several."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ class Range:
     """A setting that is fixed, or drawn uniformly from ``[low, high]``.
 
     Args:
-        what: how the setting is called, for errors.
+        what: the setting's name, for errors.
         value: a number or ``[low, high]``.
         least: the smallest value allowed.
         most: the largest value allowed.
+
+    >>> sigma = Range("sigma", [5, 50])
+    >>> sigma.low, sigma.high
+    (5.0, 50.0)
     """
 
     def __init__(self, what: str, value: Number, least: float = 0.0, most: float = math.inf) -> None:
@@ -34,7 +38,7 @@ class Range:
         self.low, self.high = ends[0], ends[-1]
 
     def draw(self, generator: torch.Generator) -> float:
-        """A value. One random number is used, be the setting fixed or not."""
+        """A value; always uses one random number."""
         return uniform(self.low, self.high, generator)
 
 
@@ -44,7 +48,10 @@ class Kinds:
     Args:
         what: the degradation's name, for errors.
         kind: see :data:`KindChoice`.
-        known: the kinds there are.
+        known: all kinds.
+
+    >>> Kinds("noise", {"gaussian": 3, "poisson": 1}, ["gaussian", "poisson"]).weights
+    {'gaussian': 3.0, 'poisson': 1.0}
     """
 
     def __init__(self, what: str, kind: KindChoice, known: Sequence[str]) -> None:
@@ -62,15 +69,15 @@ class Kinds:
         return kind in self.weights
 
     def draw(self, generator: torch.Generator) -> str:
-        """A kind. One random number is used, however many kinds there are."""
-        left = uniform(0, sum(self.weights.values()), generator)
+        """A kind; always uses one random number."""
+        number = uniform(0, sum(self.weights.values()), generator)
         for kind, weight in self.weights.items():
-            left -= weight
-            if left < 0:
+            number -= weight
+            if number < 0:
                 return kind
         return kind  # the sum of the weights was rounded up
 
 
 def draw_seed(generator: torch.Generator) -> int:
-    """An int64 seed to keep in a record in place of the large random tensor it stands for."""
+    """An int64 seed, which a record holds instead of a large random tensor."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -1,4 +1,4 @@
-"""What stands in a picture's holes before a network sees it: one function for degradations, models and protocols."""
+"""Fill the holes of pictures: one function for degradations, models and protocols."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_fill(fill: Any) -> list[float] | str:
 
 
 def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator | None = None) -> Tensor:
-    """The picture with its holes filled; what stood in them is not read.
+    """The picture with its holes filled; their own values are not read.
 
     Args:
         picture: ``(B, C, H, W)`` in [0, 1].
@@ -69,9 +69,9 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         generator = torch.Generator().manual_seed(0) if noise is None else noise
         values = torch.rand(tuple(picture.shape[1:]), generator=generator).to(picture)
     elif fill == "mean":
-        seen = torch.where(hole, 0.0, picture.double())
+        total = torch.where(hole, 0.0, picture.double()).sum((2, 3), keepdim=True)
         count = (~hole).double().sum((2, 3), keepdim=True)
-        values = torch.where(count > 0, seen.sum((2, 3), keepdim=True) / count.clamp(min=1), 0.5).to(picture)
+        values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
         values = torch.tensor(fill).to(picture)
         if values.numel() not in (1, picture.shape[1]):
@@ -81,7 +81,7 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
 
 
 def trained_fill(degradations: Sequence[Mapping[str, Any]]) -> Fill:
-    """What stood in the holes that the last ``inpainting`` of a list of specs made; 0.5 if there is none.
+    """The fill of the last ``inpainting`` in a list of specs; 0.5 if there is none.
 
     Example:
         >>> trained_fill([{"name": "inpainting", "fill": "mean"}, {"name": "noise"}]), trained_fill([])

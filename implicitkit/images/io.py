@@ -1,8 +1,7 @@
-"""Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
-profile.
+"""Read and write pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour profile.
 
-Pillow does all it can; what it cannot (16-bit colour) goes through imagecodecs (PNG) and tifffile (TIFF). Every PNG is
-written by imagecodecs (:mod:`implicitkit.images.png`), since Pillow would hold a copy of the picture.
+Pillow reads 8 bits; imagecodecs (PNG) and tifffile (TIFF) read 16-bit colour. imagecodecs writes every PNG
+(:mod:`implicitkit.images.png`), since Pillow would copy the picture.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-LARGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # limits of the formats
-_PILLOW_LIMIT = threading.Lock()
+MAX_SIDES = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # pixels
+_pillow_lock = threading.Lock()
 Pixels = NDArray[Any]
 """uint8 or uint16."""
 
@@ -39,7 +38,7 @@ class Picture:
     Attributes:
         pixels: ``(H, W, C)`` uint8 or uint16, C = 1 (grey) or 3 (RGB).
         alpha: ``(H, W)`` of the same type (not premultiplied), or None.
-        icc: the colour profile's bytes, carried over as they are.
+        icc: the colour profile's bytes.
     """
 
     pixels: Pixels
@@ -62,7 +61,7 @@ class Picture:
         return bool(self.pixels.shape[2] == 1)
 
     def samples(self) -> Pixels:
-        """What a file stores: ``(H, W)`` for plain grey, else ``(H, W, 2 to 4)`` with alpha last."""
+        """The samples of a file: ``(H, W)`` for grey without alpha, else ``(H, W, 2 to 4)`` with alpha last."""
         if self.alpha is None:
             return self.pixels[..., 0] if self.is_grey else self.pixels
         return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
@@ -77,13 +76,21 @@ class Picture:
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """``(H, W, C)`` integers as ``(C, H, W)`` float32 in [0, 1]."""
-    planes = np.array(np.moveaxis(pixels, -1, 0), order="C")  # moved while they are small
+    """``(H, W, C)`` integers as ``(C, H, W)`` float32 in [0, 1].
+
+    >>> to_tensor(np.array([[[255], [51]]], dtype=np.uint8))
+    tensor([[[1.0000, 0.2000]]])
+    """
+    planes = np.array(np.moveaxis(pixels, -1, 0), order="C")  # before they become larger
     return torch.from_numpy(planes).to(torch.float32).div_(float(np.iinfo(pixels.dtype).max))
 
 
 def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
-    """``(C, H, W)`` in [0, 1] as ``(H, W, C)`` integers, clamped and rounded."""
+    """``(C, H, W)`` in [0, 1] as ``(H, W, C)`` integers, clamped and rounded.
+
+    >>> to_pixels(torch.tensor([[[0.2, 1.7]]])).tolist()
+    [[[51], [255]]]
+    """
     top = 2**bits - 1
     values = image.detach().float().clamp(0, 1).mul(top).round().movedim(0, -1).cpu().numpy()
     return values.astype(np.uint8 if bits == 8 else np.uint16)
@@ -95,21 +102,33 @@ def to_8_bits(pixels: Pixels) -> Pixels:
 
 
 def read_image(path: str | Path) -> Tensor:
-    """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha left out.
+    """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha ignored.
 
     Raises:
         ImageError: the file is missing, truncated or not a picture.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/grey.png", torch.full((1, 4, 6), 0.5))
+    ...     read_image(f"{folder}/grey.png").shape
+    torch.Size([3, 4, 6])
     """
     return read_picture(path).rgb()
 
 
 def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
-    """Write ``(3, H, W)`` or ``(1, H, W)`` in [0, 1] to a file; the suffix tells the format, ``bits=16`` needs PNG or
+    """Write ``(3, H, W)`` or ``(1, H, W)`` in [0, 1] to a file in the format of its suffix; ``bits=16`` needs PNG or
     TIFF.
 
     Raises:
         ImageError: the format cannot hold the picture.
-        UserError: the folder cannot be written to.
+        UserError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.tif", torch.rand(3, 4, 6), bits=16)
+    ...     read_picture(f"{folder}/noise.tif").bits
+    16
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ImageError(f"a picture to write is (3, H, W) or (1, H, W); received {tuple(image.shape)}")
@@ -117,7 +136,7 @@ def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
 
 
 def read_picture(path: str | Path) -> Picture:
-    """A picture file with everything that is to survive: depth, grey, alpha, profile."""
+    """A picture file with its depth, grey, alpha and profile."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -138,12 +157,12 @@ def read_picture(path: str | Path) -> Picture:
         return _read_pillow(path)
     except ImageError:
         raise
-    except Exception as error:  # decoders raise errors of every kind on damaged files
+    except Exception as error:  # decoders raise many kinds
         raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
-    """Write a picture by its suffix, atomically. See :func:`write_image` for what is raised."""
+    """Write a picture in the format of the suffix, atomically; raises as :func:`write_image`."""
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
     suffix = path.suffix.lower()
@@ -160,11 +179,11 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:
-    """Raise :class:`ImageError` if the format that ``path`` names cannot hold such a picture."""
+    """Raise :class:`ImageError` if the format of ``path`` cannot hold such a picture."""
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ImageError(f"{path}: pictures are written as {', '.join(WRITABLE)}; received {suffix or 'no suffix'!r}")
-    limit = LARGEST_SIDE.get(suffix)
+    limit = MAX_SIDES.get(suffix)
     if limit and max(size) > limit:
         raise ImageError(
             f"{path}: {suffix[1:].upper()} holds at most {limit} pixels a side, the picture has "
@@ -172,9 +191,6 @@ def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) ->
         )
     if alpha and suffix in (".jpg", ".jpeg"):
         raise ImageError(f"{path}: JPEG holds no transparency; use .png, .webp or .tif")
-
-
-# ---------------------------------------------------------------------------- Pillow: everything of 8 bits
 
 
 def _read_pillow(path: Path) -> Picture:
@@ -194,10 +210,10 @@ def _read_pillow(path: Path) -> Picture:
 
 
 def _open_any_size(path: Path) -> Image.Image:
-    """``Image.open`` without Pillow's fixed limit; :func:`check_decodable` compares with the memory there is."""
+    """``Image.open`` without Pillow's fixed limit; :func:`check_decodable` compares with the free memory."""
     from PIL import Image
 
-    with _PILLOW_LIMIT:  # a setting of the whole process: put back at once
+    with _pillow_lock:  # the limit is a setting of the process
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path)
@@ -225,7 +241,7 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
     if mode in ("I", "F"):
         raise ImageError(f"pictures with 32 bits per channel are not read (mode {mode}); convert to 8 or 16 bits")
     if mode == "CMYK":
-        icc = None  # the profile describes inks, the pixels are RGB from here on
+        icc = None  # it describes inks, and the pixels become RGB
     pixels = np.asarray(
         image.convert(
             {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
@@ -250,9 +266,6 @@ def _write_pillow(path: Path, picture: Picture) -> None:
         case _:
             options |= {"compression": "tiff_deflate"}
     image.save(path, **options)
-
-
-# ---------------------------------------------------------------------------- 16 bits
 
 
 def _read_png16(path: Path) -> Picture:

@@ -1,6 +1,4 @@
-"""Writing PNG: imagecodecs compresses, and the colour profile, which it does not write, is put in (PNG specification,
-third edition, W3C).
-"""
+"""Write PNG files: imagecodecs encodes, we insert the colour profile (PNG specification, third edition, W3C)."""
 
 from __future__ import annotations
 
@@ -13,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LEVEL = 4
-FILTERED = 1  # zlib's strategy for rows that are differences: files are a tenth smaller
-HEADER = len(SIGNATURE) + 4 + 4 + 13 + 4  # bytes up to the end of the IHDR chunk: length, name, body, checksum
+COMPRESSION_LEVEL = 4
+FILTER_STRATEGY = 1  # zlib's Z_FILTERED: files are a tenth smaller
+HEADER_BYTES = len(SIGNATURE) + 4 + 4 + 13 + 4  # with the IHDR chunk: length, name, body, checksum
 
 
 def write_png(path: Path, pixels: NDArray[Any], alpha: NDArray[Any] | None = None, icc: bytes | None = None) -> None:
-    """Write a PNG file. Beside the pixels, memory holds up to twice the size of the file.
+    """Write a PNG file, with up to twice its size in memory besides the pixels.
 
     Args:
         path: the file.
@@ -30,14 +28,14 @@ def write_png(path: Path, pixels: NDArray[Any], alpha: NDArray[Any] | None = Non
     import imagecodecs
 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    if samples.shape[2] == 1:  # a view with a new axis has a stride that the encoder refuses
+    if samples.shape[2] == 1:  # the encoder rejects the strides of a view with a new axis
         samples = samples[..., 0]
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=LEVEL, strategy=FILTERED)
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=COMPRESSION_LEVEL, strategy=FILTER_STRATEGY)
     with path.open("wb") as file:
-        file.write(encoded[:HEADER])
+        file.write(encoded[:HEADER_BYTES])
         if icc is not None:
             file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-        file.write(memoryview(encoded)[HEADER:])
+        file.write(memoryview(encoded)[HEADER_BYTES:])
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
