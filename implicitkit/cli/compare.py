@@ -74,7 +74,7 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int, str], Any]]:
 
 @contextmanager
 def _stopped_in_a_line() -> Iterator[None]:
-    """On Ctrl-C or ``kill``, end all running processes and say so in one line."""
+    """On Ctrl-C or ``kill``, end all running processes and print one line."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def liif_small() -> dict[str, Any]:
-    """The model in the box; what it was trained on and how well it does stands in ``docs/liif_small.md``."""
+    """The model that ships with the package; ``docs/liif_small.md`` describes its training and its scores."""
     return {
         "encoder": {"name": "edsr", "blocks": 6, "channels": 64, "res_scale": 1.0},
         "decoder": {"name": "liif", "hidden": [96, 64, 64], "skip": "bilinear"},
@@ -55,7 +55,7 @@ def metasr_edsr_baseline() -> dict[str, Any]:
 
 
 def metasr_rdn() -> dict[str, Any]:
-    """MetaSR with RDN (configuration B), likewise."""
+    """MetaSR with RDN (configuration B), as LIIF's authors compare with."""
     return _published("rdn", "metasr")
 
 
@@ -64,7 +64,7 @@ def metasr_swinir() -> dict[str, Any]:
     return _published(SWINIR, "metasr")
 
 
-SWINIR = {"name": "swinir", "drop_path": 0.1}  # the authors' training; nothing is dropped in eval mode
+SWINIR = {"name": "swinir", "drop_path": 0.1}  # as the authors trained it
 
 
 def _published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
