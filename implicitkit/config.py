@@ -49,11 +49,7 @@ class LossSpec(PartSpec):
 
 
 class ModelSpec(Strict):
-    """The parts of an ``ImplicitModel``.
-
-    >>> validate(ModelSpec, {"encoder": "edsr", "decoder": "liif"}, "model").encoder.as_dict()
-    {'name': 'edsr'}
-    """
+    """The parts of an ``ImplicitModel``."""
 
     encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     decoder: PartSpec = Field(description="name, or a mapping with name and arguments")

@@ -75,9 +75,6 @@ def check_cell(
 ) -> Tensor:
     """``cell``, a number, ``(d,)``, ``(N or 1, d)`` or ``(B or 1, N or 1, d)``, as ``(B or 1, N or 1, d)`` float32;
     raises ``ValueError`` for others.
-
-    >>> check_cell(0.5, batch=1, points=7, ndim=2)
-    tensor([[[0.5000, 0.5000]]])
     """
     value = torch.as_tensor(cell, dtype=torch.float32, device=device)
     if value.ndim < 2:

@@ -60,9 +60,8 @@ def create_encoder(name: Spec, **arguments: Any) -> Encoder:
         UnknownNameError: no encoder has this name.
         ArgumentError: it does not take one of the arguments.
 
-    Example:
-        >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
-        8
+    >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
+    8
     """
     encoder: Encoder = create_part(encoders, name, **arguments)
     return encoder
@@ -71,9 +70,8 @@ def create_encoder(name: Spec, **arguments: Any) -> Encoder:
 def create_decoder(name: Spec, **arguments: Any) -> Decoder:
     """A decoder by name or spec; give ``in_channels`` unless the encoder has 64 features per cell.
 
-    Example:
-        >>> create_decoder("liif", in_channels=8).out_channels
-        3
+    >>> create_decoder("liif", in_channels=8).out_channels
+    3
     """
     decoder: Decoder = create_part(decoders, name, **arguments)
     return decoder
@@ -82,9 +80,8 @@ def create_decoder(name: Spec, **arguments: Any) -> Decoder:
 def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degradation:
     """A degradation by name or spec; a list applies one after the other.
 
-    Example:
-        >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
-        {'name': 'super_resolution', 'scale': 4.0}
+    >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
+    {'name': 'super_resolution', 'scale': 4.0}
     """
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         from implicitkit.degradations.base import Chain
@@ -99,9 +96,8 @@ def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degrada
 def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
     """A loss by name or spec; call it as ``loss(prediction, batch)``, see :mod:`implicitkit.losses`.
 
-    Example:
-        >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
-        6.0
+    >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
+    6.0
     """
     loss: Callable[..., Any] = create_part(losses, name, **arguments)
     return loss
@@ -110,9 +106,8 @@ def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
 def create_metric(name: Spec, **arguments: Any) -> Any:
     """A metric by name or spec; call it as ``metric(prediction, target, mask=None)``.
 
-    Example:
-        >>> create_metric({"name": "psnr_y", "shave": 4}).unit
-        'dB'
+    >>> create_metric({"name": "psnr_y", "shave": 4}).unit
+    'dB'
     """
     return create_part(metrics, name, **arguments)
 
@@ -120,9 +115,8 @@ def create_metric(name: Spec, **arguments: Any) -> Any:
 def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
     """A protocol by name or spec; its ``evaluate`` scores models on a folder.
 
-    Example:
-        >>> create_protocol("benchmark", scales=[2, 8]).settings()
-        {'scales': [2.0, 8.0]}
+    >>> create_protocol("benchmark", scales=[2, 8]).settings()
+    {'scales': [2.0, 8.0]}
     """
     return create_part(protocols, spec, **arguments)
 
@@ -140,10 +134,9 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
         ConfigError: the spec has an unknown key or a wrong value.
         ValueError: the parts do not fit, or ``pretrained`` goes with overrides or a spec.
 
-    Example:
-        >>> model = create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"})
-        >>> model.decoder.in_channels
-        8
+    >>> model = create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"})
+    >>> model.decoder.in_channels
+    8
     """
     from implicitkit.config import ModelSpec, validate
 
@@ -208,9 +201,8 @@ def load_model(source: str | Path) -> ImplicitModel:
     Raises:
         WeightsError: the source does not exist, or cannot be read.
 
-    Example:
-        >>> load_model("liif_small").scales
-        (1.2, 4.0)
+    >>> load_model("liif_small").scales
+    (1.2, 4.0)
     """
     from implicitkit.weights import from_folder, from_hub
 
@@ -313,9 +305,8 @@ def build_checkpoint(checkpoint: Checkpoint, where: str) -> ImplicitModel:
 def list_encoders(pattern: str | None = None) -> list[str]:
     """Names of encoders, all or those that match a shell-style pattern.
 
-    Example:
-        >>> list_encoders("edsr*")
-        ['edsr', 'edsr_baseline']
+    >>> list_encoders("edsr*")
+    ['edsr', 'edsr_baseline']
     """
     return encoders.names(pattern)
 
@@ -323,9 +314,8 @@ def list_encoders(pattern: str | None = None) -> list[str]:
 def list_decoders(pattern: str | None = None) -> list[str]:
     """Names of decoders.
 
-    Example:
-        >>> list_decoders("l*")
-        ['liif', 'lmf', 'lte', 'lte_plus']
+    >>> list_decoders("l*")
+    ['liif', 'lmf', 'lte', 'lte_plus']
     """
     return decoders.names(pattern)
 
@@ -333,9 +323,8 @@ def list_decoders(pattern: str | None = None) -> list[str]:
 def list_degradations(pattern: str | None = None) -> list[str]:
     """Names of degradations.
 
-    Example:
-        >>> "inpainting" in list_degradations()
-        True
+    >>> "inpainting" in list_degradations()
+    True
     """
     return degradations.names(pattern)
 
@@ -343,9 +332,8 @@ def list_degradations(pattern: str | None = None) -> list[str]:
 def list_losses(pattern: str | None = None) -> list[str]:
     """Names of losses.
 
-    Example:
-        >>> list_losses("l?")
-        ['l1', 'l2']
+    >>> list_losses("l?")
+    ['l1', 'l2']
     """
     return losses.names(pattern)
 
@@ -353,9 +341,8 @@ def list_losses(pattern: str | None = None) -> list[str]:
 def list_metrics(pattern: str | None = None) -> list[str]:
     """Names of metrics.
 
-    Example:
-        >>> list_metrics("psnr*")
-        ['psnr', 'psnr_y']
+    >>> list_metrics("psnr*")
+    ['psnr', 'psnr_y']
     """
     return metrics.names(pattern)
 
@@ -363,9 +350,8 @@ def list_metrics(pattern: str | None = None) -> list[str]:
 def list_protocols(pattern: str | None = None) -> list[str]:
     """Names of protocols.
 
-    Example:
-        >>> "inpainting" in list_protocols()
-        True
+    >>> "inpainting" in list_protocols()
+    True
     """
     return protocols.names(pattern)
 
@@ -373,9 +359,8 @@ def list_protocols(pattern: str | None = None) -> list[str]:
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
     """Names of models; ``pretrained=True``: only those with weights.
 
-    Example:
-        >>> "liif_small" in list_models(pretrained=True)
-        True
+    >>> "liif_small" in list_models(pretrained=True)
+    True
     """
     return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))
 
@@ -394,15 +379,14 @@ def register_encoder(name: str, factory: Any = None, **how: Any) -> Any:
     Raises:
         DuplicateNameError: the name is taken.
 
-    Example:
-        >>> from implicitkit import Encoder
-        >>> @register_encoder("grey_example", replace=True)
-        ... class Grey(Encoder):
-        ...     out_channels = 1
-        ...     def extract(self, x):
-        ...         return x.mean(1, keepdim=True)
-        >>> create_encoder("grey_example").out_channels
-        1
+    >>> from implicitkit import Encoder
+    >>> @register_encoder("grey_example", replace=True)
+    ... class Grey(Encoder):
+    ...     out_channels = 1
+    ...     def extract(self, x):
+    ...         return x.mean(1, keepdim=True)
+    >>> create_encoder("grey_example").out_channels
+    1
     """
     return enrol(encoders, name, factory, **how)
 
@@ -410,11 +394,8 @@ def register_encoder(name: str, factory: Any = None, **how: Any) -> Any:
 def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a decoder; see :func:`register_encoder`.
 
-    Example:
-        >>> from implicitkit.decoders.liif import LIIF
-        >>> _ = register_decoder("tiny_example", lambda in_channels=64: LIIF(in_channels, hidden=[8]), replace=True)
-        >>> create_decoder("tiny_example", in_channels=4).in_channels
-        4
+    >>> from implicitkit.decoders.liif import LIIF
+    >>> _ = register_decoder("tiny_example", lambda in_channels=64: LIIF(in_channels, hidden=[8]), replace=True)
     """
     return enrol(decoders, name, factory, **how)
 
@@ -422,11 +403,8 @@ def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
 def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a degradation; see :func:`register_encoder`.
 
-    Example:
-        >>> from implicitkit.degradations.noise import Noise
-        >>> _ = register_degradation("grain_example", lambda: Noise(sigma=5), replace=True)
-        >>> create_degradation("grain_example").spec
-        {'name': 'grain_example'}
+    >>> from implicitkit.degradations.noise import Noise
+    >>> _ = register_degradation("grain_example", lambda: Noise(sigma=5), replace=True)
     """
     return enrol(degradations, name, factory, **how)
 
@@ -434,11 +412,10 @@ def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:
 def register_model(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a model, whose factory returns its spec; see :func:`register_encoder`.
 
-    Example:
-        >>> spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"}
-        >>> _ = register_model("tiny_model_example", lambda: spec, replace=True)
-        >>> create_model("tiny_model_example")
-        ImplicitModel(edsr -> liif, 0.22 M parameters)
+    >>> spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"}
+    >>> _ = register_model("tiny_model_example", lambda: spec, replace=True)
+    >>> create_model("tiny_model_example")
+    ImplicitModel(edsr -> liif, 0.22 M parameters)
     """
     return enrol(models, name, factory, **how)
 
@@ -446,11 +423,8 @@ def register_model(name: str, factory: Any = None, **how: Any) -> Any:
 def register_loss(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a loss; see :func:`register_encoder`.
 
-    Example:
-        >>> from implicitkit.losses import L1
-        >>> _ = register_loss("holes_example", lambda: L1(hole_weight=6), replace=True)
-        >>> create_loss("holes_example").hole_weight
-        6
+    >>> from implicitkit.losses import L1
+    >>> _ = register_loss("holes_example", lambda: L1(hole_weight=6), replace=True)
     """
     return enrol(losses, name, factory, **how)
 
@@ -458,11 +432,8 @@ def register_loss(name: str, factory: Any = None, **how: Any) -> Any:
 def register_metric(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a metric; see :func:`register_encoder`.
 
-    Example:
-        >>> from implicitkit.metrics import PSNR
-        >>> _ = register_metric("inner_example", lambda: PSNR(shave=8), replace=True)
-        >>> create_metric("inner_example").shave
-        8
+    >>> from implicitkit.metrics import PSNR
+    >>> _ = register_metric("inner_example", lambda: PSNR(shave=8), replace=True)
     """
     return enrol(metrics, name, factory, **how)
 
@@ -470,11 +441,8 @@ def register_metric(name: str, factory: Any = None, **how: Any) -> Any:
 def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
     """Register a protocol; see :func:`register_encoder`.
 
-    Example:
-        >>> from implicitkit.evaluation.super_resolution import Benchmark
-        >>> _ = register_protocol("large_example", lambda: Benchmark(scales=[8]), replace=True)
-        >>> create_protocol("large_example").scales
-        [8]
+    >>> from implicitkit.evaluation.super_resolution import Benchmark
+    >>> _ = register_protocol("large_example", lambda: Benchmark(scales=[8]), replace=True)
     """
     return enrol(protocols, name, factory, **how)
 
@@ -493,16 +461,15 @@ def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
         PluginError: it implements no hook, or misspells one.
         DuplicateNameError: it claims a name that is taken; nothing of it is registered.
 
-    Example:
-        >>> import implicitkit as ik
-        >>> class Sketches:
-        ...     @ik.hookimpl
-        ...     def register_decoders(self, register):
-        ...         register("sketch_example", "implicitkit.decoders.liif:LIIF", summary="an example")
-        >>> plugin = register_plugin(Sketches())
-        >>> plugin.provides
-        {'decoder': ['sketch_example']}
-        >>> unregister_plugin(plugin)
+    >>> import implicitkit as ik
+    >>> class Sketches:
+    ...     @ik.hookimpl
+    ...     def register_decoders(self, register):
+    ...         register("sketch_example", "implicitkit.decoders.liif:LIIF", summary="an example")
+    >>> plugin = register_plugin(Sketches())
+    >>> plugin.provides
+    {'decoder': ['sketch_example']}
+    >>> unregister_plugin(plugin)
     """
     return plugins.add(plugin, name)
 

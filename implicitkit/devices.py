@@ -52,9 +52,6 @@ def choose_precision(name: str, device: torch.device, *, bits: int = 8) -> str:
 
     Raises:
         UserError: there is no such precision.
-
-    >>> choose_precision("auto", torch.device("cpu"), bits=16)
-    'float32'
     """
     return explain_precision(name, device, bits=bits)[0]
 
@@ -130,11 +127,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, which PyTorch reports in several ways.
-
-    >>> is_out_of_memory(RuntimeError("CUDA out of memory")), is_out_of_memory(ValueError("no"))
-    (True, False)
-    """
+    """Whether an allocation failed, which PyTorch reports in several ways."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)

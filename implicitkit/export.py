@@ -204,13 +204,7 @@ def _write(graph: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, Any], t
         return lambda given: loaded(**{key: given[key] for key in names})
     output = "latent" if name == "encoder" else "values"
     program = torch.onnx.export(
-        graph,
-        kwargs=inputs,
-        dynamo=True,
-        dynamic_shapes=sizes,
-        input_names=names,
-        output_names=[output],
-        verbose=False,
+        graph, kwargs=inputs, dynamo=True, dynamic_shapes=sizes, input_names=names, output_names=[output], verbose=False
     )
     assert program is not None
     program.save(str(target))

@@ -22,9 +22,9 @@ def compare(
         typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The comparison's folder, in place of the configured one.")
+        Path | None, typer.Option("--output", "-o", help="The comparison's folder (default: the configured one).")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time, in place of the configured number.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time (default: the configured number).")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Train this method (sair) or run (sair/seed-1) alone; repeatable.")
     ] = None,

@@ -71,8 +71,7 @@ def evaluate(
         str | None, typer.Option(metavar="N...", help="Magnifications, e.g. 2 3.5 8 [default: 2 3 4].")
     ] = None,
     metrics: Annotated[
-        str | None,
-        typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's]."),
+        str | None, typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's].")
     ] = None,
     bins: Annotated[
         str | None,
@@ -104,7 +103,11 @@ def evaluate(
     from implicitkit.files import write_json
     from implicitkit.version import __version__
 
-    options = _parse_lists(scales, bins) | apply_settings({}, settings or [])
+    options = apply_settings({}, settings or [])
+    if scales is not None:
+        options.setdefault("scales", _parse_scales(scales))
+    if bins is not None:
+        options.setdefault("bins", parse_bins(bins))
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
     chosen = create_protocol(protocol, **options)
@@ -155,16 +158,6 @@ def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | No
         raise UserError(f"there is no folder {output.parent} to write {output.name} into")
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
-
-
-def _parse_lists(scales: str | None, bins: str | None) -> dict[str, Any]:
-    """``--scales`` and ``--bins`` as options of a protocol."""
-    options: dict[str, Any] = {}
-    if scales is not None:
-        options["scales"] = _parse_scales(scales)
-    if bins is not None:
-        options["bins"] = parse_bins(bins)
-    return options
 
 
 def _parse_scales(text: str) -> list[float]:

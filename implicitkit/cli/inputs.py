@@ -87,11 +87,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_words(text: str) -> list[str]:
-    """Split at spaces and commas.
-
-    >>> parse_words("2 3,4")
-    ['2', '3', '4']
-    """
+    """Split at spaces and commas."""
     return text.replace(",", " ").split()
 
 

@@ -39,8 +39,8 @@ def _add_commands() -> None:
 _add_commands()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"implicitkit {__version__}")
         raise typer.Exit()
 
@@ -88,11 +88,7 @@ def add_plugin_commands() -> None:
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """The one line for an error, and the exit code: 2 if the user can correct it.
-
-    >>> explain(UserError("there is no file photo.png"))
-    ('there is no file photo.png', 2)
-    """
+    """The one line for an error, and the exit code: 2 if the user can correct it."""
     if hasattr(error, "format_message"):  # typer's errors about arguments
         return _one_line(error.format_message()) + " (see --help)", 2
     text = _one_line(str(error)) or type(error).__name__

@@ -116,11 +116,7 @@ def only_values(*tensors: Tensor) -> bool:
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether a module has forward or backward hooks.
-
-    >>> is_hooked(nn.ReLU())
-    False
-    """
+    """Whether a module has forward or backward hooks."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 

@@ -36,9 +36,6 @@ def check_skip(skip: str) -> str | None:
 
     Raises:
         ValueError: it is not one of :data:`SKIPS`.
-
-    >>> check_skip("harmonic"), check_skip("bilinear")
-    ('harmonic', None)
     """
     if skip not in SKIPS:
         raise ValueError(f"skip is one of {', '.join(SKIPS)}; received {skip!r}")

@@ -24,10 +24,6 @@ class Range:
         value: a number or ``[low, high]``.
         least: the smallest value allowed.
         most: the largest value allowed.
-
-    >>> sigma = Range("sigma", [5, 50])
-    >>> sigma.low, sigma.high
-    (5.0, 50.0)
     """
 
     def __init__(self, what: str, value: Number, least: float = 0.0, most: float = math.inf) -> None:

@@ -96,7 +96,8 @@ class SuperResolution(Degradation):
             return tuple(record["size"]), source
         size = tuple(math.floor(n / s + ROUNDING_SLACK) for n, s in zip(source, record["scale"], strict=True))
         if 0 in size:
-            raise ValueError(f"a picture of {_by(source)} pixels has nothing left at scale {record['scale']}")
+            sides = "×".join(map(str, source))
+            raise ValueError(f"a picture of {sides} pixels has nothing left at scale {record['scale']}")
         return size, tuple(min(n, round(m * s)) for n, m, s in zip(source, size, record["scale"], strict=True))
 
 
@@ -105,7 +106,3 @@ def _any_missing(mask: Tensor, size: Size) -> Tensor:
     if not mask.any():
         return mask.new_zeros(*mask.shape[:2], *size)
     return F.adaptive_max_pool2d(mask, list(size))
-
-
-def _by(size: Sequence[int]) -> str:
-    return "×".join(map(str, size))

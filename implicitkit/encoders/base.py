@@ -97,11 +97,7 @@ class Encoder(Part):
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring (borders included, repeatedly).
-
-    >>> pad_to_multiple(torch.tensor([[[1.0, 2.0, 3.0]]]), 4)
-    tensor([[[1., 2., 3., 3.]]])
-    """
+    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring (borders included, repeatedly)."""
     for axis in range(2, x.ndim):
         n = x.shape[axis]
         missing = -n % multiple

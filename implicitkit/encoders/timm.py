@@ -44,7 +44,7 @@ class Timm(Encoder):
         out_indices: which maps to use, as timm numbers them, e.g. ``[0, 1]`` or ``[-1]`` (default: timm's choice).
         pretrained: download timm's weights; loading a saved model does not.
         mean: subtracted from the picture, per channel (default: as the weights were trained).
-        std: divides the picture thereafter (likewise).
+        std: divides the difference (likewise).
         options: further arguments of ``timm.create_model``, e.g. ``{"drop_path_rate": 0.1}``.
 
     Raises:
@@ -123,8 +123,9 @@ class Timm(Encoder):
         if self.native_size:
             x = F.interpolate(x, self.native_size, mode="bilinear", antialias=True)
         fused: Tensor | None = None
+        channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
         for map, project in zip(self.net(x), self.project, strict=True):
-            map = project(map.movedim(-1, 1) if _channels_last(self.net) else map)
+            map = project(map.movedim(-1, 1) if channels_last else map)
             if list(map.shape[2:]) != cells:
                 map = F.interpolate(map, cells, mode="bilinear")
             fused = map if fused is None else fused + map
@@ -234,10 +235,6 @@ def _per_channel(values: Sequence[float], channels: int) -> Sequence[float] | fl
 
 def _as_list(values: Sequence[float] | float) -> list[float] | float:
     return float(values) if isinstance(values, (int, float)) else [float(v) for v in values]
-
-
-def _channels_last(net: nn.Module) -> bool:
-    return getattr(net, "output_fmt", None) == "NHWC"
 
 
 @contextmanager

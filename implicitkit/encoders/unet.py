@@ -29,12 +29,11 @@ class UNet(Encoder):
     Raises:
         ValueError: a number is not positive, ``blocks`` has not one for each width, or the heads do not divide.
 
-    Example:
-        >>> import torch
-        >>> encoder = UNet(widths=[8, 16, 32], blocks=[1, 1, 1], heads=2, mask_channels=1)
-        >>> features = encoder(torch.rand(1, 4, 30, 45))
-        >>> features.map.shape, features.extent
-        (torch.Size([1, 8, 32, 48]), (32, 48))
+    >>> import torch
+    >>> encoder = UNet(widths=[8, 16, 32], blocks=[1, 1, 1], heads=2, mask_channels=1)
+    >>> features = encoder(torch.rand(1, 4, 30, 45))
+    >>> features.map.shape, features.extent
+    (torch.Size([1, 8, 32, 48]), (32, 48))
     """
 
     def __init__(

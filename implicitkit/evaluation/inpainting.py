@@ -55,14 +55,8 @@ def mean_fill(image: Tensor, mask: Tensor) -> Tensor:
     return fill_holes(image[None], mask[None], "mean")[0]
 
 
-def harmonic(image: Tensor, mask: Tensor) -> Tensor:
-    """The harmonic fill, see :func:`implicitkit.images.harmonic.harmonic_fill`."""
-    return fill_holes(image[None], mask[None], "harmonic")[0]
-
-
-def biharmonic(image: Tensor, mask: Tensor) -> Tensor:
-    """The biharmonic fill, see :func:`implicitkit.images.harmonic.biharmonic_fill`."""
-    return fill_holes(image[None], mask[None], "biharmonic")[0]
+def _filled_by(fill: str) -> Inpainter:
+    return lambda image, mask: fill_holes(image[None], mask[None], fill)[0]
 
 
 def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
@@ -73,9 +67,11 @@ def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
     return to_tensor(filled)
 
 
-SOLVERS: Mapping[str, Inpainter] = {"mean colour": mean_fill, "harmonic": harmonic, "biharmonic": biharmonic} | (
-    {"Navier-Stokes (OpenCV)": navier_stokes} if find_spec("cv2") else {}
-)
+SOLVERS: Mapping[str, Inpainter] = {
+    "mean colour": mean_fill,
+    **{fill: _filled_by(fill) for fill in ("harmonic", "biharmonic")},
+    **({"Navier-Stokes (OpenCV)": navier_stokes} if find_spec("cv2") else {}),
+}
 """Methods without training, by the name of their row."""
 
 
@@ -114,15 +110,18 @@ def evaluate_inpainting(
     Raises:
         DataError: a picture is smaller than ``size``.
         ValueError: a bin is not of percentages, ``low`` first.
+
+    >>> import tempfile
+    >>> from implicitkit.images.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.png", torch.rand(3, 24, 24))
+    ...     list(evaluate_inpainting({"mean": mean_fill}, folder, size=None).values["mean"])
+    ['0-20', '20-40', '40-60']
     """
     protocol = InpaintingProtocol(bins, size=size, seed=seed, truncate=truncate, paste=paste)
     protocol.holes = hole_spec() if holes is None else dict(holes)
-    return protocol.compare(
-        {name: of_pictures(inpainter) for name, inpainter in methods.items()},
-        Path(folder),
-        metrics=metrics,
-        progress=progress,
-    )
+    answers = {name: of_pictures(inpainter) for name, inpainter in methods.items()}
+    return protocol.compare(answers, Path(folder), metrics=metrics, progress=progress)
 
 
 def of_pictures(inpainter: Inpainter) -> ModelMethod:
@@ -140,9 +139,6 @@ def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tens
 
     Raises:
         DataError: it is smaller; the message names ``where``.
-
-    >>> prepare(torch.zeros(3, 20, 30), 10).shape
-    torch.Size([3, 10, 10])
     """
     height, width = picture.shape[1:]
     if size is not None and (height, width) != (size, size):

@@ -29,10 +29,9 @@ class Example:
         truth: the target, ``(3, H, W)`` in [0, 1] for pictures.
         record: the random numbers of the example, as JSON can hold them; None if there are none.
 
-    Example:
-        >>> import torch
-        >>> Example("2", "cat", torch.zeros(3, 4, 5), None, torch.zeros(3, 8, 10)).size
-        (8, 10)
+    >>> import torch
+    >>> Example("2", "cat", torch.zeros(3, 4, 5), None, torch.zeros(3, 8, 10)).size
+    (8, 10)
     """
 
     setting: str
@@ -70,18 +69,17 @@ class Protocol:
         usual: the default metrics.
         spec: its spec, if it was built by name.
 
-    Example:
-        >>> import torch
-        >>> class Inverted(Protocol):
-        ...     usual = ("l1",)
-        ...     trivial_answers = {"grey": lambda example: torch.full_like(example.truth, 0.5)}
-        ...     def count(self, data):
-        ...         return 1
-        ...     def examples(self, data):
-        ...         picture = torch.full((3, 8, 8), 0.75)
-        ...         yield Example("inverted", "a", 1 - picture, None, picture)
-        >>> Inverted().evaluate({}, Path()).values
-        {'grey': {'inverted': {'l1': {'a': 0.25}}}}
+    >>> import torch
+    >>> class Inverted(Protocol):
+    ...     usual = ("l1",)
+    ...     trivial_answers = {"grey": lambda example: torch.full_like(example.truth, 0.5)}
+    ...     def count(self, data):
+    ...         return 1
+    ...     def examples(self, data):
+    ...         picture = torch.full((3, 8, 8), 0.75)
+    ...         yield Example("inverted", "a", 1 - picture, None, picture)
+    >>> Inverted().evaluate({}, Path()).values
+    {'grey': {'inverted': {'l1': {'a': 0.25}}}}
     """
 
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")

@@ -67,6 +67,13 @@ def evaluate_restoration(
     Raises:
         DataError: a picture is smaller than ``size``.
         ValueError: there is no setting, or a label reads as a magnification or a bin.
+
+    >>> import tempfile, torch
+    >>> from implicitkit.images.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.png", torch.rand(3, 24, 24))
+    ...     list(evaluate_restoration({"none": as_degraded}, folder).values["none"])
+    ['sigma 15', 'sigma 25', 'sigma 50']
     """
     protocol = RestorationProtocol(dict(settings), size, seed)
     answers = {name: of_pictures(restorer) for name, restorer in methods.items()}

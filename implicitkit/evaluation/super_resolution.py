@@ -54,6 +54,11 @@ class TestSet:
 
     Known layouts: ``HR/`` with ``LR_bicubic/X2/`` (names may end in ``x2``), ``X2/HR`` with ``X2/LR``, DIV2K's
     ``..._HR`` with ``..._LR_bicubic/X2``, and a plain folder of pictures.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     TestSet(folder).name == Path(folder).name
+    True
     """
 
     __test__ = False  # for pytest
@@ -157,6 +162,13 @@ def evaluate(
         protocol: decides the border to shave and the default metric.
         progress: see :data:`~implicitkit.evaluation.protocol.Progress`.
         metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: the protocol's).
+
+    >>> import tempfile
+    >>> from implicitkit.images.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.png", torch.rand(3, 24, 24))
+    ...     evaluate({"bicubic": bicubic}, TestSet(folder), [2]).units
+    {'psnr_y': 'dB'}
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}; received {protocol!r}")

@@ -129,12 +129,7 @@ class Field:
             result = self._at_points(coords, cells).values
         return result if batched else result[0]
 
-    def predict(
-        self,
-        coords: Tensor,
-        cell: Cell = None,
-        wanted: Collection[str] | None = None,
-    ) -> Prediction:
+    def predict(self, coords: Tensor, cell: Cell = None, wanted: Collection[str] | None = None) -> Prediction:
         """Like calling the field, with the values of conditions; always batched.
 
         Args:

@@ -74,9 +74,6 @@ class Tiling:
 def windows(region: Window, block: int) -> Iterator[Window]:
     """Cut ``region`` into windows of at most ``block`` points and ``MAX_BLOCK_WIDTH`` columns: a roughly square window
     reads fewer cells than a few long rows.
-
-    >>> list(windows((slice(0, 4), slice(0, 3)), block=6))
-    [(slice(0, 2, None), slice(0, 3, None)), (slice(2, 4, None), slice(0, 3, None))]
     """
     lengths = [span.stop - span.start for span in region]
     steps, room = [0] * len(lengths), max(1, block)

@@ -22,9 +22,8 @@ def check_fill(fill: Any) -> list[float] | str:
     Raises:
         ValueError: it is neither.
 
-    Example:
-        >>> check_fill(0.5), check_fill("harmonic")
-        ([0.5], 'harmonic')
+    >>> check_fill(0.5), check_fill("harmonic")
+    ([0.5], 'harmonic')
     """
     if isinstance(fill, str):
         if fill in FILLS:
@@ -54,11 +53,10 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
     Raises:
         ValueError: ``fill`` is none of these, or has another number of values than the picture has channels.
 
-    Example:
-        >>> import torch
-        >>> picture, mask = torch.tensor([[[[0.2, 0.4, 9.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0]]]])
-        >>> fill_holes(picture, mask, "mean")
-        tensor([[[[0.2000, 0.4000, 0.3000]]]])
+    >>> import torch
+    >>> picture, mask = torch.tensor([[[[0.2, 0.4, 9.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0]]]])
+    >>> fill_holes(picture, mask, "mean")
+    tensor([[[[0.2000, 0.4000, 0.3000]]]])
     """
     fill, hole = check_fill(fill), mask > 0.5
     if fill == "harmonic":
@@ -83,9 +81,8 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
 def trained_fill(degradations: Sequence[Mapping[str, Any]]) -> Fill:
     """The fill of the last ``inpainting`` in a list of specs; 0.5 if there is none.
 
-    Example:
-        >>> trained_fill([{"name": "inpainting", "fill": "mean"}, {"name": "noise"}]), trained_fill([])
-        ('mean', 0.5)
+    >>> trained_fill([{"name": "inpainting", "fill": "mean"}, {"name": "noise"}]), trained_fill([])
+    ('mean', 0.5)
     """
     fills = [step.get("fill", DEFAULT_FILL) for step in degradations if step.get("name") == "inpainting"]
     return fills[-1] if fills else DEFAULT_FILL

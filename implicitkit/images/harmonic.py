@@ -40,13 +40,12 @@ def harmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
     Returns:
         The same shape and type; known pixels are untouched. A picture without any known pixel becomes 0.5.
 
-    Example:
-        >>> import torch
-        >>> ramp = torch.arange(5.0).expand(1, 1, 3, 5)
-        >>> hole = torch.zeros(1, 1, 3, 5)
-        >>> hole[..., 1:4] = 1
-        >>> harmonic_fill(ramp.masked_fill(hole > 0.5, 9.0), hole)[0, 0, 1]
-        tensor([0.0000, 1.0000, 2.0000, 3.0000, 4.0000])
+    >>> import torch
+    >>> ramp = torch.arange(5.0).expand(1, 1, 3, 5)
+    >>> hole = torch.zeros(1, 1, 3, 5)
+    >>> hole[..., 1:4] = 1
+    >>> harmonic_fill(ramp.masked_fill(hole > 0.5, 9.0), hole)[0, 0, 1]
+    tensor([0.0000, 1.0000, 2.0000, 3.0000, 4.0000])
     """
     hole = _check(picture, mask)
     if not bool(hole.any()):
@@ -68,13 +67,12 @@ def biharmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
 
     It equals scikit-image's ``inpaint_biharmonic`` to 1e-6. Arguments and result as in :func:`harmonic_fill`.
 
-    Example:
-        >>> import torch
-        >>> bowl = (torch.arange(7.0) - 3).square().expand(1, 1, 7, 7)
-        >>> hole = torch.zeros(1, 1, 7, 7)
-        >>> hole[..., 2, 2] = 1
-        >>> biharmonic_fill(bowl, hole)[0, 0, 2, 2], harmonic_fill(bowl, hole)[0, 0, 2, 2]  # it was 1
-        (tensor(1.), tensor(1.5000))
+    >>> import torch
+    >>> bowl = (torch.arange(7.0) - 3).square().expand(1, 1, 7, 7)
+    >>> hole = torch.zeros(1, 1, 7, 7)
+    >>> hole[..., 2, 2] = 1
+    >>> biharmonic_fill(bowl, hole)[0, 0, 2, 2], harmonic_fill(bowl, hole)[0, 0, 2, 2]  # it was 1
+    (tensor(1.), tensor(1.5000))
     """
     hole = _check(picture, mask)
     if not bool(hole.any()):
@@ -125,11 +123,7 @@ def _plate(picture: NDArray[np.float64], hole: NDArray[np.bool_]) -> Tensor:
 
 
 def laplacian(x: Tensor) -> Tensor:
-    """The sum of ``x``'s differences to its (up to four) neighbours, ``(..., H, W)``; the border is free.
-
-    >>> laplacian(torch.tensor([[0.0, 0.0, 9.0]]))
-    tensor([[ 0., -9.,  9.]])
-    """
+    """The sum of ``x``'s differences to its (up to four) neighbours, ``(..., H, W)``; the border is free."""
     out = torch.zeros_like(x)
     for axis in (-2, -1):
         n = x.shape[axis]

@@ -242,15 +242,8 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
         raise ImageError(f"pictures with 32 bits per channel are not read (mode {mode}); convert to 8 or 16 bits")
     if mode == "CMYK":
         icc = None  # it describes inks, and the pixels become RGB
-    pixels = np.asarray(
-        image.convert(
-            {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
-        )
-    )
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if transparent:
-        return Picture(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1]), icc)
-    return Picture(pixels, icc=icc)
+    pixels = np.asarray(image.convert(("L" if grey else "RGB") + "A" * transparent))
+    return _split_alpha(pixels[..., None] if pixels.ndim == 2 else pixels, icc)
 
 
 def _write_pillow(path: Path, picture: Picture) -> None:

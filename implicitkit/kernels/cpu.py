@@ -287,11 +287,7 @@ def describe() -> str:
 
 
 def padded(n: int, multiple: int) -> int:
-    """``n`` rounded up to a multiple of ``multiple``.
-
-    >>> padded(17, 16)
-    32
-    """
+    """``n`` rounded up to a multiple of ``multiple``."""
     return -(-n // multiple) * multiple
 
 

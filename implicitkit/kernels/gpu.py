@@ -87,11 +87,7 @@ def triton_there() -> bool:
 
 
 def padded(n: int) -> int:
-    """The next power of two, at least 16.
-
-    >>> padded(3), padded(100)
-    (16, 128)
-    """
+    """The next power of two, at least 16."""
     return max(MIN_TILE, 1 << (n - 1).bit_length())
 
 
@@ -151,13 +147,7 @@ def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKern
 
 
 def _launch(
-    name: str,
-    source: Rows,
-    rows: Tensor,
-    near: QueryNeighbours,
-    width: int,
-    own: Sequence[Tensor],
-    mlp: Packed,
+    name: str, source: Rows, rows: Tensor, near: QueryNeighbours, width: int, own: Sequence[Tensor], mlp: Packed
 ) -> Tensor | None:
     batch, corners = len(rows), near.sides**2
     out = torch.empty(batch, near.points, mlp.out, dtype=torch.float32, device=rows.device)

@@ -42,9 +42,6 @@ def in_parallel(call: Callable[[Item], Result], items: Sequence[Item]) -> list[R
 
     Workers have the caller's autocast, inference mode and context variables, and keep no graph. ``call`` must not wait
     for another thread.
-
-    >>> in_parallel(abs, [-1, 2, -3])
-    [1, 2, 3]
     """
     pool = _pool(torch.get_num_threads()) if len(items) > 1 else None
     if pool is None:

@@ -102,10 +102,6 @@ def form_of(decoder: Decoder) -> Form | None:
 def linears(first: type[nn.Module], *networks: nn.Sequential) -> list[nn.Linear] | None:
     """The linear layers of consecutive networks in which ReLUs and linear layers alternate, from a module of type
     ``first`` to a linear layer. None for other networks, and where a module has hooks.
-
-    >>> from torch import nn
-    >>> len(linears(nn.Linear, nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))))
-    2
     """
     modules = [module for network in networks for module in network]
     kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)

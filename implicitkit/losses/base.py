@@ -107,6 +107,11 @@ def pictures(prediction: Prediction, batch: Batch, name: str = "the loss") -> tu
 
     Raises:
         ValueError: the points are random, or the values are not those of a picture.
+
+    >>> from implicitkit import Prediction
+    >>> values = Tensor(1, 6, 3)
+    >>> pictures(Prediction(values, {}), {"target": values, "window": (2, 3)})[0].shape
+    torch.Size([1, 3, 2, 3])
     """
     if prediction.values.shape[-1] != 3:
         raise ValueError(

@@ -21,6 +21,12 @@ class Pointwise(Loss):
     Args:
         hole_weight: weight of points whose pixel is missing; 1 elsewhere.
         luma: share, in [0, 1], of the loss of the difference's luma (as in PSNR-Y); the rest is that of the channels.
+
+    >>> class Cubic(Pointwise):
+    ...     def of(self, difference):
+    ...         return difference.abs() ** 3
+    >>> Cubic(hole_weight=2).hole_weight
+    2
     """
 
     reads = ()
@@ -37,13 +43,7 @@ class Pointwise(Loss):
         raise NotImplementedError(f"{type(self).__name__} does not implement of()")
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        values, target = prediction.values, batch["target"]
-        if values.shape != target.shape:
-            raise ValueError(
-                f"{type(self).__name__} compares the model's {values.shape[-1]} values per point with a picture's "
-                f"{target.shape[-1]}; use another loss for a decoder of embeddings"
-            )
-        difference = values - target
+        difference = difference_of(prediction, batch, type(self).__name__)
         each = self.of(difference)
         if self.luma:
             each = (1 - self.luma) * each.mean(-1, keepdim=True) + self.luma * self.of(luma_of(difference))
@@ -107,12 +107,11 @@ class PSNR(Loss):
         hole_weight: weight of points whose pixel is missing in their picture's mean squared error; 1 elsewhere.
         eps: added to the mean squared error, so that a perfect picture has a finite loss.
 
-    Example:
-        >>> import torch
-        >>> from implicitkit import Prediction
-        >>> batch = {"target": torch.zeros(1, 4, 3)}
-        >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
-        -20.0
+    >>> import torch
+    >>> from implicitkit import Prediction
+    >>> batch = {"target": torch.zeros(1, 4, 3)}
+    >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
+    -20.0
     """
 
     reads = ()
@@ -123,13 +122,7 @@ class PSNR(Loss):
         self.hole_weight, self.eps = hole_weight, eps
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        values, target = prediction.values, batch["target"]
-        if values.shape != target.shape:
-            raise ValueError(
-                f"psnr compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
-                "use another loss for a decoder of embeddings"
-            )
-        error = (values - target).square().mean(-1)
+        error = difference_of(prediction, batch, "psnr").square().mean(-1)
         if self.hole_weight != 1:
             weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])[..., 0]
             error = error * weight / weight.mean(-1, keepdim=True).clamp(min=1e-9)
@@ -137,11 +130,30 @@ class PSNR(Loss):
         return loss
 
 
+def difference_of(prediction: Prediction, batch: Batch, name: str) -> Tensor:
+    """Prediction minus target, ``(B, N, 3)``.
+
+    Raises:
+        ValueError: the model's values are no picture; the message names the loss, ``name``.
+    """
+    values, target = prediction.values, batch["target"]
+    if values.shape != target.shape:
+        raise ValueError(
+            f"{name} compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
+            "use another loss for a decoder of embeddings"
+        )
+    difference: Tensor = values - target
+    return difference
+
+
 def luma_of(difference: Tensor) -> Tensor:
     """The luma ``(B, N, 1)`` of differences ``(B, N, 3)`` (ITU-R BT.601, as in PSNR-Y).
 
     Raises:
         ValueError: there are not three channels.
+
+    >>> luma_of(Tensor([[[1.0, 1.0, 1.0]]]))
+    tensor([[[0.8588]]])
     """
     if difference.shape[-1] != 3:
         raise ValueError(f"luma is that of three channels; the model's values have {difference.shape[-1]}")
@@ -149,7 +161,11 @@ def luma_of(difference: Tensor) -> Tensor:
 
 
 def missing_at(mask: Tensor, coords: Tensor) -> Tensor:
-    """The mask ``(B, 1, H, W)`` at the pixels of ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``."""
+    """The mask ``(B, 1, H, W)`` at the pixels of ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``.
+
+    >>> missing_at(Tensor([[[[0.0, 1.0]]]]), Tensor([[[0.0, 0.9]]]))
+    tensor([[[1.]]])
+    """
     height, width = mask.shape[2:]
     y, x = nearest_index(coords[..., 0].float(), height), nearest_index(coords[..., 1].float(), width)
     return mask.flatten(1).gather(1, y * width + x)[..., None]

@@ -11,7 +11,11 @@ from implicitkit.metrics.base import Metric, mean_where
 
 
 class L1(Metric):
-    """Mean of ``|prediction - target|`` over all channels and pixels, of values in [0, 1]."""
+    """Mean of ``|prediction - target|`` over all channels and pixels, of values in [0, 1].
+
+    >>> L1(shave=1)(Tensor(3, 4, 4).zero_(), Tensor(3, 4, 4).fill_(0.5))
+    0.5
+    """
 
     name = "l1"
     higher_is_better: ClassVar[bool] = False

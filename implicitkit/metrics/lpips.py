@@ -47,11 +47,7 @@ class LPIPS(Metric):
     takes_mask: ClassVar[bool] = False
 
     def __init__(
-        self,
-        shave: int | Sequence[int] = 0,
-        net: Net = "vgg",
-        weights: str | None = None,
-        device: str = "cpu",
+        self, shave: int | Sequence[int] = 0, net: Net = "vgg", weights: str | None = None, device: str = "cpu"
     ) -> None:
         super().__init__(shave)
         if net not in NETS:

@@ -17,6 +17,9 @@ LUMA_WEIGHTS = (65.738 / 256, 129.057 / 256, 25.064 / 256)  # ITU-R BT.601
 class PSNR(Metric):
     """``-10 log10(mean squared difference)`` in dB, over all channels and pixels together. Equal pictures give
     ``inf``.
+
+    >>> round(PSNR()(torch.zeros(3, 4, 4), torch.full((3, 4, 4), 0.5)), 2)
+    6.02
     """
 
     name = "psnr"
@@ -34,6 +37,9 @@ class PSNR(Metric):
 class LumaPSNR(PSNR):
     """PSNR in dB of the luma of the difference, weights (65.738, 129.057, 25.064)/256, as for the super-resolution
     benchmarks; that of a grey difference is the difference.
+
+    >>> round(LumaPSNR()(torch.zeros(3, 4, 4), torch.full((3, 4, 4), 0.5)), 2)
+    7.34
     """
 
     name = "psnr_y"

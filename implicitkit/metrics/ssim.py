@@ -28,6 +28,9 @@ class SSIM(Metric):
         window: ``"uniform"``, 7×7, covariances divided by 48 (scikit-image's default, as in inpainting papers), or
             ``"gaussian"``, 11×11 of sigma 1.5, weighted covariances (the paper's, as in super-resolution papers, but on
             all channels, not on the luma).
+
+    >>> round(SSIM(window="gaussian")(torch.zeros(3, 16, 16), torch.ones(3, 16, 16)), 4)
+    0.0001
     """
 
     def __init__(self, shave: int | Sequence[int] = 0, window: Window = "uniform") -> None:
@@ -88,5 +91,9 @@ def ssim(
 
 
 def ssim_gaussian(shave: int | Sequence[int] = 0) -> SSIM:
-    """:class:`SSIM` with the gaussian window."""
+    """:class:`SSIM` with the gaussian window.
+
+    >>> ssim_gaussian().name
+    'ssim_gaussian'
+    """
     return SSIM(shave, "gaussian")

@@ -1,4 +1,4 @@
-"""The seven registries, and who fills them."""
+"""The seven registries and their plugins."""
 
 from __future__ import annotations
 
@@ -22,22 +22,18 @@ def _built_in() -> Any:
     return builtin
 
 
-def _load() -> None:
-    plugins.load()
-
-
-def _where() -> str:
-    return plugins.where()
+def _registry(kind: str) -> Registry[Any]:
+    return Registry(kind, lambda: plugins.load(), lambda: plugins.where())
 
 
 # The entries' types (Encoder, Decoder, ...) are defined further up; finding a name needs none of them.
-encoders: Registry[Any] = Registry("encoder", _load, _where)
-decoders: Registry[Any] = Registry("decoder", _load, _where)
-degradations: Registry[Any] = Registry("degradation", _load, _where)
-models: Registry[dict[str, Any]] = Registry("model", _load, _where)
-losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
-metrics: Registry[Any] = Registry("metric", _load, _where)
-protocols: Registry[Any] = Registry("protocol", _load, _where)
+encoders = _registry("encoder")
+decoders = _registry("decoder")
+degradations = _registry("degradation")
+models: Registry[dict[str, Any]] = _registry("model")
+losses: Registry[Callable[..., Any]] = _registry("loss")
+metrics = _registry("metric")
+protocols = _registry("protocol")
 
 plugins = Plugins(
     {
@@ -54,11 +50,7 @@ plugins = Plugins(
 
 
 def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
-    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``.
-
-    >>> parse_part({"name": "edsr", "blocks": 2}, "an encoder")
-    ('edsr', {'blocks': 2})
-    """
+    """``"name"`` or ``{"name": ..., **arguments}`` as ``(name, arguments)``."""
     if isinstance(part, str):
         return part, {}
     if isinstance(part, Mapping) and isinstance(part.get("name"), str):

@@ -131,7 +131,7 @@ class Registry(Generic[T]):
                 f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
             )
         if expand is not None and not name.endswith(":"):
-            raise ValueError(f"only a name that ends in ':' stands for others; received {name!r} with expand")
+            raise ValueError(f"only a name that ends in ':' takes expand; received {name!r}")
         self.load()  # the built-ins come first, so that a second owner gets the error
         entry = Entry(name, factory, owner or DEFAULT_OWNER, summary, dict(metadata or {}), expand)
         taken = self._entries.get(name)
@@ -157,13 +157,13 @@ class Registry(Generic[T]):
         raise UnknownNameError(self._unknown(name, folded))
 
     def create(self, name: str, /, **arguments: Any) -> T:
-        """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
+        """Build ``name``; an unknown argument is an error that lists the known ones."""
         entry, first = self.find(name)
         factory = self.resolve(entry)
         return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
 
     def options(self, name: str) -> list[str] | None:
-        """What a spec of ``name`` may hold beside the name; None if that may be anything."""
+        """The arguments of ``name`` in a spec; None if it takes any."""
         entry, first = self.find(name)
         return parameter_names(self.resolve(entry), len(first))
 
@@ -256,11 +256,7 @@ def _imported(target: Callable[..., T] | str) -> Callable[..., T]:
 
 
 def article(noun: str) -> str:
-    """The noun with its article.
-
-    >>> article("encoder"), article("decoder")
-    ('an encoder', 'a decoder')
-    """
+    """The noun with its article."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 

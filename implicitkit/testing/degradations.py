@@ -26,9 +26,6 @@ def check_degradation(spec: Spec, *, shapes: Sequence[Sequence[int]] = ODD_SHAPE
         shapes: shapes ``(C, H, W)`` to try; refusing one with a ``ValueError`` is allowed.
         in_range: whether the result stays in [0, 1].
 
-    Raises:
-        AssertionError: a promise is broken; the message names it.
-
     >>> check_degradation({"name": "noise", "sigma": 10}, shapes=[(3, 4, 5)])
     """
     degradation = create_degradation(spec)

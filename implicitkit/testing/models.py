@@ -31,9 +31,6 @@ def check_encoder(spec: Spec | Encoder, *, size: tuple[int, int] = (21, 18), til
         size: of the test picture.
         tile: tile size, for encoders with a finite receptive field.
 
-    Raises:
-        AssertionError: a promise is broken; the message names it.
-
     >>> check_encoder({"name": "edsr", "blocks": 1, "channels": 4})
     """
     encoder = create_encoder(spec) if isinstance(spec, (str, Mapping)) else spec
@@ -65,9 +62,6 @@ def check_decoder(
         size: of the test picture.
         tile: tile size.
 
-    Raises:
-        AssertionError: a promise is broken; the message names it.
-
     >>> check_decoder({"name": "nearest"}, encoder={"name": "edsr", "blocks": 1, "channels": 4})
     """
     built = create_encoder(encoder)
@@ -87,9 +81,6 @@ def check_model(
         size: of the test picture.
         tile: tile size, for models with a finite receptive field.
         tolerance: largest difference between two ways to compute a value, relative to the largest value.
-
-    Raises:
-        AssertionError: a promise is broken; the message names it.
 
     >>> import implicitkit as ik
     >>> check_model(ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": "bilinear"}))

@@ -35,9 +35,6 @@ def check_protocol(
         spec: a name or a spec, best with options for small pictures.
         data: a test set (default: a folder of two pictures of about 70 pixels a side).
         models: at least two models that it can score (default: two small ones, one of which takes a mask).
-
-    Raises:
-        AssertionError: a promise is broken; the message names it.
     """
     models = _small_models() if models is None else models
     assert len(models) >= 2, "the check compares models: give at least two"

@@ -25,9 +25,6 @@ def check_loss(spec: Spec) -> None:
     Args:
         spec: a name or a spec.
 
-    Raises:
-        AssertionError: a promise is broken; the message names it.
-
     >>> check_loss({"name": "l1", "hole_weight": 2})
     """
     loss = create_loss(spec)
@@ -61,9 +58,6 @@ def check_metric(spec: Spec, *, size: tuple[int, int] = (40, 33)) -> None:
     Args:
         spec: a name or a spec.
         size: of the test pictures.
-
-    Raises:
-        AssertionError: a promise is broken; the message names it.
 
     >>> check_metric("psnr_y")
     """

@@ -78,9 +78,5 @@ def named_parts(parts: Mapping[str, Any], inside: str = "") -> Iterator[tuple[st
 
 
 def belongs(name: str, part: str) -> bool:
-    """Whether the parameter ``name`` is ``part`` or lies in it.
-
-    >>> belongs("encoder.head.weight", "encoder"), belongs("encoder2.weight", "encoder")
-    (True, False)
-    """
+    """Whether the parameter ``name`` is ``part`` or lies in it."""
     return name == part or name.startswith(f"{part}.")

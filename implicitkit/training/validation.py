@@ -161,17 +161,13 @@ class Validator:
                 picture = torch.cat([F.interpolate(example.image[None], example.size)[0], output, example.truth], 2)
 
         shown = next((example for example in reversed(self.examples) if example.name == "0"), None)
-        scores = held_out.evaluate({"model": model}, Path(), seen=keep)  # calls keep
+        scores = held_out.evaluate({"model": model}, Path(), seen=keep)
         means = {label: scores.mean("model", label, held_out.kind) for label in self.scales}
         return Validation(means, picture, held_out.kind)
 
 
 def centre(picture: Tensor, side: int) -> Tensor:
-    """The middle of a picture ``(3, H, W)``, at most ``side`` pixels a side.
-
-    >>> centre(torch.zeros(3, 10, 4), 6).shape
-    torch.Size([3, 6, 4])
-    """
+    """The middle of a picture ``(3, H, W)``, at most ``side`` pixels a side."""
     top, left = (max(0, (n - side) // 2) for n in picture.shape[1:])
     return picture[:, top : top + side, left : left + side]
 

@@ -62,9 +62,9 @@ def recognise(content: Any, where: str) -> Checkpoint:
     except (AttributeError, IndexError, TypeError, ValueError):
         raise WeightsError(f"{where}: looks like {title}, but its tensors or arguments have other forms") from None
     if decoder:
-        title += f" ({'mmagic' if from_mmagic else _source(encoder, decoder)})"
-    summary = {"converted_from": title}
-    return Checkpoint(spec, ours, summary, layout=title, dropped=tuple(dropped))
+        authors = "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
+        title += f" ({'mmagic' if from_mmagic else authors})"
+    return Checkpoint(spec, ours, {"converted_from": title}, layout=title, dropped=tuple(dropped))
 
 
 def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
@@ -110,11 +110,7 @@ def _split(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _ours(
-    encoder: EncoderLayout,
-    decoder: DecoderLayout | None,
-    parts: Tensors,
-    others: Tensors,
-    args: Mapping[str, Any],
+    encoder: EncoderLayout, decoder: DecoderLayout | None, parts: Tensors, others: Tensors, args: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The spec of a model (or of an encoder) and its tensors by our names."""
     inner = renamed(parts, encoder.rules(parts))
@@ -131,10 +127,6 @@ def _ours(
 def _linear(key: str, value: Tensor) -> Tensor:
     """Convert LTE+'s 1x1 convolutions to linear layers."""
     return value.flatten(1) if key.startswith("mlp.") and value.ndim == 4 else value
-
-
-def _source(encoder: EncoderLayout, decoder: DecoderLayout) -> str:
-    return "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
 
 
 def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | None) -> WeightsError:

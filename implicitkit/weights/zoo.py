@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -14,58 +15,24 @@ def liif_small() -> dict[str, Any]:
     }
 
 
-def liif_edsr_baseline() -> dict[str, Any]:
-    """LIIF at its published size: EDSR-baseline and an MLP of four layers of 256."""
-    return _published("edsr_baseline", "liif")
+def published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
+    """A pair as its authors published it, trained up to ×4.
 
-
-def liif_rdn() -> dict[str, Any]:
-    """LIIF with RDN (configuration B)."""
-    return _published("rdn", "liif")
-
-
-def liif_swinir() -> dict[str, Any]:
-    """LIIF with SwinIR, as LTE's authors compare with."""
-    return _published(SWINIR, "liif")
-
-
-def lte_edsr_baseline() -> dict[str, Any]:
-    """LTE at its published size: 256 waves per cell and an MLP of three layers of 256."""
-    return _published("edsr_baseline", "lte")
-
-
-def lte_rdn() -> dict[str, Any]:
-    """LTE with RDN (configuration B)."""
-    return _published("rdn", "lte")
-
-
-def lte_swinir() -> dict[str, Any]:
-    """LTE with SwinIR."""
-    return _published(SWINIR, "lte")
-
-
-def lte_plus_edsr_baseline() -> dict[str, Any]:
-    """LTE+, the authors' lte-fast, with EDSR-baseline."""
-    return _published("edsr_baseline", "lte_plus")
-
-
-def metasr_edsr_baseline() -> dict[str, Any]:
-    """MetaSR with EDSR-baseline, as LIIF's authors compare with."""
-    return _published("edsr_baseline", "metasr")
-
-
-def metasr_rdn() -> dict[str, Any]:
-    """MetaSR with RDN (configuration B), as LIIF's authors compare with."""
-    return _published("rdn", "metasr")
-
-
-def metasr_swinir() -> dict[str, Any]:
-    """MetaSR with SwinIR, as LTE's authors compare with."""
-    return _published(SWINIR, "metasr")
+    >>> published("rdn", "liif")
+    {'encoder': 'rdn', 'decoder': 'liif', 'scales': [1, 4]}
+    """
+    return {"encoder": encoder, "decoder": decoder, "scales": [1, 4]}
 
 
 SWINIR = {"name": "swinir", "drop_path": 0.1}  # as the authors trained it
 
-
-def _published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
-    return {"encoder": encoder, "decoder": decoder, "scales": [1, 4]}
+liif_edsr_baseline = partial(published, "edsr_baseline", "liif")
+liif_rdn = partial(published, "rdn", "liif")
+liif_swinir = partial(published, SWINIR, "liif")
+lte_edsr_baseline = partial(published, "edsr_baseline", "lte")
+lte_rdn = partial(published, "rdn", "lte")
+lte_swinir = partial(published, SWINIR, "lte")
+lte_plus_edsr_baseline = partial(published, "edsr_baseline", "lte_plus")
+metasr_edsr_baseline = partial(published, "edsr_baseline", "metasr")
+metasr_rdn = partial(published, "rdn", "metasr")
+metasr_swinir = partial(published, SWINIR, "metasr")
