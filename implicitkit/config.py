@@ -214,9 +214,6 @@ def validate(kind: type[M], value: Any, where: str) -> M:
 
     Raises:
         ConfigError: it is not valid; the message has one clause per mistake.
-
-    >>> validate(ValidationConfig, {"every": 500}, "validation").every
-    500
     """
     if isinstance(value, Mapping):
         _refuse_full_stops(value, "")
@@ -229,13 +226,7 @@ def validate(kind: type[M], value: Any, where: str) -> M:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Begin the messages of errors in this context with the path in the configuration.
-
-    >>> with naming("model.encoder"):
-    ...     raise ValueError("edsr takes blocks >= 0")
-    Traceback (most recent call last):
-    implicitkit.errors.ConfigError: model.encoder: edsr takes blocks >= 0
-    """
+    """Begin the messages of errors in this context with the path in the configuration."""
     try:
         yield
     except (UserError, TypeError, ValueError, LookupError) as error:

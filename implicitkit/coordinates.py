@@ -126,11 +126,7 @@ def grid(
 def cell_size(
     size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
 ) -> Tensor:
-    """The size of one output pixel, ``(d,)`` float32: ``2/n`` per axis, or the box's extent over ``n``.
-
-    >>> cell_size((4, 8))
-    tensor([0.5000, 0.2500])
-    """
+    """The size of one output pixel, ``(d,)`` float32: ``2/n`` per axis, or the box's extent over ``n``."""
     ndim = len(size)
     ends = check_box(box, ndim)
     return torch.tensor(

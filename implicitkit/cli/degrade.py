@@ -152,11 +152,7 @@ def from_anywhere(spec: Any) -> Any:
 
 
 def parse_spec(text: str) -> Any:
-    """The argument of ``create_degradation`` from a registered name, a file of YAML or JSON, or such text.
-
-    >>> parse_spec("{name: noise, sigma: 15}")
-    {'name': 'noise', 'sigma': 15}
-    """
+    """The argument of ``create_degradation`` from a registered name, a file of YAML or JSON, or such text."""
     import yaml
 
     from implicitkit.config import Loader

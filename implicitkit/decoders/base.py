@@ -172,11 +172,7 @@ class Decoder(Part):
 
 
 def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
-    """``cell``, per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels.
-
-    >>> never_finer(torch.tensor([0.01, 0.01]), (20, 100), scale_max=4)
-    tensor([0.0250, 0.0100])
-    """
+    """``cell``, per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
     if scale_max is None:
         return cell
     finest = [2 / (n * scale_max) for n in extent]

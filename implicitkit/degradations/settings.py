@@ -45,9 +45,6 @@ class Kinds:
         what: the degradation's name, for errors.
         kind: see :data:`KindChoice`.
         known: all kinds.
-
-    >>> Kinds("noise", {"gaussian": 3, "poisson": 1}, ["gaussian", "poisson"]).weights
-    {'gaussian': 3.0, 'poisson': 1.0}
     """
 
     def __init__(self, what: str, kind: KindChoice, known: Sequence[str]) -> None:

@@ -159,9 +159,6 @@ def hole_ratios(low: float, high: float) -> list[float]:
 
     Raises:
         ValueError: it is not two percentages, low and high.
-
-    >>> hole_ratios(0, 20)
-    [0.01, 0.2]
     """
     if not 0 <= low <= high <= 100 or high < MIN_RATIO:
         raise ValueError(

@@ -267,10 +267,6 @@ def check_arguments(
 
     Raises:
         ArgumentError: one is unknown, or has another type; the message names the nearest valid name.
-
-    >>> def blur(sigma: float): ...
-    >>> check_arguments("blur", blur, (), {"sigma": "2"})
-    {'sigma': 2.0}
     """
     takes = parameter_names(factory, len(positional))
     if takes is None:
