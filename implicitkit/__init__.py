@@ -1,4 +1,4 @@
-"""implicitkit: a picture as a function that can be asked for its colour at any coordinate.
+"""implicitkit: pictures as functions of continuous coordinates.
 
     import implicitkit as ik
 
@@ -6,7 +6,11 @@
     field = model.encode(ik.read_image("photo.png"))
     ik.write_image("large.png", field.render((1080, 1920)))
 
-The promised names stand in ``__init__.pyi``, each once; each is imported when it is first used.
+``__init__.pyi`` lists the promised names; each is imported when first used.
+
+>>> import implicitkit as ik, torch
+>>> ik.load_model("liif_small").encode(torch.rand(3, 8, 8)).render((10, 20)).shape
+torch.Size([3, 10, 20])
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""The text forms of everything: model specs and training configurations, read strictly.
+"""Model specs and training configurations, read strictly.
 
-An unknown key, a wrong type or an impossible value is an error that names the path, what was received and the nearest
+An unknown key, a wrong type or an invalid value is an error that names the path, what was received and the nearest
 valid key.
 """
 
@@ -35,7 +35,7 @@ class Strict(BaseModel):
 
 
 class PartSpec(BaseModel):
-    """An encoder, decoder or degradation: its name and whatever arguments it takes."""
+    """An encoder, decoder or degradation: its name and its arguments."""
 
     model_config = ConfigDict(extra="allow")
     name: str
@@ -51,24 +51,24 @@ class PartSpec(BaseModel):
 
 
 class LossSpec(PartSpec):
-    """One term of the loss: its name, its weight in the sum, and whatever arguments it takes."""
+    """One term of the loss: its name, its weight in the sum, and its arguments."""
 
-    weight: float = Field(1.0, description="how much the term counts")
+    weight: float = Field(1.0, description="weight in the sum")
 
 
 class ModelSpec(Strict):
-    """What an ``ImplicitModel`` is made of."""
+    """The parts of an ``ImplicitModel``."""
 
     encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     decoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     conditions: dict[str, ModelSpec] = Field(default_factory=dict, description="models whose fields the decoder reads")
-    inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="what the encoder is given")
+    inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="inputs of the encoder")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
     passes: int = Field(1, ge=1, description="2: the first output is the picture of a second pass")
     fill: float | list[float] | str | None = Field(
         default=None,
-        description="what the encoder sees in holes: a value in [0, 1], one per channel, mean, noise, harmonic or "
-        "biharmonic (default: what it was trained with, or 0.5)",
+        description="fill of holes in the encoder's input: a value in [0, 1], one per channel, mean, noise, harmonic "
+        "or biharmonic (default: as in training, or 0.5)",
     )
 
     @field_validator("scales")
@@ -80,17 +80,17 @@ class ModelSpec(Strict):
 
 
 class DataConfig(Strict):
-    """Where training pictures come from and how crops are taken."""
+    """Training pictures and their crops."""
 
     folders: list[Path] = Field(min_length=1, description="folders of pictures, searched recursively")
     patch: int = Field(48, ge=1, description="side of the degraded crop the encoder sees, pixels")
     points: int | Literal["window"] = Field(
-        2304, description="random output pixels per crop; window: all pixels of a window, for losses that see pictures"
+        2304, description="random output pixels per crop; window: all pixels of a window, for losses of pictures"
     )
     window: int | None = Field(
         None, ge=1, description="with points: window, its side in output pixels; null: the whole output"
     )
-    in_holes: float = Field(0.0, ge=0, le=1, description="share of the points that is drawn where pixels are missing")
+    in_holes: float = Field(0.0, ge=0, le=1, description="share of the points drawn where pixels are missing")
     sampling: Literal["uniform", "area"] = Field(
         "uniform", description="pictures equally likely, or in proportion to their pixels"
     )
@@ -101,9 +101,9 @@ class DataConfig(Strict):
         0, ge=0, description="pictures, spread evenly over the sorted list, kept for validation and never trained on"
     )
     flips: bool | Literal["horizontal"] = Field(
-        True, description="random flips and transposition; horizontal: left and right alone, for what stands upright"
+        True, description="random flips and transposition; horizontal: left and right alone, for upright objects"
     )
-    cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are kept")
+    cache: Literal["memory", "disk", "none"] = Field("memory", description="where decoded pictures are cached")
     workers: int = Field(0, ge=0, description="processes that prepare crops")
 
     @field_validator("points", mode="before")
@@ -132,8 +132,8 @@ class OptimiserConfig(Strict):
     )
     parts: dict[str, Any] = Field(
         default_factory=dict,
-        description="factors on lr for parts of the model, {encoder: 0.1, conditions.semantic: 0.5}; the longest name "
-        "that fits counts",
+        description="factors on lr for parts of the model, {encoder: 0.1, conditions.semantic: 0.5}; the longest "
+        "matching name counts",
     )
     lr: float = Field(1e-4, gt=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -158,7 +158,7 @@ class OptimiserConfig(Strict):
 
 
 class ValidationConfig(Strict):
-    """What is measured while training."""
+    """Validation while training."""
 
     folders: list[Path] = Field(default_factory=list, description="pictures to validate on, besides those held out")
     scales: list[float] = Field(default=[2, 3, 4], min_length=1)
@@ -186,15 +186,15 @@ class TrainConfig(Strict):
     validation: ValidationConfig = ValidationConfig()
     weights: str | dict[str, Any] | None = Field(
         None,
-        description="start from these weights: a file, or a pretrained model's name; or a mapping with one for each of "
-        "several parts, such as {conditions: {semantic: FILE}}",
+        description="initial weights: a file, or a pretrained model's name; or a mapping with one for each of several "
+        "parts, such as {conditions: {semantic: FILE}}",
     )
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
-    accumulate: int = Field(1, ge=1, description="parts that a step's crops are taken in, to need less memory")
+    accumulate: int = Field(1, ge=1, description="parts of a batch that run one after the other, to save memory")
     ema: float | None = Field(
-        None, gt=0, lt=1, description="decay of the moving average of the weights, which is what validates and is kept"
+        None, gt=0, lt=1, description="decay of the moving average of the weights, which is validated and saved"
     )
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -212,13 +212,17 @@ class TrainConfig(Strict):
 
     @property
     def degradation_spec(self) -> Any:
-        """What ``create_degradation`` takes: one spec, or a list of several."""
+        """The argument of ``create_degradation``: one spec, or a list of several."""
         specs = [part.as_dict() for part in self.degradation]
         return specs[0] if len(specs) == 1 else specs
 
 
 def validate(kind: type[M], value: Any, where: str) -> M:
-    """``value`` as a ``kind``; raises :class:`ConfigError` with one clause per mistake."""
+    """``value`` as a ``kind``.
+
+    Raises:
+        ConfigError: it is not valid; the message has one clause per mistake.
+    """
     if isinstance(value, Mapping):
         _refuse_full_stops(value, "")
     try:
@@ -230,7 +234,7 @@ def validate(kind: type[M], value: Any, where: str) -> M:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the path in the configuration before whatever a part has to say of its arguments."""
+    """Begin the messages of errors in this context with the path in the configuration."""
     try:
         yield
     except (UserError, TypeError, ValueError, LookupError) as error:
@@ -238,7 +242,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as people write it: ``1e-3`` is a number, as YAML 1.2 says and 1.1 does not."""
+    """YAML in which ``1e-3`` is a number, as in YAML 1.2."""
 
 
 Loader.add_implicit_resolver(
@@ -270,7 +274,11 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """``config`` with each ``key.sub=value`` put in; values are read as YAML."""
+    """Set each ``key.sub=value`` in ``config``; values are YAML.
+
+    >>> apply_settings({"optimiser": {"lr": 1}}, ["optimiser.lr=1e-4", "model.encoder=edsr"])
+    {'optimiser': {'lr': 0.0001}, 'model': {'encoder': 'edsr'}}
+    """
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not all(path.split(".")):
@@ -283,7 +291,7 @@ def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str,
         at = config
         for key in parents:
             inner = at.get(key)
-            if isinstance(inner, str):  # a part given by its name alone
+            if isinstance(inner, str):  # a part given by name
                 inner = {"name": inner}
             elif inner is None:
                 inner = {}

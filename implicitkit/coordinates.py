@@ -1,8 +1,8 @@
-"""Where things are: pixel centres, boxes and cells on the extent ``[-1, 1]^d``.
+"""Coordinates: pixel centres, boxes and cells on the extent ``[-1, 1]^d``.
 
-A picture of size ``(S_1, ..., S_d)`` covers ``[-1, 1]^d``, whatever its aspect. Pixel ``i`` of ``n`` has its centre at
-``-1 + (2i + 1)/n``; the order of the axes is the array's own: ``(y, x)`` for a picture, ``(z, y, x)`` for a volume.
-Everything here is float32: at bfloat16 a coordinate of a 1024-pixel axis already falls into the wrong pixel.
+A picture of size ``(S_1, ..., S_d)`` covers ``[-1, 1]^d`` at any aspect. Pixel ``i`` of ``n`` has its centre at
+``-1 + (2i + 1)/n``; axes are in the array's order: ``(y, x)`` for a picture, ``(z, y, x)`` for a volume. All of this is
+float32: in bfloat16 a coordinate of a 1024-pixel axis falls into the wrong pixel.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ Box = tuple[float, ...]
 
 
 def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.device | str | None = None) -> Tensor:
-    """The centres of ``n`` equal pixels that cover ``[lo, hi]``.
-
-    Returns a float32 tensor ``(n,)``, each entry the float32 nearest to the exact centre.
+    """The centres ``(n,)`` of ``n`` equal pixels that cover ``[lo, hi]``, rounded to float32.
 
     >>> pixel_centres(4)
     tensor([-0.7500, -0.2500,  0.2500,  0.7500])
@@ -32,12 +30,12 @@ def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.de
 
 
 def whole(ndim: int) -> Box:
-    """The box that is the whole extent: ``(-1, ..., 1, ...)``."""
+    """The box of the whole extent: ``(-1, ..., 1, ...)``."""
     return (-1.0,) * ndim + (1.0,) * ndim
 
 
 def check_size(size: Sequence[int] | int, ndim: int) -> Size:
-    """``size`` as a tuple of ``ndim`` positive integers; raises ``ValueError`` naming what was received."""
+    """``size`` as a tuple of ``ndim`` positive integers; raises ``ValueError`` otherwise."""
     try:
         values = tuple(operator.index(v) for v in (size if isinstance(size, Iterable) else (size,)))
     except TypeError:
@@ -61,7 +59,7 @@ def check_box(box: Sequence[float] | None, ndim: int) -> Box:
 
 
 def check_points(coords: Tensor, batch: int, ndim: int, *, device: torch.device | str | None = None) -> Tensor:
-    """``coords``, ``(N, d)`` or ``(B or 1, N, d)``, as ``(B, N, d)`` float32; raises ``ValueError`` if they are not."""
+    """``coords``, ``(N, d)`` or ``(B or 1, N, d)``, as ``(B, N, d)`` float32; raises ``ValueError`` for others."""
     if coords.ndim not in (2, 3) or coords.shape[-1] != ndim or (coords.ndim == 3 and len(coords) not in (1, batch)):
         raise ValueError(f"coords are (N, {ndim}) or ({batch}, N, {ndim}); received shape {tuple(coords.shape)}")
     return coords.to(device, torch.float32).expand(batch, *coords.shape[-2:])
@@ -76,7 +74,7 @@ def check_cell(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """``cell``, a number, ``(d,)``, ``(N or 1, d)`` or ``(B or 1, N or 1, d)``, as ``(B or 1, N or 1, d)`` float32;
-    raises ``ValueError`` if it is none of these.
+    raises ``ValueError`` for others.
     """
     value = torch.as_tensor(cell, dtype=torch.float32, device=device)
     if value.ndim < 2:
@@ -96,7 +94,7 @@ def check_cell(
 def axes(
     size: Sequence[int], box: Sequence[float] | None = None, *, device: torch.device | str | None = None
 ) -> tuple[Tensor, ...]:
-    """The pixel centres of a grid of ``size`` laid over ``box``, axis by axis: ``d`` tensors ``(S_k,)``."""
+    """The pixel centres of a grid of ``size`` over ``box``, per axis: ``d`` tensors ``(S_k,)``."""
     ndim = len(size)
     ends = check_box(box, ndim)
     return tuple(pixel_centres(n, ends[k], ends[ndim + k], device=device) for k, n in enumerate(size))
@@ -139,20 +137,16 @@ def cell_size(
 def nearest_index(x: Tensor, n: int) -> Tensor:
     """The index of the pixel whose centre is nearest to ``x``: int64, clamped to ``[0, n - 1]``.
 
-    Ties round half to even, as ``torch.nn.functional.grid_sample`` does; a floor would pick other cells.
+    Ties round half to even, as in ``torch.nn.functional.grid_sample``.
+
+    >>> nearest_index(torch.tensor([-1.0, 0.1, 1.0]), 4)
+    tensor([0, 2, 3])
     """
     return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp_(0, n - 1)
 
 
 def mirrored(positions: Tensor, n: int) -> Tensor:
-    """Whole positions on an axis of ``n`` pixels, mirrored at both ends as often as needed (the end pixel repeats).
-
-    Args:
-        positions: int64, of any shape; any whole numbers, negative ones included.
-        n: pixels of the axis, at least 1.
-
-    Returns:
-        int64 of the same shape, in ``[0, n)``.
+    """Any int64 ``positions`` mirrored into ``[0, n)``, repeatedly; the end pixels repeat.
 
     >>> mirrored(torch.arange(-4, 7), 3).tolist()
     [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]

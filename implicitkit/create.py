@@ -1,4 +1,4 @@
-"""How anything comes into being: by name, by spec, from a file; and how a name comes to be known.
+"""Create parts and models by name, by spec or from a file; list and register names.
 
     model = ik.create_model("liif_edsr_baseline")           # a registered name, random weights
     model = ik.create_model({"encoder": "rdn", "decoder": "lte"})
@@ -8,7 +8,7 @@
     @ik.register_decoder("mine")
     class Mine(ik.LocalEnsembleDecoder): ...
 
-What only builds is imported when something is built, so that names can be listed without torch.
+Heavy imports are inside functions, so that names can be listed without torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from implicitkit.weights.checkpoint import Checkpoint
 
 Spec = str | Mapping[str, Any]
-HUB, FOLDER = "hf-hub:", "local-dir:"
+HUB_PREFIX, FOLDER_PREFIX = "hf-hub:", "local-dir:"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 
@@ -54,26 +54,24 @@ def create_encoder(name: Spec, **arguments: Any) -> Encoder:
 
     Args:
         name: a registered name, or a mapping ``{"name": ..., **arguments}``.
-        arguments: what the encoder takes, beside those of the spec.
+        arguments: further arguments of the encoder.
 
     Raises:
-        UnknownNameError: no encoder is called so.
+        UnknownNameError: no encoder has this name.
         ArgumentError: it does not take one of the arguments.
 
-    Example:
-        >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
-        8
+    >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
+    8
     """
     encoder: Encoder = create_part(encoders, name, **arguments)
     return encoder
 
 
 def create_decoder(name: Spec, **arguments: Any) -> Decoder:
-    """A decoder by name or spec; give ``in_channels`` if the encoder has other than 64 features per cell.
+    """A decoder by name or spec; give ``in_channels`` unless the encoder has 64 features per cell.
 
-    Example:
-        >>> create_decoder("liif", in_channels=8).out_channels
-        3
+    >>> create_decoder("liif", in_channels=8).out_channels
+    3
     """
     decoder: Decoder = create_part(decoders, name, **arguments)
     return decoder
@@ -82,15 +80,14 @@ def create_decoder(name: Spec, **arguments: Any) -> Decoder:
 def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degradation:
     """A degradation by name or spec; a list applies one after the other.
 
-    Example:
-        >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
-        {'name': 'super_resolution', 'scale': 4.0}
+    >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
+    {'name': 'super_resolution', 'scale': 4.0}
     """
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         from implicitkit.degradations.base import Chain
 
         if arguments:
-            raise TypeError("a list of degradations takes its arguments inside the list")
+            raise TypeError("give the arguments of a list of degradations inside the list")
         return Chain([create_degradation(step) for step in spec])
     degradation: Degradation = create_part(degradations, spec, **arguments)
     return degradation
@@ -99,9 +96,8 @@ def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degrada
 def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
     """A loss by name or spec; call it as ``loss(prediction, batch)``, see :mod:`implicitkit.losses`.
 
-    Example:
-        >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
-        6.0
+    >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
+    6.0
     """
     loss: Callable[..., Any] = create_part(losses, name, **arguments)
     return loss
@@ -110,9 +106,8 @@ def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
 def create_metric(name: Spec, **arguments: Any) -> Any:
     """A metric by name or spec; call it as ``metric(prediction, target, mask=None)``.
 
-    Example:
-        >>> create_metric({"name": "psnr_y", "shave": 4}).unit
-        'dB'
+    >>> create_metric({"name": "psnr_y", "shave": 4}).unit
+    'dB'
     """
     return create_part(metrics, name, **arguments)
 
@@ -120,9 +115,8 @@ def create_metric(name: Spec, **arguments: Any) -> Any:
 def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
     """A protocol by name or spec; its ``evaluate`` scores models on a folder.
 
-    Example:
-        >>> create_protocol("benchmark", scales=[2, 8]).settings()
-        {'scales': [2.0, 8.0]}
+    >>> create_protocol("benchmark", scales=[2, 8]).settings()
+    {'scales': [2.0, 8.0]}
     """
     return create_part(protocols, spec, **arguments)
 
@@ -132,18 +126,17 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
 
     Args:
         model: a registered name (``"liif_edsr_baseline"``) or a spec ``{"encoder": ..., "decoder": ..., ...}``.
-        pretrained: load the weights that belong to the name; the model then comes in eval mode.
+        pretrained: load the weights of the name; the model is then in eval mode.
         overrides: entries of the spec to replace, e.g. ``decoder={"name": "liif", "hidden": [64]}``.
 
     Raises:
-        UnknownNameError: no model (or part) is called so.
+        UnknownNameError: no model (or part) has this name.
         ConfigError: the spec has an unknown key or a wrong value.
-        ValueError: the parts do not fit, or ``pretrained`` was asked of a model that has no weights.
+        ValueError: the parts do not fit, or ``pretrained`` goes with overrides or a spec.
 
-    Example:
-        >>> model = create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"})
-        >>> model.decoder.in_channels
-        8
+    >>> model = create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"})
+    >>> model.decoder.in_channels
+    8
     """
     from implicitkit.config import ModelSpec, validate
 
@@ -151,9 +144,7 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
         entry, first = models.find(model)
         if pretrained:
             if overrides:
-                raise ValueError(
-                    "pretrained=True takes the model as it is; received overrides: " + ", ".join(overrides)
-                )
+                raise ValueError(f"pretrained=True takes no overrides; received {', '.join(overrides)}")
             return load_pretrained(entry)
         spec: Any = {**entry.resolve()(*first), **overrides}
     else:
@@ -164,7 +155,7 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
 
 
 def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
-    """The model that ``spec`` describes; the decoder's ``in_channels`` follow the encoder's features unless stated.
+    """The model of a spec; the decoder's ``in_channels`` default to the encoder's features.
 
     Raises:
         ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
@@ -202,25 +193,24 @@ def load_model(source: str | Path) -> ImplicitModel:
     """A model with its weights, in eval mode.
 
     Args:
-        source: a native ``.safetensors`` file, an authors' ``.pth`` checkpoint (told apart by content, not by name),
-            the name of a pretrained model (``"liif_small"``), ``"local-dir:FOLDER"`` or ``"hf-hub:Organisation/name"``
-            (``@revision`` may follow) whose ``model.safetensors`` it is; a bare ``"Organisation/name"`` that is no file
-            and no registered name is read as a hub id too.
+        source: a native ``.safetensors`` file, an authors' ``.pth`` checkpoint (recognised by content, not by name),
+            the name of a pretrained model (``"liif_small"``), or ``"local-dir:FOLDER"`` or
+            ``"hf-hub:Organisation/name"`` (``@revision`` may follow), which hold a ``model.safetensors``. A bare
+            ``"Organisation/name"`` that is no file and no registered name is a hub id too.
 
     Raises:
-        WeightsError: nothing is found there, or it cannot be read.
+        WeightsError: the source does not exist, or cannot be read.
 
-    Example:
-        >>> load_model("liif_small").scales
-        (1.2, 4.0)
+    >>> load_model("liif_small").scales
+    (1.2, 4.0)
     """
     from implicitkit.weights import from_folder, from_hub
 
     path, text = Path(source), str(source)
-    if text.startswith(HUB):
-        return load_file(from_hub(text.removeprefix(HUB)))
-    if text.startswith(FOLDER):
-        return load_file(from_folder(text.removeprefix(FOLDER)))
+    if text.startswith(HUB_PREFIX):
+        return load_file(from_hub(text.removeprefix(HUB_PREFIX)))
+    if text.startswith(FOLDER_PREFIX):
+        return load_file(from_folder(text.removeprefix(FOLDER_PREFIX)))
     if path.is_file():
         return load_file(path)
     try:
@@ -238,7 +228,7 @@ def load_model(source: str | Path) -> ImplicitModel:
 
 
 def load_file(path: str | Path) -> ImplicitModel:
-    """A model from a weight file of any format we know, in eval mode.
+    """A model from a weight file of any known format, in eval mode.
 
     Raises:
         WeightsError: there is no such file, it cannot be read, or it does not fit its own spec.
@@ -252,12 +242,12 @@ def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
     """A named model with the weights that its distribution ships.
 
     Raises:
-        WeightsError: it ships none; the message says how to get some, if the entry's metadata does (``advice``).
+        WeightsError: it ships none; the message has the ``advice`` of the entry's metadata.
     """
     if not entry.metadata.get("pretrained"):
-        have = ", ".join(models.names(pretrained=True)) or "none"
+        names = ", ".join(models.names(pretrained=True)) or "none"
         advice = entry.metadata.get("advice", "train it with `implicitkit train`, or load a weight file of it")
-        raise WeightsError(f"{entry.name} comes without weights; {advice} (models that come with weights: {have})")
+        raise WeightsError(f"{entry.name} comes without weights; {advice} (models that come with weights: {names})")
     stored = shipped_file(entry)
     if not stored.is_file():
         raise WeightsError(
@@ -268,7 +258,7 @@ def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
 
 
 def load_encoder(path: str | Path) -> Encoder:
-    """The encoder of a weight file, in eval mode, whether or not a decoder comes with it.
+    """The encoder of a weight file, in eval mode; the file needs no decoder.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
@@ -284,11 +274,7 @@ def load_encoder(path: str | Path) -> Encoder:
 
 
 def build_checkpoint(checkpoint: Checkpoint, where: str) -> ImplicitModel:
-    """The model that a file held, built and filled, in eval mode.
-
-    Args:
-        checkpoint: what was read.
-        where: the file's name, for errors.
+    """Build and fill the model of a checkpoint, in eval mode; ``where`` names the file in errors.
 
     Raises:
         WeightsError: it holds an encoder alone, its spec cannot be built, or its tensors do not fit.
@@ -297,32 +283,30 @@ def build_checkpoint(checkpoint: Checkpoint, where: str) -> ImplicitModel:
 
     if "decoder" not in checkpoint.spec:
         raise WeightsError(
-            f"{where} holds {checkpoint.layout}, so there is nothing to ask for values; "
-            "implicitkit.create.load_encoder reads it"
+            f"{where} holds {checkpoint.layout} and no decoder; implicitkit.create.load_encoder reads it"
         )
     try:
         model = create_model(checkpoint.spec)
     except (UserError, ValueError) as error:
         raise WeightsError(f"{where}: {error}") from None
     tensors = dict(checkpoint.tensors)
-    for part, known in checkpoint.frozen.items():
-        theirs = model.get_submodule(part)
-        if fingerprint(theirs) != known["sha256"]:
+    for part, origin in checkpoint.frozen.items():
+        frozen = model.get_submodule(part)
+        if fingerprint(frozen) != origin["sha256"]:
             raise WeightsError(
-                f"{where} was saved with other weights of {known['source']} for its {part}; the file does not hold them"
+                f"{where} was saved with other weights of {origin['source']} for its {part}, and does not hold them"
             )
-        tensors |= {f"{part}.{name}": value for name, value in theirs.state_dict().items()}
+        tensors |= {f"{part}.{name}": value for name, value in frozen.state_dict().items()}
     fill(model, tensors, where)
     model.training_summary, model.license = dict(checkpoint.summary), checkpoint.license
     return model.eval()
 
 
 def list_encoders(pattern: str | None = None) -> list[str]:
-    """Names of encoders, e.g. those like ``"*edsr*"``.
+    """Names of encoders, all or those that match a shell-style pattern.
 
-    Example:
-        >>> list_encoders("edsr*")
-        ['edsr', 'edsr_baseline']
+    >>> list_encoders("edsr*")
+    ['edsr', 'edsr_baseline']
     """
     return encoders.names(pattern)
 
@@ -330,9 +314,8 @@ def list_encoders(pattern: str | None = None) -> list[str]:
 def list_decoders(pattern: str | None = None) -> list[str]:
     """Names of decoders.
 
-    Example:
-        >>> list_decoders("l*")
-        ['liif', 'lmf', 'lte', 'lte_plus']
+    >>> list_decoders("l*")
+    ['liif', 'lmf', 'lte', 'lte_plus']
     """
     return decoders.names(pattern)
 
@@ -340,9 +323,8 @@ def list_decoders(pattern: str | None = None) -> list[str]:
 def list_degradations(pattern: str | None = None) -> list[str]:
     """Names of degradations.
 
-    Example:
-        >>> "inpainting" in list_degradations()
-        True
+    >>> "inpainting" in list_degradations()
+    True
     """
     return degradations.names(pattern)
 
@@ -350,9 +332,8 @@ def list_degradations(pattern: str | None = None) -> list[str]:
 def list_losses(pattern: str | None = None) -> list[str]:
     """Names of losses.
 
-    Example:
-        >>> list_losses("l?")
-        ['l1', 'l2']
+    >>> list_losses("l?")
+    ['l1', 'l2']
     """
     return losses.names(pattern)
 
@@ -360,9 +341,8 @@ def list_losses(pattern: str | None = None) -> list[str]:
 def list_metrics(pattern: str | None = None) -> list[str]:
     """Names of metrics.
 
-    Example:
-        >>> list_metrics("psnr*")
-        ['psnr', 'psnr_y']
+    >>> list_metrics("psnr*")
+    ['psnr', 'psnr_y']
     """
     return metrics.names(pattern)
 
@@ -370,77 +350,100 @@ def list_metrics(pattern: str | None = None) -> list[str]:
 def list_protocols(pattern: str | None = None) -> list[str]:
     """Names of protocols.
 
-    Example:
-        >>> "inpainting" in list_protocols()
-        True
+    >>> "inpainting" in list_protocols()
+    True
     """
     return protocols.names(pattern)
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
-    """Names of models; ``pretrained=True`` keeps those whose weights can be loaded.
+    """Names of models; ``pretrained=True``: only those with weights.
 
-    Example:
-        >>> "liif_small" in list_models(pretrained=True)
-        True
+    >>> "liif_small" in list_models(pretrained=True)
+    True
     """
     return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))
 
 
 def register_encoder(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make an encoder known by name from the running program: ``register_encoder("mine", Mine)``, or as a decorator.
+    """Register an encoder from the running program: ``register_encoder("mine", Mine)``, or as a decorator.
 
     Packages implement the hook ``register_encoders`` instead (:mod:`implicitkit.hookspecs`).
 
     Args:
         name: ``snake_case``; must be free.
-        factory: the class, or a function that returns one; None makes a decorator.
-        how: ``summary`` (default: the docstring's first line), ``metadata``, and ``replace=True`` for a cell of a
-            notebook that runs again: it replaces what the same module registered before.
+        factory: a callable that returns an encoder, such as its class; None makes a decorator.
+        how: ``summary`` (default: the docstring's first line), ``metadata``, and ``replace=True`` to register a name
+            of the same module again, as in a notebook.
 
     Raises:
         DuplicateNameError: the name is taken.
 
-    Example:
-        >>> from implicitkit import Encoder
-        >>> @register_encoder("grey_example", replace=True)
-        ... class Grey(Encoder):
-        ...     out_channels = 1
-        ...     def extract(self, x):
-        ...         return x.mean(1, keepdim=True)
-        >>> create_encoder("grey_example").out_channels
-        1
+    >>> from implicitkit import Encoder
+    >>> @register_encoder("grey_example", replace=True)
+    ... class Grey(Encoder):
+    ...     out_channels = 1
+    ...     def extract(self, x):
+    ...         return x.mean(1, keepdim=True)
+    >>> create_encoder("grey_example").out_channels
+    1
     """
     return enrol(encoders, name, factory, **how)
 
 
 def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a decoder known by name; see :func:`register_encoder`."""
+    """Register a decoder; see :func:`register_encoder`.
+
+    >>> from implicitkit.decoders.liif import LIIF
+    >>> _ = register_decoder("tiny_example", lambda in_channels=64: LIIF(in_channels, hidden=[8]), replace=True)
+    """
     return enrol(decoders, name, factory, **how)
 
 
 def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a degradation known by name; see :func:`register_encoder`."""
+    """Register a degradation; see :func:`register_encoder`.
+
+    >>> from implicitkit.degradations.noise import Noise
+    >>> _ = register_degradation("grain_example", lambda: Noise(sigma=5), replace=True)
+    """
     return enrol(degradations, name, factory, **how)
 
 
 def register_model(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a model known by name; the factory returns its spec. See :func:`register_encoder`."""
+    """Register a model, whose factory returns its spec; see :func:`register_encoder`.
+
+    >>> spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"}
+    >>> _ = register_model("tiny_model_example", lambda: spec, replace=True)
+    >>> create_model("tiny_model_example")
+    ImplicitModel(edsr -> liif, 0.22 M parameters)
+    """
     return enrol(models, name, factory, **how)
 
 
 def register_loss(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a loss known by name; see :func:`register_encoder`."""
+    """Register a loss; see :func:`register_encoder`.
+
+    >>> from implicitkit.losses import L1
+    >>> _ = register_loss("holes_example", lambda: L1(hole_weight=6), replace=True)
+    """
     return enrol(losses, name, factory, **how)
 
 
 def register_metric(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a metric known by name; see :func:`register_encoder`."""
+    """Register a metric; see :func:`register_encoder`.
+
+    >>> from implicitkit.metrics import PSNR
+    >>> _ = register_metric("inner_example", lambda: PSNR(shave=8), replace=True)
+    """
     return enrol(metrics, name, factory, **how)
 
 
 def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
-    """Make a protocol known by name; see :func:`register_encoder`."""
+    """Register a protocol; see :func:`register_encoder`.
+
+    >>> from implicitkit.evaluation.super_resolution import Benchmark
+    >>> _ = register_protocol("large_example", lambda: Benchmark(scales=[8]), replace=True)
+    """
     return enrol(protocols, name, factory, **how)
 
 
@@ -449,25 +452,32 @@ def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
 
     Args:
         plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
-        name: what to call it in lists and errors (default: the module's or class's name).
+        name: its name in lists and errors (default: the module's or class's name).
 
     Returns:
-        What was registered.
+        The plugin; :func:`unregister_plugin` takes it.
 
     Raises:
         PluginError: it implements no hook, or misspells one.
         DuplicateNameError: it claims a name that is taken; nothing of it is registered.
+
+    >>> import implicitkit as ik
+    >>> class Sketches:
+    ...     @ik.hookimpl
+    ...     def register_decoders(self, register):
+    ...         register("sketch_example", "implicitkit.decoders.liif:LIIF", summary="an example")
+    >>> plugin = register_plugin(Sketches())
+    >>> plugin.provides
+    {'decoder': ['sketch_example']}
+    >>> unregister_plugin(plugin)
     """
     return plugins.add(plugin, name)
 
 
 def unregister_plugin(plugin: Plugin) -> None:
-    """Take back what :func:`register_plugin` did, for notebooks and tests; what was built stays as it is.
-
-    Args:
-        plugin: what :func:`register_plugin` returned.
+    """Unregister what :func:`register_plugin` returned, for notebooks and tests; objects built before stay.
 
     Raises:
-        PluginError: it is not, or no longer, registered, or was found in another way.
+        PluginError: it is not registered, or not by :func:`register_plugin`.
     """
     plugins.remove(plugin)

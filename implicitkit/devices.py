@@ -1,4 +1,4 @@
-"""The device and the precision that ``auto`` chooses, what the processor can do, and how much memory is free."""
+"""Devices, precisions, the processor's instructions and free memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from implicitkit.errors import UserError, first_line
 T = TypeVar("T")
 KINDS = ("cpu", "cuda", "mps", "xpu")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LIMITS = (  # of a container, which may be lower than what the machine has: version 2, then version 1
+CONTAINER_LIMITS = (  # cgroups version 2, then version 1
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-SAID = ("can't allocate memory", "not enough memory", "out of memory")  # by PyTorch's allocators, as a RuntimeError
+OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory")  # of PyTorch's RuntimeErrors
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """``auto``: CUDA if there is one, then Apple's MPS, then the CPU.
+    """``auto``: CUDA if available, then Apple's MPS, then the CPU.
 
     Raises:
-        UserError: the device is unknown or not there.
+        UserError: the device is unknown or not available.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -45,7 +48,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, *, bits: int = 8) -> str:
-    """``auto``: bfloat16 where the hardware multiplies it and 8-bit output hides it, float32 otherwise.
+    """``auto``: bfloat16 where the hardware multiplies it and the output has 8 bits, float32 otherwise.
 
     Raises:
         UserError: there is no such precision.
@@ -54,7 +57,7 @@ def choose_precision(name: str, device: torch.device, *, bits: int = 8) -> str:
 
 
 def explain_precision(name: str, device: torch.device, *, bits: int = 8) -> tuple[str, str]:
-    """:func:`choose_precision`, and why ``auto`` chose it in a few words (empty where it was not left to us)."""
+    """:func:`choose_precision`, and the reason of ``auto`` in a few words (empty for others)."""
     if name != "auto":
         if name not in PRECISIONS:
             raise UserError(f"the precision is auto, {' or '.join(PRECISIONS)}; received {name!r}")
@@ -84,7 +87,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def processor_name() -> str:
-    """The processor, as it calls itself."""
+    """The processor's own name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
@@ -94,30 +97,28 @@ def processor_name() -> str:
 
 
 def bfloat16_instructions() -> str:
-    """The processor's matrix instructions for bfloat16, ``AMX`` or ``AVX512-BF16``; empty without them, when it would
-    be emulated, slowly.
-    """
+    """The processor's matrix instructions for bfloat16, ``AMX`` or ``AVX512-BF16``; empty without any."""
     probes = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
     return next((name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()), "")
 
 
 def vector_instructions() -> str:
-    """The widest that PyTorch found and may use (``ATEN_CPU_CAPABILITY`` can forbid some): ``AVX512`` or ``AVX2``,
-    ``NEON`` on ARM; empty for any others.
+    """The widest that PyTorch uses (``ATEN_CPU_CAPABILITY`` limits them): ``AVX512`` or ``AVX2``, ``NEON`` on ARM;
+    empty for others.
     """
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "NEON"
-    found = torch.backends.cpu.get_cpu_capability()
-    return found if found in ("AVX512", "AVX2") else ""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return capability if capability in ("AVX512", "AVX2") else ""
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be allocated on ``device`` now."""
+    """Free bytes on ``device``."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
     available = int(psutil.virtual_memory().available)
-    for limit, used in LIMITS:
+    for limit, used in CONTAINER_LIMITS:
         try:
             available = min(available, max(0, int(limit.read_text()) - int(used.read_text())))
         except (OSError, ValueError):  # no such file, or "max"
@@ -126,17 +127,17 @@ def free_memory(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; PyTorch says so in several ways."""
+    """Whether an allocation failed, which PyTorch reports in several ways."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in SAID)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
 
 
 def unless_out_of_memory(call: Callable[[], T]) -> T | None:
-    """What ``call`` returns; None if memory ran out, and all that it held is free again."""
+    """The result of ``call``; None if memory ran out, with all its memory free again."""
     try:
         return call()
-    except (RuntimeError, MemoryError) as error:  # it keeps the tensors of its frames alive while it is being handled
+    except (RuntimeError, MemoryError) as error:  # keeps the tensors of its frames alive until here
         if not is_out_of_memory(error):
             raise
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Errors whose message is meant for the user as it stands: the command line prints it as one line and exits with 2."""
+"""Errors for users: the command line prints the message as one line and exits with 2."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right; the message says what was received and what to do."""
+    """A mistake that the user can correct; the message says what was received and what to do.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.create_decoder("metasir")
+    ... except UserError as error:
+    ...     str(error).partition(" (")[0]
+    "unknown decoder 'metasir'; did you mean 'metasr'?"
+    """
 
 
 class ConfigError(UserError, ValueError):
-    """A configuration that does not hold; the message names the path in the file."""
+    """An invalid configuration; the message names the path in the file."""
 
 
 class ArgumentError(UserError, TypeError):
-    """An argument that the thing called by name does not take; the message names the nearest one it does."""
+    """An unknown argument of a part called by name; the message names the nearest one."""
 
 
 class ImageError(UserError, ValueError):
@@ -23,31 +31,31 @@ class ImageError(UserError, ValueError):
 
 
 class WeightsError(UserError, ValueError):
-    """A weight file that cannot be read, or that does not fit."""
+    """A weight file that cannot be read or does not fit."""
 
 
 class DataError(UserError, ValueError):
-    """A data folder, or a picture in it, that cannot be used."""
+    """An unusable data folder or picture."""
 
 
 class UnknownNameError(UserError, LookupError):
-    """A name that no registry entry has; the message lists near names."""
+    """A name that is not registered; the message lists near names."""
 
 
 class DuplicateNameError(UserError, ValueError):
-    """A second owner for a name that is taken; the message names both."""
+    """A second owner for a registered name; the message names both."""
 
 
 class PluginError(UserError, RuntimeError):
-    """A plugin that cannot be loaded; nothing of it was registered."""
+    """A plugin that failed to load; nothing of it was registered."""
 
 
 class PluginWarning(UserWarning):
-    """A plugin that was found and could not be loaded; everything else works."""
+    """A plugin failed to load; everything else works."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
-    """The ``known`` names that look most like ``name``, the nearest first; at most ``count``, perhaps none.
+    """At most ``count`` of the ``known`` names that are similar to ``name``, the nearest first.
 
     >>> nearest("edrs", ["edsr", "rdn", "swinir"])
     ['edsr']

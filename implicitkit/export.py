@@ -1,7 +1,7 @@
-"""A model as two graphs that run without this library: the encoder once per picture, the decoder at any points.
+"""Export a model as two graphs that run without this library: the encoder per picture, the decoder at any points.
 
-``encoder`` takes ``image (1, C, H, W)`` in [0, 1] and returns ``latent (1, H, W, K)``, all that the decoder prepares of
-a picture. ``decoder`` takes the latent (and the image, for a skip connection), ``coords (1, N, 2)`` and, if the model
+``encoder`` takes ``image (1, C, H, W)`` in [0, 1] and returns ``latent (1, H, W, K)``, the result of the decoder's
+``prepare``. ``decoder`` takes the latent (and the image, for a skip connection), ``coords (1, N, 2)`` and, if the model
 uses it, ``cell (1, N, 2)``, and returns ``values (1, N, out)`` in [0, 1], not clamped. ``H``, ``W`` and ``N`` are free.
 """
 
@@ -33,14 +33,14 @@ from implicitkit.model import ImplicitModel
 from implicitkit.version import __version__
 
 Format = Literal["onnx", "pt2"]
-WANTED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
-SAME = 1e-4  # between the graphs and the model, at sizes that were not traced
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
+TOLERANCE = 1e-4  # between the graphs and the model, at sizes that were not traced
 CHECKED_SCALES = (1, 2.5, 3, 5, 7)
 Run = Callable[[dict[str, Tensor]], Tensor]
 
 
 class EncoderGraph(nn.Module):
-    """Picture -> latent: the encoder, and what the decoder does once per picture."""
+    """Picture -> latent: the encoder and the decoder's ``prepare``."""
 
     def __init__(self, model: ImplicitModel) -> None:
         super().__init__()
@@ -77,29 +77,28 @@ class DecoderGraph(nn.Module):
 
 
 class Exported(NamedTuple):
-    """What was written."""
+    """The result of :func:`export`."""
 
     folder: Path
     difference: float
-    """The largest difference from the model, at sizes other than those traced."""
+    """The largest difference from the model, at sizes that were not traced."""
 
 
-@torch.enable_grad()  # the plain path: where no graph is kept, evaluation is cut to the size of a CPU's cache
+@torch.enable_grad()  # without a graph, evaluation is cut to the size of a CPU's cache
 def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") -> Exported:
-    """Write the two graphs and ``export.json``, which describes them, into a new folder, and compare them with the
-    model.
+    """Write two graphs and their description ``export.json`` into a new folder, and compare them with the model.
 
     Args:
         model: LIIF, LTE or LTE+ on pictures, with an encoder that keeps the picture's size.
         folder: must not exist.
-        format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, PyTorch's own ``torch.export`` format.
+        format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, the format of ``torch.export``.
 
     Raises:
         UserError: the model cannot be exported, a package is missing, the graphs differ from the model by more than
-            1e-4, or the folder exists. Nothing is left behind.
+            1e-4, or the folder exists. Nothing is written then.
     """
     check_exportable(model)
-    missing = [name for name in WANTED[format] if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"exporting to {format} needs {', '.join(missing)}: pip install 'implicitkit[onnx]'")
     folder = Path(folder)
@@ -107,31 +106,31 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
         raise UserError(f"{folder} exists; choose another folder")
     model = model.eval()
     graphs = {"encoder": EncoderGraph(model).eval(), "decoder": DecoderGraph(model).eval()}
-    questions, sizes = examples(model, (12, 14), 33), free_sizes(model)
+    inputs, sizes = examples(model, (12, 14), 33), free_sizes(model)
     with replacing_folder(folder) as temporary:
         runs = {}
         for name, graph in graphs.items():
             target = temporary / f"{name}.{format}"
             try:
                 with _quiet():
-                    runs[name] = _write(graph, questions[name], sizes[name], target, name)
+                    runs[name] = _write(graph, inputs[name], sizes[name], target, name)
             except UserError:
                 raise
-            except Exception as error:  # tracers raise errors of every kind
+            except Exception as error:  # tracers raise many kinds
                 first = first_line(error)
                 kind = type(getattr(model, name)).__name__
                 raise UserError(f"the {name} {kind} cannot be traced: {type(error).__name__}: {first}") from error
         difference = max(_difference(model, runs, size) for size in ((19, 31), (7, 5)))
-        if not difference <= SAME:
+        if not difference <= TOLERANCE:
             raise UserError(
-                f"the graphs differ from the model by {difference:.1e}, more than {SAME:g}; nothing was written"
+                f"the graphs differ from the model by {difference:.1e}, more than {TOLERANCE:g}; nothing was written"
             )
         write_json(temporary / "export.json", description(model, format))
     return Exported(folder, difference)
 
 
 def check_exportable(model: ImplicitModel) -> None:
-    """Raise :class:`UserError` unless the model is of the kind that two such graphs can stand for."""
+    """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
     if type(decoder) not in (LIIF, LTE, LTEPlus):
         raise UserError(f"liif, lte and lte_plus can be exported; this model's decoder is {type(decoder).__name__}")
@@ -162,7 +161,7 @@ def examples(model: ImplicitModel, size: tuple[int, int], points: int) -> dict[s
 
 
 def free_sizes(model: ImplicitModel) -> dict[str, dict[str, dict[int, Any]]]:
-    """Which axes of which input are free, as :func:`torch.export.export` wants it."""
+    """The free axes of each input, for :func:`torch.export.export`."""
     height, width, points = (Dim(name, min=2, max=1 << 20) for name in ("height", "width", "points"))
     image = {2: height, 3: width}
     every = {"latent": {1: height, 2: width}, "coords": {1: points}, "cell": {1: points}, "image": image}
@@ -173,7 +172,7 @@ def free_sizes(model: ImplicitModel) -> dict[str, dict[str, dict[int, Any]]]:
 
 
 def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
-    """What somebody who runs the graphs must know."""
+    """The content of ``export.json``: how to run the graphs."""
     decoder = model.decoder
     inputs = {
         "latent": "(1, H, W, K), from the encoder",
@@ -181,7 +180,6 @@ def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
         "cell": "(1, N, 2), the size of an output pixel in the same units: 2/n for n pixels",
         "image": "(1, C, H, W) in [0, 1], the encoder's input",
     }
-    wanted = examples(model, (2, 2), 2)["decoder"]
     return {
         "implicitkit": __version__,
         "model": model.spec,
@@ -192,7 +190,7 @@ def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
         },
         "decoder": {
             "file": f"decoder.{format}",
-            "inputs": {name: inputs[name] for name in wanted},
+            "inputs": {name: inputs[name] for name in examples(model, (2, 2), 2)["decoder"]},
             "outputs": {"values": f"(1, N, {decoder.out_channels}) in [0, 1], not clamped"},
         },
         "largest_trained_scale": getattr(decoder, "scale_max", None),
@@ -201,7 +199,7 @@ def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
 
 
 def _write(graph: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, Any], target: Path, name: str) -> Run:
-    """Trace and write one graph, and return it as it runs from the file."""
+    """Trace and write one graph, and return a function that runs the file."""
     names = list(inputs)
     if target.suffix == ".pt2":
         torch.export.save(torch.export.export(graph, (), inputs, dynamic_shapes=sizes, strict=False), target)
@@ -209,13 +207,7 @@ def _write(graph: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, Any], t
         return lambda given: loaded(**{key: given[key] for key in names})
     output = "latent" if name == "encoder" else "values"
     program = torch.onnx.export(
-        graph,
-        kwargs=inputs,
-        dynamo=True,
-        dynamic_shapes=sizes,
-        input_names=names,
-        output_names=[output],
-        verbose=False,
+        graph, kwargs=inputs, dynamo=True, dynamic_shapes=sizes, input_names=names, output_names=[output], verbose=False
     )
     assert program is not None
     program.save(str(target))
@@ -243,7 +235,7 @@ def _difference(model: ImplicitModel, runs: dict[str, Run], size: tuple[int, int
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracers' progress reports."""
+    """Silence the tracers' progress reports."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and where files are kept that can be made again."""
+"""Atomic writes, and the cache folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from implicitkit.errors import UserError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well, and vanishes when it does not.
+    """Yield a temporary path; rename it to ``path`` when the block ends, delete it when the block raises.
 
     Raises:
         UserError: the folder does not exist, is read-only or is full.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "notes.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['notes.txt']
     """
     path = Path(path)
-    # short, as the name itself may be as long as names get; the suffix stays last, as writers choose their format by it
+    # a short name, as the path's may have the maximum length; the same suffix, by which writers choose the format
     temporary = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
@@ -38,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """Like :func:`replacing` for a new folder; ``path`` must not exist yet."""
+    """:func:`replacing` for a new folder; ``path`` must not exist."""
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.part")
     try:

@@ -1,4 +1,4 @@
-"""The door for plugins: one hook per kind of thing, each given the function that registers it.
+"""The hooks for plugins: one per kind, called with the function that registers.
 
 A plugin is a module, or any object, with functions of these names marked ``@implicitkit.hookimpl``::
 
@@ -9,7 +9,14 @@ A plugin is a module, or any object, with functions of these names marked ``@imp
         register("mine", "my_package.mine:Mine", summary="what it is, in one line")
 
 ``register(name, factory, *, summary="", metadata=None)`` takes a callable or ``"module:attribute"``, which is
-imported at first use. ``docs/plugins.md`` tells the whole story.
+imported at first use. See ``docs/plugins.md``.
+
+>>> class Plugin:
+...     @hookimpl
+...     def register_models(self, register):
+...         register("hookspecs_example", lambda: {"encoder": "edsr", "decoder": "liif"})
+>>> import implicitkit as ik
+>>> ik.unregister_plugin(ik.register_plugin(Plugin()))
 """
 
 from __future__ import annotations

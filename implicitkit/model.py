@@ -1,4 +1,4 @@
-"""One encoder, one decoder, and the fields the decoder reads: composition by object."""
+"""The model: an encoder, a decoder, and the models whose fields the decoder reads."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ class ImplicitModel(nn.Module):
         encoder: picture -> features.
         decoder: features and coordinates -> values.
         conditions: one model per name in ``decoder.conditions``.
-        inputs: what the encoder is given: ``("image",)`` or ``("image", "mask")``.
-        scales: the range of magnifications it was trained on, if it was.
-        fill: what the encoder sees where the picture is missing, see
-            :func:`implicitkit.images.filling.fill_holes`; None: what it was trained with, or 0.5. What the picture
-            holds there is never seen.
-        passes: 2 feeds the output back: at the picture's own size it takes the picture's place in a second pass, while
-            the mask and the conditions stay those of the first.
+        inputs: the encoder's inputs: ``("image",)`` or ``("image", "mask")``.
+        scales: the range of magnifications it was trained on, if any.
+        fill: how to fill missing pixels for the encoder, see :func:`implicitkit.images.filling.fill_holes`; None: as
+            in training, or 0.5. The picture's own values there are never used.
+        passes: 2: encode the output, at the picture's own size, in a second pass, with the mask and the conditions of
+            the first.
 
-    A part with ``trainable = False`` is frozen: without gradients, in eval mode whatever the model's mode.
+    A part with ``trainable = False`` is frozen: no gradients, always in eval mode.
 
     Raises:
         ValueError: the parts do not fit; the message says which number to change.
+
+    >>> import implicitkit as ik
+    >>> model = ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), ik.create_decoder("liif", in_channels=8))
+    >>> model.encode(torch.rand(3, 8, 8)).render((16, 24)).shape
+    torch.Size([3, 16, 24])
     """
 
-    mean: float = 0.5  # the decoder's output space is (picture - mean) / std, the authors' [-1, 1]
+    mean: float = 0.5  # the decoder's output is (picture - mean) / std, the authors' [-1, 1]
     std: float = 0.5
 
     def __init__(
@@ -94,22 +98,27 @@ class ImplicitModel(nn.Module):
 
     @property
     def takes_mask(self) -> bool:
-        """Whether the model, or a model it reads, is given the mask."""
+        """Whether the model, or a model it reads, takes the mask."""
         return "mask" in self.inputs or any(c.takes_mask for c in self.conditions.values())
 
     @property
     def uses_cell(self) -> bool:
-        """Whether points must come with the size of an output pixel."""
+        """Whether points need the size of an output pixel."""
         return self.decoder.uses_cell or any(c.uses_cell for c in self.conditions.values())
 
     @property
     def hole_fill(self) -> Fill:
-        """What stands in holes: :attr:`fill`, or that of the degradation it was trained on, or 0.5."""
+        """The fill of holes: :attr:`fill`, or that of the training's degradation, or 0.5."""
         return self.fill or trained_fill(self.training_summary.get("degradation") or [])
 
     @property
     def needs(self) -> dict[str, Any]:
-        """What the model asks of a picture: channels, mask, stride, size multiple, receptive field, trained scales."""
+        """What the model needs of a picture: channels, mask, stride, size multiple, receptive field, trained scales.
+
+        >>> import implicitkit as ik
+        >>> ik.load_model("liif_small").needs["trained_scales"]
+        (1.2, 4.0)
+        """
         return {
             "input_channels": self.encoder.in_channels,
             "mask": self.takes_mask,
@@ -121,10 +130,10 @@ class ImplicitModel(nn.Module):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The text from which ``ik.create_model`` builds the same model.
+        """The spec from which ``ik.create_model`` builds the same model.
 
         Raises:
-            ValueError: a part was not built by name, so no text describes it.
+            ValueError: a part was not built by name.
         """
         spec: dict[str, Any] = {
             "encoder": _spec_of(self.encoder, "encoder"),
@@ -159,19 +168,22 @@ class ImplicitModel(nn.Module):
         Args:
             image: ``(C, *S)`` or ``(B, C, *S)`` in [0, 1].
             mask: ``(1, *S)`` or ``(B, 1, *S)``, 1 where pixels are missing, for models that take one (default:
-                none is).
-            tile: encode lazily in tiles of so many pixels; None encodes the whole picture now. Where memory runs out,
-                smaller tiles (and blocks of queries) are tried, with the same result, unless ``grad``.
+                nothing is missing).
+            tile: encode lazily in tiles of this many pixels; None encodes the whole picture now. Where memory runs out,
+                use smaller tiles (and blocks of queries), with the same result, unless ``grad``.
             precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the networks (coordinates stay float32);
-                None keeps what is in force.
-            grad: keep the graph, to differentiate by weights or coordinates. Training goes through :meth:`forward`.
-            conditions: fields to read in place of those that the model's own conditions would make of the picture.
-            passes: how often the picture goes through (default: the model's own ``passes``).
-            fill: what the encoder sees where ``mask`` is 1, whatever the picture holds there (default:
-                :attr:`hole_fill`).
+                None keeps autocast as it is.
+            grad: keep the graph, to differentiate by weights or coordinates. Training uses :meth:`forward`.
+            conditions: fields to read instead of encoding the picture with the model's own conditions.
+            passes: number of passes (default: the model's own ``passes``).
+            fill: how to fill the picture where ``mask`` is 1 (default: :attr:`hole_fill`).
 
         Raises:
             ValueError: the picture or the mask does not fit, or holds values far outside of [0, 1] or NaN.
+
+        >>> import implicitkit as ik
+        >>> ik.load_model("liif_small").encode(torch.rand(2, 3, 8, 8), tile=4)
+        Field(2×(3, 8, 8), liif, float32, cpu)
         """
         passes = self.passes if passes is None else passes
         if passes < 1:
@@ -184,7 +196,7 @@ class ImplicitModel(nn.Module):
             if self.decoder.output != "picture":
                 raise ValueError("only a picture can be fed back; this model's output is an embedding")
             painted = field.render(field.size)
-            field = Field(self, painted, mask, conditions=field.conditions, **how)  # what was painted is to be seen
+            field = Field(self, painted, mask, conditions=field.conditions, **how)  # no fill: encode the painted holes
         return field
 
     def forward(
@@ -195,13 +207,13 @@ class ImplicitModel(nn.Module):
         mask: Tensor | None = None,
         wanted: Collection[str] | None = None,
     ) -> Prediction:
-        """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, and those of the conditions that are
-        ``wanted`` (default: all): the trainer's only entry.
+        """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, with those of the conditions ``wanted``
+        (default: all). Training uses this alone.
         """
         return Field(self, image, mask, grad=torch.is_grad_enabled(), fill=self.hole_fill).predict(coords, cell, wanted)
 
     def train(self, mode: bool = True) -> ImplicitModel:
-        """As in PyTorch, but frozen parts stay in eval mode."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
         for part in (self.encoder, self.decoder):
             if not part.trainable:
@@ -213,24 +225,26 @@ class ImplicitModel(nn.Module):
 
         Args:
             path: the file; it must end in ``.safetensors``.
-            dtype: stores floating-point weights in this type (``torch.float16`` halves the file); they are read back
-                as float32.
+            dtype: type of the stored weights (``torch.float16`` halves the file); reading converts them to float32.
             license: terms of the weights (default: the model's own).
 
         Raises:
             ValueError: a part of the model was not built by name.
             UserError: the file cannot be written.
+
+        >>> import implicitkit as ik, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ik.load_model(ik.load_model("liif_small").save(f"{folder}/copy.safetensors")).scales
+        (1.2, 4.0)
         """
         frozen = self._published_parts()
-        left_out = tuple(f"{part}." for part in frozen)
-        tensors = {name: value for name, value in self.state_dict().items() if not name.startswith(left_out)}
+        omitted = tuple(f"{part}." for part in frozen)
+        tensors = {name: value for name, value in self.state_dict().items() if not name.startswith(omitted)}
         terms = self.license if license is None else license
         return write_native(Checkpoint(self.spec, tensors, self.training_summary, terms, frozen), path, dtype=dtype)
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` where they do not
-        fit.
-        """
+        """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` if they do not fit."""
         ndim, channels = self.ndim, self.encoder.in_channels
         if not isinstance(image, Tensor) or not image.is_floating_point():
             received = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
@@ -261,14 +275,14 @@ class ImplicitModel(nn.Module):
         return image, mask.expand(len(image), -1, *image.shape[2:])
 
     def _published_parts(self, where: str = "") -> dict[str, dict[str, str]]:
-        """The frozen parts whose weights anybody can get: path -> where from, and the SHA-256 of their tensors."""
-        found: dict[str, dict[str, str]] = {}
+        """The frozen parts with published weights: path -> source, and the SHA-256 of their tensors."""
+        parts: dict[str, dict[str, str]] = {}
         for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
             if not part.trainable and part.source:
-                found[where + name] = {"source": part.source, "sha256": fingerprint(part)}
+                parts[where + name] = {"source": part.source, "sha256": fingerprint(part)}
         for name, condition in self.conditions.items():
-            found |= condition._published_parts(f"{where}conditions.{name}.")
-        return found
+            parts |= condition._published_parts(f"{where}conditions.{name}.")
+        return parts
 
     def _check_parts(self) -> None:
         encoder, decoder = self.encoder, self.decoder
@@ -288,14 +302,15 @@ class ImplicitModel(nn.Module):
                 f"{names[0]} gives {encoder.out_channels} features per cell, {names[1]} takes {decoder.in_channels}; "
                 f"create the decoder with in_channels={encoder.out_channels}"
             )
-        wanted, given = set(decoder.conditions), set(self.conditions.keys())
-        if wanted != given:
+        declared, given = set(decoder.conditions), set(self.conditions.keys())
+        if declared != given:
             raise ValueError(
-                f"{names[1]} reads the conditions {sorted(wanted) or 'none'}; received {sorted(given) or 'none'}"
+                f"{names[1]} reads the conditions {sorted(declared) or 'none'}; received {sorted(given) or 'none'}"
             )
-        if not set(decoder.queried) <= wanted:
+        if not set(decoder.queried) <= declared:
             raise ValueError(
-                f"{names[1]} queries {sorted(decoder.queried)}, but declares the conditions {sorted(wanted) or 'none'}"
+                f"{names[1]} queries {sorted(decoder.queried)}, but declares the conditions "
+                f"{sorted(declared) or 'none'}"
             )
         unknown = set(self.inputs) - {"image", "mask"}
         if unknown or "image" not in self.inputs:
@@ -303,7 +318,7 @@ class ImplicitModel(nn.Module):
         if ("mask" in self.inputs) != (encoder.mask_channels == 1):
             raise ValueError(
                 f"inputs are {list(self.inputs)}, but {names[0]} has {encoder.mask_channels} mask channels; "
-                "a model that is given the mask needs an encoder with mask_channels=1, and no other does"
+                "give the encoder mask_channels=1 with the input 'mask', 0 without"
             )
 
 
@@ -311,7 +326,7 @@ def _spec_of(part: Encoder | Decoder, kind: str) -> dict[str, Any]:
     spec = part.spec
     if spec is None:
         raise ValueError(
-            f"the {kind} {type(part).__name__} was not built by name, so no file can say how to build it again; "
+            f"the {kind} {type(part).__name__} was not built by name, so a file cannot describe it; "
             f"use ik.create_{kind}(...) (register the class first if it is your own)"
         )
     trainable = part.trainable

@@ -13,7 +13,7 @@ from implicitkit import testing
 from implicitkit.cli.main import app
 from implicitkit.config import OptimiserConfig, TrainConfig, load_yaml, validate
 from implicitkit.registry.kinds import plugins
-from implicitkit.registry.plugins import HOOKS, STRICT, VARIABLE
+from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
@@ -93,5 +93,5 @@ def test_every_hook_and_registry_is_in_the_plugins_page() -> None:
         assert f"`{hook}(" in page
     for hook in plugins.registries:
         assert f"`{hook.removeprefix('register_')}`" in page
-    for name in (VARIABLE, STRICT, *(f"{check}(" for check in testing.__all__)):
+    for name in (VARIABLE, STRICT_VARIABLE, *(f"{check}(" for check in testing.__all__)):
         assert f"`{name}" in page

@@ -1,4 +1,4 @@
-"""One loop for the commands that work on many pictures."""
+"""The loop of commands on many pictures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
-FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture, which do not stop the others
+FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture; the others go on
 
 
 class Job(Protocol):
-    """One picture to work on."""
+    """One picture to process."""
 
     @property
     def source(self) -> Path:
@@ -26,18 +26,18 @@ J = TypeVar("J", bound=Job)
 
 
 def run_each(jobs: Sequence[J], work: Callable[[J, Callable[[float], None]], str], title: str) -> None:
-    """Call ``work`` for each job and print the line it returns; go on when a job fails.
+    """Call ``work`` for each job and print the line it returns; continue when a job fails.
 
-    Failures are listed on stderr when all is done, one per line. The error of a single job is raised as it is.
+    Failures are listed on stderr at the end, one per line. The error of a single job is raised.
 
     Args:
         jobs: at least one.
-        work: takes a job, and a function to report the fraction of it that is done, in [0, 1].
-        title: what the progress display says, such as ``upscaling``.
+        work: takes a job, and a function that reports its progress in [0, 1].
+        title: title of the progress display, such as ``upscaling``.
 
     Raises:
         UserError: some of several jobs failed.
-        typer.Exit: Ctrl-C was pressed; what is done has been printed.
+        typer.Exit: Ctrl-C was pressed.
     """
     failures: list[str] = []
     with bar(title, len(jobs), counted=False) as display:

@@ -22,9 +22,9 @@ def compare(
         typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The comparison's folder, in place of the configured one.")
+        Path | None, typer.Option("--output", "-o", help="The comparison's folder (default: the configured one).")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time, in place of the configured number.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time (default: the configured number).")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Train this method (sair) or run (sair/seed-1) alone; repeatable.")
     ] = None,
@@ -74,7 +74,7 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int, str], Any]]:
 
 @contextmanager
 def _stopped_in_a_line() -> Iterator[None]:
-    """On Ctrl-C or ``kill``, end all running processes and say so in one line."""
+    """On Ctrl-C or ``kill``, end all running processes and print one line."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -6,14 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from implicitkit.cli.inputs import check_target
-
-if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
 
 
 def convert(
@@ -22,7 +19,7 @@ def convert(
     half: Annotated[bool, typer.Option(help="Store the weights in half precision.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite OUT.")] = False,
 ) -> None:
-    """Write a checkpoint as one native file, and say what was recognised."""
+    """Write a checkpoint as one native file, and print its layout."""
     import torch
 
     from implicitkit.create import build_checkpoint
@@ -34,18 +31,18 @@ def convert(
     check_target(target, force)
     checkpoint = read_checkpoint(source)
     model = build_checkpoint(checkpoint, str(source))
-    typer.echo(f"recognised: {checkpoint.layout}, {_count(model):,} parameters")
+    typer.echo(f"recognised: {checkpoint.layout}, {sum(p.numel() for p in model.parameters()):,} parameters")
     if checkpoint.dropped:
-        typer.echo(f"left out, as they do nothing: {', '.join(_summary(checkpoint.dropped))}")
+        typer.echo(f"left out, as they do nothing: {', '.join(summarise(checkpoint.dropped))}")
     model.save(target, dtype=torch.float16 if half else None)
     typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
 
 
-def _summary(keys: Sequence[str]) -> list[str]:
-    """The keys, those alike but for their numbers as one: ``encoder.layers.N.attn_mask (x18)``."""
-    alike = Counter(re.sub(r"\.\d+(?=\.)", ".N", key) for key in keys)
-    return [f"{key} (×{count})" if count > 1 else key for key, count in alike.items()]
+def summarise(keys: Sequence[str]) -> list[str]:
+    """The keys, with those that differ in numbers alone as one.
 
-
-def _count(model: ImplicitModel) -> int:
-    return sum(p.numel() for p in model.parameters())
+    >>> summarise(["layers.0.mask", "layers.1.mask", "mean"])
+    ['layers.N.mask (×2)', 'mean']
+    """
+    groups = Counter(re.sub(r"\.\d+(?=\.)", ".N", key) for key in keys)
+    return [f"{key} (×{count})" if count > 1 else key for key, count in groups.items()]

@@ -31,16 +31,14 @@ def degrade(
             help="A degradation's name, its settings as YAML or JSON (a list for a chain), or a file of them."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn; each input draws on its own.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers; each input has its own.")] = 0,
     record: Annotated[Path | None, typer.Option(help="Replay a record that this command wrote.")] = None,
-    reference: Annotated[
-        bool, typer.Option(help="Write what the degraded picture covers of the clean one too.")
-    ] = False,
-    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    reference: Annotated[bool, typer.Option(help="Write the clean picture, cropped to the degraded one, too.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
-    """Degrade pictures, and write the mask (white: missing) and the record of what was drawn beside each.
+    """Degrade pictures, and write the mask (white: missing) and the record of random numbers beside each.
 
-    Grey, 16 bits and the colour profile are kept, transparency is left out.
+    Grey, 16 bits and the colour profile stay; transparency is dropped.
     """
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")
@@ -52,21 +50,22 @@ def degrade(
     from implicitkit.degradations.base import seeded
     from implicitkit.images.io import read_picture
 
-    wanted, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
+    steps, replayed = read_record(record) if record is not None else (parse_spec(spec or ""), None)
     try:
-        degradation = create_degradation(wanted)
+        degradation = create_degradation(steps)
     except (UserError, TypeError, ValueError) as error:
         raise UserError(f"{record or '--spec'}: {error}") from error
 
     def work(job: Job, report: Callable[[float], None]) -> str:
         picture = read_picture(job.source)
         clean = picture.colour()
-        seen = (
-            degradation(clean, seeded(seed, job.number)) if replayed is None else replay(degradation, clean, replayed)
-        )
-        job.targets.write(seen, picture, degradation.spec, reference)
-        missing = f", {float(seen.mask.double().mean()):.1%} missing" if seen.mask.any() else ""
-        return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(seen.record))}{missing})"
+        if replayed is None:
+            degraded = degradation(clean, seeded(seed, job.number))
+        else:
+            degraded = replay(degradation, clean, replayed)
+        job.targets.write(degraded, picture, degradation.spec, reference)
+        missing = f", {float(degraded.mask.double().mean()):.1%} missing" if degraded.mask.any() else ""
+        return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
 
     run_each(jobs, work, "degrading")
 
@@ -78,47 +77,47 @@ class Targets:
     picture: Path
 
     def beside(self, ending: str) -> Path:
-        """``x.png``'s companion ``x_ending``."""
+        """``x_ENDING`` for ``x.png``."""
         return self.picture.with_name(f"{self.picture.stem}_{ending}")
 
     def check(self, reference: bool, force: bool) -> None:
-        """Raise :class:`UserError` if something is in the way, before anything is read."""
+        """Raise :class:`UserError` if a file exists or cannot be written."""
         from implicitkit.images.io import check_writable
 
         check_writable(self.picture, (1, 1))
         for target in self.all(reference):
             check_target(target, force)
 
-    def write(self, seen: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
-        """Write all files, or, if one of them cannot be written, none."""
+    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
+        """Write all files or none."""
         from implicitkit.files import replacing
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
 
-        degraded = replace(clean, pixels=to_pixels(seen.image, clean.bits), alpha=None)
+        degraded = replace(clean, pixels=to_pixels(result.image, clean.bits), alpha=None)
         check_writable(self.picture, degraded.size)
         self.picture.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as all_or_none:  # the files take their names when the last of them is written
+        with ExitStack() as all_or_none:
             picture, mask, record, *crop = (
                 all_or_none.enter_context(replacing(target)) for target in self.all(reference)
             )
             write_picture(picture, degraded)
-            write_picture(mask, Picture(to_pixels(seen.mask)))
-            drawn = {"spec": from_anywhere(spec), "record": seen.record}
+            write_picture(mask, Picture(to_pixels(result.mask)))
+            drawn = {"spec": from_anywhere(spec), "record": result.record}
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
                 write_picture(
                     crop[0],
-                    replace(clean, pixels=to_pixels(seen.reference, clean.bits), alpha=None),
+                    replace(clean, pixels=to_pixels(result.reference, clean.bits), alpha=None),
                 )
 
     def all(self, reference: bool) -> list[Path]:
-        """The degraded picture, its mask, its record and, if wanted, what it covers of the clean one."""
+        """The degraded picture, its mask, its record and, with ``reference``, the cropped clean one."""
         clean = [self.beside(f"reference{self.picture.suffix}")] if reference else []
         return [self.picture, self.beside("mask.png"), self.beside("record.json"), *clean]
 
 
 class Job(NamedTuple):
-    """A picture, the files that it becomes, and its place among the inputs, which its random numbers depend on."""
+    """A picture, its output files, and its place among the inputs, which seeds its random numbers."""
 
     source: Path
     targets: Targets
@@ -126,10 +125,10 @@ class Job(NamedTuple):
 
 
 def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
-    """Which file becomes which: one picture may become the file ``output``; else it is a folder of PNG files.
+    """Plan the outputs: one picture may become the file ``output``; else it is a folder of PNG files.
 
     Raises:
-        UserError: an input is missing, a folder holds no picture, or two files would get one name.
+        UserError: an input is missing, a folder holds no picture, or two outputs have one name.
     """
     from implicitkit.images.io import WRITABLE
 
@@ -149,14 +148,14 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
 
 
 def from_anywhere(spec: Any) -> Any:
-    """The spec with its folders written out, so that the record replays from another directory."""
+    """The spec with absolute folders, so that the record replays from any directory."""
     if isinstance(spec, list):
         return [from_anywhere(step) for step in spec]
     return {key: str(Path(value).resolve()) if key == "folder" and value else value for key, value in spec.items()}
 
 
 def parse_spec(text: str) -> Any:
-    """What ``create_degradation`` takes, from a registered name, a file of YAML or JSON, or such text itself."""
+    """The argument of ``create_degradation`` from a registered name, a file of YAML or JSON, or such text."""
     import yaml
 
     from implicitkit.config import Loader
@@ -174,7 +173,7 @@ def parse_spec(text: str) -> Any:
         elif path.suffix.lower() in (".yaml", ".yml", ".json"):
             raise UserError(f"there is no file {path}")
     try:
-        spec = yaml.load(text, Loader)  # a subclass of SafeLoader, which reads JSON as well
+        spec = yaml.load(text, Loader)  # a subclass of SafeLoader; reads JSON too
     except yaml.YAMLError as error:
         raise UserError(f"{where} is neither YAML nor JSON: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(spec, (str, dict, list)):
@@ -190,7 +189,7 @@ def read_record(path: Path) -> tuple[Any, dict[str, Any]]:
         raise UserError(f"there is no file {path}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # not JSON, or not even text
+    except ValueError as error:  # not JSON, or not text
         raise UserError(f"{path} is not a record: {error}") from None
     match content:
         case {"spec": dict() | list() as spec, "record": dict() as record}:
@@ -199,7 +198,7 @@ def read_record(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def replay(degradation: Degradation, clean: Tensor, record: dict[str, Any]) -> Degraded:
-    """``degradation.apply``, with one line for a record that was edited or belongs to another spec."""
+    """``degradation.apply``, with one line for a record that does not fit the spec."""
     try:
         return degradation.apply(clean, record)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -207,7 +206,7 @@ def replay(degradation: Degradation, clean: Tensor, record: dict[str, Any]) -> D
 
 
 def _names(record: Any) -> list[str]:
-    """What happened to a picture, in order: ``["blur gaussian", "jpeg"]``."""
+    """The steps of a record: ``["blur gaussian", "jpeg"]``."""
     if "steps" in record:
         return [name for step in record["steps"] for name in _names(step)]
     return [" ".join(str(record[key]) for key in ("kind", "name") if key in record) or "degraded"]

@@ -9,13 +9,13 @@ import typer
 
 from implicitkit.errors import UserError
 
-SMALLEST = 32
+MIN_SIDE = 32
 
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("implicitkit_demo.png"),
     scale: Annotated[
-        float, typer.Option(help="How much the photo is shrunk, and enlarged again; any number from 1.")
+        float, typer.Option(help="Factor to shrink the photo by, and enlarge it again; any number from 1.")
     ] = 3.7,
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the bundled one.")] = None,
@@ -31,8 +31,8 @@ def demo(
     check_writable(output, (1, 1))
     clean = read_image(photo or PHOTO)
     shortest = min(clean.shape[1:])
-    if shortest < SMALLEST:
-        raise UserError(f"the photo must have at least {SMALLEST} pixels a side; {photo} has {shortest}")
+    if shortest < MIN_SIDE:
+        raise UserError(f"the photo must have at least {MIN_SIDE} pixels a side; {photo} has {shortest}")
     if not 1 <= scale <= shortest / 8:
         raise UserError(f"--scale lies between 1 and {shortest / 8:g} for this photo; received {scale:g}")
     sheet, scores = compare_upscaling(load_model(model), clean, scale, name=Path(model).stem)

@@ -19,14 +19,14 @@ from implicitkit.errors import UserError
 if TYPE_CHECKING:
     from implicitkit.metrics import Metric
 
-LISTS = ("--scales", "--metrics", "--bins")  # options that take all the words behind them
-OPTIONS = ("masks", "kind", "fill", "size", "seed", "truncate", "paste")  # of protocols, also read as flags
+LIST_OPTIONS = ("--scales", "--metrics", "--bins")  # take all the words behind them
+PROTOCOL_OPTIONS = ("masks", "kind", "fill", "size", "seed", "truncate", "paste")  # also read as flags
 SWITCHES = ("--truncate", "--paste")
-TEXTS = ("--masks", "--kind", "--lpips-weights")  # never read as YAML
+TEXT_OPTIONS = ("--masks", "--kind", "--lpips-weights")  # never read as YAML
 
 
 class Parser(TyperCommand):
-    """Reads ``--scales 2 3 4``, and the protocols' options as flags: ``--size 128`` is ``--set size=128``."""
+    """Reads ``--scales 2 3 4``, and options of protocols as flags: ``--size 128`` is ``--set size=128``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite the words, then parse as usual."""
@@ -34,7 +34,7 @@ class Parser(TyperCommand):
 
 
 def rewrite(words: Sequence[str]) -> Iterator[str]:
-    """The words with lists joined and flags of protocols turned into ``--set``.
+    """Join lists, and turn flags of protocols into ``--set``.
 
     >>> list(rewrite(["--scales", "2", "3", "--size", "128", "--paste"]))
     ['--scales', '2 3', '--set', 'size=128', '--set', 'paste=true']
@@ -43,19 +43,19 @@ def rewrite(words: Sequence[str]) -> Iterator[str]:
     while rest:
         name, equals, value = rest[0].partition("=")
         flag, key = rest.pop(0), name.removeprefix("--").replace("-", "_")
-        if name in LISTS:
+        if name in LIST_OPTIONS:
             values = [value] if equals else []
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
             yield from (name, " ".join(values)) if values else (name,)
         elif flag in SWITCHES:
             yield from ("--set", f"{key}=true")
-        elif name.startswith("--") and key in (*OPTIONS, "lpips_weights"):
+        elif name.startswith("--") and key in (*PROTOCOL_OPTIONS, "lpips_weights"):
             if not equals:
                 if not rest:
                     raise UserError(f"{name} needs a value")
                 value = rest.pop(0)
-            yield from ("--set", f"{key}={json.dumps(value) if name in TEXTS else value}")
+            yield from ("--set", f"{key}={json.dumps(value) if name in TEXT_OPTIONS else value}")
         else:
             yield flag
 
@@ -71,8 +71,7 @@ def evaluate(
         str | None, typer.Option(metavar="N...", help="Magnifications, e.g. 2 3.5 8 [default: 2 3 4].")
     ] = None,
     metrics: Annotated[
-        str | None,
-        typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's]."),
+        str | None, typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's].")
     ] = None,
     bins: Annotated[
         str | None,
@@ -83,9 +82,9 @@ def evaluate(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="An option of the protocol, as YAML; repeatable. Many know size and seed; inpainting also masks=DIR, "
-            "kind=strokes, fill=0.5, mean or noise, truncate=true (cut to 8 bits, not round) and paste=true (put known "
-            "pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
+            help="An option of the protocol, as YAML; repeatable. Many take size and seed; inpainting also masks=DIR, "
+            "kind=strokes, fill=0.5, mean or noise, truncate=true (to 8 bits, instead of rounding) and paste=true (put "
+            "known pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
         ),
     ] = None,
     output: Annotated[
@@ -93,10 +92,10 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 (as papers do), bfloat16 or auto.")] = "float32",
-    tile: Annotated[int | None, typer.Option(help="Encode in tiles of so many pixels.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Encode in tiles of this many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score a model on a test set beside a trivial method, by a protocol that is found by name; print a table."""
+    """Score a model and a trivial method on a test set by a protocol; print a table."""
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine
@@ -104,7 +103,11 @@ def evaluate(
     from implicitkit.files import write_json
     from implicitkit.version import __version__
 
-    options = _parse_lists(scales, bins) | apply_settings({}, settings or [])
+    options = apply_settings({}, settings or [])
+    if scales is not None:
+        options.setdefault("scales", _parse_scales(scales))
+    if bins is not None:
+        options.setdefault("bins", parse_bins(bins))
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
     chosen = create_protocol(protocol, **options)
@@ -140,11 +143,11 @@ def evaluate(
 
 
 def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | None, force: bool) -> None:
-    """Refuse what can be refused before a model is loaded."""
+    """Raise for mistakes before a model is loaded."""
     from implicitkit.registry.kinds import protocols
 
     known = protocols.options(protocol)
-    for key in (key for key in ("scales", "bins", *OPTIONS) if key in options):
+    for key in (key for key in ("scales", "bins", *PROTOCOL_OPTIONS) if key in options):
         if known is not None and key not in known:
             raise UserError(f"--{key} has no meaning for --protocol {protocol}")
     if "masks" in options and "kind" in options:
@@ -155,16 +158,6 @@ def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | No
         raise UserError(f"there is no folder {output.parent} to write {output.name} into")
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
-
-
-def _parse_lists(scales: str | None, bins: str | None) -> dict[str, Any]:
-    """``--scales`` and ``--bins``, where given, as options of a protocol."""
-    options: dict[str, Any] = {}
-    if scales is not None:
-        options["scales"] = _parse_scales(scales)
-    if bins is not None:
-        options["bins"] = parse_bins(bins)
-    return options
 
 
 def _parse_scales(text: str) -> list[float]:
@@ -178,7 +171,7 @@ def _parse_scales(text: str) -> list[float]:
 
 
 def _create_metrics(text: str | None, lpips_weights: str | None, device: str) -> list[Metric] | None:
-    """The metrics that were asked for; None if the protocol's own are wanted."""
+    """The metrics of ``--metrics``; None: the protocol's own."""
     from implicitkit.create import create_metric
     from implicitkit.registry.registry import fold
 
@@ -196,7 +189,7 @@ def _create_metrics(text: str | None, lpips_weights: str | None, device: str) ->
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: the PSNR of equal pictures becomes null."""
+    """``value`` for JSON, with null for infinity, the PSNR of equal pictures."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight file.")]) -> None:
-    """Say what a model is made of, what it needs and how it was trained."""
+    """Describe a model: its parts, its needs and its training."""
     from pathlib import Path
 
     from implicitkit.create import create_model, load_model
@@ -35,13 +35,13 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
     }
     if built.passes != 1:
         rows["passes"] = str(built.passes)
-    wide = max(16, *map(len, rows)) + 1
+    width = max(16, *map(len, rows)) + 1
     for name, value in rows.items():
-        typer.echo(f"{name + ':':<{wide}} {value}")
+        typer.echo(f"{name + ':':<{width}} {value}")
 
 
 def parts(model: ImplicitModel, within: str = "") -> dict[str, str]:
-    """Each part of a model and of those that it reads: its spec, how many parameters it has, and whether they learn."""
+    """The parts of a model and of its conditions: spec, number of parameters, and whether they are frozen."""
     rows = {}
     for name in ("encoder", "decoder"):
         part = getattr(model, name)

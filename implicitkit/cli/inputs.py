@@ -1,4 +1,4 @@
-"""What several commands ask of their inputs and targets, and how they read sizes and bins."""
+"""Inputs, targets, sizes and bins of several commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from implicitkit.errors import UserError
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
-def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path]] = lambda found: found) -> list[Path]:
-    """The picture files that ``inputs`` name, folders opened; a file named twice is there once.
+def find_pictures(
+    inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path]] = lambda pictures: pictures
+) -> list[Path]:
+    """The picture files of ``inputs``, each once.
 
     Args:
         inputs: files and folders.
-        keep: chooses among the pictures of a folder.
+        keep: filters the pictures of a folder.
 
     Raises:
         UserError: an input is missing, or a folder holds no picture.
@@ -28,10 +30,10 @@ def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path
     sources: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            found = keep(pictures_in(given))
-            if not found:
+            pictures = keep(pictures_in(given))
+            if not pictures:
                 raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
-            sources += found
+            sources += pictures
         elif given.exists():
             sources.append(given)
         else:
@@ -40,10 +42,10 @@ def find_pictures(inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path
 
 
 def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:
-    """Raise :class:`UserError` if two inputs would become one file, or one would become an input.
+    """Raise :class:`UserError` if two inputs have one output, or an output is an input.
 
     Args:
-        targets: input -> the files it becomes.
+        targets: input -> its output files.
     """
     taken: dict[Path, Path] = {}
     for source, files in targets.items():
@@ -59,7 +61,7 @@ def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:
 
 
 def check_target(target: Path, force: bool) -> None:
-    """Raise :class:`UserError` if ``target`` is there already, or could not be written."""
+    """Raise :class:`UserError` if ``target`` exists, or cannot be written."""
     if target.exists() and not force:
         raise UserError(f"{target} exists; pass --force to overwrite it")
     folder = next((p for p in target.parents if p.exists()), target.parent)
@@ -70,10 +72,13 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``"1080x1920"`` as ``(1080, 1920)``: height, then width.
+    """Parse height and width.
 
     Raises:
-        UserError: it is not two positive numbers.
+        UserError: they are not two positive numbers.
+
+    >>> parse_size("1080x1920")
+    (1080, 1920)
     """
     match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", text.strip())
     if match is None or int(match[1]) < 1 or int(match[2]) < 1:
@@ -82,15 +87,18 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_words(text: str) -> list[str]:
-    """``"2 3,4"`` as ``["2", "3", "4"]``: words between spaces or commas."""
+    """Split at spaces and commas."""
     return text.replace(",", " ").split()
 
 
 def parse_bins(text: str) -> list[tuple[float, float]]:
-    """``"0-20 20-40"`` as ``[(0, 20), (20, 40)]``: hole ratios in percent.
+    """Parse bins of hole ratios in percent.
 
     Raises:
-        UserError: it is not some pairs of percentages, low and high.
+        UserError: they are not pairs of percentages, low and high.
+
+    >>> parse_bins("0-20 20-40")
+    [(0.0, 20.0), (20.0, 40.0)]
     """
     matches = [BIN.fullmatch(word) for word in parse_words(text)]
     bins = [(float(match[1]), float(match[2])) for match in matches if match]

@@ -13,9 +13,9 @@ def list_names(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}; all of them if left out.")] = None,
     names: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="e.g. '*edsr*' or 'timm:*vit*'.")] = None,
     pattern: Annotated[str | None, typer.Option(help="The same.")] = None,
-    pretrained: Annotated[bool, typer.Option(help="Only models that come with weights.")] = False,
+    pretrained: Annotated[bool, typer.Option(help="Only models with weights.")] = False,
 ) -> None:
-    """List what can be found by name, with its owner."""
+    """List registered names with their owners."""
     from implicitkit.errors import UserError
     from implicitkit.registry import kinds
 
@@ -27,9 +27,8 @@ def list_names(
     kinds.plugins.load()
     shown = [kind] if kind else ["models"] if pretrained else list(KINDS)
     for name in shown:
-        wanted = {"pretrained": True} if pretrained else {}
-        found = getattr(kinds, name).entries(pattern, **wanted)
-        if found or kind:
+        entries = getattr(kinds, name).entries(pattern, **({"pretrained": True} if pretrained else {}))
+        if entries or kind:
             typer.echo(f"{name}:")
-        for entry in found:
+        for entry in entries:
             typer.echo(f"  {entry.name:<20} {entry.summary}  [{entry.owner}]")

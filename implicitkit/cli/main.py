@@ -1,4 +1,4 @@
-"""The ``implicitkit`` command: one small module per sub-command, imported without importing torch."""
+"""The ``implicitkit`` command: one module per sub-command, imported without torch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-ADDED: list[typer.Typer] = []  # plugins' applications that are in ours already
+PLUGIN_APPS: list[typer.Typer] = []  # added to ours
 
 
 def _add_commands() -> None:
-    """Take the commands of the table into :data:`app`; a module may bring a class that parses its arguments."""
+    """Add the commands of the table to :data:`app`; a module's ``Parser`` parses its arguments."""
     for name, place in COMMANDS.items():
         module_name, _, attribute = place.partition(":")
         module = importlib.import_module(module_name)
@@ -40,8 +40,8 @@ def _add_commands() -> None:
 _add_commands()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"implicitkit {__version__}")
         raise typer.Exit()
 
@@ -52,11 +52,11 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
-    """Options of the command as a whole."""
+    """Options of the whole command."""
 
 
 def main() -> None:
-    """Run the command line. Whatever the user can put right is one line on stderr and exit code 2."""
+    """Run the command line; an error that the user can correct is one line on stderr and exit code 2."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     arguments = arguments or ["--help"]
@@ -65,7 +65,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        if arguments[0] not in (*COMMANDS, "--version"):  # only now can a plugin's command be meant
+        if arguments[0] not in (*COMMANDS, "--version"):  # perhaps a plugin's command
             add_plugin_commands()
         sys.exit(app(arguments, standalone_mode=False) or 0)
     except Exception as error:
@@ -80,20 +80,20 @@ def main() -> None:
 
 
 def add_plugin_commands() -> None:
-    """Take the sub-commands of the plugins into :data:`app`."""
+    """Add the plugins' sub-commands to :data:`app`."""
     from implicitkit.registry.kinds import plugins as loaded
 
     loaded.load()
     for plugin in loaded.loaded:
-        if plugin.commands is not None and plugin.commands not in ADDED:
+        if plugin.commands is not None and plugin.commands not in PLUGIN_APPS:
             app.registered_commands += plugin.commands.registered_commands
             app.registered_groups += plugin.commands.registered_groups
-            ADDED.append(plugin.commands)
+            PLUGIN_APPS.append(plugin.commands)
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """What to say of an error in one line, and the exit code: 2 where the user can do something about it."""
-    if hasattr(error, "format_message"):  # typer's own complaints about the arguments
+    """The one line for an error, and the exit code: 2 if the user can correct it."""
+    if hasattr(error, "format_message"):  # typer's errors about arguments
         return _one_line(error.format_message()) + " (see --help)", 2
     text = _one_line(str(error)) or type(error).__name__
     if isinstance(error, (UserError, ValueError)):
@@ -108,7 +108,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    """Warnings as errors are: one line on stderr, without the place in the code."""
+    """Print a warning as one line on stderr."""
     typer.echo(f"warning: {_one_line(str(message))}", err=True)
 
 

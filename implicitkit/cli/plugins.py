@@ -10,16 +10,16 @@ import typer
 
 from implicitkit.errors import PluginError
 
-plugins = typer.Typer(help="Say what plugins provide, and why one failed; or start one with 'new'.")
+plugins = typer.Typer(help="List what plugins provide, and why one failed; or start one with 'new'.")
 
 
 @plugins.callback(invoke_without_command=True)
 def show(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    traceback: Annotated[bool, typer.Option("--traceback", help="The whole story of those that failed.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="The tracebacks of those that failed.")] = False,
 ) -> None:
-    """List plugins: name, version, what each provides, how long it took to load, and why one failed."""
+    """List plugins: name, version, what each provides, its loading time, and why one failed."""
     if context.invoked_subcommand is not None:
         return
     from implicitkit.registry.kinds import plugins as loaded
@@ -27,7 +27,7 @@ def show(
     failure: PluginError | None = None
     try:
         loaded.load()
-    except PluginError as error:  # strict mode: the list is what one wants to see then
+    except PluginError as error:  # strict mode: list the plugins before raising
         failure = error
     if as_json:
         rows = [
@@ -58,8 +58,8 @@ def show(
 
 @plugins.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="What it is about, e.g. 'siren'; the project is implicitkit-siren.")],
-    into: Annotated[Path, typer.Option(help="The folder in which the project's own folder is made.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Its name, e.g. 'siren'; the project is implicitkit-siren.")],
+    into: Annotated[Path, typer.Option(help="The folder in which to make the project's folder.")] = Path(),
 ) -> None:
     """Write a working plugin project: pyproject.toml, one decoder, its tests and a README."""
     from implicitkit.registry.scaffold import new_plugin

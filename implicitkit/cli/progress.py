@@ -1,4 +1,4 @@
-"""Progress that is a live bar on a terminal and plain lines in a log."""
+"""Progress: a live bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG_EVERY_S = 10.0
 
 
 class Progress:
-    """What a command reports while it works; everything goes to stderr, results go to stdout."""
+    """The progress of a command, on stderr; results go to stdout."""
 
     def __init__(self, title: str, total: int, live: Any = None, counted: bool = True) -> None:
         self._title, self._total, self._live, self._counted = title, total, live, counted
@@ -22,12 +22,12 @@ class Progress:
         self._last = time.monotonic()
 
     def update(self, done: float, note: str = "", *, quiet: bool = False) -> None:
-        """Show that ``done`` of ``total`` is done.
+        """Show progress.
 
         Args:
             done: units of work.
-            note: stands behind the count.
-            quiet: write to a log every ten seconds only, though there is a note.
+            note: text behind the count.
+            quiet: log a line every ten seconds only, even with a note.
         """
         if self._live:
             self._live.update(self._task, completed=done, note=note)
@@ -61,12 +61,16 @@ def bar(title: str, total: int, *, counted: bool = True) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    # where stdout is a pipe or a file, results must not be drawn into the bar's stream
+    # redirect stdout only on a terminal: in a pipe or a file, results must not go to the bar's stream
     with Live(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as live:
         yield Progress(title, total, live, counted)
 
 
 def clock(seconds: float) -> str:
-    """``3725`` as ``1:02:05``."""
+    """Hours, minutes and seconds.
+
+    >>> clock(3725)
+    '1:02:05'
+    """
     whole = int(seconds)
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"

@@ -18,17 +18,17 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in the configured output directory.")] = False,
 ) -> None:
-    """Train a model as CONFIG says; killed at any moment, --resume continues it bit for bit."""
+    """Train a model by CONFIG; killed at any moment, --resume continues it bit for bit."""
     from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
     from implicitkit.training.loop import train as run
 
-    wanted = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
-    with bar("training", wanted.steps) as progress:
+    settled = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
+    with bar("training", settled.steps) as progress:
 
         def report(entry: dict[str, Any]) -> None:
             match entry["event"]:
                 case "start":
-                    dropped = f", {entry['dropped']} too small and left out" if entry["dropped"] else ""
+                    dropped = f", {entry['dropped']} too small and skipped" if entry["dropped"] else ""
                     progress.say(f"{entry['parameters']:,} parameters; {entry['pictures']} pictures{dropped}")
                     if entry["step"]:
                         progress.say(f"resumed at step {entry['step']}")
@@ -47,5 +47,5 @@ def train(
                     )
                     progress.say(f"step {entry['step']}: validation {'PSNR-Y' if unit else kind} {scores}{unit}")
 
-        folder = run(wanted, resume=resume, report=report)
+        folder = run(settled, resume=resume, report=report)
     typer.echo(f"{folder / 'last.safetensors'}")

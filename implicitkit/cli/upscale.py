@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from implicitkit.images.upscale import Enlargement
 
 DEFAULT_SCALE = 4.0
-LARGEST_SCALE = 1e6
+MAX_SCALE = 1e6
 
 
 def upscale(
@@ -34,7 +34,7 @@ def upscale(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
-    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
     """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
     how = _parse_size(scale, size, width, height)
@@ -48,7 +48,7 @@ def upscale(
     from implicitkit.images.io import check_writable, read_picture, write_picture
     from implicitkit.images.upscale import upscale_picture
 
-    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad single file fails before a model is loaded
+    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad file fails before loading the model
     where = choose_device(device)
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
@@ -79,26 +79,26 @@ def upscale(
 
 
 class Job(NamedTuple):
-    """A picture and the file that it becomes."""
+    """A picture and its output file."""
 
     source: Path
     target: Path
 
 
 def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[Job]:
-    """Which file becomes which. Several inputs, or a folder, go into a folder under their own names.
+    """Plan the outputs; several inputs, or a folder, go into a folder under their own names.
 
     Raises:
-        UserError: an input is missing, a folder holds no picture, or two inputs would become one file.
+        UserError: an input is missing, a folder holds no picture, or two inputs have one output.
     """
     from implicitkit.images.io import WRITABLE
 
-    def inputs_only(found: list[Path]) -> list[Path]:
-        """Without the results of an earlier run, which stand beside their inputs."""
-        stems = {p.stem for p in found}
-        return [p for p in found if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
+    def without_results(pictures: list[Path]) -> list[Path]:
+        """Drop the results of an earlier run, which are beside their inputs."""
+        stems = {p.stem for p in pictures}
+        return [p for p in pictures if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
 
-    sources = find_pictures(inputs, inputs_only if output is None else lambda found: found)
+    sources = find_pictures(inputs, without_results) if output is None else find_pictures(inputs)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
         return [Job(sources[0], output)]
@@ -125,7 +125,7 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
 
 
 def _parse_size(scale: float | None, size: str | None, width: int | None, height: int | None) -> Enlargement:
-    """The one way the size was given."""
+    """The output's size from the options."""
     from implicitkit.images.upscale import Enlargement
 
     ways = [scale is not None, size is not None, width is not None or height is not None]
@@ -137,8 +137,8 @@ def _parse_size(scale: float | None, size: str | None, width: int | None, height
         if value is not None and value < 1:
             raise UserError(f"{name} is a positive number of pixels; received {value}")
     scale = DEFAULT_SCALE if scale is None else scale
-    if not 0 < scale <= LARGEST_SCALE:
-        raise UserError(f"--scale is a positive number up to {LARGEST_SCALE:g}; received {scale}")
+    if not 0 < scale <= MAX_SCALE:
+        raise UserError(f"--scale is a positive number up to {MAX_SCALE:g}; received {scale}")
     return Enlargement(scale, height, width)
 
 

@@ -1,4 +1,4 @@
-"""The decoder contract: prepare once per picture, query as often as one likes."""
+"""The decoder contract: prepare once per picture, then query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from implicitkit.encoders.part import Part
 
 
 class Condition(Protocol):
-    """The field of another model, as a decoder that reads it sees it; :class:`implicitkit.Field` is one."""
+    """The field of another model that a decoder reads; :class:`implicitkit.Field` is one."""
 
     @property
     def size(self) -> Size:
@@ -24,11 +24,11 @@ class Condition(Protocol):
 
     @property
     def image(self) -> Tensor:
-        """The picture that it is a field of, ``(B, C, *S)`` in [0, 1]."""
+        """The encoded picture, ``(B, C, *S)`` in [0, 1]."""
 
     @property
     def mask(self) -> Tensor | None:
-        """What is missing of it, ``(B, 1, *S)``, or None."""
+        """Its mask, ``(B, 1, *S)``, or None."""
 
     def __call__(self, coords: Tensor, cell: Tensor | float | Sequence[float] | None = None) -> Tensor:
         """Values ``(B, N, C)`` at points ``(N, d)`` or ``(B, N, d)``."""
@@ -53,11 +53,11 @@ class Condition(Protocol):
         clamp: bool = True,
         block: int | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-        """:meth:`render`, piece by piece: ``(window, values (B, C, *window))``."""
+        """:meth:`render` block by block: ``(window, values (B, C, *window))``."""
 
 
 class ConditionModel(Protocol):
-    """A model whose field a decoder reads, as that decoder sees it; :class:`implicitkit.ImplicitModel` is one."""
+    """A model whose field a decoder reads; :class:`implicitkit.ImplicitModel` is one."""
 
     @property
     def encoder(self) -> Encoder:
@@ -70,10 +70,10 @@ class ConditionModel(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the encoder was given, for decoders that look at the picture itself (a bilinear skip).
+    """The encoder's input, for decoders that read the picture itself (a bilinear skip).
 
-    ``picture`` ``(B, C, *S)`` is in the model's output space and ``mask`` ``(B, 1, *S)`` is 1 where missing. For a
-    tile, both begin at pixel ``origin`` of a picture of ``size``; left empty, both are whole.
+    ``picture`` ``(B, C, *S)`` is in the model's output space; ``mask`` ``(B, 1, *S)`` is 1 where missing. A tile begins
+    at pixel ``origin`` of a picture of ``size``; by default both describe a whole picture.
     """
 
     picture: Tensor
@@ -88,8 +88,9 @@ class Inputs:
 
 
 class Decoder(Part):
-    """Turns features and coordinates into values ``(B, N, out_channels)``; it never sees files, losses or the
-    output's pixels. Several threads may query it at a time, so that a query changes nothing.
+    """Features and coordinates -> values ``(B, N, out_channels)``.
+
+    Several threads may query a decoder at a time, so a query must not change it.
 
     Attributes a subclass sets:
         in_channels: features per cell that :meth:`prepare` expects.
@@ -99,9 +100,19 @@ class Decoder(Part):
         output: ``"picture"`` (values in the model's output space, mapped back by the field) or ``"embedding"``
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
-        reach: how many cells away from a query a feature can matter; the halo of a tile is computed from it.
-        fill: what stands in the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None:
-            what the encoder sees there.
+        reach: how far from a query, in cells, a feature matters; the halo of a tile follows from it.
+        fill: how to fill the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None: as
+            the encoder's.
+
+    >>> import torch
+    >>> class Mean(Decoder):
+    ...     uses_cell, in_channels = False, 3
+    ...     def prepare(self, features, inputs, conditions):
+    ...         return features.map.mean((2, 3))
+    ...     def query(self, latent, coords, cell, conditions):
+    ...         return latent[:, None].expand(-1, coords.shape[1], -1)
+    >>> Mean().query(torch.ones(1, 3), torch.zeros(1, 5, 2), None, {}).shape
+    torch.Size([1, 5, 3])
     """
 
     in_channels: int
@@ -115,19 +126,17 @@ class Decoder(Part):
 
     @property
     def queried(self) -> tuple[str, ...]:
-        """Those of ``conditions`` whose values :meth:`query` is given at its points (default: all). One that is left
-        out is there for :meth:`prepare` alone: it is evaluated where that asks it, and not at every point.
+        """The ``conditions`` whose values :meth:`query` gets at its points (default: all); :meth:`prepare` alone uses
+        the others.
         """
         return self.conditions
 
     def connect(self, conditions: Mapping[str, ConditionModel]) -> None:
-        """Called once, when a model is composed, with the models whose fields are read: a place to check that they fit,
-        and to make what depends on them alone.
-        """
+        """Called once with the models whose fields are read: check that they fit, make what depends on them alone."""
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Any:
-        """Everything that depends on the picture alone; called once per picture (or tile). Features, inputs and
-        whatever the fields in ``conditions`` answer have a leading ``B``.
+        """Compute what depends on the picture alone; called once per picture (or tile). Features, inputs and the values
+        of ``conditions`` have a leading ``B``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement prepare()")
 
@@ -147,8 +156,7 @@ class Decoder(Part):
     ) -> Tensor:
         """Values ``(B, out_channels, *S)`` on the grid of the per-axis coordinates ``axes``; conditions ``(B, C, *S)``.
 
-        This plain version lists the grid's points and calls :meth:`query`; a decoder overrides it where separability
-        helps.
+        The base class calls :meth:`query` with the grid's points; override it where separability helps.
         """
         size = [len(axis) for axis in axes]
         at_points = {name: rearrange(value, "b c ... -> b (...) c") for name, value in conditions.items()}
@@ -156,9 +164,7 @@ class Decoder(Part):
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        """The cell that ``render`` passes where none was given, for a picture of ``extent`` pixels; LTE keeps it from
-        getting finer than it was trained on, see :func:`never_finer`.
-        """
+        """The cell that ``render`` uses by default for a picture of ``extent`` pixels; see :func:`never_finer`."""
         return cell
 
     def extra_repr(self) -> str:
@@ -166,7 +172,7 @@ class Decoder(Part):
 
 
 def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
-    """``cell``, but per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
+    """``cell``, per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
     if scale_max is None:
         return cell
     finest = [2 / (n * scale_max) for n in extent]
@@ -174,5 +180,5 @@ def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
 
 
 def in_float32(device_type: str) -> torch.autocast:
-    """A context in which autocast is off: for geometry, which must stay float32 whatever the precision."""
+    """A context without autocast, for geometry, which is float32 at any precision."""
     return torch.autocast(device_type, enabled=False)

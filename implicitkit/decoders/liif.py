@@ -36,6 +36,9 @@ class LIIF(SkipDecoder):
             has ``"none"``. ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
             (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
         ndim: 1, 2 or 3.
+
+    >>> LIIF(in_channels=8, hidden=[16]).first.in_features  # 9 * 8 features, offset, cell
+    76
     """
 
     def __init__(

@@ -18,24 +18,23 @@ from implicitkit.encoders.edsr import CONVOLUTIONS
 
 
 class LMF(LocalEnsembleDecoder):
-    """A wide network speaks once per feature, and tells a narrow one, which speaks once per point, what to do.
+    """A wide network runs once per feature and modulates a narrow one, which runs once per point.
 
-    LIIF spends its width on every output pixel. Here the wide *latent* MLP reads the 3^d neighbourhood of a cell and
-    returns a short code ``c`` and, for each hidden layer ``i`` of the *render* MLP, a scale ``a_i`` and a shift
-    ``b_i``. At a query with the offset ``d`` to the cell and the output pixel's size ``p``, both in LIIF's units,
+    The wide *latent* MLP reads the 3^d neighbourhood of a cell and returns a short code ``c`` and, for each hidden
+    layer ``i`` of the *render* MLP, a scale ``a_i`` and a shift ``b_i``. At a query with the offset ``d`` to the cell
+    and the output pixel's size ``p``, both in LIIF's units,
 
         ``h_0 = [c, d, p]``,  ``h_i = relu((1 + a_i) * (W_i h_(i-1) + w_i) + b_i)``,  ``s = W h_depth + w``
 
     and the 2^d nearest cells are blended as LIIF's are ("LM-LIIF"). At the default widths a point of a picture costs
-    6 thousand multiplications, all four cells together; LIIF's, as its paper writes it, 1.4 million.
+    6 thousand multiplications for all four cells; LIIF's, as its paper writes it, 1.4 million.
 
-    Everything that :meth:`prepare` can know it computes there, per feature: the latent MLP, whose first layer is a 3^d
-    convolution, and of the first render layer all but the part that is linear in ``d`` and ``p``.
+    :meth:`prepare` runs the latent MLP, whose first layer is a 3^d convolution, and the part of the first render layer
+    that does not depend on ``d`` and ``p``.
 
-    Differences from the paper: its latent MLP is told the output pixel's size as well, which binds the modulations to
-    one size per picture; ours leaves it to the render MLP, so that one latent serves every size, and sizes that differ
-    from point to point. Controllable multi-scale rendering, which skips points where the modulations are weak, is
-    left out. The paper's networks are 2-D; nothing in the equations is.
+    Differences from the paper: its latent MLP reads the output pixel's size too, which binds a latent to one size; here
+    only the render MLP reads it, so one latent serves every size. Controllable multi-scale rendering, which skips
+    points where the modulations are weak, is left out. The paper's networks are 2-D; the equations hold for any.
 
     Args:
         in_channels: features per cell.
@@ -46,9 +45,12 @@ class LMF(LocalEnsembleDecoder):
         local_ensemble: blend the 2^d nearest cells (else: the nearest one alone).
         feat_unfold: let the latent MLP read the 3^d neighbourhood of each cell (else: the cell alone).
         cell_decode: tell the render MLP the output pixel's size.
-        scale_max: ``render`` passes no cell finer than at this magnification, the greatest of the training, as the
-            authors' test does; None lets it. Cells given explicitly are never altered.
+        scale_max: the largest trained magnification; the default cell of ``render`` is never finer than at this one, as
+            in the authors' test. None: no limit.
         ndim: 1, 2 or 3.
+
+    >>> LMF(in_channels=8, hidden=4, depth=2).latent[-1].out_channels  # a code, 2 scales and 2 shifts of 4
+    20
     """
 
     def __init__(

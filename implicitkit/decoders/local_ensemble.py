@@ -1,8 +1,8 @@
 """The local ensemble (Chen et al., CVPR 2021, eq. 4), shared by LIIF and its relatives.
 
 ``s(x) = sum_t (A_t / A) f(z_t, x - v_t)``: the 2^d nearest cells each make a prediction, blended by opposite area. A
-member of the family writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder.to_latent`) and ``local``; where it
-needs them, also ``at_point`` and ``finish``.
+subclass writes ``prepare`` (which calls :meth:`LocalEnsembleDecoder.to_latent`) and ``local``, and ``at_point`` and
+``finish`` if needed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
 
 CACHE_BYTES = 2 << 20  # of one layer's values, on a CPU
-GRAPH_BYTES = 24 << 20  # the same where a graph is kept: the C library gives more than 32 MiB back, and fetches it anew
+GRAPH_BYTES = 24 << 20  # the same with a graph: malloc returns blocks above 32 MiB to the system, which is slow
 
 
 @dataclass(frozen=True)
 class Latent:
-    """What a local-ensemble decoder keeps of a picture: its rows, and anything else a member needs."""
+    """A picture as a local-ensemble decoder reads it: rows, and ``extra`` values of a subclass."""
 
     features: Rows
     extent: Size
@@ -35,9 +35,19 @@ class Latent:
 
 
 class LocalEnsembleDecoder(Decoder):
-    """Finds the 2^d nearest cells, evaluates ``local`` at the offset to each and blends by opposite area.
+    """Evaluates ``local`` at the 2^d nearest cells and blends by opposite area.
 
-    With ``local_ensemble`` off, only the nearest cell is asked.
+    Without ``local_ensemble`` it reads the nearest cell alone.
+
+    >>> class Slope(LocalEnsembleDecoder):
+    ...     in_channels, uses_cell = 3, False
+    ...     def prepare(self, features, inputs, conditions):
+    ...         return self.to_latent(features, features.map)
+    ...     def local(self, rows, offset, cell, point):
+    ...         return rows + offset.sum(1, keepdim=True)
+    >>> latent = Slope().prepare(Features(torch.zeros(1, 3, 4, 4), (4, 4)), None, {})
+    >>> Slope().query(latent, torch.zeros(1, 5, 2), None, {}).shape
+    torch.Size([1, 5, 3])
     """
 
     local_ensemble: bool = True
@@ -46,10 +56,10 @@ class LocalEnsembleDecoder(Decoder):
         """One cell's prediction for each query.
 
         Args:
-            rows: ``(M, K)`` the latent rows of the cell.
+            rows: ``(M, K)`` the cell's latent row.
             offset: ``(M, d)`` float32, the query minus the cell's centre, in cells.
             cell: ``(M or 1, d)`` float32, the output pixel's size in cells; None if unused.
-            point: ``(M or 1, P)`` what :meth:`at_point` returned; None by default.
+            point: ``(M or 1, P)`` the result of :meth:`at_point`; None by default.
 
         Returns:
             ``(M, out_channels)``.
@@ -57,20 +67,18 @@ class LocalEnsembleDecoder(Decoder):
         raise NotImplementedError(f"{type(self).__name__} does not implement local()")
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
-        """What depends on the query alone, computed once and not per neighbour: ``(M or 1, P)``, or None.
+        """Compute what depends on the query alone, once for all neighbours: ``(M or 1, P)``, or None.
 
         ``conditions`` holds ``(M, C)`` per name.
         """
         return None
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
-        """A last step on the blended values ``(B, N, out)`` (a skip connection). ``per_axis`` broadcasts to the
-        queries.
-        """
+        """Finish the blended values ``(B, N, out)`` (add a skip connection). ``per_axis`` broadcasts to the queries."""
         return blended
 
     def to_latent(self, features: Features, projected: Tensor, extra: Any = None) -> Latent:
-        """The latent of a map ``projected`` ``(B, K, *cells)`` made of ``features.map``, cell by cell."""
+        """The latent of ``projected`` ``(B, K, *cells)``, a map with the cells of ``features``."""
         return Latent(Rows.of(projected, features.origin, features.grid), features.extent, extra)
 
     lay_out = to_latent  # its former name
@@ -82,7 +90,7 @@ class LocalEnsembleDecoder(Decoder):
     def query_grid(
         self, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
     ) -> Tensor:
-        if cell is not None and cell.shape[1] != 1:  # a cell for each point: no longer a grid of its axes
+        if cell is not None and cell.shape[1] != 1:  # one cell per point
             return super().query_grid(latent, axes, cell, conditions)
         flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
         values = self._blend(latent, open_mesh(axes), cell, flat).transpose(1, 2)
@@ -90,7 +98,7 @@ class LocalEnsembleDecoder(Decoder):
 
     def in_cells(self, cell: Tensor | None, grid: Size, batch: int = 1, points: int = 1) -> Tensor | None:
         """The output pixel's size ``(B or 1, N or 1, d)`` in cells of the feature grid: ``(1, d)`` if all queries share
-        it, else ``(batch * points, d)``; None if unused.
+        it, ``(batch * points, d)`` otherwise, None if unused.
         """
         if cell is None or not self.uses_cell:
             return None
@@ -109,7 +117,7 @@ class LocalEnsembleDecoder(Decoder):
         point = self.at_point(cell, conditions)
         spans = self._spans(source.rows, points)
         indices = [index[:, span] for span in spans for index in near.row]
-        # with a graph, all parts are fetched together, so that their gradients are added to the map once
+        # with a graph, fetch all parts together: one gradient for the map
         together = torch.is_grad_enabled() and len(spans) > 1
         rows = iter(source.take_each(indices)) if together else map(source.take, indices)
         parts = []
@@ -134,11 +142,9 @@ class LocalEnsembleDecoder(Decoder):
         return Neighbours(near.row.flatten(2), near.offset.flatten(2, -2), near.weight.flatten(2))
 
     def _spans(self, rows: Tensor, points: int) -> list[slice]:
-        """Points to evaluate at a time: on a CPU so many that their values stay in the cache between one layer and the
-        next or, where a graph is kept, that their memory is used again.
-        """
+        """Cut the points so that on a CPU a layer's values stay in the cache or, with a graph, reuse memory."""
         if torch.compiler.is_compiling():
-            return [slice(None)]  # of any number
+            return [slice(None)]
         if rows.device.type != "cpu":
             return [slice(0, points)]
         limit = GRAPH_BYTES if torch.is_grad_enabled() else CACHE_BYTES
@@ -147,7 +153,7 @@ class LocalEnsembleDecoder(Decoder):
 
 
 def _of(values: Tensor | None, span: slice, batch: int, points: int) -> Tensor | None:
-    """The part of ``values`` ``(B * N, K)`` that belongs to the points of ``span``; one row serves all."""
+    """The rows of ``values`` ``(B * N, K)`` for the points of ``span``; one row serves all."""
     if values is None or values.shape[0] == 1:
         return values
     return values.reshape(batch, points, -1)[:, span].flatten(0, 1)

@@ -25,7 +25,7 @@ class LTE(SkipDecoder):
     ``d`` in cells, the MLP reads ``A * [cos(pi (F d + phi)), sin(pi (F d + phi))]`` (their eq. 5 and 7). The
     neighbours are blended by opposite area, and the linearly interpolated input picture is added.
 
-    Frequencies and phases are float32 under autocast too: their rounding would be multiplied by the offset.
+    Frequencies and phases stay float32 under autocast, as the offset would multiply their rounding errors.
 
     Args:
         in_channels: features per cell.
@@ -35,7 +35,10 @@ class LTE(SkipDecoder):
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
         skip: ``"bilinear"`` adds the interpolated input picture, as the paper does; ``"none"`` does not; ``"harmonic"``
             and ``"biharmonic"`` add it with its holes filled, and the network starts at zero.
-        scale_max: the largest trained magnification, or None: a grid's default cell is never finer than at this one.
+        scale_max: the largest trained magnification; the default cell of ``render`` is never finer. None: no limit.
+
+    >>> LTE(in_channels=8, hidden=[32, 32], basis=16).mlp[0].in_features
+    16
     """
 
     pairs: ClassVar[Literal["consecutive", "halves"]] = "consecutive"
@@ -72,9 +75,9 @@ class LTE(SkipDecoder):
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         weight, bias = self.frequency.weight, self.frequency.bias
         assert bias is not None and self.amplitude.bias is not None
-        if self.pairs == "consecutive":  # all y frequencies first, then all x: what local() reads, and what LTE+ stores
+        if self.pairs == "consecutive":  # put all y frequencies first, then all x, as LTE+ stores them
             weight, bias = (torch.cat([value[0::2], value[1::2]]) for value in (weight, bias))
-        with in_float32(features.map.device.type):  # pi is multiplied in here, once, and not at every point
+        with in_float32(features.map.device.type):  # multiply by pi once, not at every point
             kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
             waves = F.conv2d(for_convolutions(features.map.float()), kernel, offset, padding=1)
@@ -101,7 +104,10 @@ class LTE(SkipDecoder):
 class LTEPlus(LTE):
     """LTE+, the authors' ``lte-fast``: the same network, its frequencies stored as all y, then all x.
 
-    Theirs is fast because it takes one cell per picture; here both are equally fast, and take a cell per point too.
+    Theirs is fast as it takes one cell per picture. Here both are equally fast, and take one cell per point too.
+
+    >>> LTEPlus(in_channels=8, hidden=16).pairs
+    'halves'
     """
 
     pairs = "halves"

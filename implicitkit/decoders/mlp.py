@@ -1,4 +1,4 @@
-"""The small network that is evaluated at every point: linear layers with ReLUs between them."""
+"""The small network that runs at every point: linear layers with ReLUs between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 class MLP(nn.Sequential):
     """A ``Sequential`` of ``Linear`` and ``ReLU``, for many points ``(M, K)`` at a time.
 
-    On a CPU a linear layer and the ReLU behind it are one product of oneDNN's, see :class:`Product`.
+    On a CPU oneDNN computes a linear layer and the ReLU behind it in one call, see :class:`Product`.
+
+    >>> MLP(*MLP.layers(4, 8, 3))(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
     """
 
     @staticmethod
@@ -48,8 +51,8 @@ class MLP(nn.Sequential):
 
 
 class Product(torch.autograd.Function):
-    """``x @ weight.T + bias``, through a ReLU if ``relu``, by oneDNN. PyTorch's own linear layer calls another library
-    for float32, which reaches less than half the speed on some processors.
+    """``x @ weight.T + bias``, through a ReLU if ``relu``, by oneDNN. The float32 library behind PyTorch's linear layer
+    reaches less than half its speed on some processors.
     """
 
     @staticmethod
@@ -64,7 +67,7 @@ class Product(torch.autograd.Function):
         if result is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, result, 0)
         of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0] and torch.is_grad_enabled():  # its own gradient is wanted as well
+        if ctx.needs_input_grad[0] and torch.is_grad_enabled():  # double backward
             of_x = gradient @ weight
         elif ctx.needs_input_grad[0]:
             of_x = _product(gradient.contiguous(), weight.t(), None, False)
@@ -82,7 +85,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tens
 
 @cache
 def has_product(dtype: torch.dtype) -> bool:
-    """Whether oneDNN's product is there and right; it is no part of PyTorch's documented interface, hence the trial."""
+    """Whether oneDNN's product exists and is right; it is not part of PyTorch's documented interface."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
     x, weight, bias = (torch.linspace(-1, 1, n, dtype=dtype, device="cpu") for n in (12, 20, 5))
@@ -97,8 +100,8 @@ def has_product(dtype: torch.dtype) -> bool:
 
 
 def only_values(*tensors: Tensor) -> bool:
-    """Whether operators on ``tensors`` are run for their values (and gradients) alone: nothing compiles, traces,
-    transforms or counts them, which knows PyTorch's own operators only.
+    """Whether operators on ``tensors`` run eagerly: nothing compiles, traces, transforms or counts them, as those tools
+    know PyTorch's documented operators only.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
@@ -106,18 +109,18 @@ def only_values(*tensors: Tensor) -> bool:
         return False
     try:
         for tensor in tensors:
-            tensor.data_ptr()  # a tensor that is being transformed (torch.func) has none
+            tensor.data_ptr()  # raises under torch.func
     except RuntimeError:
         return False
     return all(forward_ad.unpack_dual(tensor).tangent is None for tensor in tensors)
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether somebody wants to see, or to change, what goes in or comes out."""
+    """Whether a module has forward or backward hooks."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether it does what its ``kind`` does, and nobody has hooked it."""
+    """Whether a module has the forward of ``kind`` and no hooks."""
     return isinstance(module, kind) and type(module).forward is kind.forward and not is_hooked(module)

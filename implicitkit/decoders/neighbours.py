@@ -1,7 +1,7 @@
 """The cells around a query point, with offsets and area weights, for one, two or three dimensions.
 
-Everything is computed axis by axis and combined by broadcasting. A grid of queries is separable, so it needs only its
-axes ``(H, 1)`` and ``(1, W)``; a list of points passes its columns ``(B, N)``. The arithmetic is the same for both.
+Everything is computed per axis and combined by broadcasting: a grid of queries passes its axes ``(H, 1)`` and
+``(1, W)``, a list of points its columns ``(B, N)``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import nearest_index, pixel_centres
 
-SHIFT_EPS = 1e-6  # LIIF: keeps a query on a cell border from choosing between equals
+SHIFT_EPS = 1e-6  # LIIF: no ties on cell borders
 SMALLEST = 1e-30  # keeps 0 / 0 out of gradients and graphs
 
 
@@ -23,7 +23,7 @@ class AxisNeighbours(NamedTuple):
     """The cells near each coordinate on one axis; the leading dimension runs over the sides (1 or 2)."""
 
     cell: Tensor
-    """``(sides, *shape)`` int64: the cell's number on the axis."""
+    """``(sides, *shape)`` int64: the cell's index on the axis."""
     offset: Tensor
     """``(sides, *shape)`` float32: the query minus the cell's centre, in cells."""
     weight: Tensor
@@ -42,14 +42,18 @@ class Neighbours(NamedTuple):
 
 
 def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbours:
-    """The one (``ensemble=False``) or two cells of an axis of ``n`` cells that LIIF consults for each ``x``.
+    """The one (``ensemble=False``) or two cells of an axis of ``n`` cells that LIIF reads for each ``x``.
 
-    The query is shifted by half a cell to either side plus 1e-6 and clamped to the extent; the nearest cell to the
-    shifted query is taken, and the offset runs from that cell's centre to the query itself. At the border both sides
-    may find the same cell. (Chen et al., CVPR 2021, eq. 4 and its implementation.)
+    Shift the query by half a cell to either side plus 1e-6, clamp it to the extent and take the nearest cell; the
+    offset runs from that cell's centre to the query itself. At the border both sides may give the same cell. (Chen et
+    al., CVPR 2021, eq. 4 and its implementation.)
 
     A side's weight is the other side's offset over the sum of both. Where both are the same cell, the weights are
     halves: also at its centre, where all areas of eq. 4 vanish and rounding would decide between the other axes' cells.
+
+    >>> near = axis_neighbours(torch.tensor([0.0]), 4)
+    >>> near.cell.flatten().tolist(), near.offset.flatten().tolist()
+    ([1, 2], [1.0, -1.0])
     """
     x = x.float()
     shifts = (-1.0 / n + SHIFT_EPS, 1.0 / n + SHIFT_EPS) if ensemble else (0.0,)
@@ -61,10 +65,8 @@ def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbou
 
 
 def combine(per_axis: Sequence[AxisNeighbours], stored: Sequence[int], origin: Sequence[int]) -> Neighbours:
-    """Join per-axis neighbours (their shapes broadcast) into corners of a map of ``stored`` cells that begins at
-    ``origin``.
-
-    Indices that fall outside the stored part are clamped to it; with a sufficient halo none does.
+    """Combine per-axis neighbours, whose shapes broadcast, into corners of a map of ``stored`` cells that begins at
+    ``origin``. Cells outside it are clamped; with a sufficient halo there are none.
     """
     sides = per_axis[0].cell.shape[0]
     corners = list(product(range(sides), repeat=len(per_axis)))
@@ -94,8 +96,8 @@ def _shares(offset: Tensor) -> Tensor:
 def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
     """The two pixels that linear interpolation reads on an axis, and their weights.
 
-    ``extent`` is how many pixels ``[-1, 1]`` spans and ``n <= extent`` how many exist; beyond the last one the border
-    value is repeated, as ``grid_sample(padding_mode="border", align_corners=False)`` does.
+    ``[-1, 1]`` spans ``extent`` pixels, of which ``n`` exist; the last one is repeated beyond, as in
+    ``grid_sample(padding_mode="border", align_corners=False)``.
     """
     position = (((x.float() + 1) * extent - 1) / 2).clamp(0, n - 1)
     low = position.floor()

@@ -1,4 +1,4 @@
-"""Features read as they are, at the nearest cell or interpolated: the zero baselines that any decoder must beat."""
+"""Baselines: the features at the nearest cell, or interpolated, mapped linearly."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from implicitkit.encoders.base import Features
 
 
 class Readout(Decoder):
-    """Reads the feature map at a point and maps what it finds linearly; it knows neither offset nor cell.
+    """Reads the feature map at a point and maps it linearly, without offset or cell.
 
-    The projection runs once per cell in :meth:`prepare`: reading is linear too, and its weights sum to one, so the
-    order of the two does not matter.
+    The projection runs once per cell in :meth:`prepare`: reading is linear with weights that sum to one, so their order
+    does not matter.
 
     Args:
         in_channels: features per cell.
         out_channels: values per point (default: 3, or ``in_channels`` without the projection).
-        project: map the features to ``out_channels`` by a linear layer. Without it the features themselves are the
-            values, an embedding that is neither mapped back to [0, 1] nor clamped.
+        project: map the features to ``out_channels`` by a linear layer. Without it the values are the features, an
+            embedding, neither mapped back to [0, 1] nor clamped.
         ndim: 1, 2 or 3.
     """
 
@@ -70,16 +70,25 @@ class Readout(Decoder):
 
 
 class Nearest(Readout):
-    """The features of the cell that contains the point: a picture of flat squares."""
+    """The features of the cell that contains the point.
+
+    >>> Nearest(in_channels=8, project=False).output
+    'embedding'
+    """
 
     def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:
         return read_nearest(rows, rows.grid, per_axis)
 
 
 class Bilinear(Readout):
-    """The features interpolated linearly between the cells' centres, the border cells continued outwards.
+    """The features interpolated linearly between the cells' centres (in ``ndim`` dimensions), borders repeated.
 
-    Linear, bilinear or trilinear, after ``ndim``.
+    >>> import implicitkit as ik
+    >>> ik.create_decoder("bilinear", in_channels=8)
+    Bilinear(
+      in_channels=8, out_channels=3, ndim=2
+      (project): Linear(in_features=8, out_features=3, bias=True)
+    )
     """
 
     def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:
@@ -87,10 +96,9 @@ class Bilinear(Readout):
 
 
 def read_nearest(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:
-    """The pixel ``(B, N, C)`` of the picture nearest to each query, given per axis in ``extent`` (pixels).
+    """The picture's nearest pixel ``(B, N, C)`` to each query, given per axis in ``extent`` (pixels), borders repeated.
 
-    Beyond the picture's last pixel (the rest of the extent is padding) that pixel is repeated; ties go to the even
-    pixel, as in ``grid_sample``.
+    Ties go to the even pixel, as in ``grid_sample``.
     """
     index: Tensor | None = None
     for x, e, n, stored, origin in zip(per_axis, extent, picture.grid, picture.cells, picture.origin, strict=True):

@@ -13,7 +13,12 @@ from implicitkit.coordinates import Size
 
 @dataclass(frozen=True)
 class Rows:
-    """A map ``(B, K, *cells)`` stored as rows ``(B, prod cells, K)``, and where it lies in its whole ``grid``."""
+    """A map ``(B, K, *cells)`` stored as rows ``(B, prod cells, K)``; it begins at ``origin`` of the whole ``grid``.
+
+    >>> rows = Rows.of(torch.arange(12.0).reshape(1, 2, 2, 3), origin=(0, 0), grid=(2, 3))
+    >>> rows.take(torch.tensor([[4]]))
+    tensor([[ 4., 10.]])
+    """
 
     rows: Tensor
     cells: Size
@@ -22,7 +27,7 @@ class Rows:
 
     @classmethod
     def of(cls, map: Tensor, origin: Size, grid: Size) -> Rows:
-        """Lay ``map`` out as rows, so that fetching the features of one cell is one contiguous read."""
+        """Store ``map`` as rows, so that reading one cell's features is one contiguous read."""
         return cls(map.flatten(2).transpose(1, 2).contiguous(), tuple(map.shape[2:]), origin, grid)
 
     def take(self, index: Tensor) -> Tensor:
@@ -32,7 +37,7 @@ class Rows:
         return self.take_each([index])[0]
 
     def take_each(self, indices: Sequence[Tensor]) -> Sequence[Tensor]:
-        """:meth:`take` of each index, fetched together: their gradients are then added to the map's once."""
+        """:meth:`take` of each index in one read, whose backward adds to the map's gradient once."""
         batch, count, width = self.rows.shape
         first = torch.arange(batch, device=self.rows.device)[:, None] * count
         flat = [(index + first).reshape(-1) for index in indices]

@@ -1,4 +1,4 @@
-"""The skip connection of LIIF, LTE and their relatives: the input picture is read at the query and added."""
+"""The skip connection of LIIF, LTE and their relatives: add the input picture at the query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from implicitkit.images.filling import FILLS
 
 SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
 Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
-"""What is added to a decoder's output: nothing, the input picture interpolated linearly, or that with its holes filled
+"""Add nothing to a decoder's output, the input picture interpolated linearly, or the same with its holes filled
 (:mod:`implicitkit.images.harmonic`)."""
 
 
@@ -43,16 +43,16 @@ def check_skip(skip: str) -> str | None:
 
 
 def start_at_zero(layer: nn.Module) -> None:
-    """Set a linear layer to zero: training then begins at what is added to its output."""
+    """Set a linear layer to zero, so that training starts at the skip connection."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
 def picture_rows(inputs: Inputs, out_channels: int) -> Rows:
-    """The input picture, laid out to be read and added to a decoder's values (a skip connection).
+    """The input picture as rows, for a skip connection.
 
     Raises:
-        ValueError: it has another number of channels than there are values per point.
+        ValueError: it does not have ``out_channels`` channels.
     """
     channels = inputs.picture.shape[1]
     if channels != out_channels:

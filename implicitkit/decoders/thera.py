@@ -21,22 +21,21 @@ READ = {"nearest": read_nearest, "bilinear": read_linear}
 
 
 class Thera(Decoder):
-    """Each cell is a small sum of waves, and a larger output pixel damps each wave by exactly what a blur would.
+    """Each cell is a small sum of waves, and a larger output pixel damps each wave exactly as a blur would.
 
     With ``x`` the offset from the nearest cell's centre and ``t`` the squared size of the output pixel, both in cells,
     the cell's field is (eq. 1 and 2)
 
         ``Phi(x, t) = W2 [sin(W1 x + b1) * exp(-|w|^2 kappa t)] + b2``
 
-    where ``w`` is a wave's row of ``W1``. It solves the heat equation ``dPhi/dt = kappa * laplacian(Phi)``, so that
-    ``Phi(., t)`` is ``Phi(., 0)`` under a Gaussian of variance ``2 kappa t`` per axis: what an output pixel is too
-    coarse to hold is blurred away, at any size, seen in training or not. ``t = 1`` is a pixel the size of the cell,
-    ``t = 1/s^2`` that of magnification ``s`` (eq. 4), and a cell of 0 asks for the bare field, e.g. for the paper's
-    total-variation prior on its gradient.
+    where ``w`` is a wave's row of ``W1``. It solves the heat equation ``dPhi/dt = kappa * laplacian(Phi)``, so
+    ``Phi(., t)`` is ``Phi(., 0)`` under a Gaussian of variance ``2 kappa t`` per axis: details finer than the output
+    pixel are blurred away, at any size. ``t = 1`` is a pixel the size of the cell, ``t = 1/s^2`` that of magnification
+    ``s`` (eq. 4), and a cell of 0 gives the bare field, e.g. for the paper's total-variation prior on its gradient.
 
     The frequencies ``W1`` and the diffusivity ``kappa`` are shared by all cells and learned. A 1x1 convolution (the
     hypernetwork of the paper's "Air" variant) maps a cell's features to its phases ``b1`` and amplitudes ``W2``; ``b2``
-    is the colour of the nearest input pixel. There is no ensemble: a point sees the nearest cell alone.
+    is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone.
 
     Differences from the paper: ``t`` is a number per axis, ``exp(-kappa * sum_k w_k^2 t_k)``, so that output pixels
     need not be square (equal where they are); the "Plus" and "Pro" refinements, ConvNeXt and SwinIR blocks before the
@@ -52,6 +51,9 @@ class Thera(Decoder):
             the disc of that radius, so that ``p(|w|)`` grows with ``|w|`` (appendix A.5).
         skip: what ``b2`` is: the ``"nearest"`` input pixel (as in the paper), ``"bilinear"`` interpolation of the
             input, or ``"none"``.
+
+    >>> sum(p.numel() for p in Thera(in_channels=64, components=32).parameters())
+    8385
     """
 
     def __init__(
@@ -86,8 +88,8 @@ class Thera(Decoder):
 
     def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
         source, per_axis = latent.features, coords.float().unbind(-1)
-        found = [axis_neighbours(x, n, ensemble=False) for x, n in zip(per_axis, source.grid, strict=True)]
-        near = combine(found, source.cells, source.origin)
+        cells = [axis_neighbours(x, n, ensemble=False) for x, n in zip(per_axis, source.grid, strict=True)]
+        near = combine(cells, source.cells, source.origin)
         index, offset = near.row[0], near.offset[0] / 2  # from half a cell to cells
         parameters = source.take(index).unflatten(0, (-1, index.shape[1]))
         if cell is not None:
@@ -98,7 +100,7 @@ class Thera(Decoder):
         return values
 
     def heat(self, parameters: Tensor, offset: Tensor, cell: Tensor | None) -> Tensor:
-        """The local fields ``Phi - b2``, in float32 whatever the precision in force.
+        """The local fields ``Phi - b2``, in float32 at any precision.
 
         Args:
             parameters: ``(B, N, components * (1 + out_channels))``, the phases and then each channel's amplitudes.

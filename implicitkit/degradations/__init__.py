@@ -1,1 +1,1 @@
-"""Clean pictures to what a model gets to see, one file per kind."""
+"""Degradations, from clean pictures to a model's inputs: one file per kind."""

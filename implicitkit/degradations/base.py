@@ -1,4 +1,4 @@
-"""The degradation contract: ``sample`` draws, ``apply`` does; a record replays bit for bit."""
+"""The degradation contract: ``sample`` draws a record, ``apply`` replays it bit for bit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from torch import Tensor
 from implicitkit.coordinates import Size
 
 Record = dict[str, Any]
-"""What was drawn for one picture: JSON-able; large random tensors as an int64 seed, drawn on the CPU."""
+"""The random numbers of one picture, as JSON can hold them; large random tensors as an int64 seed."""
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """What a degradation returns.
+    """The result of a degradation.
 
     Attributes:
         image: the degraded picture ``(C, *s)`` or ``(B, C, *s)``.
-        mask: ``(1, *s)`` or ``(B, 1, *s)``, always of the degraded picture's size; 1 where a pixel is missing.
-        reference: the clean picture, cropped to what the degraded one covers.
-        record: what was drawn; a list of records for a batch.
+        mask: ``(1, *s)`` or ``(B, 1, *s)`` of the degraded picture's size; 1 where a pixel is missing.
+        reference: the clean picture, cropped to the part that the degraded one covers.
+        record: the record; a list of records for a batch.
+
+    >>> import implicitkit as ik
+    >>> degraded = ik.create_degradation("super_resolution", scale=2)(torch.rand(3, 9, 8))
+    >>> degraded.image.shape, degraded.reference.shape, degraded.record["scale"]
+    (torch.Size([3, 4, 4]), torch.Size([3, 8, 8]), [2.0, 2.0])
     """
 
     image: Tensor
@@ -36,8 +41,8 @@ class Degraded:
 
 @dataclass(frozen=True)
 class Step:
-    """One degradation's effect on a batch whose pictures share a record: picture, mask, and the pixels of its input
-    it covers.
+    """One degradation's result for a batch that shares a record: picture, mask, and the pixels of the input that they
+    cover.
     """
 
     image: Tensor
@@ -46,47 +51,56 @@ class Step:
 
 
 class Degradation:
-    """Clean picture -> degraded picture, mask and record. It holds settings, never weights.
+    """Clean picture -> degraded picture, mask and record; without weights.
 
-    A subclass writes :meth:`sample` (the only random step) and :meth:`degrade` (deterministic). Keys named in
-    ``shared`` are taken from the first picture for a whole batch, because they decide its size.
+    A subclass writes :meth:`sample` (the only random step) and :meth:`degrade` (deterministic). A batch takes the keys
+    in ``shared`` from its first picture's record, as they decide its size.
+
+    >>> class Darker(Degradation):
+    ...     def sample(self, shape, generator):
+    ...         return {"factor": uniform(0.5, 1, generator)}
+    ...     def degrade(self, image, mask, record):
+    ...         return Step(record["factor"] * image, mask, image.shape[2:])
+    >>> degraded = Darker()(torch.rand(3, 4, 4), seeded(0))
+    >>> torch.equal(Darker().apply(degraded.reference, degraded.record).image, degraded.image)
+    True
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
     spec: Any = None
     arguments: Mapping[str, Any] = {}
-    """What the constructor was given, its defaults filled in."""
+    """The constructor's arguments, defaults included."""
 
     def __new__(cls, *positional: Any, **named: Any) -> Any:
-        """Note the arguments, so that :func:`repr` can tell them."""
-        made = super().__new__(cls)
+        """Store the arguments for :func:`repr`."""
+        degradation = super().__new__(cls)
         try:
             given = inspect.signature(cls).bind(*positional, **named)
-        except (TypeError, ValueError):  # the constructor says what is wrong; a copy is made without arguments
-            return made
+        except (TypeError, ValueError):  # the constructor will raise; copy() passes no arguments
+            return degradation
         given.apply_defaults()
-        made.arguments = given.arguments
-        return made
+        degradation.arguments = given.arguments
+        return degradation
 
     def __repr__(self) -> str:
-        """As Python: the class and its settings, but for those that are None."""
+        """The class and its settings, without those that are None."""
         settings = (f"{name}={value!r}" for name, value in self.arguments.items() if value is not None)
         return f"{type(self).__name__}({', '.join(settings)})"
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
-        """Draw what is random for one clean picture of ``shape`` ``(C, *S)``; a JSON-able mapping."""
+        """Draw the record of one clean picture of ``shape`` ``(C, *S)``."""
         raise NotImplementedError(f"{type(self).__name__} does not implement sample()")
 
     def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
-        """Do to pictures ``(B, C, *S)`` with ``mask`` ``(B, 1, *S)`` what ``record`` says; on the picture's device."""
+        """Degrade pictures ``(B, C, *S)`` with ``mask`` ``(B, 1, *S)`` by ``record``, on the picture's device."""
         raise NotImplementedError(f"{type(self).__name__} does not implement degrade()")
 
     def output_shape(self, shape: Sequence[int], record: Record) -> Size:
-        """The shape ``(C, *s)`` of what becomes of a picture of ``shape``; a chain samples its next step with it."""
+        """The shape ``(C, *s)`` of the degraded picture; a chain samples its next step with it."""
         return tuple(shape)
 
     def source_size(self, size: Sequence[int], record: Record) -> Size:
-        """How large a clean picture must be for the degraded one to have ``size``; for cropping training pictures."""
+        """The size of the clean picture for a degraded one of ``size``; training crops by it."""
         return tuple(size)
 
     def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Degraded:
@@ -94,9 +108,8 @@ class Degradation:
 
         Args:
             image: ``(C, *S)`` or ``(B, C, *S)`` floating point in [0, 1].
-            generator: source of randomness (default: torch's global one). One number is drawn per call; picture ``i``
-                of a batch uses a seed made of it and ``i``, so a batch's first picture is degraded as it would be
-                alone.
+            generator: source of randomness (default: torch's global one). A call draws one number; picture ``i`` of a
+                batch has a seed made of it and ``i``, so a batch's first picture is degraded as it would be alone.
         """
         draw = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
         batched = image.ndim == 4
@@ -105,14 +118,12 @@ class Degradation:
         return self.apply(image, self.share(records) if batched else records[0])
 
     def share(self, records: list[Record]) -> list[Record]:
-        """Make the records of a batch agree on what decides its size."""
+        """Make the records of a batch agree on the keys that decide its size."""
         common = {key: records[0][key] for key in self.shared if key in records[0]}
         return [{**record, **common} for record in records]
 
     def apply(self, image: Tensor, record: Record | Sequence[Record]) -> Degraded:
-        """Replay ``record`` (one for a picture; one for all, or one each, for a batch) on ``image``; the same bits
-        every time.
-        """
+        """Replay ``record`` (for a batch one for all, or one each) on ``image``, bit for bit."""
         if image.ndim not in (3, 4) or not image.is_floating_point():
             raise ValueError(
                 f"a degradation takes a floating-point picture (C, H, W) or batch (B, C, H, W); received "
@@ -144,7 +155,13 @@ class Degradation:
 
 
 class Chain(Degradation):
-    """Several degradations, one after the other; each sees the previous one's picture and mask."""
+    """Several degradations, one after the other; each gets the previous one's picture and mask.
+
+    >>> import implicitkit as ik
+    >>> chain = ik.create_degradation([{"name": "blur", "sigma": 1}, {"name": "jpeg", "quality": 50}])
+    >>> [step["name"] for step in chain(torch.rand(3, 8, 8)).record["steps"]]
+    ['blur', 'jpeg']
+    """
 
     def __init__(self, steps: Sequence[Degradation]) -> None:
         if not steps:
@@ -174,7 +191,7 @@ class Chain(Degradation):
         for step, drawn in zip(self.steps, self._drawn(record), strict=True):
             before = image.shape[2:]
             done = step.degrade(image, mask, drawn)
-            # what a step covers of its own input, in pixels of the first picture
+            # from pixels of the step's input to pixels of the first picture
             covered = tuple(round(c * part / n) for c, part, n in zip(covered, done.covered, before, strict=True))
             image, mask = done.image, done.mask
         return Step(image, mask, covered)
@@ -185,7 +202,7 @@ class Chain(Degradation):
         return tuple(size)
 
     def _drawn(self, record: Record) -> list[Record]:
-        """The steps' records; a record of another chain is refused."""
+        """The steps' records."""
         drawn = record.get("steps")
         if not isinstance(drawn, list) or len(drawn) != len(self.steps):
             raise ValueError(f"a chain of {len(self.steps)} takes a record with as many steps; received {record!r}")
@@ -198,7 +215,11 @@ def crop_to(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A CPU generator whose seed is a hash of ``numbers``: independent streams for neighbouring numbers."""
+    """A CPU generator whose seed is a hash of ``numbers``: independent streams for neighbouring numbers.
+
+    >>> torch.equal(torch.rand(2, generator=seeded(0, 1)), torch.rand(2, generator=seeded(0, 1)))
+    True
+    """
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 

@@ -23,17 +23,21 @@ class Blur(Degradation):
     """Convolves the picture with a kernel of sum 1.
 
     ``gaussian`` is round; ``anisotropic`` is a gaussian of ``sigma`` along ``angle`` and ``aspect * sigma`` across it;
-    ``motion`` moves the picture along a straight line; ``defocus`` is a disc. At its border the picture is mirrored,
-    the outermost pixel repeated, as often as the kernel needs, so it may be smaller than the kernel. A blurred pixel is
-    missing if any pixel under its kernel was. Differentiable.
+    ``motion`` moves the picture along a straight line; ``defocus`` is a disc. The picture is mirrored at its border,
+    repeatedly, so it may be smaller than the kernel. A blurred pixel is missing if any pixel under its kernel is.
+    Differentiable.
 
     Args:
         kind: one of the four, several, or ``{kind: weight}``.
-        sigma: of the gaussians, pixels; a number or a range ``[low, high]``, as are all of the following.
+        sigma: of the gaussians, pixels; a number or a range ``[low, high]``, like all of the following.
         aspect: of the anisotropic gaussian, above 0 up to 1.
         angle: of the anisotropic gaussian and the motion, degrees, counterclockwise from the x axis.
         length: of the motion, pixels.
         radius: of the disc, pixels; up to 0.5 it changes nothing.
+
+    >>> degraded = Blur("defocus", radius=(1, 2))(torch.rand(3, 8, 8))
+    >>> 1 <= degraded.record["radius"] <= 2
+    True
     """
 
     def __init__(
@@ -66,12 +70,12 @@ class Blur(Degradation):
             image = convolve(image, torch.from_numpy(kernel).to(image))
             if mask.any():
                 mask = (convolve(mask, torch.from_numpy(kernel > 0).to(mask)) > 0.5).to(mask)
-        # a mean stays within what it is of, but for the last bit
+        # a weighted mean lies between its values, up to rounding
         return Step(image.clamp(lowest, highest), mask, tuple(image.shape[2:]))
 
 
 def kernels(record: Record) -> list[Kernel]:
-    """What to convolve with, one after the other: a column and a row for a round gaussian, else one kernel."""
+    """The kernels of a record, to apply in order: a column and a row for a round gaussian, one for others."""
     match record["kind"]:
         case "gaussian":
             column = gaussian(record["sigma"])
@@ -87,7 +91,7 @@ def kernels(record: Record) -> list[Kernel]:
 
 
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve each channel of ``image`` ``(B, C, H, W)`` with an odd-sized ``kernel``; the picture is mirrored."""
+    """Convolve each channel of ``image`` ``(B, C, H, W)`` with an odd-sized ``kernel``, borders mirrored."""
     b, c, height, width = image.shape
     rows, columns = (
         mirrored(torch.arange(-(k // 2), n + k // 2, device=image.device), n)
@@ -99,13 +103,13 @@ def convolve(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def gaussian(sigma: float) -> Kernel:
-    """``exp(-x²/2 sigma²)`` at whole pixels up to 4 sigma, as scipy cuts it."""
+    """``exp(-x²/2 sigma²)`` at whole pixels up to 4 sigma, as in scipy."""
     x = _pixels(int(4 * sigma + 0.5))
     return _of_sum_1(np.exp(-(x**2) / (2 * max(sigma, 1e-3) ** 2)))
 
 
 def anisotropic(along: float, across: float, angle: float) -> Kernel:
-    """A gaussian of two widths whose first lies at ``angle`` (degrees), cut at 4 sigma along and across it."""
+    """A gaussian of two widths, the first at ``angle`` (degrees), cut at 4 sigma along and across it."""
     x = _pixels(int(4 * along + 0.5))
     u, v = _turned(x[None, :], -x[:, None], angle)
     inside = (np.abs(u) <= 4 * along + 0.5) & (np.abs(v) <= 4 * across + 0.5)
@@ -114,7 +118,7 @@ def anisotropic(along: float, across: float, angle: float) -> Kernel:
 
 
 def motion(length: float, angle: float) -> Kernel:
-    """A straight path of ``length`` at ``angle`` (degrees), centred; a pixel weighs what of the path lies inside it."""
+    """A centred path of ``length`` at ``angle`` (degrees); a pixel's weight is the path's length inside it."""
     if length == 0:
         return np.ones((1, 1))
     x = _pixels(math.ceil(length / 2))
@@ -122,7 +126,7 @@ def motion(length: float, angle: float) -> Kernel:
     enter = -leave
     direction = math.cos(math.radians(angle)), -math.sin(math.radians(angle))  # rows count downwards
     for step, centre in zip(direction, (x[None, :], x[:, None]), strict=True):
-        if abs(step) < 1e-9:  # along the other axis: inside or outside for the whole way
+        if abs(step) < 1e-9:  # parallel to the other axis
             leave = np.where(np.abs(centre) < 0.5, leave, -np.inf)
         else:
             first, last = np.sort([(centre - 0.5) / step, (centre + 0.5) / step], axis=0)
@@ -131,7 +135,7 @@ def motion(length: float, angle: float) -> Kernel:
 
 
 def disc(radius: float) -> Kernel:
-    """A disc; a pixel weighs what area of it lies inside (exact in y, 64 columns to a pixel in x)."""
+    """A disc; a pixel's weight is the area inside it (exact in y, 64 columns per pixel in x)."""
     if radius <= 0.5:
         return np.ones((1, 1))
     x = _pixels(math.ceil(radius - 0.5))

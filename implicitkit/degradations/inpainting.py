@@ -14,7 +14,7 @@ from implicitkit.degradations.masks import SIDES, Bin, Mask, boxes, centred, cov
 from implicitkit.degradations.settings import KindChoice, Kinds, Range, draw_seed
 from implicitkit.images.filling import DEFAULT_FILL, Fill, check_fill, fill_holes
 
-USUAL = {
+DEFAULT_RATIOS = {
     "strokes": (0.01, 0.6),  # the range of Liu et al.'s test set
     "boxes": (0.05, 0.4),
     "centre": (0.25, 0.25),  # half of each side
@@ -22,11 +22,11 @@ USUAL = {
     "outpainting": (0.75, 0.75),
     "scattered": (0.1, 0.9),
 }
-KINDS = (*USUAL, "folder")
+KINDS = (*DEFAULT_RATIOS, "folder")
 
 
 class Inpainting(Degradation):
-    """Takes pixels away: ``mask`` is 1 where they are missing, and ``fill`` stands in their place.
+    """Removes pixels: ``mask`` is 1 where they are missing, and ``fill`` replaces them.
 
     ================ ==============================================================================================
     kind             missing
@@ -37,29 +37,33 @@ class Inpainting(Degradation):
     ``half``         one half, at one of ``sides``
     ``outpainting``  all but a rectangle in the middle
     ``scattered``    single pixels anywhere
-    ``folder``       what a mask picture in ``folder`` says
+    ``folder``       the holes of a mask picture in ``folder``
     ================ ==============================================================================================
 
-    A hole ratio (missing pixels / all pixels) is drawn uniformly from ``ratio`` and met to the pixel by strokes, boxes
-    and scattered pixels; rectangles come as near as whole rows and columns can. With ``ratio`` given, every mask's own
-    ratio lies inside it, ends included, at whatever size the record is applied: where that cannot be, an error says so.
-    The mask is joined with one that comes in, and only this step's own holes are filled.
+    The hole ratio (missing pixels / all pixels) is drawn uniformly from ``ratio``. Strokes, boxes and scattered pixels
+    meet it to the pixel, rectangles to whole rows and columns. A mask's own ratio lies in a given ``ratio``, ends
+    included, at any size; otherwise an error is raised. The mask is joined with an incoming one, and only this step's
+    holes are filled.
 
     Args:
         kind: one of the above, several, or ``{kind: weight}``.
-        ratio: the hole ratio's bin ``[low, high]``, in [0, 1]; a single number is met as nearly as whole pixels can.
-            By default each kind has its usual range (:data:`USUAL`), met as nearly as the picture's size allows.
+        ratio: the hole ratio's bin ``[low, high]``, in [0, 1], or a number, met as nearly as whole pixels can. Default:
+            :data:`DEFAULT_RATIOS` of the kind, met as nearly as the picture's size allows.
         fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the
-            CPU), ``"mean"`` (of each channel's known pixels), ``"harmonic"`` or ``"biharmonic"`` (what surrounds the
-            hole, see :mod:`implicitkit.images.harmonic`). A model that takes the mask puts its own fill there.
-        sides: where a missing half may be, of left, right, top and bottom.
+            CPU), ``"mean"`` (of each channel's known pixels), ``"harmonic"`` or ``"biharmonic"`` (from the surrounding
+            pixels, see :mod:`implicitkit.images.harmonic`). A model that takes the mask uses its own fill.
+        sides: sides of a missing half: left, right, top and bottom.
         folder: the folder of mask pictures, sub-folders included; any size.
         hole: which of their pixels are missing, ``"white"`` or ``"black"``.
         augment: crop (70 to 100 % a side), mirror and quarter-turn them at random.
 
     Raises:
-        ValueError: a setting is out of range, or ``half`` is asked for with a bin without 0.5.
+        ValueError: a setting is out of range, or the bin of ``half`` does not hold 0.5.
         DataError: the folder is missing, empty or, when drawing, without a mask in the bin.
+
+    >>> degraded = Inpainting("scattered", ratio=0.5)(torch.rand(3, 8, 8))
+    >>> degraded.mask.mean()
+    tensor(0.5000)
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Inpainting(Degradation):
     ) -> None:
         self.kinds = Kinds("inpainting", kind, KINDS)
         self.ratio = None if ratio is None else Range("ratio, a fraction of all pixels,", ratio, 0, 1)
-        exact = isinstance(ratio, (int, float))  # met as nearly as whole pixels can
+        exact = isinstance(ratio, (int, float))
         self.bin = None if self.ratio is None or exact else Bin.of(self.ratio.low, self.ratio.high)
         if self.ratio is not None and "half" in self.kinds and not self.ratio.low <= 0.5 <= self.ratio.high:
             raise ValueError(f"half a picture has a hole ratio of 0.5, outside of the bin; received ratio={ratio!r}")
@@ -93,13 +97,13 @@ class Inpainting(Degradation):
         self.fill = check_fill(fill)
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
-        # nothing here depends on the shape: a training crop has another size than the picture it comes from
+        # independent of the shape: a training crop has another size than its picture
         kind = self.kinds.draw(generator)
         record = {"name": "inpainting", "kind": kind, "seed": draw_seed(generator)}
         if kind == "folder":
             assert self.masks is not None
             return {**record, **self.masks.choose(generator)}
-        target = (self.ratio or Range(kind, USUAL[kind])).draw(generator)
+        target = (self.ratio or Range(kind, DEFAULT_RATIOS[kind])).draw(generator)
         side = {"side": self.sides[int(torch.randint(len(self.sides), (), generator=generator))]}
         return {**record, "ratio": target, **(side if kind == "half" else {})}
 

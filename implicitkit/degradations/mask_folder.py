@@ -16,16 +16,16 @@ from implicitkit.errors import DataError
 from implicitkit.images.folders import pictures_in
 from implicitkit.images.io import READABLE, read_mask
 
-CROPS_TRIED = 8
+MAX_CROPS = 8
 
 
 class MaskFolder:
     """Chooses and prepares masks among the pictures of a folder and its sub-folders.
 
     Args:
-        folder: where they are.
+        folder: the folder.
         hole: which pixels are missing, ``"white"`` (brighter than half, as in Liu et al.'s test set) or ``"black"``.
-        ratios: the bin in which their hole ratio is to lie; None for any.
+        ratios: the bin of their hole ratio; None for any.
         augment: crop, mirror and turn them at random.
 
     Raises:
@@ -42,11 +42,10 @@ class MaskFolder:
         self._inside: dict[str, bool] = {}
 
     def choose(self, generator: torch.Generator) -> dict[str, Any]:
-        """A mask: file, checksum, crop (top, left, height, width as fractions
-        of the mask), whether mirrored, and quarter turns.
+        """A mask: file, checksum, crop (top, left, height, width, as fractions), ``mirrored`` and quarter ``turns``.
 
         Raises:
-            DataError: none has a hole ratio in the bin.
+            DataError: no mask has a hole ratio in the bin.
         """
         order = torch.randperm(len(self.files), generator=generator).tolist()
         file = next((self.files[k] for k in order if self._lies_in_bin(self.files[k])), None)
@@ -58,7 +57,7 @@ class MaskFolder:
         mirror, turns = torch.randint(2, (), generator=generator), torch.randint(4, (), generator=generator)
         whole |= {"mirrored": bool(mirror), "turns": int(turns)}
         mask = None if self.ratios is None else self.load(file)
-        for _ in range(CROPS_TRIED):
+        for _ in range(MAX_CROPS):
             height, width = (uniform(0.7, 1, generator) for _ in range(2))
             crop = [uniform(0, 1 - height, generator), uniform(0, 1 - width, generator), height, width]
             if mask is None or self.ratios is None or self.ratios.holds(_cropped(mask, crop)):
@@ -66,11 +65,10 @@ class MaskFolder:
         return whole
 
     def render(self, record: dict[str, Any], size: tuple[int, int]) -> Mask:
-        """The mask of ``record`` at ``size`` (nearest), its edge moved by the few pixels that rounding took it out of
-        the bin.
+        """The mask of ``record`` at ``size`` (nearest), its edge moved so that the ratio stays in the bin.
 
         Raises:
-            DataError: the file is not the one that the record was made with.
+            DataError: the file has changed since.
         """
         if self._checksum(record["file"]) != record["checksum"]:
             raise DataError(f"{self.folder / record['file']} has changed since the record was made")
@@ -87,7 +85,7 @@ class MaskFolder:
     def _lies_in_bin(self, file: str) -> bool:
         if self.ratios is None:
             return True
-        if file not in self._inside:  # measured as they come: a large folder need not be read as a whole
+        if file not in self._inside:  # read files when first needed: the folder may be large
             self._inside[file] = self.ratios.holds(self.load(file))
         return self._inside[file]
 
@@ -99,7 +97,7 @@ class MaskFolder:
 
 
 def _cropped(mask: Mask, crop: list[float]) -> Mask:
-    """The part of ``mask`` that ``crop`` (top, left, height, width, fractions) says; at least one pixel."""
+    """The part ``crop`` (top, left, height, width, as fractions) of ``mask``; at least one pixel."""
     (top, left), (height, width) = ((crop[k] * mask.shape[0], crop[k + 1] * mask.shape[1]) for k in (0, 2))
     y, x = min(int(top), mask.shape[0] - 1), min(int(left), mask.shape[1] - 1)
     return mask[y : y + max(1, math.floor(height)), x : x + max(1, math.floor(width))]

@@ -1,6 +1,6 @@
-"""Masks of missing pixels with an exact number of them: strokes, boxes, scattered pixels, rectangles, halves.
+"""Masks with an exact number of missing pixels: strokes, boxes, scattered pixels, rectangles, halves.
 
-Everything is drawn with numpy from the picture's size and a generator: a pixel belongs to a shape if its centre does.
+A pixel belongs to a shape if its centre does.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ Mask = NDArray[np.bool_]
 """``(H, W)``, True where a pixel is missing."""
 
 SIDES = ("left", "right", "top", "bottom")
-MOST_SHAPES = 2000  # far more than any mask needs; what is still to be covered then grows from the shapes there are
+MAX_SHAPES = 2000  # far more than any mask needs
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A range of hole ratios, both ends included; exact, as 0.3 of 10 pixels is 3 of them."""
+    """A range of hole ratios, both ends included, in exact fractions: 0.3 of 10 pixels is 3.
+
+    >>> Bin.of(0.2, 0.3).nearest_count(0.5, size=(2, 5))
+    3
+    """
 
     low: Fraction = Fraction(0)
     high: Fraction = Fraction(1)
 
     @classmethod
     def of(cls, low: float, high: float) -> Bin:
-        """The bin between two numbers, taken as the decimals they are written as."""
+        """The bin between two numbers, read as decimals."""
         return cls(Fraction(repr(float(low))), Fraction(repr(float(high))))
 
     def __str__(self) -> str:
         return f"{float(self.low):g} to {float(self.high):g}"
 
     def complement(self) -> Bin:
-        """The ratios of what is not missing."""
+        """The ratios of known pixels."""
         return Bin(1 - self.high, 1 - self.low)
 
     def counts(self, pixels: int) -> tuple[int, int]:
-        """The smallest and largest number of missing pixels of so many; the smallest is the larger if none fits."""
+        """The smallest and largest number of missing pixels out of ``pixels``; the smallest is larger if none fits."""
         return math.ceil(self.low * pixels), math.floor(self.high * pixels)
 
     def holds(self, mask: Mask) -> bool:
@@ -66,7 +70,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Shape:
-    """Pixels of a window of the picture, and the order in which to take them if only some are needed."""
+    """Pixels of a window of the picture, and the order in which to use them."""
 
     rows: slice
     columns: slice
@@ -75,10 +79,10 @@ class Shape:
 
 
 def cover(size: tuple[int, int], count: int, shapes: Iterable[Shape]) -> Mask:
-    """Draw ``shapes`` until exactly ``count`` pixels are covered; the last shape is cut to what is needed."""
+    """Draw ``shapes`` until exactly ``count`` pixels are covered; the last shape is cut."""
     mask: Mask = np.zeros(size, dtype=bool)
     missing = count
-    for shape in islice(shapes, MOST_SHAPES):
+    for shape in islice(shapes, MAX_SHAPES):
         view = mask[shape.rows, shape.columns]
         rows, columns = np.nonzero(shape.inside & ~view)
         if rows.size > missing:
@@ -92,15 +96,14 @@ def cover(size: tuple[int, int], count: int, shapes: Iterable[Shape]) -> Mask:
 
 
 def adjust(mask: Mask, count: int) -> Mask:
-    """``mask`` grown or worn away at its edge, layer by layer, until exactly ``count`` pixels are missing.
-
-    The last layer is incomplete: of it, the pixels nearest to its first are taken, which lie together.
+    """``mask`` grown or eroded, layer by layer, until exactly ``count`` pixels are missing; of the last layer, use the
+    pixels nearest to its first.
     """
     mask = mask.copy()
     while (missing := count - int(mask.sum())) != 0:
-        growing = mask if missing > 0 else ~mask  # the known pixels grow where fewer are to be missing
+        growing = mask if missing > 0 else ~mask  # to erode, grow the known pixels
         rows, columns = np.nonzero(_grown(growing) & ~growing)
-        if rows.size == 0:  # nothing to grow from: begin in the middle
+        if rows.size == 0:  # an empty mask: begin in the middle
             rows, columns = np.array([mask.shape[0] // 2]), np.array([mask.shape[1] // 2])
         if rows.size > abs(missing):
             distance = (rows - rows[0]) ** 2 + (columns - columns[0]) ** 2
@@ -120,18 +123,13 @@ def _grown(mask: Mask) -> Mask:
     return grown
 
 
-# ---------------------------------------------------------------------------- shapes to cover with
-
-
 def strokes(size: tuple[int, int], target: float, generator: torch.Generator) -> Iterator[Shape]:
-    """Endless irregular strokes in the manner of Liu et al. (ECCV 2018): random walks of thick, round lines, and now
-    and then an ellipse.
+    """Endless irregular strokes as of Liu et al. (ECCV 2018): random walks of thick, round lines, and some ellipses.
 
-    Lengths are in proportion to the picture's shorter side: a line is 3 to 13 % of it wide, twice that where all is to
-    be covered (``target`` 1).
+    A line is 3 to 13 % of the picture's shorter side wide, twice that for ``target`` 1.
     """
     draw, side = _drawing(generator), min(size)
-    margin = 0.1 * side  # walks go a little beyond the border, else it would be missing less often than the middle
+    margin = 0.1 * side  # walks go beyond the border, or it would be missing less often than the middle
     while True:
         y, x = (draw(-margin, n + margin) for n in size)
         if draw(0, 1) < 0.2:
@@ -144,13 +142,13 @@ def strokes(size: tuple[int, int], target: float, generator: torch.Generator) ->
             heading += draw(-1.3, 1.3)
             length = draw(0.05, 0.3) * side
             ends = zip((length * math.sin(heading), length * math.cos(heading)), (y, x), size, strict=True)
-            dy, dx = (d if -margin <= at + d <= n + margin else -d for d, at, n in ends)  # it turns back there
+            dy, dx = (d if -margin <= at + d <= n + margin else -d for d, at, n in ends)  # turn back at the margin
             yield from _window(size, (y + dy / 2, x + dx / 2), length / 2 + radius, _line(y, x, dy, dx, radius))
             heading, y, x = math.atan2(dy, dx), y + dy, x + dx
 
 
 def boxes(size: tuple[int, int], target: float, generator: torch.Generator) -> Iterator[Shape]:
-    """Endless boxes anywhere; it takes several to cover the fraction ``target`` of the picture."""
+    """Endless boxes anywhere; several cover the fraction ``target`` of the picture."""
     draw = _drawing(generator)
     while True:
         height, width = (max(1.0, draw(0.3, 0.8) * math.sqrt(target) * n) for n in size)
@@ -170,7 +168,7 @@ Draw = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[Mask, NDArray[
 
 
 def _drawing(generator: torch.Generator) -> Callable[[float, float], float]:
-    """``uniform`` with the generator, for thousands of numbers: they are drawn many at a time."""
+    """``uniform`` for thousands of numbers, drawn many at a time."""
 
     def endless() -> Iterator[float]:
         while True:
@@ -181,7 +179,7 @@ def _drawing(generator: torch.Generator) -> Callable[[float, float], float]:
 
 
 def _line(y0: float, x0: float, dy: float, dx: float, radius: float) -> Draw:
-    """Pixels within ``radius`` of the line from ``(y0, x0)`` on by ``(dy, dx)``, those near its beginning first."""
+    """Pixels within ``radius`` of the line from ``(y0, x0)`` by ``(dy, dx)``, those near its beginning first."""
 
     def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
         y, x = y - y0, x - x0
@@ -192,7 +190,7 @@ def _line(y0: float, x0: float, dy: float, dx: float, radius: float) -> Draw:
 
 
 def _box(y0: float, x0: float, height: float, width: float) -> Draw:
-    """Pixels of a box, those in its middle first, so that a part of it is a box again."""
+    """Pixels of a box, those in its middle first, so that a part of it is a box."""
 
     def draw(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[Mask, NDArray[np.float64]]:
         distance = np.maximum(abs(y - y0) / height, abs(x - x0) / width)
@@ -214,7 +212,7 @@ def _ellipse(y0: float, x0: float, a: float, b: float, angle: float) -> Draw:
 
 
 def _window(size: tuple[int, int], middle: tuple[float, float], reach: float, draw: Draw) -> Iterator[Shape]:
-    """What ``draw`` makes of the pixel centres within ``reach`` of ``middle``, if the picture has any there."""
+    """The shape of ``draw`` within ``reach`` of ``middle``; nothing if that is outside of the picture."""
     (top, bottom), (left, right) = (
         (max(math.floor(m - reach), 0), min(math.ceil(m + reach), n)) for m, n in zip(middle, size, strict=True)
     )
@@ -224,14 +222,11 @@ def _window(size: tuple[int, int], middle: tuple[float, float], reach: float, dr
         yield Shape(slice(top, bottom), slice(left, right), inside, order)
 
 
-# ---------------------------------------------------------------------------- fixed shapes
-
-
 def centred(size: tuple[int, int], ratios: Bin, target: float) -> Mask:
     """A rectangle in the middle with a hole ratio in the bin, near to ``target`` and to the picture's aspect.
 
     Raises:
-        ValueError: no rectangle has so many pixels.
+        ValueError: no rectangle has a ratio in the bin.
     """
     (height, width), pixels = size, math.prod(size)
     least, most = ratios.counts(pixels)
@@ -239,7 +234,7 @@ def centred(size: tuple[int, int], ratios: Bin, target: float) -> Mask:
     narrowest, widest = np.maximum(-(-least // h), 1), np.minimum(most // h, width)
     w = np.clip(np.round(target * pixels / h).astype(np.int64), narrowest, np.maximum(widest, narrowest))
     miss = np.where(narrowest <= widest, np.abs(h * w / pixels - target), np.inf)
-    skew = np.abs(h / height - w / width)  # one pixel's worth of it is free, so that ratios come close enough
+    skew = np.abs(h / height - w / width)  # up to one pixel is free
     best = int(np.argmin(miss + np.maximum(skew - 1 / min(size), 0) + 1e-6 * skew))
     if least == 0 and target < miss[best]:
         return np.zeros(size, dtype=bool)
@@ -258,7 +253,7 @@ def half(size: tuple[int, int], side: str, ratios: Bin) -> Mask:
     """The half of the picture at ``side``; of an odd number of lines, the smaller half if it lies in the bin.
 
     Raises:
-        ValueError: neither lies in it.
+        ValueError: neither half lies in it.
     """
     axis = 1 if side in ("left", "right") else 0
     lines = size[axis]

@@ -25,10 +25,9 @@ class Noise(Degradation):
     ``salt_and_pepper`` ``amount`` of the values become 0 or 1, equally often
     ================== ======================================= ============================
 
-    All are unbiased before clipping, but for salt and pepper. Noise falls on missing pixels as well, and the mask stays
-    as it is: a sensor does not know its holes. The noise is drawn in float32 on the CPU (Poisson's from the picture
-    rounded to float32), so it is the same on every device and for every dtype. The gradient sees it as a constant
-    (speckle: as a factor); replaced values have none.
+    All but salt and pepper are unbiased before clipping. Missing pixels get noise too, and the mask does not change.
+    The noise is drawn in float32 on the CPU (Poisson's from the picture rounded to float32), so it is the same on every
+    device and for every dtype. It is a constant for the gradient (speckle: a factor); replaced values have no gradient.
 
     Args:
         kind: one of the four, several, or ``{kind: weight}``.
@@ -36,6 +35,9 @@ class Noise(Degradation):
         amount: the fraction of values that salt and pepper replaces, a number or a range.
         grey: draw the same noise for all channels (Poisson: that of their mean); without it each has its own.
         clip: clamp the result to [0, 1].
+
+    >>> Noise(sigma=(5, 50))(torch.rand(3, 8, 8), seeded(0)).record["kind"]
+    'gaussian'
     """
 
     def __init__(
@@ -78,13 +80,13 @@ class Noise(Degradation):
 def normal(shape: Sequence[int], seed: int) -> Tensor:
     """Standard normal numbers of ``shape``, float32 on the CPU.
 
-    They are made in float64 and rounded, as processors differ in the last bit of the logarithm and cosine behind them.
+    They are computed in float64 and rounded, as processors differ in the last bit of the logarithm and cosine.
     """
     return torch.randn(tuple(shape), generator=seeded(seed), dtype=torch.float64).float()
 
 
 def photons(picture: Tensor, s: float, seed: int) -> Tensor:
-    """What Poisson noise of standard deviation ``s`` at white adds to ``picture`` (C, H, W), like ``picture``."""
+    """Poisson noise of standard deviation ``s`` at white for ``picture`` ``(C, H, W)``, of the same dtype."""
     if s == 0:
         return torch.zeros_like(picture)
     clean = picture.detach().cpu().float().double().clamp(min=0)

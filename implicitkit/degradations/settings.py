@@ -1,4 +1,4 @@
-"""Settings a degradation draws from: a number or a range of numbers, one kind or several."""
+"""Settings of degradations: a number or a range of numbers, one kind or several."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Range:
     """A setting that is fixed, or drawn uniformly from ``[low, high]``.
 
     Args:
-        what: how the setting is called, for errors.
+        what: the setting's name, for errors.
         value: a number or ``[low, high]``.
         least: the smallest value allowed.
         most: the largest value allowed.
@@ -34,7 +34,7 @@ class Range:
         self.low, self.high = ends[0], ends[-1]
 
     def draw(self, generator: torch.Generator) -> float:
-        """A value. One random number is used, be the setting fixed or not."""
+        """A value; always uses one random number."""
         return uniform(self.low, self.high, generator)
 
 
@@ -44,7 +44,7 @@ class Kinds:
     Args:
         what: the degradation's name, for errors.
         kind: see :data:`KindChoice`.
-        known: the kinds there are.
+        known: all kinds.
     """
 
     def __init__(self, what: str, kind: KindChoice, known: Sequence[str]) -> None:
@@ -62,15 +62,15 @@ class Kinds:
         return kind in self.weights
 
     def draw(self, generator: torch.Generator) -> str:
-        """A kind. One random number is used, however many kinds there are."""
-        left = uniform(0, sum(self.weights.values()), generator)
+        """A kind; always uses one random number."""
+        number = uniform(0, sum(self.weights.values()), generator)
         for kind, weight in self.weights.items():
-            left -= weight
-            if left < 0:
+            number -= weight
+            if number < 0:
                 return kind
         return kind  # the sum of the weights was rounded up
 
 
 def draw_seed(generator: torch.Generator) -> int:
-    """An int64 seed to keep in a record in place of the large random tensor it stands for."""
+    """An int64 seed, which a record holds instead of a large random tensor."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))

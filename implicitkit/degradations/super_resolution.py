@@ -1,4 +1,4 @@
-"""Low resolution: bicubic downscaling by any real factor."""
+"""Super-resolution: bicubic downscaling by any real factor."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from implicitkit.coordinates import Size, check_size
 from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
 from implicitkit.images.resize import KERNELS, Kernel, resize, round_to_8_bits
 
-SLACK = 1e-6  # 48 pixels at scale 3.3 must give 48 again, whatever the last bit of 48 * 3.3 / 3.3
+ROUNDING_SLACK = 1e-6  # 48 * 3.3 / 3.3 must give 48
 
 
 class SuperResolution(Degradation):
     """Shrinks a picture by ``scale`` (or to ``size``).
 
     The low-resolution picture has ``floor(S / scale)`` pixels per axis and covers ``round(floor(S / scale) * scale)``
-    pixels of the clean one, which is what ``Degraded.reference`` is cropped to. (LIIF's training and its protocol for
+    pixels of the clean one; ``Degraded.reference`` is cropped to these. (As in LIIF's training and its protocol for
     scales above 4.)
 
     Args:
         scale: a factor of at least 1, a range ``[low, high]`` to draw from uniformly, or, with ``per_axis``, one
             factor per axis.
-        size: pixels of the result per axis, in place of ``scale``; the whole picture is then covered.
+        size: pixels of the result per axis, instead of ``scale``; it covers the whole picture.
         per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range.
         kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.images.resize.resize`.
-        quantise: round the result to 8 bits, as a file would (the gradient passes as if it were not).
+        quantise: round the result to 8 bits (the gradient is the identity's).
+
+    >>> SuperResolution(scale=[1, 4])(torch.rand(3, 40, 40)).mask.unique()
+    tensor([0.])
     """
 
     shared = ("scale",)
@@ -83,26 +86,23 @@ class SuperResolution(Degradation):
     def source_size(self, size: Sequence[int], record: Record) -> Size:
         if "size" in record:
             raise ValueError(
-                "super_resolution with a fixed size cannot say how large its source is; give it a scale to train with"
+                "super_resolution with a fixed size does not define the size of its source; give it a scale to train"
             )
-        return tuple(math.ceil(n * s - SLACK) for n, s in zip(size, record["scale"], strict=True))
+        return tuple(math.ceil(n * s - ROUNDING_SLACK) for n, s in zip(size, record["scale"], strict=True))
 
     def _sizes(self, source: Size, record: dict[str, Any]) -> tuple[Size, Size]:
         """The low-resolution size, and the pixels of the source it covers."""
         if "size" in record:
             return tuple(record["size"]), source
-        size = tuple(math.floor(n / s + SLACK) for n, s in zip(source, record["scale"], strict=True))
+        size = tuple(math.floor(n / s + ROUNDING_SLACK) for n, s in zip(source, record["scale"], strict=True))
         if 0 in size:
-            raise ValueError(f"a picture of {_by(source)} pixels has nothing left at scale {record['scale']}")
+            sides = "×".join(map(str, source))
+            raise ValueError(f"a picture of {sides} pixels has nothing left at scale {record['scale']}")
         return size, tuple(min(n, round(m * s)) for n, m, s in zip(source, size, record["scale"], strict=True))
 
 
 def _any_missing(mask: Tensor, size: Size) -> Tensor:
-    """1 where any source pixel is missing. Adaptive pooling reads every pixel a low-resolution one overlaps."""
+    """1 where any source pixel is missing; adaptive pooling reads all pixels that a low-resolution one overlaps."""
     if not mask.any():
         return mask.new_zeros(*mask.shape[:2], *size)
     return F.adaptive_max_pool2d(mask, list(size))
-
-
-def _by(size: Sequence[int]) -> str:
-    return "×".join(map(str, size))

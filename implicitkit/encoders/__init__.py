@@ -1,1 +1,1 @@
-"""Pictures to feature maps, one file per family."""
+"""Encoders, from pictures to feature maps: one file per family."""

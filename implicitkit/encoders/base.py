@@ -1,4 +1,4 @@
-"""The encoder contract: a picture in, a feature map and the extent it covers out."""
+"""The encoder contract: from a picture to a feature map and the extent it covers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from implicitkit.encoders.part import Part
 class Features:
     """A feature map, and where it lies on the extent of the (padded) picture.
 
-    ``map`` is ``(B, D, *cells)``. ``extent`` is the padded picture's size in pixels. For a tile, ``map`` holds only
-    the cells from ``origin`` on of a whole ``grid``; left empty, both say that the map is whole.
+    ``map`` is ``(B, D, *cells)``, ``extent`` the padded picture's size in pixels. The map of a tile begins at cell
+    ``origin`` of a whole ``grid``; by default the map is whole.
+
+    >>> Features(torch.zeros(1, 8, 4, 6), extent=(16, 24)).grid
+    (4, 6)
     """
 
     map: Tensor
@@ -32,13 +35,20 @@ class Features:
 
 
 class Encoder(Part):
-    """Turns a picture ``(B, in_channels + mask_channels, *S)`` into :class:`Features`; it never sees coordinates.
+    """A picture ``(B, in_channels + mask_channels, *S)`` -> :class:`Features`.
 
     A subclass sets the attributes below and writes :meth:`extract`. The base class checks the input, normalises the
-    picture channels (never the mask's) and pads at the bottom and right to ``size_multiple``.
+    picture channels (not the mask's) and pads at the bottom and right to ``size_multiple``.
 
-    ``radius`` is how far away, in pixels, a changed input pixel can change a feature; ``None`` means everywhere (the
-    encoder is global), which rules out encoding in tiles.
+    ``radius`` is how far, in pixels, an input pixel can change a feature; ``None``: everywhere, so that the encoder
+    cannot encode in tiles.
+
+    >>> class Grey(Encoder):
+    ...     out_channels = 1
+    ...     def extract(self, x):
+    ...         return x.mean(1, keepdim=True)
+    >>> Grey()(torch.rand(1, 3, 5, 7)).map.shape
+    torch.Size([1, 1, 5, 7])
     """
 
     in_channels: int = 3
@@ -57,28 +67,28 @@ class Encoder(Part):
 
     def forward(self, x: Tensor) -> Features:
         """Encode ``x`` ``(B, in_channels + mask_channels, *S)``, picture channels in [0, 1], masks after them."""
-        wanted = self.in_channels + self.mask_channels
-        if x.ndim != self.ndim + 2 or x.shape[1] != wanted:
+        channels = self.in_channels + self.mask_channels
+        if x.ndim != self.ndim + 2 or x.shape[1] != channels:
             sizes = ", ".join(f"S{k + 1}" for k in range(self.ndim))
-            raise ValueError(f"{type(self).__name__} takes (B, {wanted}, {sizes}); received shape {tuple(x.shape)}")
+            raise ValueError(f"{type(self).__name__} takes (B, {channels}, {sizes}); received shape {tuple(x.shape)}")
         x = pad_to_multiple(self.normalise(x), self.size_multiple)
         map = self.extract(x)
         if any(cells * self.stride != n for cells, n in zip(map.shape[2:], x.shape[2:], strict=True)):
             raise ValueError(
                 f"{type(self).__name__} declares stride {self.stride}, but makes {tuple(map.shape[2:])} cells of "
-                f"{tuple(x.shape[2:])} pixels; its stride or size_multiple is not what it does"
+                f"{tuple(x.shape[2:])} pixels; correct its stride or size_multiple"
             )
         return Features(map, extent=tuple(x.shape[2:]))
 
     def normalise(self, x: Tensor) -> Tensor:
-        """``(x - mean) / std`` on the picture channels; mask channels pass as they are."""
+        """``(x - mean) / std`` on the picture channels; mask channels stay as they are."""
         picture, mask = x[:, : self.in_channels], x[:, self.in_channels :]
         picture = (picture - self._per_channel(self.mean, x)) / self._per_channel(self.std, x)
         return torch.cat([picture, mask], dim=1) if self.mask_channels else picture
 
     @property
     def receptive_field(self) -> int | str:
-        """The width in pixels of what one feature sees, or ``"global"``."""
+        """Width in pixels, or ``"global"``."""
         return "global" if self.radius is None else 2 * self.radius + 1
 
     def _per_channel(self, value: Sequence[float] | float, like: Tensor) -> Tensor:
@@ -87,10 +97,7 @@ class Encoder(Part):
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple with its own mirror image (the border included).
-
-    Mirroring repeats as often as it must, so a picture narrower than the padding works too.
-    """
+    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring (borders included, repeatedly)."""
     for axis in range(2, x.ndim):
         n = x.shape[axis]
         missing = -n % multiple
@@ -100,15 +107,15 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def for_convolutions(x: Tensor) -> Tensor:
-    """``x`` ``(B, C, H, W)`` as convolutions are fastest with: on a CPU each pixel's channels lie side by side.
+    """``x`` ``(B, C, H, W)`` in the fastest memory format for convolutions: ``torch.channels_last`` on a CPU.
 
-    What they make of it lies so too (``torch.channels_last``); shapes and values are the same. On other devices, for
-    other dimensions, and where it is compiled or transformed, ``x`` as it is.
+    Values and shape stay. On other devices, in other dimensions, and under ``compile`` or ``torch.func`` it returns
+    ``x``.
     """
     if x.device.type != "cpu" or x.ndim != 4 or torch.compiler.is_compiling():
         return x
     try:
         x.data_ptr()
-    except RuntimeError:  # torch.func transforms it, and vmap knows no memory formats
+    except RuntimeError:  # torch.func: vmap knows no memory formats
         return x
     return x.contiguous(memory_format=torch.channels_last)

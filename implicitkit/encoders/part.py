@@ -1,4 +1,4 @@
-"""What every part of a model has: whether it learns, where its weights come from, and what it is built from."""
+"""The base of encoders and decoders: trainable or frozen, the source of the weights, and the spec."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import nn
 
 
 class Part(nn.Module):
-    """An encoder or a decoder, as the model that is made of it sees it.
+    """An encoder or a decoder.
 
     Attributes:
-        trainable: whether it learns with the rest of the model. A class with weights of its own may say False, and a
-            spec may say either (``{"name": ..., "trainable": true}``).
-        source: where anybody can get its weights (a hub id, a tag), or None. Those of a frozen part with a source are
-            left out of a saved file.
+        trainable: False: the part is frozen. A class sets the default, a spec overrides it (``{"name": ...,
+            "trainable": true}``).
+        source: where its weights are published (a hub id, a tag), or None. A saved file leaves out the weights of a
+            frozen part with a source.
     """
 
     trainable: bool = True
@@ -24,7 +24,7 @@ class Part(nn.Module):
 
     @property
     def spec(self) -> dict[str, Any] | None:
-        """``{"name": ..., **arguments}``: what builds this part again, or None if it was not built by name.
+        """``{"name": ..., **arguments}``, from which to build this part again; None if it was not built by name.
 
         >>> import implicitkit as ik
         >>> ik.create_decoder("liif", hidden=[64]).spec
@@ -38,13 +38,12 @@ class Part(nn.Module):
 
     @property
     def title(self) -> str:
-        """What a line of text calls it: the name that it was built by, or that of its class."""
+        """Its registered name, or that of its class."""
         return type(self).__name__ if self._built_from is None else str(self._built_from["name"])
 
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """``spec`` as a saved file must hold it, by default as it is.
+        """``spec`` as a saved file holds it.
 
-        A subclass overrides this to drop what only its first start needed, such as the path of a weight file: the
-        weights are in the saved file itself.
+        Override it to drop arguments that only the first construction needs, such as the path of a weight file.
         """
         return spec

@@ -8,7 +8,7 @@ from implicitkit.encoders.base import Encoder, for_convolutions
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel by what a bottleneck makes of all channels' means over the whole picture (their eq. 6-8)."""
+    """Scales each channel by a bottleneck network of all channels' means over the picture (their eq. 6-8)."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -43,9 +43,12 @@ class RCAN(Encoder):
         groups: residual groups (10).
         blocks: attention blocks per group (20).
         channels: width, and the number of features per pixel (64).
-        reduction: by how much the attention's bottleneck is narrower than ``channels`` (16).
+        reduction: ``channels`` over the width of the attention's bottleneck (16).
         in_channels: picture channels, each normalised by (x - 0.5)/0.5.
-        mask_channels: further channels, taken as they are.
+        mask_channels: further channels, not normalised.
+
+    >>> RCAN(groups=1, blocks=1, channels=8, reduction=4).receptive_field
+    'global'
     """
 
     radius = None

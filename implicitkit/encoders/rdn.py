@@ -13,7 +13,7 @@ CONFIGS = {"A": (20, 6, 32), "B": (16, 8, 64)}  # the authors': dense blocks, co
 
 
 class DenseBlock(nn.Module):
-    """A residual dense block (their fig. 3): every convolution reads all that came before it; a 1x1 convolution fuses.
+    """A residual dense block (their fig. 3): each convolution reads all maps before it; a 1x1 convolution fuses them.
 
     Maps ``(B, channels, H, W)`` to the same shape.
     """
@@ -24,10 +24,10 @@ class DenseBlock(nn.Module):
         self.fuse = nn.Conv2d(channels + convs * growth, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
+        maps = x
         for layer in self.layers:
-            seen = torch.cat([seen, layer(seen).relu_()], dim=1)
-        fused: Tensor = self.fuse(seen)
+            maps = torch.cat([maps, layer(maps).relu_()], dim=1)
+        fused: Tensor = self.fuse(maps)
         return fused + x
 
 
@@ -36,12 +36,15 @@ class RDN(Encoder):
 
     Args:
         config: ``"A"`` (20 blocks of 6 convolutions, growth 32) or ``"B"`` (16 of 8, growth 64), the published sizes.
-        depth: number of dense blocks, in place of the configuration's.
-        convs: 3x3 convolutions per block, likewise.
-        growth: channels that each of them adds, likewise.
+        depth: number of dense blocks (default: the configuration's).
+        convs: 3x3 convolutions per block (likewise).
+        growth: channels that each of them adds (likewise).
         channels: features per pixel (64).
         in_channels: picture channels, each normalised by (x - 0.5)/0.5.
-        mask_channels: further channels, taken as they are.
+        mask_channels: further channels, not normalised.
+
+    >>> RDN(depth=1, convs=2, growth=4, channels=8).radius
+    5
     """
 
     def __init__(

@@ -26,17 +26,17 @@ def unpartition(windows: Tensor, window: int, h: int, w: int) -> Tensor:
 
 
 def relative_index(window: int, device: torch.device) -> Tensor:
-    """Where in a ``(2w - 1)^2`` table the bias of each pair of a window's pixels stands: ``(w * w, w * w)`` int64."""
+    """The index of each pixel pair's bias in a ``(2w - 1)^2`` table: ``(w * w, w * w)`` int64."""
     row, column = torch.meshgrid(*(torch.arange(window, device=device),) * 2, indexing="ij")
     rows, columns = (x.reshape(-1, 1) - x.reshape(1, -1) + window - 1 for x in (row, column))
     return rows * (2 * window - 1) + columns
 
 
 def seam_mask(h: int, w: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Which pixels of a shifted window may see each other: ``(windows, w * w, w * w)``, 0 or -inf.
+    """The attention mask of shifted windows: ``(windows, w * w, w * w)``, 0 or -inf.
 
-    Shifting is cyclic, so the last windows of each axis join pixels from opposite borders of the picture; those stay
-    apart, as if the windows ended at the border.
+    Shifting is cyclic, so the last windows of each axis hold pixels from opposite borders, which must not attend to
+    each other.
     """
     wrapped = [(torch.arange(n, device=device) >= n - shift).to(torch.int64) for n in (h, w)]
     side = partition((2 * wrapped[0][:, None] + wrapped[1])[None, :, :, None], window)[..., 0]
@@ -62,8 +62,8 @@ class WindowAttention(nn.Module):
         bias = self.bias[index].permute(2, 0, 1)[None]
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(m // len(mask), 1, 1, 1)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        result: Tensor = self.out(seen.transpose(1, 2).reshape(m, n, c))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        result: Tensor = self.out(attended.transpose(1, 2).reshape(m, n, c))
         return result
 
 
@@ -97,8 +97,8 @@ class Block(nn.Module):
     def _sometimes(self, residual: Tensor) -> Tensor:
         if not self.training or self.drop == 0:
             return residual
-        kept = torch.rand(len(residual), 1, 1, 1, device=residual.device) >= self.drop
-        return residual * kept / (1 - self.drop)
+        keep = torch.rand(len(residual), 1, 1, 1, device=residual.device) >= self.drop
+        return residual * keep / (1 - self.drop)
 
 
 class Group(nn.Module):
@@ -124,9 +124,8 @@ class Group(nn.Module):
 class SwinIR(Encoder):
     """Self-attention in windows of 8x8 pixels, shifted in every other block; stride 1.
 
-    Input of any size: it is padded at the bottom and right by its own mirror image to a multiple of the window. Window
-    borders lie on multiples of the window (and half-way between for shifted ones), and so do the origins of tiles; an
-    attention that the picture's border cuts sees less, never more. So the receptive field is finite: see
+    Input of any size is padded by mirroring to a multiple of the window. Window borders, and the origins of tiles, lie
+    on multiples of the window (half-way between for shifted ones), so the receptive field is finite: see
     :func:`radius_of`.
 
     Args:
@@ -135,13 +134,17 @@ class SwinIR(Encoder):
         heads: attention heads per group; each divides ``channels``.
         window: pixels a side (8).
         mlp_ratio: hidden width of the network per pixel, in ``channels`` (2).
-        out_channels: features per pixel (64), which a last convolution and a leaky ReLU make.
+        out_channels: features per pixel (64), from a last convolution and a leaky ReLU.
         drop_path: stochastic depth in training, rising from 0 at the first block to this at the last (the authors
             train with 0.1).
-        extra_window: also pad a side that is a multiple of the window already, by one more window, as the authors'
-            test script does; it changes the result a little, and rules out tiles.
+        extra_window: pad a side that is a multiple of the window by one more window, as the authors' test script does;
+            it changes the result a little, and rules out tiles.
         in_channels: picture channels, each normalised by (x - 0.5)/0.5.
-        mask_channels: further channels, taken as they are.
+        mask_channels: further channels, not normalised.
+
+    >>> encoder = SwinIR(channels=12, depths=[2], heads=[2], window=4, out_channels=8)
+    >>> encoder(torch.rand(1, 3, 10, 12)).map.shape
+    torch.Size([1, 8, 12, 12])
     """
 
     def __init__(
@@ -192,7 +195,7 @@ class SwinIR(Encoder):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Features:
-        """As the base class's, after the authors' extra window where it was asked for."""
+        """The base class's forward, after the extra window if set."""
         return super().forward(append_window(x, self.window) if self.extra_window else x)
 
     def extract(self, x: Tensor) -> Tensor:
@@ -209,8 +212,8 @@ class SwinIR(Encoder):
 def radius_of(depths: Sequence[int], window: int) -> int:
     """How far, in pixels, a changed pixel can change a feature.
 
-    Follows the interval that one changed pixel spoils through the network: a 3x3 convolution widens it by a pixel on
-    either side, an attention to the borders of the windows that it touches. The worst place in a window counts.
+    Follow the interval that one changed pixel affects: a 3x3 convolution widens it by a pixel on either side, an
+    attention to the borders of its windows. The worst position in a window counts.
 
     >>> radius_of([2], 8), radius_of([6, 6, 6, 6, 6, 6], 8)
     (15, 151)

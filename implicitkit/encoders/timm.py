@@ -19,43 +19,42 @@ from implicitkit.errors import UnknownNameError, UserError, WeightsError, first_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ANY_SIZE: tuple[dict[str, bool], ...] = (
-    {"dynamic_img_size": True},
-    {"strict_img_size": False},
-    {},
-)  # what timm's families call it
-MULTIPLES = (1, 2, 4, 7, 8)  # of the coarsest stride: windows and grids are of 7 or 8 cells, or need a few
+ANY_SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+"""The option for pictures of any size in timm's families."""
+STRIDE_MULTIPLES = (1, 2, 4, 7, 8)  # window and grid sizes, in cells of the coarsest map
 
 
 class Timm(Encoder):
     """A backbone of timm, convolutional or a transformer, hierarchical or plain; its name follows ``timm:``.
 
-    Each chosen map goes through a 1x1 convolution to ``out_channels``, is interpolated bilinearly to the resolution of
-    the finest chosen one, and all are added up, which equals a 1x1 convolution of their concatenation. That resolution
-    is ``stride``: 4 pixels for a ConvNeXt or a Swin, 2 for a ResNet, 16 for a ViT.
+    Each chosen map goes through a 1x1 convolution to ``out_channels`` and is interpolated bilinearly to the resolution
+    of the finest one; their sum equals a 1x1 convolution of their concatenation. The stride is 4 pixels for a ConvNeXt
+    or a Swin, 2 for a ResNet, 16 for a ViT.
 
-    Pictures of any size are taken. ``size_multiple`` is found by trying the network, without data or weights, on a few
-    sizes. A network that takes no size but its own (``native_size`` is then set) sees the picture resized to that, and
-    its maps are stretched back. What one feature sees is not known of a network in general, so that the encoder calls
-    itself global and refuses tiles.
+    It takes pictures of any size. A trial on the meta device finds ``size_multiple``. For a network of one size
+    (``native_size``) the picture is resized to it, and its maps are resized back. The receptive field is not known in
+    general, so the encoder is global and cannot encode in tiles.
 
     Args:
         model: timm's name, with or without a tag (``convnext_atto``, ``convnext_atto.d2_in1k``),
             ``hf-hub:Organisation/Name`` or ``local-dir:/folder``, exactly as timm takes it.
         in_channels: picture channels; pretrained weights are adapted as timm does (repeated, or summed for one).
-        mask_channels: further channels, taken as they are. With pretrained weights the network's first layer ignores
-            them at first: their weights are zero, and the picture's are untouched.
+        mask_channels: further channels, not normalised. With pretrained weights, their weights start at zero.
         out_channels: features per cell.
         out_indices: which maps to use, as timm numbers them, e.g. ``[0, 1]`` or ``[-1]`` (default: timm's choice).
-        pretrained: fetch timm's weights. A saved model holds its own, and is loaded without the net.
-        mean: subtracted from the picture, per channel (default: what the weights were trained with).
-        std: what the picture is divided by thereafter (likewise).
+        pretrained: download timm's weights; loading a saved model does not.
+        mean: subtracted from the picture, per channel (default: as the weights were trained).
+        std: divides the difference (likewise).
         options: further arguments of ``timm.create_model``, e.g. ``{"drop_path_rate": 0.1}``.
 
     Raises:
         UnknownNameError: timm has no such model; the message lists near names.
-        WeightsError: the weights cannot be had.
-        UserError: timm cannot make a feature backbone of the model and these arguments.
+        WeightsError: the weights cannot be downloaded, or do not take mask channels.
+        UserError: timm cannot build a feature backbone of the model with these arguments.
+
+    >>> import implicitkit as ik
+    >>> ik.list_encoders("timm*")  # "timm:convnext*" lists timm's own names
+    ['timm:']
     """
 
     def __init__(
@@ -78,16 +77,16 @@ class Timm(Encoder):
             )
         _check_name(model)
         self.in_channels, self.mask_channels, self.out_channels = in_channels, mask_channels, out_channels
-        wanted = dict(options or {})
+        arguments = dict(options or {})
         if out_indices is not None:
-            wanted["out_indices"] = tuple(out_indices)
+            arguments["out_indices"] = tuple(out_indices)
 
         channels = in_channels + mask_channels
         if pretrained and mask_channels:
-            self.net = _build(model, channels, wanted)
-            _widen(self.net, _build(model, in_channels, wanted, pretrained=True), in_channels, model)
+            self.net = _build(model, channels, arguments)
+            _widen(self.net, _build(model, in_channels, arguments, pretrained=True), in_channels, model)
         else:
-            self.net = _build(model, channels, wanted, pretrained=pretrained)
+            self.net = _build(model, channels, arguments, pretrained=pretrained)
         widths, strides = self.net.feature_info.channels(), self.net.feature_info.reduction()
         self.project = nn.ModuleList(nn.Conv2d(width, out_channels, 1, bias=k == 0) for k, width in enumerate(widths))
         self.stride = min(strides)
@@ -97,17 +96,17 @@ class Timm(Encoder):
         self.std = _per_channel(trained_with["std"], in_channels) if std is None else std
         native = tuple(trained_with["input_size"][-2:])
         with torch.device("meta"):
-            trial = _build(model, channels, wanted).eval()
+            trial = _build(model, channels, arguments).eval()
         multiple = _size_multiple(trial, channels, self.stride, max(strides), native[0])
         self.native_size = native if multiple is None else None
         self.size_multiple = multiple or self.stride
         if self.native_size and not _takes(trial, channels, native):
             raise UserError(
-                f"timm's {model!r} gives no feature maps, not even of its own {native[0]}x{native[1]} pixels"
+                f"timm's {model!r} gives no feature maps of pictures of its own {native[0]}x{native[1]} pixels"
             )
 
         self._portable: dict[str, Any] = {}
-        if ":" in model:  # a file must not need the hub, or the folder, that its model came from
+        if ":" in model:  # loading a saved file must not need the hub or the folder
             self._portable = {
                 "name": f"timm:{trained_with['architecture']}",
                 "mean": _as_list(self.mean),
@@ -116,17 +115,17 @@ class Timm(Encoder):
             }
 
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """It asks for no weights, which are in the file it was saved in."""
-        kept = {key: argument for key, argument in spec.items() if key != "pretrained"}
-        return {**kept, **self._portable}
+        """Without ``pretrained``: a saved file holds the weights."""
+        return {**{key: argument for key, argument in spec.items() if key != "pretrained"}, **self._portable}
 
     def extract(self, x: Tensor) -> Tensor:
         cells = [n // self.stride for n in x.shape[2:]]
         if self.native_size:
             x = F.interpolate(x, self.native_size, mode="bilinear", antialias=True)
         fused: Tensor | None = None
+        channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
         for map, project in zip(self.net(x), self.project, strict=True):
-            map = project(map.movedim(-1, 1) if _channels_last(self.net) else map)
+            map = project(map.movedim(-1, 1) if channels_last else map)
             if list(map.shape[2:]) != cells:
                 map = F.interpolate(map, cells, mode="bilinear")
             fused = map if fused is None else fused + map
@@ -142,10 +141,10 @@ def names() -> list[str]:
 
 
 def _check_name(model: str) -> None:
-    """Raise ``UnknownNameError`` for a name that is timm's in form but not in fact."""
+    """Raise ``UnknownNameError`` if timm has no such model."""
     import timm
 
-    if ":" in model:  # a folder or a hub id, which only timm can look up
+    if ":" in model:  # a folder or a hub id, for timm to look up
         return
     architecture, _, tag = model.partition(".")
     known = timm.list_models(architecture, include_tags=True) if tag and timm.is_model(architecture) else names()
@@ -159,10 +158,10 @@ def _check_name(model: str) -> None:
 
 
 def _build(model: str, channels: int, arguments: Mapping[str, Any], pretrained: bool = False) -> Any:
-    """timm's feature network for any picture size, as far as its family has an option for that."""
+    """timm's feature network, for any picture size if its family has an option for that."""
     import timm
 
-    for any_size in ANY_SIZE:
+    for any_size in ANY_SIZE_OPTIONS:
         settings = {**any_size, **arguments}
         try:
             with _quiet():
@@ -178,13 +177,13 @@ def _build(model: str, channels: int, arguments: Mapping[str, Any], pretrained: 
                     f"cannot get the pretrained weights of timm's {model!r}: {first_line(error)}"
                 ) from None
             raise UserError(f"timm cannot build {model!r} as a feature backbone: {first_line(error)}") from None
-    raise AssertionError("the last setting has no option that could be refused")
+    raise AssertionError("the last setting has no option")
 
 
 def _widen(net: nn.Module, trained: nn.Module, in_channels: int, model: str) -> None:
-    """Copy weights into a network of more input channels; whatever reads the further ones starts at zero.
+    """Copy weights into a network of more input channels; the weights of the further ones are zero.
 
-    timm itself would repeat the picture's weights over all channels and scale them down.
+    timm would repeat the picture's weights over all channels and scale them down.
     """
     own = net.state_dict()
     for key, value in trained.state_dict().items():
@@ -201,7 +200,7 @@ def _widen(net: nn.Module, trained: nn.Module, in_channels: int, model: str) -> 
 
 def _size_multiple(trial: nn.Module, channels: int, stride: int, coarsest: int, native: int) -> int | None:
     """The smallest size whose multiples the network takes; None if there is none."""
-    for multiple in sorted({k * coarsest for k in MULTIPLES} | {native}):
+    for multiple in sorted({k * coarsest for k in STRIDE_MULTIPLES} | {native}):
         sizes = (multiple, 2 * multiple), (3 * multiple, multiple)
         if multiple % stride == 0 and all(_takes(trial, channels, size) for size in sizes):
             return multiple
@@ -210,10 +209,10 @@ def _size_multiple(trial: nn.Module, channels: int, stride: int, coarsest: int, 
 
 @torch.no_grad()
 def _takes(trial: nn.Module, channels: int, size: tuple[int, ...]) -> bool:
-    """Whether a network on the meta device, where tensors have shapes but no values, makes maps of this size."""
+    """Whether a network on the meta device takes pictures of this size."""
     try:
         trial(torch.empty(1, channels, *size, device="meta"))
-    except Exception:  # an assertion, or whatever the layer that does not fit raises
+    except Exception:  # layers raise many kinds
         return False
     return True
 
@@ -230,7 +229,7 @@ def _saved_arguments(model: str) -> dict[str, Any]:
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Sequence[float] | float:
-    """timm's mean or deviation; its average where the picture has other channels than the weights."""
+    """timm's mean or deviation, averaged if the picture has another number of channels."""
     return list(values) if len(values) == channels else sum(values) / len(values)
 
 
@@ -238,13 +237,9 @@ def _as_list(values: Sequence[float] | float) -> list[float] | float:
     return float(values) if isinstance(values, (int, float)) else [float(v) for v in values]
 
 
-def _channels_last(net: nn.Module) -> bool:
-    return getattr(net, "output_fmt", None) == "NHWC"
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without timm's notes on weights that a feature network leaves out, and the hub client's on every retry."""
+    """Silence timm's notes on unused weights and the hub client's on retries."""
     loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""A U-Net that sees the whole picture: for holes wider than a convolution's neighbourhood."""
+"""A U-Net that sees the whole picture, for holes wider than a convolution's neighbourhood."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from implicitkit.encoders.base import Encoder, for_convolutions
 
 
 class UNet(Encoder):
-    """Convolutions at full, half, quarter, ... size, attention at the coarsest, and the way back with skip connections.
+    """Convolutions at full, half, quarter, ... size, attention at the coarsest, and back with skip connections.
 
-    After Ronneberger et al. (MICCAI 2015); residual blocks without normalisation that start as the identity, as a
-    picture's brightness and contrast are what is to be predicted. Positions are known by the zero padding of the
-    convolutions. With attention the encoder is global and refuses tiles; without, its radius is finite.
+    After Ronneberger et al. (MICCAI 2015). Residual blocks start as the identity, without normalisation, which would
+    remove the picture's brightness and contrast. Zero padding gives positions. With attention the encoder is global
+    and cannot encode in tiles; without, its radius is finite.
 
     Args:
         widths: channels at full size and at each halving; the last is the bottom's.
@@ -23,18 +23,17 @@ class UNet(Encoder):
         attention: transformer blocks at the bottom; 0 leaves them out.
         heads: attention heads; they divide the bottom's channels.
         in_channels: picture channels, each normalised by (x - 0.5)/0.5.
-        mask_channels: further channels, taken as they are.
+        mask_channels: further channels, not normalised.
         out_channels: features per pixel (default: the first of ``widths``).
 
     Raises:
         ValueError: a number is not positive, ``blocks`` has not one for each width, or the heads do not divide.
 
-    Example:
-        >>> import torch
-        >>> encoder = UNet(widths=[8, 16, 32], blocks=[1, 1, 1], heads=2, mask_channels=1)
-        >>> features = encoder(torch.rand(1, 4, 30, 45))
-        >>> features.map.shape, features.extent
-        (torch.Size([1, 8, 32, 48]), (32, 48))
+    >>> import torch
+    >>> encoder = UNet(widths=[8, 16, 32], blocks=[1, 1, 1], heads=2, mask_channels=1)
+    >>> features = encoder(torch.rand(1, 4, 30, 45))
+    >>> features.map.shape, features.extent
+    (torch.Size([1, 8, 32, 48]), (32, 48))
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class Attention(nn.Module):
 
 
 def _radius(blocks: Sequence[int]) -> int:
-    """How many pixels away an input pixel can matter: each convolution's own, at its size, and the 2×2 grids'."""
+    """The radius in pixels: that of each convolution at its size, and of the 2×2 grids."""
     reach = 2  # head and tail
     for level, count in enumerate(blocks):
         ways = 1 if level == len(blocks) - 1 else 2

@@ -1,14 +1,14 @@
 """Scores on test sets, by the protocols that papers use.
 
-A :class:`~implicitkit.evaluation.protocol.Protocol` is found by name (:func:`implicitkit.create_protocol`). It yields
-examples (:class:`~implicitkit.evaluation.protocol.Example`) and scores what models make of them: ``benchmark``,
-``div2k`` and ``plain`` for super-resolution (:mod:`~implicitkit.evaluation.super_resolution`), ``inpainting``
+:func:`implicitkit.create_protocol` creates a :class:`~implicitkit.evaluation.protocol.Protocol`, which yields examples
+(:class:`~implicitkit.evaluation.protocol.Example`) and scores models' predictions: ``benchmark``, ``div2k`` and
+``plain`` for super-resolution (:mod:`~implicitkit.evaluation.super_resolution`), ``inpainting``
 (:mod:`~implicitkit.evaluation.inpainting`), ``restoration`` for any degradation
 (:mod:`~implicitkit.evaluation.restoration`). The functions ``evaluate...`` score any method, not only models.
 """
 
 from implicitkit.evaluation.inpainting import evaluate_inpainting, mean_fill
-from implicitkit.evaluation.protocol import Answer, Example, Protocol
+from implicitkit.evaluation.protocol import Answer, Example, ModelMethod, Protocol
 from implicitkit.evaluation.restoration import as_degraded, evaluate_restoration
 from implicitkit.evaluation.scores import Scores, markdown_table
 from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bicubic, evaluate, make_pair, score
@@ -16,6 +16,7 @@ from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bic
 __all__ = [
     "Answer",
     "Example",
+    "ModelMethod",
     "Pair",
     "Protocol",
     "Scores",

@@ -1,19 +1,18 @@
 """The protocol of inpainting (SAIR, ECCV 2024; MISF, CVPR 2022).
 
-* Pictures are the middle square, shrunk to 256×256 (Pillow's bicubic) and rounded to 8 bits; a picture of that size is
-  left as it is.
+* Pictures are the middle square, shrunk to 256×256 (Pillow's bicubic) and rounded to 8 bits; a picture of that size
+  stays as it is.
 * Masks have a hole ratio in a bin: 0–20, 20–40 and 40–60 % of the pixels. The first bin begins at 1 %, as in the test
-  set of Liu et al.: a picture without a hole tests nothing.
-* PSNR and SSIM (7×7) are measured on the prediction rounded to 8 bits, or truncated, as SAIR's script does. L1 and
-  LPIPS are measured on the values themselves. All are of the whole prediction: known pixels are not pasted back unless
-  asked for.
-* Each metric that takes a mask is computed a second time on the hole alone (``psnr_hole``).
+  set of Liu et al.
+* PSNR and SSIM (7×7) are measured on the prediction rounded to 8 bits, or truncated, as in SAIR's script; L1 and LPIPS
+  on the values themselves. All are of the whole prediction, without pasting known pixels back by default.
+* Each metric that takes a mask is also computed on the hole alone (``psnr_hole``).
 
-Beside the models stand methods that need no training: the mean colour, the harmonic and the biharmonic fill
-(:mod:`implicitkit.images.harmonic`) and, if OpenCV is installed, its Navier-Stokes inpainting.
+Rows without training: the mean colour, the harmonic and the biharmonic fill (:mod:`implicitkit.images.harmonic`) and,
+if OpenCV is installed, its Navier-Stokes inpainting.
 
 A set's score is the mean of its pictures' scores. Masks depend on the seed, the bin and the picture's place in the
-set's sorted order alone, so that all methods, today and later, get the same ones.
+set's sorted order alone, so all methods get the same ones.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
-from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
+from implicitkit.evaluation.protocol import Example, ModelMethod, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name
 from implicitkit.images.filling import fill_holes
 from implicitkit.images.folders import picture_files
@@ -39,27 +38,25 @@ from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.metrics import Metric
 
 BINS = ((0, 20), (20, 40), (40, 60))
-SMALLEST_RATIO = 1  # percent
+MIN_RATIO = 1  # percent
 SIZE = 256
-ON_8_BITS = ("psnr", "psnr_y", "ssim", "ssim_gaussian")
+METRICS_OF_8_BITS = ("psnr", "psnr_y", "ssim", "ssim_gaussian")
 OPENCV_RADIUS = 3  # pixels
 Inpainter = Callable[[Tensor, Tensor], Tensor]
-"""``(3, H, W)`` with its holes filled somehow, and the mask ``(1, H, W)`` (1 = hole) -> ``(3, H, W)``."""
+"""``(3, H, W)`` with any values in its holes, and the mask ``(1, H, W)`` (1 = hole) -> ``(3, H, W)``."""
 
 
 def mean_fill(image: Tensor, mask: Tensor) -> Tensor:
-    """Each channel's mean over the known pixels, in the holes: the row every table begins with."""
+    """Fill holes with each channel's mean over the known pixels: the first row of every table.
+
+    >>> mean_fill(torch.tensor([[[0.2, 0.4, 0.9]]]), torch.tensor([[[0.0, 0.0, 1.0]]]))
+    tensor([[[0.2000, 0.4000, 0.3000]]])
+    """
     return fill_holes(image[None], mask[None], "mean")[0]
 
 
-def harmonic(image: Tensor, mask: Tensor) -> Tensor:
-    """The harmonic fill, see :func:`implicitkit.images.harmonic.harmonic_fill`."""
-    return fill_holes(image[None], mask[None], "harmonic")[0]
-
-
-def biharmonic(image: Tensor, mask: Tensor) -> Tensor:
-    """The biharmonic fill, see :func:`implicitkit.images.harmonic.biharmonic_fill`."""
-    return fill_holes(image[None], mask[None], "biharmonic")[0]
+def _filled_by(fill: str) -> Inpainter:
+    return lambda image, mask: fill_holes(image[None], mask[None], fill)[0]
 
 
 def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
@@ -70,10 +67,12 @@ def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
     return to_tensor(filled)
 
 
-SOLVERS: Mapping[str, Inpainter] = {"mean colour": mean_fill, "harmonic": harmonic, "biharmonic": biharmonic} | (
-    {"Navier-Stokes (OpenCV)": navier_stokes} if find_spec("cv2") else {}
-)
-"""The methods that need no training, by the name of their row."""
+SOLVERS: Mapping[str, Inpainter] = {
+    "mean colour": mean_fill,
+    **{fill: _filled_by(fill) for fill in ("harmonic", "biharmonic")},
+    **({"Navier-Stokes (OpenCV)": navier_stokes} if find_spec("cv2") else {}),
+}
+"""Methods without training, by the name of their row."""
 
 
 def evaluate_inpainting(
@@ -95,15 +94,15 @@ def evaluate_inpainting(
         methods: name -> inpainter; :data:`SOLVERS` holds some.
         folder: clean pictures, sub-folders included.
         bins: hole ratios ``(low, high)`` in percent; each is a setting of the result (``"20-40"``).
-        holes: the degradation that makes the holes; it is given the bin as ``ratio``, in [0, 1]. Default: irregular
+        holes: the degradation that makes the holes; it gets the bin as ``ratio``, in [0, 1]. Default: irregular
             strokes, ``{"name": "inpainting", "kind": "strokes"}``. Masks of a folder: ``{"name": "inpainting",
             "kind": "folder", "folder": ..., "augment": False}``.
         metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: PSNR, SSIM and L1).
-        size: side of the pictures; None takes them as they come.
-        truncate: cut predictions to 8 bits as ``astype(uint8)`` does, in place of rounding.
+        size: side of the pictures; None: their own.
+        truncate: truncate predictions to 8 bits, as ``astype(uint8)``, instead of rounding.
         paste: put the known pixels back before scoring.
         seed: of the masks.
-        progress: called with the number of examples done and the one at hand.
+        progress: see :data:`~implicitkit.evaluation.protocol.Progress`.
 
     Returns:
         Scores; ``records`` holds each mask's record and ``hole_ratio``.
@@ -111,18 +110,21 @@ def evaluate_inpainting(
     Raises:
         DataError: a picture is smaller than ``size``.
         ValueError: a bin is not of percentages, ``low`` first.
+
+    >>> import tempfile
+    >>> from implicitkit.images.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.png", torch.rand(3, 24, 24))
+    ...     list(evaluate_inpainting({"mean": mean_fill}, folder, size=None).values["mean"])
+    ['0-20', '20-40', '40-60']
     """
     protocol = InpaintingProtocol(bins, size=size, seed=seed, truncate=truncate, paste=paste)
     protocol.holes = hole_spec() if holes is None else dict(holes)
-    return protocol.compare(
-        {name: of_pictures(inpainter) for name, inpainter in methods.items()},
-        Path(folder),
-        metrics=metrics,
-        progress=progress,
-    )
+    answers = {name: of_pictures(inpainter) for name, inpainter in methods.items()}
+    return protocol.compare(answers, Path(folder), metrics=metrics, progress=progress)
 
 
-def of_pictures(inpainter: Inpainter) -> Answer:
+def of_pictures(inpainter: Inpainter) -> ModelMethod:
     """An inpainter as a function of an example."""
 
     def answer(example: Example) -> Tensor:
@@ -133,11 +135,10 @@ def of_pictures(inpainter: Inpainter) -> Answer:
 
 
 def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tensor:
-    """The middle square of ``picture`` ``(3, H, W)`` at ``size`` pixels a side (None: the whole at its own), in 8-bit
-    steps.
+    """The middle square of ``picture`` ``(3, H, W)`` at ``size`` pixels a side (None: all of it), in 8-bit steps.
 
     Raises:
-        DataError: it is smaller; ``where`` names it.
+        DataError: it is smaller; the message names ``where``.
     """
     height, width = picture.shape[1:]
     if size is not None and (height, width) != (size, size):
@@ -145,7 +146,7 @@ def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tens
         if side < size:
             raise DataError(
                 f"{where} has {height}×{width} pixels, the protocol {size}×{size}; pass a smaller size, or none (0 on "
-                "the command line) to take pictures as they come"
+                "the command line) for whole pictures"
             )
         top, left = (height - side) // 2, (width - side) // 2
         square = picture[:, top : top + side, left : left + side]
@@ -154,21 +155,21 @@ def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tens
 
 
 def hole_ratios(low: float, high: float) -> list[float]:
-    """A bin in percent as the ``ratio`` of ``inpainting``; it begins at 1 %, as no hole tests nothing.
+    """A bin in percent as the ``ratio`` of ``inpainting``, at least 1 %.
 
     Raises:
         ValueError: it is not two percentages, low and high.
     """
-    if not 0 <= low <= high <= 100 or high < SMALLEST_RATIO:
+    if not 0 <= low <= high <= 100 or high < MIN_RATIO:
         raise ValueError(
-            f"a bin of hole ratios is two percentages, low and high, high at least {SMALLEST_RATIO}; received "
+            f"a bin of hole ratios is two percentages, low and high, high at least {MIN_RATIO}; received "
             f"{low:g}-{high:g}"
         )
-    return [max(low, SMALLEST_RATIO) / 100, high / 100]
+    return [max(low, MIN_RATIO) / 100, high / 100]
 
 
 def hole_spec(masks: str | None = None, kind: KindChoice | None = None) -> dict[str, Any]:
-    """The degradation that makes holes: with the masks of a folder as they are, or of a kind (default: strokes).
+    """The degradation that makes holes: masks of a folder, not augmented, or of a kind (default: strokes).
 
     Raises:
         ValueError: both are given.
@@ -209,24 +210,26 @@ def check_size(size: int | None) -> int | None:
 
 
 class InpaintingProtocol(Protocol):
-    """Holes of several sizes, filled; see :mod:`implicitkit.evaluation.inpainting`.
+    """Inpainting in bins of hole ratios; see :mod:`implicitkit.evaluation.inpainting`.
 
-    A model that takes a mask is given it, and fills the holes of what its encoder sees by its own ``fill``. A model
-    that takes no mask is shown the picture alone.
+    A model gets the mask if it takes one, and then fills the holes by its own ``fill``.
 
     Args:
         bins: hole ratios ``[low, high]`` in percent.
-        masks: a folder of mask pictures, white where missing, of any size (the nearest pixel is taken); a picture's
-            mask is one whose hole ratio is in the bin.
-        kind: what is drawn where no masks are given, as in the ``inpainting`` degradation (default: strokes).
-        fill: what stands in the holes of the picture: a number, ``mean``, ``noise``, ``harmonic`` or ``biharmonic``.
-            It matters only to models that take no mask, since the others fill holes themselves.
-        size: side of the pictures, which are cut to their middle square; None or 0 takes them as they come.
+        masks: a folder of mask pictures, white where missing, of any size (resized by nearest pixel); masks are chosen
+            by their hole ratio.
+        kind: kind of holes without ``masks``, as in the ``inpainting`` degradation (default: strokes).
+        fill: fill of the holes, for models that take no mask: a number, ``mean``, ``noise``, ``harmonic`` or
+            ``biharmonic``.
+        size: side of the pictures, which are cut to their middle square; None or 0: whole pictures.
         seed: of the masks.
-        truncate: cut predictions to 8 bits as ``astype(uint8)`` does, in place of rounding.
+        truncate: truncate predictions to 8 bits, as ``astype(uint8)``, instead of rounding.
         paste: put the known pixels back before scoring.
-        solvers: score the harmonic and biharmonic fills and OpenCV's method beside the mean colour; they take seconds
-            for large pictures.
+        solvers: score the harmonic and biharmonic fills and OpenCV's method too; they take seconds for large pictures.
+
+    >>> protocol = InpaintingProtocol(bins=[[0, 20]], size=128, solvers=False)
+    >>> protocol.trivial_rows, protocol.holes["kind"]
+    (['mean colour'], 'strokes')
     """
 
     def __init__(
@@ -245,7 +248,7 @@ class InpaintingProtocol(Protocol):
             raise ValueError("inpainting takes bins of hole ratios, one at least; received none")
         self.bins = [(low, high) for low, high in bins]
         self.holes = {**hole_spec(masks, kind), "fill": fill}
-        create_holes(self.holes, self.bins)  # what is wrong with them is said now
+        create_holes(self.holes, self.bins)  # raise now
         self.size, self.seed, self.truncate, self.paste = check_size(size), seed, truncate, paste
         names = list(SOLVERS)[: None if solvers else 1]
         self.trivial_answers = {name: of_pictures(SOLVERS[name]) for name in names}
@@ -264,7 +267,7 @@ class InpaintingProtocol(Protocol):
                 yield Example(setting, name, degraded.image, degraded.mask, degraded.reference, record)
 
     def new_scores(self, data: Path, metrics: Sequence[Metric]) -> Scores:
-        """The metrics of the whole picture first, then those of the hole."""
+        """Metrics of the whole picture first, then of the hole."""
         hole = {f"{metric.name}_hole": metric.unit for metric in metrics if metric.takes_mask}
         return Scores(units={metric.name: metric.unit for metric in metrics} | hole)
 
@@ -277,7 +280,7 @@ class InpaintingProtocol(Protocol):
         levels = (prediction * 255).floor() if self.truncate else (prediction * 255).round()
         values: dict[str, float] = {}
         for metric in metrics:
-            scored = levels / 255 if metric.name in ON_8_BITS else prediction
+            scored = levels / 255 if metric.name in METRICS_OF_8_BITS else prediction
             values[metric.name] = metric(scored, example.truth)
             if metric.takes_mask:
                 values[f"{metric.name}_hole"] = metric(scored, example.truth, example.mask)

@@ -1,4 +1,4 @@
-"""The protocol contract: a protocol yields examples, methods answer them, metrics compare answers with the truth."""
+"""The protocol contract: a protocol yields examples, methods predict, metrics compare predictions with the truth."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from implicitkit.model import ImplicitModel
 
 @dataclass(frozen=True)
 class Example:
-    """One question of a test set, and its answer.
+    """One example of a test set.
 
     Attributes:
-        setting: the column it belongs to: ``"4"`` (×4), ``"20-40"`` (percent missing), ``"sigma 25"``.
+        setting: its column: ``"4"`` (×4), ``"20-40"`` (percent missing), ``"sigma 25"``.
         name: the picture's name, the same in all settings.
-        image: what a method is shown, ``(3, h, w)`` in [0, 1].
+        image: a method's input, ``(3, h, w)`` in [0, 1].
         mask: ``(1, h, w)``, 1 where a pixel is missing; None if the protocol makes no holes.
-        truth: the right answer, ``(3, H, W)`` in [0, 1] for pictures.
-        record: what was drawn to make the example, as JSON can hold it; None if nothing was.
+        truth: the target, ``(3, H, W)`` in [0, 1] for pictures.
+        record: the random numbers of the example, as JSON can hold them; None if there are none.
 
-    Example:
-        >>> import torch
-        >>> Example("2", "cat", torch.zeros(3, 4, 5), None, torch.zeros(3, 8, 10)).size
-        (8, 10)
+    >>> import torch
+    >>> Example("2", "cat", torch.zeros(3, 4, 5), None, torch.zeros(3, 8, 10)).size
+    (8, 10)
     """
 
     setting: str
@@ -44,50 +43,47 @@ class Example:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(H, W)`` of the truth: the size that a method is asked for."""
+        """``(H, W)`` of the truth, and of the prediction."""
         return self.truth.shape[-2], self.truth.shape[-1]
 
 
-Answer = Callable[[Example], Any]
+ModelMethod = Callable[[Example], Any]
 """A method: an example -> its prediction, ``(3, H, W)`` for pictures."""
+Answer = ModelMethod  # its former name
 Progress = Callable[[int, str], Any]
-"""Called with the number of examples done and a note on the one at hand."""
+"""Called with the number of examples done and a note on the current one."""
 Seen = Callable[[str, Example, Any, float], Any]
-"""Called with a method's name, an example, the method's prediction (on the CPU, as it was given) and the seconds it
-took."""
+"""Called with a method's name, an example, the method's prediction (on the CPU) and the seconds it took."""
 
 
 class Protocol:
-    """How models are scored on a test set: what they are shown, what is measured, and beside which trivial methods.
+    """Scores models on a test set: yields the examples, chooses the metrics and the trivial methods.
 
     A subclass writes :meth:`count` and :meth:`examples`, and sets :attr:`trivial_answers`; :meth:`score` and
-    :meth:`answer` have defaults for pictures. The arguments of its constructor are its options: they come from a spec
-    (``{"name": "inpainting", "size": 128}``), so they are what JSON can hold, and are checked against their
-    annotations. Whatever is drawn at random depends on the options and a picture's place in the test set alone, so
-    that every model, today and later, is asked the same.
+    :meth:`answer` have defaults for pictures. Its constructor's arguments are its options: they come from a spec
+    (``{"name": "inpainting", "size": 128}``), so JSON must hold them, and are checked against their annotations. Random
+    numbers depend on the options and a picture's place in the test set alone, so every model gets the same examples.
 
     Attributes:
-        trivial_answers: methods that need no training, by the name of their row. The first is the row that every
-            table begins with.
-        usual: the metrics that are measured unless others are asked for.
-        spec: what it was built from, if it was built by name.
+        trivial_answers: methods without training, by the name of their row; the first is every table's first row.
+        usual: the default metrics.
+        spec: its spec, if it was built by name.
 
-    Example:
-        >>> import torch
-        >>> class Inverted(Protocol):
-        ...     usual = ("l1",)
-        ...     trivial_answers = {"grey": lambda example: torch.full_like(example.truth, 0.5)}
-        ...     def count(self, data):
-        ...         return 1
-        ...     def examples(self, data):
-        ...         picture = torch.full((3, 8, 8), 0.75)
-        ...         yield Example("inverted", "a", 1 - picture, None, picture)
-        >>> Inverted().evaluate({}, Path()).values
-        {'grey': {'inverted': {'l1': {'a': 0.25}}}}
+    >>> import torch
+    >>> class Inverted(Protocol):
+    ...     usual = ("l1",)
+    ...     trivial_answers = {"grey": lambda example: torch.full_like(example.truth, 0.5)}
+    ...     def count(self, data):
+    ...         return 1
+    ...     def examples(self, data):
+    ...         picture = torch.full((3, 8, 8), 0.75)
+    ...         yield Example("inverted", "a", 1 - picture, None, picture)
+    >>> Inverted().evaluate({}, Path()).values
+    {'grey': {'inverted': {'l1': {'a': 0.25}}}}
     """
 
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")
-    trivial_answers: Mapping[str, Answer] = MappingProxyType({})
+    trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
 
     @property
@@ -97,11 +93,11 @@ class Protocol:
 
     @property
     def trivial_rows(self) -> list[str]:
-        """The names of all rows that need no training, in order."""
+        """The names of all rows without training, in order."""
         return list(self.trivial_answers) or [self.trivial]
 
     def count(self, data: Path) -> int:
-        """How many examples there are.
+        """The number of examples.
 
         Raises:
             DataError: ``data`` is not a test set for this protocol.
@@ -109,16 +105,16 @@ class Protocol:
         raise NotImplementedError(f"{type(self).__name__} does not implement count()")
 
     def examples(self, data: Path) -> Iterator[Example]:
-        """Yield the examples of the test set, one after the other, always the same.
+        """Yield the examples of the test set, always the same.
 
         Raises:
             DataError: ``data`` is not a test set for this protocol.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement examples()")
 
-    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> Answer:
-        """How a model answers the examples of ``data``: it encodes the picture (with the mask, if it takes one) and
-        renders it at the truth's size. ``encode`` is passed on to :meth:`ImplicitModel.encode`.
+    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> ModelMethod:
+        """The model as a method on the examples of ``data``: encode the picture (with the mask, if it takes one) and
+        render it at the truth's size. ``encode`` holds arguments of :meth:`ImplicitModel.encode`.
         """
 
         def render(example: Example) -> Tensor:
@@ -128,7 +124,7 @@ class Protocol:
         return render
 
     def metrics(self, metrics: Metrics | None) -> list[Metric]:
-        """The metrics to measure; :attr:`usual` in place of None."""
+        """The metrics to measure (None: :attr:`usual`)."""
         return create_metrics(self.usual if metrics is None else metrics)
 
     def new_scores(self, data: Path, metrics: Sequence[Metric]) -> Scores:
@@ -136,7 +132,7 @@ class Protocol:
         return Scores(units={metric.name: metric.unit for metric in metrics})
 
     def score(self, prediction: Any, example: Example, metrics: Sequence[Metric]) -> Mapping[str, Any]:
-        """What each metric says of one prediction; predictions are clamped to [0, 1], not rounded."""
+        """The metrics of one prediction, which is clamped to [0, 1], not rounded."""
         prediction = prediction.clamp(0, 1)
         return {metric.name: metric(prediction, example.truth) for metric in metrics}
 
@@ -154,16 +150,16 @@ class Protocol:
         """Score every model, and the trivial methods, on the test set.
 
         Args:
-            models: name -> model; each is checked (:meth:`admit`) before anything is computed.
+            models: name -> model; :meth:`admit` checks all of them first.
             data: the folder of the test set.
-            metrics: what to measure (default: :attr:`usual`).
-            encode: passed on to :meth:`ImplicitModel.encode`: ``tile``, ``precision``.
+            metrics: the metrics (default: :attr:`usual`).
+            encode: arguments of :meth:`ImplicitModel.encode`: ``tile``, ``precision``.
             progress: see :data:`Progress`.
-            seen: see :data:`Seen`: for who wants the pictures or the times.
-            trivial: False leaves the trivial methods out.
+            seen: see :data:`Seen`; gets pictures and times.
+            trivial: score the trivial methods too.
 
         Returns:
-            Scores whose first methods are the trivial ones, followed by the models in the order given.
+            Scores of the trivial methods, then of the models in order.
 
         Raises:
             DataError: ``data`` is not a test set for this protocol.
@@ -176,14 +172,14 @@ class Protocol:
 
     def compare(
         self,
-        methods: Mapping[str, Answer],
+        methods: Mapping[str, ModelMethod],
         data: Path,
         *,
         metrics: Metrics | None = None,
         progress: Progress | None = None,
         seen: Seen | None = None,
     ) -> Scores:
-        """Score any methods, name -> :data:`Answer`; the other arguments are those of :meth:`evaluate`."""
+        """Score any methods, name -> :data:`ModelMethod`; other arguments as in :meth:`evaluate`."""
         measures = self.metrics(metrics)
         scores = self.new_scores(data, measures)
         for done, example in enumerate(self.examples(data), start=1):
@@ -193,7 +189,7 @@ class Protocol:
                 start = time.perf_counter()
                 prediction = answer(example)
                 if isinstance(prediction, Tensor):
-                    prediction = prediction.cpu()  # waits for the device, so the seconds hold all of the work
+                    prediction = prediction.cpu()  # waits for the device
                 seconds = time.perf_counter() - start
                 for metric, value in self.score(prediction, example, measures).items():
                     scores.add(method, example.setting, metric, example.name, value)
@@ -204,25 +200,25 @@ class Protocol:
         return scores
 
     def tables(self, scores: Scores) -> dict[str, list[str]]:
-        """How ``scores`` are laid out: title -> names of metrics; one table without a title unless overridden."""
+        """The tables of ``scores``: title -> names of metrics (default: one table without a title)."""
         return {"": list(scores.units)}
 
     def settings(self) -> dict[str, Any]:
-        """What a JSON report records of the options, defaults included."""
+        """The options for a JSON report, defaults included."""
         return {} if self.spec is None else {key: value for key, value in self.spec.items() if key != "name"}
 
     def check(self, model: ImplicitModel, name: str = "the model") -> None:
-        """Raise :class:`UserError`, calling it ``name``, if ``model`` cannot be scored by this protocol; unless
-        overridden, if it does not map RGB pictures to RGB pictures.
+        """Raise :class:`UserError` with ``name`` if this protocol cannot score ``model`` (default: if it does not
+        map RGB pictures to RGB pictures).
         """
         if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
             raise UserError(f"{name} does not map RGB pictures to RGB pictures, so it cannot be scored")
 
     def admit(self, models: Mapping[str, ImplicitModel]) -> None:
-        """Check all models, and that none takes the name of a trivial method and with it its row.
+        """Check all models and their names.
 
         Raises:
-            UserError: one does, or cannot be scored.
+            UserError: a model cannot be scored, or has the name of a trivial method.
         """
         for name, model in models.items():
             if name in self.trivial_rows:

@@ -1,4 +1,4 @@
-"""What an evaluation gives: one number per method, setting, metric and picture."""
+"""Scores of an evaluation: one number per method, setting, metric and picture."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ class Scores:
 
     Attributes:
         values: ``values[method][setting][metric][picture]``. A setting is a magnification (``"2"``), a bin of hole
-            ratios in percent (``"20-40"``), or text that is shown as it is (``"sigma 25"``).
+            ratios in percent (``"20-40"``), or text (``"sigma 25"``).
         units: of each metric, ``"dB"`` or nothing.
-        records: what was drawn for each picture of a setting, where anything was.
-        item: what a set's score is the mean over: ``"picture"``, or ``"class"``, where that takes the pictures' place
-            in ``values``.
+        records: ``records[setting][picture]``: the random numbers of an example.
+        item: the keys of ``values`` to average over: ``"picture"``, or ``"class"``.
+
+    >>> scores = Scores()
+    >>> for picture, value in (("a", 30.0), ("b", 32.0)):
+    ...     scores.add("bicubic", "2", "psnr", picture, value)
+    >>> scores.mean("bicubic", "2", "psnr")
+    31.0
     """
 
     values: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
@@ -38,7 +43,7 @@ class Scores:
     item: str = "picture"
 
     def add(self, method: str, setting: str, metric: str, item: str, value: float) -> None:
-        """File one score; ``nan``, which a metric gives where nothing counts, is left out."""
+        """Add one score; ``nan``, the score of no pixels, is skipped."""
         items = self.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
         if not math.isnan(value):
             items[item] = value
@@ -60,7 +65,13 @@ class Scores:
 
 
 def markdown_table(scores: Scores, metrics: Sequence[str] | None = None) -> str:
-    """Mean scores per method and setting as a Markdown table; several metrics (default: all) share a cell."""
+    """Mean scores per method and setting as a Markdown table; several metrics (default: all) share a cell.
+
+    >>> print(markdown_table(Scores({"bicubic": {"2": {"psnr": {"a": 30.0}}}}, {"psnr": "dB"})))
+    | PSNR, dB | ×2 |
+    |---|---|
+    | bicubic | 30.00 |
+    """
     metrics = list(scores.units) if metrics is None else metrics
     settings = list(next(iter(scores.values.values()), {}))
     heads = [" / ".join(metric_name(metric, scores.units[metric]) for metric in metrics), *map(setting_name, settings)]
@@ -74,10 +85,10 @@ def markdown_table(scores: Scores, metrics: Sequence[str] | None = None) -> str:
 
 
 def create_metrics(metrics: Metrics) -> list[Metric]:
-    """The metrics that names and specs stand for.
+    """The metrics of names and specs.
 
     Raises:
-        ValueError: there is none, or two would be filed under one name.
+        ValueError: there is none, or two have one name.
     """
     created = [metric if isinstance(metric, Metric) else create_metric(metric) for metric in metrics]
     names = [metric.name for metric in created]
@@ -87,10 +98,10 @@ def create_metrics(metrics: Metrics) -> list[Metric]:
 
 
 def by_name(files: Iterable[Path]) -> dict[str, Path]:
-    """Picture files by name without suffix; two of one name would make one score vanish.
+    """Picture files by name without suffix.
 
     Raises:
-        DataError: there are two.
+        DataError: two have one name.
     """
     named: dict[str, Path] = {}
     for file in files:

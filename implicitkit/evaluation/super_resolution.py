@@ -4,12 +4,12 @@
 * ``div2k``: PSNR over RGB, ``scale + 6`` pixels shaved.
 * ``plain``: PSNR over RGB, nothing shaved.
 
-Other metrics may take PSNR's place; what a protocol shaves is shaved for them too.
+Other metrics are shaved the same way.
 
 Predictions are clamped, not rounded to 8 bits; a set's score is the mean of its pictures' scores. Up to x4 the
-low-resolution pictures are MATLAB-bicubic: the set's own files where it has them, made here otherwise; the clean
-picture is cropped to their size times the scale. Above x4 they are ``floor(H/s)`` pixels, made by Pillow's bicubic
-from the picture cropped to ``round(h s)`` (as LIIF does).
+low-resolution pictures are MATLAB-bicubic: the set's own files if it has them, computed otherwise; the clean picture is
+cropped to their size times the scale. Above x4 they have ``floor(H/s)`` pixels, by Pillow's bicubic from the picture
+cropped to ``round(h s)`` (as in LIIF).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
-from implicitkit.evaluation.protocol import Answer, Example, Progress, Protocol
+from implicitkit.evaluation.protocol import Example, ModelMethod, Progress, Protocol
 from implicitkit.evaluation.scores import Metrics, Scores, by_name
 from implicitkit.images.folders import picture_files
 from implicitkit.images.io import READABLE, read_image
@@ -35,14 +35,14 @@ from implicitkit.metrics.base import shaved
 
 Convention = Literal["benchmark", "div2k", "plain"]
 SCALES = (2.0, 3.0, 4.0)
-LARGEST_MATLAB_SCALE = 4
+MAX_MATLAB_SCALE = 4
 Upscaler = Callable[[Tensor, tuple[int, int]], Tensor]
 """``(3, h, w)`` and ``(H, W)`` -> ``(3, H, W)``, both in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A low-resolution picture and the clean one it came from, cropped to what it covers; ``(3, H, W)`` in [0, 1]."""
+    """A low-resolution picture and its clean one, cropped to the part that it covers; ``(3, H, W)`` in [0, 1]."""
 
     name: str
     low: Tensor
@@ -50,13 +50,18 @@ class Pair:
 
 
 class TestSet:
-    """A folder of clean pictures, with or without low-resolution files beside them.
+    """A folder of clean pictures, with or without low-resolution files.
 
-    Understood: ``HR/`` with ``LR_bicubic/X2/`` (names may end in ``x2``), ``X2/HR`` with ``X2/LR``, DIV2K's
+    Known layouts: ``HR/`` with ``LR_bicubic/X2/`` (names may end in ``x2``), ``X2/HR`` with ``X2/LR``, DIV2K's
     ``..._HR`` with ``..._LR_bicubic/X2``, and a plain folder of pictures.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     TestSet(folder).name == Path(folder).name
+    True
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # for pytest
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -65,14 +70,14 @@ class TestSet:
         self.name = self.folder.name
 
     def count(self, scale: float) -> int:
-        """How many pictures there are at ``scale``."""
+        """The number of pictures at ``scale``."""
         return len(self._clean_files(scale))
 
     def pairs(self, scale: float) -> Iterator[Pair]:
-        """All pictures at one scale, one after the other.
+        """Yield all pictures at one scale.
 
         Raises:
-            DataError: the folder holds no pictures, or a low-resolution file has no clean one or does not fit it.
+            DataError: the folder holds no pictures, or a low-resolution file is missing or does not fit.
         """
         low = self._low_folder(scale)
         for stem, file in by_name(self._clean_files(scale)).items():
@@ -87,13 +92,13 @@ class TestSet:
 
     def _clean_files(self, scale: float) -> list[Path]:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]
-        if not (self.folder / "HR").is_dir():  # a scale without a folder of its own: any other scale's clean pictures
+        if not (self.folder / "HR").is_dir():  # else the clean pictures of another scale
             candidates += sorted(self.folder.glob("X*/HR"))
         files = picture_files([next((c for c in candidates if c.is_dir()), self.folder)])
         return _without_degraded(files, scale)
 
     def _low_folder(self, scale: float) -> Path | None:
-        if scale > LARGEST_MATLAB_SCALE:
+        if scale > MAX_MATLAB_SCALE:
             return None
         places = [self.folder / f"X{scale:g}" / "LR", self.folder / "LR_bicubic" / f"X{scale:g}"]
         places += sorted(self.folder.glob(f"*_LR_bicubic/X{scale:g}"))
@@ -112,8 +117,12 @@ def _without_degraded(files: list[Path], scale: float) -> list[Path]:
 
 
 def make_pair(name: str, clean: Tensor, scale: float) -> Pair:
-    """Degrade a clean picture as the protocol says for ``scale``: 8 bits, MATLAB's kernel up to x4, Pillow's above."""
-    kernel: Kernel = "matlab" if scale <= LARGEST_MATLAB_SCALE else "pil"
+    """Degrade a clean picture by ``scale`` to 8 bits, with MATLAB's kernel up to x4, Pillow's above.
+
+    >>> make_pair("noise", torch.rand(3, 25, 30), 4).low.shape
+    torch.Size([3, 6, 7])
+    """
+    kernel: Kernel = "matlab" if scale <= MAX_MATLAB_SCALE else "pil"
     degraded = SuperResolution(scale=scale, kernel=kernel, quantise=True)(clean, torch.Generator())
     return Pair(name, degraded.image, degraded.reference)
 
@@ -129,8 +138,10 @@ def _fit(name: str, low: Tensor, clean: Tensor, scale: float) -> Pair:
 
 
 def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Convention, metric: Metric | None = None) -> float:
-    """One picture's score by ``protocol`` (default metric: the protocol's PSNR, dB); fractional scales shave
-    ``ceil(scale)``.
+    """One picture's score by ``protocol`` (default metric: its PSNR, dB); fractional scales shave ``ceil(scale)``.
+
+    >>> round(score(torch.zeros(3, 20, 20), torch.full((3, 20, 20), 0.1), 2, "plain"), 3)
+    20.0
     """
     border = PROTOCOLS[protocol].border(scale)
     metric = metric or PROTOCOLS[protocol]().metrics(None)[0]
@@ -138,7 +149,11 @@ def score(prediction: Tensor, clean: Tensor, scale: float, protocol: Convention,
 
 
 def bicubic(low: Tensor, size: tuple[int, int]) -> Tensor:
-    """MATLAB's bicubic enlargement, the row every table begins with."""
+    """MATLAB's bicubic enlargement, the first row of every table.
+
+    >>> bicubic(torch.zeros(3, 4, 4), (8, 6)).shape
+    torch.Size([3, 8, 6])
+    """
     return resize(low, size, "matlab")
 
 
@@ -156,9 +171,16 @@ def evaluate(
         methods: name -> upscaler; :func:`bicubic` is one.
         test_set: the pictures.
         scales: magnifications of at least 1; each is a setting of the result (``"2"``, ``"3.5"``).
-        protocol: what is shaved, and which metric is usual.
-        progress: called with the number of examples done and the one at hand.
+        protocol: decides the border to shave and the default metric.
+        progress: see :data:`~implicitkit.evaluation.protocol.Progress`.
         metrics: names, specs or :class:`~implicitkit.metrics.Metric` objects (default: the protocol's).
+
+    >>> import tempfile
+    >>> from implicitkit.images.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.png", torch.rand(3, 24, 24))
+    ...     evaluate({"bicubic": bicubic}, TestSet(folder), [2]).units
+    {'psnr_y': 'dB'}
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}; received {protocol!r}")
@@ -166,19 +188,19 @@ def evaluate(
     return PROTOCOLS[protocol](scales).compare(answers, test_set.folder, metrics=metrics, progress=progress)
 
 
-def of_pictures(upscaler: Upscaler) -> Answer:
+def of_pictures(upscaler: Upscaler) -> ModelMethod:
     """An upscaler as a function of an example."""
     return lambda example: upscaler(example.image, example.size)
 
 
 class SuperResolutionProtocol(Protocol):
-    """Pictures enlarged; see :mod:`implicitkit.evaluation.super_resolution`.
+    """Super-resolution; see :mod:`implicitkit.evaluation.super_resolution`.
 
     Args:
         scales: magnifications of at least 1.
     """
 
-    trivial_answers: Mapping[str, Answer] = {"bicubic": of_pictures(bicubic)}
+    trivial_answers: Mapping[str, ModelMethod] = {"bicubic": of_pictures(bicubic)}
 
     def __init__(self, scales: Sequence[float] = SCALES) -> None:
         if not scales or any(scale < 1 or not math.isfinite(scale) for scale in scales):
@@ -187,7 +209,7 @@ class SuperResolutionProtocol(Protocol):
 
     @staticmethod
     def border(scale: float) -> int:
-        """Pixels that are shaved off every border."""
+        """Pixels to shave off every border."""
         return 0
 
     def count(self, data: Path) -> int:
@@ -210,7 +232,11 @@ class SuperResolutionProtocol(Protocol):
 
 
 class Benchmark(SuperResolutionProtocol):
-    """PSNR of the luma, ``scale`` pixels shaved: Set5, Set14, B100, Urban100."""
+    """PSNR of the luma, ``scale`` pixels shaved: Set5, Set14, B100, Urban100.
+
+    >>> Benchmark([2, 3.5]).border(3.5)
+    4
+    """
 
     usual: ClassVar[Metrics] = ("psnr_y",)
 
@@ -220,7 +246,11 @@ class Benchmark(SuperResolutionProtocol):
 
 
 class DIV2K(SuperResolutionProtocol):
-    """PSNR over RGB, ``scale + 6`` pixels shaved."""
+    """PSNR over RGB, ``scale + 6`` pixels shaved.
+
+    >>> DIV2K().border(4)
+    10
+    """
 
     usual: ClassVar[Metrics] = ("psnr",)
 
@@ -230,7 +260,11 @@ class DIV2K(SuperResolutionProtocol):
 
 
 class Plain(SuperResolutionProtocol):
-    """PSNR over RGB, nothing shaved."""
+    """PSNR over RGB, nothing shaved.
+
+    >>> Plain([8]).settings()
+    {'scales': [8]}
+    """
 
     usual: ClassVar[Metrics] = ("psnr",)
 

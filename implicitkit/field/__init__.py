@@ -1,1 +1,1 @@
-"""A picture as a function of its coordinates: fields, what they keep of a picture, and its tiles."""
+"""A picture as a function of its coordinates: fields, their latents and their tiles."""

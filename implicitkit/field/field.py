@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,33 +18,45 @@ from implicitkit.field.sampler import Sampler
 from implicitkit.field.tiles import Window, assembled, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
-if TYPE_CHECKING:
-    pass
-
-
 Cell = Tensor | float | Sequence[float] | None
 
 
 class Prediction(NamedTuple):
-    """What a model says at a list of points."""
+    """A model's values at a list of points.
+
+    >>> import torch
+    >>> import implicitkit as ik
+    >>> model = ik.load_model("liif_small")
+    >>> model(torch.rand(2, 3, 8, 8), torch.zeros(2, 5, 2), cell=torch.full((2, 5, 2), 0.1)).values.shape
+    torch.Size([2, 5, 3])
+    """
 
     values: Tensor
     """``(B, N, out)``; pictures in [0, 1] (not clamped), embeddings as they are."""
     conditions: dict[str, Tensor]
-    """``(B, N, C)`` per condition that was asked for: what a loss on a condition needs."""
+    """``(B, N, C)`` per requested condition, for losses."""
 
 
 class Field:
-    """One picture (or batch) as a function of continuous coordinates.
+    """One picture (or batch) as a function of continuous coordinates, as :meth:`ImplicitModel.encode` returns it.
 
-    Made by :meth:`ImplicitModel.encode`. It holds features and a reference to the model, no parameters of its own;
-    asking it anything changes neither, so several threads may.
+    It holds features and a reference to the model. Queries change neither, so several threads may query it.
 
     Attributes:
-        model: whose field it is.
-        conditions: the fields that the model reads, by name; each answers with a batch as this one does.
-        batched: whether the picture came as a batch, and answers do.
+        model: the model that encoded the picture.
+        conditions: the fields that the model reads, by name; batched as this one is.
+        batched: whether the picture came as a batch; then results are batches.
         size: the picture's ``(H, W)``.
+
+    >>> import torch
+    >>> import implicitkit as ik
+    >>> field = ik.load_model("liif_small").encode(torch.rand(3, 16, 12))
+    >>> field
+    Field((3, 16, 12), liif, float32, cpu)
+    >>> field.render((40, 30)).shape
+    torch.Size([3, 40, 30])
+    >>> field(torch.tensor([[0.0, 0.5]]), cell=0.05).shape
+    torch.Size([1, 3])
     """
 
     def __init__(
@@ -87,28 +99,24 @@ class Field:
         for name, field in read.items():
             if (count := len(field._image)) != len(self._image):
                 raise ValueError(f"the condition {name!r} is of {count} pictures, the image of {len(self._image)}")
-        self._read = {name: field._answering(batched=True) for name, field in read.items()}  # a decoder's are batched
-        self.conditions = {name: field._answering(self.batched) for name, field in read.items()}
+        self._read = {name: field._as_batch(True) for name, field in read.items()}  # decoders take batches
+        self.conditions = {name: field._as_batch(self.batched) for name, field in read.items()}
         with _modes(self):
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
         self._sampler = Sampler(model.decoder, self._latents, self._image, mean=model.mean, std=model.std, grad=grad)
 
     def __repr__(self) -> str:
-        """``Field(2×(3, 64, 80), liif, float32, cpu)``: a batch of two pictures, the decoder, the precision, the
-        device.
-        """
+        """``Field(2×(3, 64, 80), liif, float32, cpu)``: a batch of two, the decoder, the precision, the device."""
         shape = str(tuple(self._image.shape[1:]))
         parts = [f"{len(self._image)}×{shape}" if self.batched else shape, self.model.decoder.title]
         parts += [self.precision or str(self._image.dtype).removeprefix("torch."), str(self.device)]
         return f"Field({', '.join(parts + ['with a mask'] * (self._mask is not None))})"
 
-    # ---------------------------------------------------------------- what a user asks
-
     def __call__(self, coords: Tensor, cell: Cell = None) -> Tensor:
-        """Values at any points.
+        """Values at points.
 
         Args:
-            coords: ``(N, d)`` or ``(B, N, d)``, order ``(y, x)``, the picture being ``[-1, 1]^d``.
+            coords: ``(N, d)`` or ``(B, N, d)``, order ``(y, x)``; the picture covers ``[-1, 1]^d``.
             cell: size of an output pixel in the same units: a number, ``(d,)``, ``(N, d)`` or ``(B, N, d)``.
                 Needed if the decoder uses it.
 
@@ -121,26 +129,21 @@ class Field:
             result = self._at_points(coords, cells).values
         return result if batched else result[0]
 
-    def predict(
-        self,
-        coords: Tensor,
-        cell: Cell = None,
-        wanted: Collection[str] | None = None,
-    ) -> Prediction:
-        """Like calling the field, with the values of conditions beside it; always batched.
+    def predict(self, coords: Tensor, cell: Cell = None, wanted: Collection[str] | None = None) -> Prediction:
+        """Like calling the field, with the values of conditions; always batched.
 
         Args:
             coords: see :meth:`__call__`.
             cell: see :meth:`__call__`.
-            wanted: names of conditions (default: all); others are evaluated only where the decoder reads them.
+            wanted: names of conditions to return (default: all).
         """
         coords, cells = self._check_points(coords, cell)
-        wanted = tuple(self._read) if wanted is None else wanted
-        unknown = set(wanted) - set(self._read)
+        names = tuple(self._read) if wanted is None else wanted
+        unknown = set(names) - set(self._read)
         if unknown:
             raise ValueError(f"wanted are {sorted(unknown)}; the model reads {sorted(self._read) or 'none'}")
         with _modes(self):
-            return self._at_points(coords, cells, wanted)
+            return self._at_points(coords, cells, names)
 
     def render(
         self,
@@ -158,7 +161,7 @@ class Field:
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
-            block: queries to evaluate at a time (default: what suits the device); the result does not depend on it.
+            block: queries to evaluate at a time (default: by device); the result does not depend on it.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -176,7 +179,7 @@ class Field:
         clamp: bool = True,
         block: int | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-        """The blocks that :meth:`render` assembles, ``(window, values (B, out, *window))``; for canvases too large for
+        """Yield the blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than
         memory.
         """
         size = check_size(size, self.model.ndim)
@@ -184,7 +187,7 @@ class Field:
         default = cell is None
         cells = self._check_cell(cell_size(size, box, device=self.device) if default else cell, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
-            raise ValueError("render takes one cell for the whole grid; ask the field at points for one cell each")
+            raise ValueError("render takes one cell for the whole grid; call the field at points for one cell each")
 
         def evaluate(window: Window) -> Tensor:
             with _modes(self):
@@ -204,42 +207,41 @@ class Field:
 
     @property
     def mask(self) -> Tensor | None:
-        """What was missing of it: ``(1, *S)`` or ``(B, 1, *S)``, 1 where missing; None if the model takes no mask."""
+        """The mask, ``(1, *S)`` or ``(B, 1, *S)``, 1 where missing; None if the model takes none."""
         return self._mask if self.batched or self._mask is None else self._mask[0]
 
     @property
     def device(self) -> torch.device:
-        """Where the field's picture is."""
+        """The picture's device."""
         return self._image.device
 
-    def _answering(self, batched: bool) -> Field:
-        """The same field, sharing all that it holds, whose answers have a leading ``B`` or not."""
+    def _as_batch(self, batched: bool) -> Field:
+        """A view of the field whose results have a leading ``B`` or not."""
         if batched == self.batched:
             return self
         view = copy.copy(self)
         view.batched = batched
-        view.conditions = {name: field._answering(batched) for name, field in self.conditions.items()}
+        view.conditions = {name: field._as_batch(batched) for name, field in self.conditions.items()}
         return view
 
     def _on_grid(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool) -> Tensor:
-        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell is one that nobody gave."""
+        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
         queried = self.model.decoder.queried
         conditions = {name: self._read[name]._on_grid(per_axis, cell, default) for name in queried}
         return self._sampler.on_grid(per_axis, cell, default, conditions)
 
-    def _at_points(self, coords: Tensor, cell: Tensor | None, wanted: Collection[str] = ()) -> Prediction:
+    def _at_points(self, coords: Tensor, cell: Tensor | None, names: Collection[str] = ()) -> Prediction:
         queried = self.model.decoder.queried
-        names = dict.fromkeys((*queried, *wanted))
-        values = {name: self._read[name]._at_points(coords, cell).values for name in names}
+        values = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*queried, *names))}
         own = self._sampler.at_points(coords, cell, {name: values[name] for name in queried})
-        return Prediction(own, {name: values[name] for name in wanted})
+        return Prediction(own, {name: values[name] for name in names})
 
     def _check_points(self, coords: Tensor, cell: Cell) -> tuple[Tensor, Tensor | None]:
         coords = check_points(coords, len(self._image), self.model.ndim, device=self.device)
         return coords, self._check_cell(cell, coords.shape[1])
 
     def _check_cell(self, cell: Cell, points: int) -> Tensor | None:
-        """``cell`` as ``(B or 1, N or 1, d)`` float32, or None where nothing uses it."""
+        """``cell`` as ``(B or 1, N or 1, d)`` float32, or None if unused."""
         if cell is not None:
             return check_cell(cell, len(self._image), points, self.model.ndim, device=self.device)
         if self.model.uses_cell:
@@ -249,7 +251,7 @@ class Field:
 
 @contextmanager
 def _modes(field: Field) -> Iterator[None]:
-    """Gradients as the field was asked for, and autocast at its precision (None: whatever is in force)."""
+    """Gradients and autocast as the field has them (precision None: what is in force)."""
     with ExitStack() as stack:
         if not field.grad:
             stack.enter_context(torch.no_grad())

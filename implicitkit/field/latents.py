@@ -1,4 +1,4 @@
-"""What a decoder reads of a picture: one latent of the whole, or one for each tile, made when it is first needed."""
+"""The latents of a picture: one of the whole, or one per tile, made when first needed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from implicitkit.images.filling import fill_holes
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
 
-MAX_TILES_KEPT = 2
+MAX_CACHED_TILES = 2
 MIN_TILE = 32
 
 
 class Composed(Protocol):
-    """The model that a field is of, as far as a field needs to know it; :class:`implicitkit.ImplicitModel` is one."""
+    """What a field needs of its model; :class:`implicitkit.ImplicitModel` has it."""
 
     mean: float
     std: float
@@ -44,35 +44,35 @@ class Composed(Protocol):
 
     @property
     def takes_mask(self) -> bool:
-        """Whether it, or a model it reads, is given the mask."""
+        """Whether the model, or a model it reads, takes the mask."""
 
     @property
     def uses_cell(self) -> bool:
-        """Whether points must come with the size of an output pixel."""
+        """Whether points need the size of an output pixel."""
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Pictures and masks as float32 batches on the model's device."""
 
 
 class SmallerTiles(Exception):  # noqa: N818
-    """Memory ran out while a tile was encoded; the tiles are smaller now, and the question is to be asked again."""
+    """Memory ran out while encoding a tile; tiles are smaller now: evaluate again."""
 
 
 class Latents:
     """The latents of a batch of pictures.
 
     Args:
-        model: whose encoder and decoder make them.
+        model: the encoder and the decoder.
         image: ``(B, C, *S)``.
         mask: ``(B, 1, *S)``, or None.
         conditions: the fields that the decoder reads.
-        tile: encode in tiles of so many pixels; None encodes the whole picture now, or in tiles where memory does not
-            suffice and the encoder allows it.
-        grad: keep the graph of everything; then nothing is kept for a second time, or tried again.
+        tile: encode in tiles of this many pixels; None encodes the whole picture now, or in tiles if memory runs out
+            and the encoder allows it.
+        grad: keep the graph; then no tile is cached and nothing is tried again.
 
     Attributes:
-        whole: the latent of the whole picture; None where there are tiles.
-        tiling: how the picture is cut; None where it is not.
+        whole: the latent of the whole picture; None with tiles.
+        tiling: how the picture is cut; None without tiles.
         extent: the padded size that the features cover.
     """
 
@@ -91,8 +91,8 @@ class Latents:
             image if mask is None or model.decoder.fill is None else fill_holes(image, mask, model.decoder.fill)
         )
         self._grad = grad
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()  # threads that ask for tiles encode one at a time
+        self._cached: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()  # one thread encodes at a time
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
@@ -109,27 +109,27 @@ class Latents:
         self.extent = self.tiling.extent
 
     def tile(self, tiling: Tiling, tile: Size, picture: int | None = None) -> Any:
-        """The latent of one tile (of one picture of the batch, or of all); the last few are kept.
+        """The latent of one tile (of one picture of the batch, or of all); the last few are cached.
 
         Raises:
-            SmallerTiles: memory did not suffice; :attr:`tiling` has changed.
+            SmallerTiles: memory ran out; :attr:`tiling` has changed.
         """
         with self._lock:
             if tiling is not self.tiling:  # another thread has made the tiles smaller
                 raise SmallerTiles
             key = (tiling.tile, tile, picture)
-            if key not in self._kept:
+            if key not in self._cached:
                 latent = self._encode_or_shrink(tiling, tile, picture)
                 if self._grad:
                     return latent
-                self._kept[key] = latent
-            self._kept.move_to_end(key)
-            while len(self._kept) > MAX_TILES_KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+                self._cached[key] = latent
+            self._cached.move_to_end(key)
+            while len(self._cached) > MAX_CACHED_TILES:
+                self._cached.popitem(last=False)
+            return self._cached[key]
 
     def on_tiles(self, evaluate: Callable[[Tiling], Tensor]) -> Tensor:
-        """What ``evaluate`` returns for :attr:`tiling`, again where the tiles have become smaller on the way."""
+        """Call ``evaluate`` with :attr:`tiling`, again whenever the tiles become smaller."""
         while True:
             assert self.tiling is not None
             try:
@@ -142,7 +142,7 @@ class Latents:
             return self._encode_tile(tiling, tile, picture)
         latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
         if latent is None:
-            self._kept.clear()
+            self._cached.clear()
             self.tiling = self._plan(max(MIN_TILE, tiling.tile // 2))
             raise SmallerTiles
         return latent

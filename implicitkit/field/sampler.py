@@ -1,4 +1,4 @@
-"""Asking a decoder about a picture: coordinates go into the padded extent, values come back to [0, 1]."""
+"""Query a decoder on a picture's latents: map coordinates into the padded extent, and values back to [0, 1]."""
 
 from __future__ import annotations
 
@@ -17,24 +17,16 @@ from implicitkit.field.latents import Latents
 from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
 from implicitkit.kernels.pool import MAX_WORKERS
 
-CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries at a time on the plain path, for each thread on a CPU
-CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # by a kernel: for each thread on a CPU, some tenths of a second
-QUERY_BYTES = 1 << 16  # more than any built-in decoder takes for one query
+CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
+CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # the same for kernels: some tenths of a second
+QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
 
 
 class Sampler:
     """The values of a decoder on a picture's latents, tile by tile and block by block.
 
-    Values are mapped from the model's output space back to [0, 1]; embeddings are left alone. Coordinates are the
-    picture's, and the conditions' values at the same points are given.
-
-    Args:
-        decoder: what is asked.
-        latents: what it reads.
-        image: the picture ``(B, C, *S)``.
-        mean: of the output space.
-        std: of the output space.
-        grad: keep the graph; then all points are evaluated at once.
+    Pictures are mapped from the output space ``(picture - mean) / std`` back to [0, 1]; embeddings are not. With
+    ``grad`` the graph is kept, and all points are evaluated in one block.
     """
 
     def __init__(
@@ -47,7 +39,7 @@ class Sampler:
     def on_grid(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, conditions: Mapping[str, Tensor]
     ) -> Tensor:
-        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell is one that nobody gave."""
+        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
         inside, cell = self._to_extent(per_axis, cell, default)
         if self._latents.tiling is None:
             return self._map_back(kernels.query_grid(self._decoder, self._latents.whole, inside, cell, conditions))
@@ -75,7 +67,7 @@ class Sampler:
         def evaluate(tiling: Tiling) -> Tensor:
             owners = torch.stack([tiling.owners(axis, k) for k, axis in enumerate(points.unbind(-1))], dim=-1)
             values = points.new_empty((*points.shape[:2], self._decoder.out_channels))
-            for b in range(len(points)):  # pictures of a batch own different points, so they take turns
+            for b in range(len(points)):  # the points of a tile differ between the pictures of a batch
                 cells = cell if cell is None or len(cell) == 1 else cell[b : b + 1]
                 for tile in torch.unique(owners[b], dim=0).tolist():
                     at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
@@ -95,7 +87,7 @@ class Sampler:
         return [[span for _, span in tiling.runs(axis, k)] for k, axis in enumerate(inside)]
 
     def block(self, cell: Tensor | None) -> int:
-        """How many queries of this ``cell`` ``(B or 1, N or 1, d)`` to evaluate at a time."""
+        """Queries of this ``cell`` ``(B or 1, N or 1, d)`` to evaluate at a time."""
         device = self._image.device
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
         if device.type == "cpu":
@@ -106,7 +98,7 @@ class Sampler:
         return max(1, min(limit, free_memory(device) // (QUERY_BYTES * len(self._image))))
 
     def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
-        """The decoder's values at ``points`` ``(B, N, d)``: in blocks, unless a graph is kept."""
+        """The decoder's values at ``points`` ``(B, N, d)``, in blocks unless a graph is kept."""
 
         def evaluate(window: Window) -> Tensor:
             own_cell, own = _part(cell, conditions, window[0])
@@ -125,7 +117,7 @@ class Sampler:
     def _to_extent(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool
     ) -> tuple[list[Tensor], Tensor | None]:
-        """Picture coordinates and cells as those of the padded extent that the features cover."""
+        """Map picture coordinates and cells into the padded extent of the features."""
         extent = self._latents.extent
         ratio = [n / e for n, e in zip(self._size, extent, strict=True)]
         inside = [x if r == 1 else (x + 1) * r - 1 for x, r in zip(per_axis, ratio, strict=True)]
@@ -139,6 +131,6 @@ class Sampler:
 def _part(
     cell: Tensor | None, conditions: Mapping[str, Tensor], at: slice | Tensor
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """The cells ``(B, N or 1, d)`` and the conditions' values ``(B, N, C)`` of some of the points."""
+    """The cells and the conditions' values of some points."""
     own = cell if cell is None or cell.shape[1] == 1 else cell[:, at]
     return own, {name: value[:, at] for name, value in conditions.items()}

@@ -1,8 +1,7 @@
-"""Where a picture is cut: into tiles to encode, so that no seam can be measured, and into blocks to evaluate.
+"""Cut a picture into tiles to encode, without seams, and into blocks to evaluate.
 
-A tile owns the cells of a square of the feature grid. It is encoded with a halo wide enough (encoder radius plus
-decoder reach) that every feature a query can touch equals that of the whole picture; origins lie on the encoder's
-size multiple.
+A tile owns the cells of a square of the feature grid. Its halo (encoder radius plus decoder reach) is so wide that
+every feature a query reads equals that of the whole picture. Origins lie on the encoder's size multiple.
 """
 
 from __future__ import annotations
@@ -20,13 +19,16 @@ from implicitkit.coordinates import Size, nearest_index
 from implicitkit.devices import unless_out_of_memory
 
 Window = tuple[slice, ...]
-MAX_WIDTH = 256  # points
+MAX_BLOCK_WIDTH = 256  # points
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The cuts of a picture of ``size`` (padded: ``extent``) into tiles of ``tile`` pixels with ``halo`` pixels
-    around them.
+    """A picture of ``size`` (padded: ``extent``) cut into tiles of ``tile`` pixels with ``halo`` pixels around each.
+
+    >>> tiling = Tiling.plan((100, 60), tile=32, stride=1, multiple=1, radius=5, reach=2)
+    >>> tiling.halo, tiling.crop((1, 0))
+    (7, (slice(25, 71, None), slice(0, 39, None)))
     """
 
     size: Size
@@ -70,13 +72,13 @@ class Tiling:
 
 
 def windows(region: Window, block: int) -> Iterator[Window]:
-    """Cut ``region`` into windows of at most ``block`` points, and of at most ``MAX_WIDTH`` in a row: a window that is
-    about as high as wide touches fewer cells than a few whole rows do.
+    """Cut ``region`` into windows of at most ``block`` points and ``MAX_BLOCK_WIDTH`` columns: a roughly square window
+    reads fewer cells than a few long rows.
     """
     lengths = [span.stop - span.start for span in region]
     steps, room = [0] * len(lengths), max(1, block)
     for k in reversed(range(len(lengths))):
-        steps[k] = max(1, min(lengths[k], room, MAX_WIDTH if k else room))
+        steps[k] = max(1, min(lengths[k], room, MAX_BLOCK_WIDTH if k else room))
         room //= steps[k]
     starts = [range(span.start, span.stop, step) for span, step in zip(region, steps, strict=True)]
     for corner in product(*starts):
@@ -84,16 +86,16 @@ def windows(region: Window, block: int) -> Iterator[Window]:
 
 
 def points_of(window: Window) -> int:
-    """How many points a window has."""
+    """The number of points in a window."""
     return math.prod(span.stop - span.start for span in window)
 
 
 def in_blocks(
     evaluate: Callable[[Window], Tensor], regions: Iterable[Window], block: int, *, retry: bool = True
 ) -> Iterator[tuple[Window, Tensor]]:
-    """Yield ``(window, evaluate(window))`` for windows of at most ``block`` points that make up the regions.
+    """Yield ``(window, evaluate(window))`` for windows of at most ``block`` points that cover the regions.
 
-    Where memory runs out, this window and those that follow have half as many points; unless ``retry`` is off.
+    With ``retry``, halve this and all later windows where memory runs out.
     """
     for region in regions:
         stack = [region]
@@ -112,7 +114,7 @@ def in_blocks(
 
 
 def assembled(pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int]) -> Tensor:
-    """The canvas ``(B, C, *size)`` of pieces ``(window, values (B, C, *window))`` that make it up."""
+    """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``."""
     canvas: Tensor | None = None
     for window, values in pieces:
         if canvas is None:

@@ -1,4 +1,4 @@
-"""What stands in a picture's holes before a network sees it: one function for degradations, models and protocols."""
+"""Fill the holes of pictures: one function for degradations, models and protocols."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ def check_fill(fill: Any) -> list[float] | str:
     Raises:
         ValueError: it is neither.
 
-    Example:
-        >>> check_fill(0.5), check_fill("harmonic")
-        ([0.5], 'harmonic')
+    >>> check_fill(0.5), check_fill("harmonic")
+    ([0.5], 'harmonic')
     """
     if isinstance(fill, str):
         if fill in FILLS:
@@ -38,7 +37,7 @@ def check_fill(fill: Any) -> list[float] | str:
 
 
 def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator | None = None) -> Tensor:
-    """The picture with its holes filled; what stood in them is not read.
+    """The picture with its holes filled; their own values are not read.
 
     Args:
         picture: ``(B, C, H, W)`` in [0, 1].
@@ -54,11 +53,10 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
     Raises:
         ValueError: ``fill`` is none of these, or has another number of values than the picture has channels.
 
-    Example:
-        >>> import torch
-        >>> picture, mask = torch.tensor([[[[0.2, 0.4, 9.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0]]]])
-        >>> fill_holes(picture, mask, "mean")
-        tensor([[[[0.2000, 0.4000, 0.3000]]]])
+    >>> import torch
+    >>> picture, mask = torch.tensor([[[[0.2, 0.4, 9.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0]]]])
+    >>> fill_holes(picture, mask, "mean")
+    tensor([[[[0.2000, 0.4000, 0.3000]]]])
     """
     fill, hole = check_fill(fill), mask > 0.5
     if fill == "harmonic":
@@ -69,9 +67,9 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         generator = torch.Generator().manual_seed(0) if noise is None else noise
         values = torch.rand(tuple(picture.shape[1:]), generator=generator).to(picture)
     elif fill == "mean":
-        seen = torch.where(hole, 0.0, picture.double())
+        total = torch.where(hole, 0.0, picture.double()).sum((2, 3), keepdim=True)
         count = (~hole).double().sum((2, 3), keepdim=True)
-        values = torch.where(count > 0, seen.sum((2, 3), keepdim=True) / count.clamp(min=1), 0.5).to(picture)
+        values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
         values = torch.tensor(fill).to(picture)
         if values.numel() not in (1, picture.shape[1]):
@@ -81,11 +79,10 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
 
 
 def trained_fill(degradations: Sequence[Mapping[str, Any]]) -> Fill:
-    """What stood in the holes that the last ``inpainting`` of a list of specs made; 0.5 if there is none.
+    """The fill of the last ``inpainting`` in a list of specs; 0.5 if there is none.
 
-    Example:
-        >>> trained_fill([{"name": "inpainting", "fill": "mean"}, {"name": "noise"}]), trained_fill([])
-        ('mean', 0.5)
+    >>> trained_fill([{"name": "inpainting", "fill": "mean"}, {"name": "noise"}]), trained_fill([])
+    ('mean', 0.5)
     """
     fills = [step.get("fill", DEFAULT_FILL) for step in degradations if step.get("name") == "inpainting"]
     return fills[-1] if fills else DEFAULT_FILL

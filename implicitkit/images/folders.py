@@ -1,4 +1,4 @@
-"""Which picture files a folder holds."""
+"""The picture files of folders."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
-    """All picture files under ``folders``, sorted by path.
+    """All picture files under ``folders``, sorted by path, each once.
 
     Raises:
         DataError: a folder is missing or holds no picture.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}")
         inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
-        found += inside
-    return list({file.resolve(): file for file in found}.values())  # overlapping folders name a file once
+        files += inside
+    return list({file.resolve(): file for file in files}.values())  # folders may overlap

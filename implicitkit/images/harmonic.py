@@ -1,13 +1,12 @@
-"""Holes filled by solving an equation: the start that any learnt model should at least equal.
+"""Fill holes by solving an equation: the baseline of any learnt model.
 
-A *harmonic* fill stretches a membrane over each hole: ``Δu = 0`` with the known pixels as its border. A *biharmonic*
-fill bends a thin plate instead: ``Δ²u = 0``, which continues slopes as well as values. ``Δ`` is the five-point
-Laplacian of the pixel grid; the picture's own border is free (mirrored).
+A *harmonic* fill is a membrane over each hole: ``Δu = 0`` with the known pixels as its border. A *biharmonic* fill is a
+thin plate: ``Δ²u = 0``, which continues slopes as well as values. ``Δ`` is the five-point Laplacian of the pixel grid;
+the picture's own border is free (mirrored).
 
-The membrane is solved for a batch at once, on any device, by conjugate gradients. Their preconditioner is one V-cycle
-of multigrid whose coarse cells are 2×2 blocks of finer ones (Galerkin's operator with piecewise constant
-interpolation), so that a hole's shape needs no special care. The plate's matrix is too badly conditioned for that:
-SciPy factorises it, picture by picture, in a tenth of the time.
+Conjugate gradients solve the membrane for a batch, on any device. Their preconditioner is one V-cycle of multigrid
+whose coarse cells are 2×2 blocks of finer ones (Galerkin's operator with piecewise constant interpolation), for any
+holes. The plate's matrix is badly conditioned: SciPy factorises it, picture by picture, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -24,31 +23,29 @@ from torch import Tensor
 
 DAMPING = 0.8  # of the Jacobi smoother
 OVERCORRECTION = 1.8  # piecewise constant corrections have about twice the energy of smooth ones
-COARSEST = 2  # cells a side
-TOLERANCE = 1e-5  # of the residual, beside the first one's
+COARSEST_SIDE = 2  # cells
+TOLERANCE = 1e-5  # of the residual, relative to the first
 MAX_ITERATIONS = 1000
 
 Linear = Callable[[Tensor], Tensor]
 
 
 def harmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
-    """The known pixels spread over the holes as a membrane would.
+    """The picture with its holes filled by a membrane.
 
     Args:
-        picture: ``(B, C, H, W)``; what stands in the holes is not read, so it may be anything.
+        picture: ``(B, C, H, W)``; values in the holes are not read.
         mask: ``(B, 1, H, W)``, above 0.5 where a pixel is missing.
 
     Returns:
-        The picture with its holes filled, same shape and type; known pixels are untouched. A picture without any known
-        pixel becomes 0.5.
+        The same shape and type; known pixels are untouched. A picture without any known pixel becomes 0.5.
 
-    Example:
-        >>> import torch
-        >>> ramp = torch.arange(5.0).expand(1, 1, 3, 5)
-        >>> hole = torch.zeros(1, 1, 3, 5)
-        >>> hole[..., 1:4] = 1
-        >>> harmonic_fill(ramp.masked_fill(hole > 0.5, 9.0), hole)[0, 0, 1]
-        tensor([0.0000, 1.0000, 2.0000, 3.0000, 4.0000])
+    >>> import torch
+    >>> ramp = torch.arange(5.0).expand(1, 1, 3, 5)
+    >>> hole = torch.zeros(1, 1, 3, 5)
+    >>> hole[..., 1:4] = 1
+    >>> harmonic_fill(ramp.masked_fill(hole > 0.5, 9.0), hole)[0, 0, 1]
+    tensor([0.0000, 1.0000, 2.0000, 3.0000, 4.0000])
     """
     hole = _check(picture, mask)
     if not bool(hole.any()):
@@ -57,7 +54,7 @@ def harmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
     with torch.no_grad(), torch.autocast(picture.device.type, enabled=False):
         known = torch.where(hole, 0.0, picture.float())
         start = _spread(known, ~hole)
-        free = hole & ~unknown  # of a picture without a known pixel, nothing is solved
+        free = hole & ~unknown  # without a known pixel there is nothing to solve
         inside = free.float()
         residual = -laplacian(start) * inside
         correction = _conjugate_gradients(lambda x: laplacian(x) * inside, residual, _Level.finest(inside).solve)
@@ -66,17 +63,16 @@ def harmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
 
 
 def biharmonic_fill(picture: Tensor, mask: Tensor) -> Tensor:
-    """The known pixels spread over the holes as a thin plate would, cut to each channel's known range.
+    """The picture with its holes filled by a thin plate, clamped to each channel's known range.
 
     It equals scikit-image's ``inpaint_biharmonic`` to 1e-6. Arguments and result as in :func:`harmonic_fill`.
 
-    Example:
-        >>> import torch
-        >>> bowl = (torch.arange(7.0) - 3).square().expand(1, 1, 7, 7)
-        >>> hole = torch.zeros(1, 1, 7, 7)
-        >>> hole[..., 2, 2] = 1
-        >>> biharmonic_fill(bowl, hole)[0, 0, 2, 2], harmonic_fill(bowl, hole)[0, 0, 2, 2]  # it was 1
-        (tensor(1.), tensor(1.5000))
+    >>> import torch
+    >>> bowl = (torch.arange(7.0) - 3).square().expand(1, 1, 7, 7)
+    >>> hole = torch.zeros(1, 1, 7, 7)
+    >>> hole[..., 2, 2] = 1
+    >>> biharmonic_fill(bowl, hole)[0, 0, 2, 2], harmonic_fill(bowl, hole)[0, 0, 2, 2]  # it was 1
+    (tensor(1.), tensor(1.5000))
     """
     hole = _check(picture, mask)
     if not bool(hole.any()):
@@ -106,7 +102,7 @@ def _plate(picture: NDArray[np.float64], hole: NDArray[np.bool_]) -> Tensor:
     from scipy.sparse.linalg import splu
 
     rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
-    around = tuple(slice(max(0, n[0] - 2), n[-1] + 3) for n in (rows, columns))  # all that the equations read
+    around = tuple(slice(max(0, n[0] - 2), n[-1] + 3) for n in (rows, columns))  # the pixels in the equations
     picture, hole = picture[(slice(None), *around)], hole[around]
 
     def differences(n: int) -> Any:
@@ -122,8 +118,8 @@ def _plate(picture: NDArray[np.float64], hole: NDArray[np.bool_]) -> Tensor:
     known = np.where(missing, 0.0, picture.reshape(len(picture), -1)).T
     factors = splu((of_hole.T @ of_hole).tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     values = factors.solve(-(of_hole.T @ (whole @ known)))
-    seen = known[~missing]
-    return torch.from_numpy(values.clip(seen.min(0), seen.max(0)).T.copy())
+    given = known[~missing]
+    return torch.from_numpy(values.clip(given.min(0), given.max(0)).T.copy())
 
 
 def laplacian(x: Tensor) -> Tensor:
@@ -138,23 +134,22 @@ def laplacian(x: Tensor) -> Tensor:
     return out
 
 
-def _spread(seen: Tensor, known: Tensor) -> Tensor:
-    """A guess to begin with: means of the known pixels of ever larger blocks, where nothing finer is known."""
-    weight = known.to(seen.dtype)
-    if max(seen.shape[2:]) == 1:
-        return seen
+def _spread(values: Tensor, known: Tensor) -> Tensor:
+    """The first guess: the mean of the known pixels in the smallest block that has some."""
+    size = values.shape[2:]
+    if max(size) == 1:
+        return values
     pool = {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}
-    share = F.avg_pool2d(weight, **pool)  # type: ignore[arg-type]
-    mean = F.avg_pool2d(seen, **pool) / share.clamp_min(1e-6)  # type: ignore[arg-type]
+    share = F.avg_pool2d(known.to(values.dtype), **pool)  # type: ignore[arg-type]
+    mean = F.avg_pool2d(values, **pool) / share.clamp_min(1e-6)  # type: ignore[arg-type]
     coarse = _spread(mean * (share > 0), share > 0)
-    size = seen.shape[2:]
-    return torch.where(known, seen, F.interpolate(coarse, size, mode="bilinear"))
+    return torch.where(known, values, F.interpolate(coarse, size, mode="bilinear"))
 
 
 def _conjugate_gradients(operator: Linear, residual: Tensor, precondition: Linear) -> Tensor:
-    """``x`` with ``operator(x) = residual``, for each channel of each picture on its own, ``(B, C, H, W)``.
+    """``x`` with ``operator(x) = residual``, separately for each channel of each picture, ``(B, C, H, W)``.
 
-    A system that is solved takes no further step, so that a picture's result does not depend on the rest of its batch.
+    A solved system takes no further step, so a picture's result does not depend on the rest of its batch.
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -182,8 +177,8 @@ def _conjugate_gradients(operator: Linear, residual: Tensor, precondition: Linea
 class _Level:
     """The membrane's equations on one grid: each cell's own factor, and the weights of its edges.
 
-    ``diagonal`` is ``(B, 1, H, W)``, ``down`` ``(B, 1, H - 1, W)`` and ``right`` ``(B, 1, H, W - 1)``; a cell outside
-    of the holes has no edges, and ``inverse`` 0.
+    ``diagonal`` is ``(B, 1, H, W)``, ``down`` ``(B, 1, H - 1, W)`` and ``right`` ``(B, 1, H, W - 1)``. Cells outside of
+    holes have no edges, and ``inverse`` 0.
     """
 
     diagonal: Tensor
@@ -194,7 +189,7 @@ class _Level:
 
     @classmethod
     def finest(cls, inside: Tensor) -> _Level:
-        """The equations of the pixels where ``inside`` ``(B, 1, H, W)`` is 1; it is 0 elsewhere."""
+        """The equations of the pixels where ``inside`` ``(B, 1, H, W)`` is 1, not 0."""
         neighbours = torch.full_like(inside, 4)
         for axis in (-2, -1):  # a pixel on the border has fewer
             neighbours.narrow(axis, 0, 1).sub_(1)
@@ -207,7 +202,7 @@ class _Level:
     def of(cls, diagonal: Tensor, down: Tensor, right: Tensor) -> _Level:
         """This level and all coarser ones."""
         inverse = torch.where(diagonal > 1e-6, 1 / diagonal.clamp_min(1e-6), 0)
-        if max(diagonal.shape[2:]) <= COARSEST:
+        if max(diagonal.shape[2:]) <= COARSEST_SIDE:
             return cls(diagonal, down, right, inverse, None)
         height, width = (n + n % 2 for n in diagonal.shape[2:])
         below = F.pad(down, (0, width - down.shape[3], 0, height - down.shape[2]))  # the edge under each cell
@@ -227,7 +222,7 @@ class _Level:
         return out
 
     def solve(self, residual: Tensor) -> Tensor:
-        """About the operator's inverse times ``residual``: one V-cycle, a symmetric positive operator itself."""
+        """Approximately the operator's inverse times ``residual``: one V-cycle, itself symmetric and positive."""
         x = DAMPING * self.inverse * residual
         if self.coarser is None:
             for _ in range(4):

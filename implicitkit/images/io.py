@@ -1,5 +1,4 @@
-"""Reading and writing pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour
-profile.
+"""Read and write pictures: PNG, JPEG, WebP, TIFF; RGB and grey; alpha; 8 and 16 bits; orientation and colour profile.
 
 PNG is :mod:`implicitkit.images.png`'s, TIFF :mod:`implicitkit.images.tiff`'s, the rest Pillow's.
 """
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-LARGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # limits of the formats
-LARGEST_VALUE = 2.0  # above it, a picture in [0, 1] is not what is meant
-_PILLOW_LIMIT = threading.Lock()
+MAX_SIDES = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # pixels
+MAX_VALUE = 2.0  # above it, a picture in [0, 1] is not what is meant
+_pillow_lock = threading.Lock()
 Pixels = NDArray[Any]
 """uint8 or uint16."""
 
@@ -67,7 +66,7 @@ class Picture:
         return bool(self.pixels.shape[2] == 1)
 
     def samples(self) -> Pixels:
-        """What a file stores: ``(H, W)`` for plain grey, else ``(H, W, 2 to 4)`` with alpha last."""
+        """The samples of a file: ``(H, W)`` for grey without alpha, else ``(H, W, 2 to 4)`` with alpha last."""
         if self.alpha is None:
             return self.pixels[..., 0] if self.is_grey else self.pixels
         return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
@@ -82,13 +81,21 @@ class Picture:
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """``(H, W, C)`` integers as ``(C, H, W)`` float32 in [0, 1]."""
-    planes = np.array(np.moveaxis(pixels, -1, 0), order="C")  # moved while they are small
+    """``(H, W, C)`` integers as ``(C, H, W)`` float32 in [0, 1].
+
+    >>> to_tensor(np.array([[[255], [51]]], dtype=np.uint8))
+    tensor([[[1.0000, 0.2000]]])
+    """
+    planes = np.array(np.moveaxis(pixels, -1, 0), order="C")  # before they become larger
     return torch.from_numpy(planes).to(torch.float32).div_(float(np.iinfo(pixels.dtype).max))
 
 
 def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
-    """``(C, H, W)`` in [0, 1] as ``(H, W, C)`` integers, clamped and rounded."""
+    """``(C, H, W)`` in [0, 1] as ``(H, W, C)`` integers, clamped and rounded.
+
+    >>> to_pixels(torch.tensor([[[0.2, 1.7]]])).tolist()
+    [[[51], [255]]]
+    """
     top = 2**bits - 1
     values = image.detach().float().clamp(0, 1).mul(top).round().movedim(0, -1).cpu().numpy()
     return values.astype(np.uint8 if bits == 8 else np.uint16)
@@ -108,7 +115,7 @@ def check_values(image: Tensor, what: str = "a picture") -> None:
         raise ValueError(
             f"{what} holds finite values in [0, 1]; received NaN or infinity (torch.nan_to_num removes them)"
         )
-    if high > LARGEST_VALUE:
+    if high > MAX_VALUE:
         raise ValueError(f"{what} holds values in [0, 1]; received up to {high:g} (divide 8-bit values by 255)")
 
 
@@ -148,16 +155,22 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
 
 
 def read_image(path: str | Path) -> Tensor:
-    """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha left out.
+    """A picture file as float32 ``(3, H, W)`` in [0, 1], upright; grey is repeated, alpha ignored.
 
     Raises:
         ImageError: the file is missing, truncated or not a picture.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/grey.png", torch.full((1, 4, 6), 0.5))
+    ...     read_image(f"{folder}/grey.png").shape
+    torch.Size([3, 4, 6])
     """
     return read_picture(path).rgb()
 
 
 def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
-    """Write ``(3, H, W)`` or ``(1, H, W)`` in [0, 1] to a file; the suffix tells the format, ``bits=16`` needs PNG or
+    """Write ``(3, H, W)`` or ``(1, H, W)`` in [0, 1] to a file in the format of its suffix; ``bits=16`` needs PNG or
     TIFF.
 
     Values a little outside of [0, 1], as networks give them, are clamped.
@@ -165,7 +178,13 @@ def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
     Raises:
         ImageError: the format cannot hold the picture.
         ValueError: the values are integers, not finite, or far outside of [0, 1].
-        UserError: the folder cannot be written to.
+        UserError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/noise.tif", torch.rand(3, 4, 6), bits=16)
+    ...     read_picture(f"{folder}/noise.tif").bits
+    16
     """
     check_values(image, "a picture to write")
     if image.ndim != 3 or image.shape[0] not in (1, 3):
@@ -174,7 +193,7 @@ def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
 
 
 def read_picture(path: str | Path) -> Picture:
-    """A picture file with everything that is to survive: depth, grey, alpha, profile."""
+    """A picture file with its depth, grey, alpha and profile."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -229,11 +248,11 @@ def write_picture(path: str | Path, picture: Picture, *, lossless: bool = False)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:
-    """Raise :class:`ImageError` if the format that ``path`` names cannot hold such a picture."""
+    """Raise :class:`ImageError` if the format of ``path`` cannot hold such a picture."""
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ImageError(f"{path}: pictures are written as {', '.join(WRITABLE)}; received {suffix or 'no suffix'!r}")
-    limit = LARGEST_SIDE.get(suffix)
+    limit = MAX_SIDES.get(suffix)
     if limit and max(size) > limit:
         raise ImageError(
             f"{path}: {suffix[1:].upper()} holds at most {limit} pixels a side, the picture has "
@@ -264,10 +283,10 @@ def _read_pillow(path: Path) -> Picture:
 
 
 def _open_any_size(path: Path) -> Image.Image:
-    """``Image.open`` without Pillow's fixed limit; :func:`check_decodable` compares with the memory there is."""
+    """``Image.open`` without Pillow's fixed limit; :func:`check_decodable` compares with the free memory."""
     from PIL import Image
 
-    with _PILLOW_LIMIT:  # a setting of the whole process: put back at once
+    with _pillow_lock:  # the limit is a setting of the process
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LEVEL = 4
-FILTERED = 1  # zlib's strategy for rows that are differences: files are a tenth smaller
-HEADER = len(SIGNATURE) + 4 + 4 + 13 + 4  # bytes up to the end of the IHDR chunk: length, name, body, checksum
+COMPRESSION_LEVEL = 4
+FILTER_STRATEGY = 1  # zlib's strategy for rows that are differences: files are a tenth smaller
+HEADER_BYTES = len(SIGNATURE) + 4 + 4 + 13 + 4  # bytes up to the end of the IHDR chunk: length, name, body, checksum
 SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # colour type -> samples per pixel when decoded
 SRGB = {
     b"gAMA": struct.pack(">I", 45455),
@@ -95,16 +95,16 @@ def write_png(
     import imagecodecs
 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    if samples.shape[2] == 1:  # a view with a new axis has a stride that the encoder refuses
+    if samples.shape[2] == 1:  # the encoder rejects the strides of a view with a new axis
         samples = samples[..., 0]
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=LEVEL, strategy=FILTERED)
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(samples), level=COMPRESSION_LEVEL, strategy=FILTER_STRATEGY)
     with path.open("wb") as file:
-        file.write(encoded[:HEADER])
+        file.write(encoded[:HEADER_BYTES])
         for name, body in colour_space:
             file.write(_chunk(name, body))
         if icc is not None:
             file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-        file.write(memoryview(encoded)[HEADER:])
+        file.write(memoryview(encoded)[HEADER_BYTES:])
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -1,9 +1,9 @@
-"""Bicubic resizing exactly as MATLAB and as Pillow do it, in torch operations.
+"""Bicubic resizing exactly as in MATLAB and in Pillow, in torch operations.
 
-Both use the cubic kernel with a = -0.5, widened when shrinking (antialiasing). They differ at the borders: MATLAB's
-``imresize`` mirrors the picture, Pillow leaves out what lies outside and renormalises. Pillow also keeps 8 bits
-between its two passes, which moves the result by up to two levels. The horizontal pass comes first, as in every Pillow
-up to 12; Pillow 13 turns the order round where the height shrinks much more than the width.
+Both use the cubic kernel with a = -0.5, widened when shrinking (antialiasing). At the borders MATLAB's ``imresize``
+mirrors the picture; Pillow drops the taps outside and renormalises. Pillow also rounds to 8 bits between its passes,
+which moves the result by up to two levels. The horizontal pass comes first, as in Pillow up to 12; Pillow 13 reverses
+the order where the height shrinks much more than the width.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from implicitkit.coordinates import mirrored
 
 Kernel = Literal["matlab", "pil"]
 KERNELS: tuple[Kernel, ...] = ("matlab", "pil")
+MAX_DENSE_ENTRIES = 1 << 17  # up to this, one matrix product is faster than a loop over the taps
+Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Tensor:
@@ -29,13 +31,17 @@ def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Ten
 
     Args:
         image: ``(..., *S)`` floating point, [0, 1].
-        size: pixels wanted per axis.
+        size: pixels per axis.
         kernel: ``"matlab"`` is ``imresize(image, size, 'bicubic')``; ``"pil"`` is ``Image.resize(size, BICUBIC)``
             on 8-bit data (±1 level).
 
     Returns:
         ``(..., *size)``, same dtype and device; differentiable. ``"matlab"`` may overshoot [0, 1], ``"pil"`` does not.
         The last pass is not rounded.
+
+    >>> resize(torch.eye(4)[None], (2, 2), "matlab")
+    tensor([[[0.4703, 0.0297],
+             [0.0297, 0.4703]]])
     """
     if kernel not in KERNELS:
         raise ValueError(f"the kernel is one of {', '.join(KERNELS)}; received {kernel!r}")
@@ -43,7 +49,7 @@ def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Ten
     ratios = [n / image.shape[first_axis + k] for k, n in enumerate(size)]
     if kernel == "matlab":  # the axis that shrinks most comes first
         order = sorted(range(len(size)), key=lambda k: ratios[k])
-    else:  # the last axis comes first (rows, horizontally); a pass that changes nothing is left out
+    else:  # the last axis comes first; passes that change nothing are skipped
         order = [k for k in reversed(range(len(size))) if ratios[k] != 1]
     for k in order:
         image = _resize_axis(image, first_axis + k, size[k], ratios[k], kernel)
@@ -54,9 +60,7 @@ def resize(image: Tensor, size: Sequence[int], kernel: Kernel = "matlab") -> Ten
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:
-    """``image`` (in [0, 1]) on the 256 levels of a file; halves go up, and the gradient passes as if
-    nothing had been rounded.
-    """
+    """``image`` (in [0, 1]) rounded to 256 levels, halves up; the gradient is the identity's."""
     return image + (torch.floor(image * 255 + 0.5) / 255 - image).detach()
 
 
@@ -69,9 +73,9 @@ def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _resize_axis(image: Tensor, axis: int, size: int, scale: float, kernel: Kernel) -> Tensor:
-    """A weighted sum of shifted gathers, one per tap: memory stays that of the output."""
+    """A weighted sum of shifted gathers, one per tap, in the memory of the output."""
     index, weight = (_matlab_taps if kernel == "matlab" else _pil_taps)(image.shape[axis], size, scale)
-    if image.shape[axis] * size <= DENSE_LIMIT:
+    if image.shape[axis] * size <= MAX_DENSE_ENTRIES:
         matrix = np.zeros((image.shape[axis], size))
         np.add.at(matrix, (index, np.arange(size)), weight)
         dense = torch.from_numpy(matrix).to(image)
@@ -86,19 +90,14 @@ def _resize_axis(image: Tensor, axis: int, size: int, scale: float, kernel: Kern
     return total
 
 
-DENSE_LIMIT = 1 << 17  # below this, one small matrix product beats a loop over the taps
-
-Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
-
-
 @lru_cache(maxsize=256)
 def _matlab_taps(n: int, size: int, scale: float) -> Taps:
     """Pixel indices and weights ``(taps, size)`` of ``imresize`` (its ``contributions``), mirrored at the borders."""
     shrink = min(scale, 1.0)
     width = 4 / shrink
     centre = np.arange(1, size + 1) / scale + 0.5 * (1 - 1 / scale)
-    left = np.floor(centre - width / 2)
-    index = left[None, :] + np.arange(math.ceil(width) + 2)[:, None]
+    first = np.floor(centre - width / 2)
+    index = first[None, :] + np.arange(math.ceil(width) + 2)[:, None]
     weight = shrink * cubic(shrink * (centre[None, :] - index))
     weight /= weight.sum(0)
     position = mirrored(torch.from_numpy(index.astype(np.int64) - 1), n).numpy()

@@ -1,4 +1,4 @@
-"""Colours under transparent pixels, made up so that no fringe appears when a picture is resampled."""
+"""Colours for transparent pixels, so that resampling makes no fringe."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DOUBTED_ALPHA, TRUSTED_ALPHA = (
-    1 / 16,
-    1 / 8,
-)  # up to the first a stored colour counts as garbage, from the second on as true
+MIN_ALPHA, TRUSTED_ALPHA = 1 / 16, 1 / 8  # ignore stored colours up to the first, keep them from the second on
 
 
 def fill_transparent(colour: Tensor, alpha: Tensor) -> Tensor:
     """Give (nearly) transparent pixels the colour of the visible ones around them.
 
-    What a file stores under a transparent pixel is arbitrary, often black, and any resampling mixes it into the edge as
-    a dark fringe. Averages of *premultiplied* colours over averages of alpha know nothing of it. They are taken over
-    ever larger squares (pull-push), and each pixel goes from its own colour to that average as its alpha falls from
-    1/8 to 1/16.
+    A file's colours under transparent pixels are arbitrary, often black, and resampling mixes them into the edge as a
+    dark fringe. Replace them by averages of *premultiplied* colours over averages of alpha, from ever larger squares
+    (pull-push); as a pixel's alpha falls from 1/8 to 1/16, its colour goes from its own to that average.
 
     Args:
         colour: ``(C, H, W)`` in [0, 1], not premultiplied.
         alpha: ``(1, H, W)`` in [0, 1].
 
     Returns:
-        ``(C, H, W)``; a picture that is nearly transparent all over is returned as it is.
+        ``(C, H, W)``; ``colour`` itself if all of it is nearly transparent.
+
+    >>> fill_transparent(torch.tensor([[[0.8, 0.0]]]), torch.tensor([[[1.0, 0.0]]]))
+    tensor([[[0.8000, 0.8000]]])
     """
-    trust = ((alpha - DOUBTED_ALPHA) / (TRUSTED_ALPHA - DOUBTED_ALPHA)).clamp(0, 1)
+    trust = ((alpha - MIN_ALPHA) / (TRUSTED_ALPHA - MIN_ALPHA)).clamp(0, 1)
     if bool((trust == 1).all()) or not bool((trust > 0).any()):
         return colour
     weight = alpha * trust
@@ -36,13 +35,13 @@ def fill_transparent(colour: Tensor, alpha: Tensor) -> Tensor:
 
 def _pull_push(premultiplied: Tensor, weight: Tensor) -> Tensor:
     """Straight colours everywhere: where the weight is low, those of the next coarser level."""
-    here = premultiplied / weight.clamp_min(1e-12)
+    straight = premultiplied / weight.clamp_min(1e-12)
     size = weight.shape[-2:]
     if max(size) == 1 or bool((weight >= TRUSTED_ALPHA).all()):
-        return here
+        return straight
     coarse = _pull_push(_halve(premultiplied), _halve(weight))
     finer = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., : size[0], : size[1]]
-    return torch.lerp(finer, here, (weight / TRUSTED_ALPHA).clamp(max=1))
+    return torch.lerp(finer, straight, (weight / TRUSTED_ALPHA).clamp(max=1))
 
 
 def _halve(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A picture file's worth of upscaling: colour by the model, alpha bicubically, depth and profile kept."""
+"""Upscale a picture: colour by the model, alpha bicubically; depth and profile stay."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from implicitkit.images.io import Picture, Pixels, to_pixels, to_tensor
 from implicitkit.images.resize import resize
 from implicitkit.images.transparency import fill_transparent
 
-WHOLE_SIDE = 768  # pictures up to this side are encoded whole, larger ones in tiles
-AUTO_TILE, LEAST_TILE = 512, 64
-PIXEL_BYTES = 1 << 14  # an input pixel while it is encoded: EDSR takes 2 kB, RDN 8 kB
+MAX_WHOLE_SIDE = 768  # larger pictures are encoded in tiles
+DEFAULT_TILE, MIN_TILE = 512, 64
+PIXEL_BYTES = 1 << 14  # per input pixel while encoding: EDSR takes 2 kB, RDN 8 kB
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Enlargement:
-    """How large the output is to be: by ``scale``, or with the given ``height`` and ``width`` (one of them keeps the
-    aspect).
+    """The output's size: by ``scale``, or ``height`` and ``width`` (one alone keeps the aspect).
+
+    >>> Enlargement(width=100).of((60, 80)), Enlargement(scale=3.5).label
+    ((75, 100), 'x3.5')
     """
 
     scale: float = 1.0
@@ -44,15 +46,15 @@ class Enlargement:
 
     @property
     def label(self) -> str:
-        """What to put into a file name: ``x3.7``, ``1080x1920``, ``w1920``, ``h1080``."""
+        """For file names: ``x3.7``, ``1080x1920``, ``w1920``, ``h1080``."""
         if self.height and self.width:
             return f"{self.height}x{self.width}"
         return f"w{self.width}" if self.width else f"h{self.height}" if self.height else f"x{self.scale:g}"
 
 
 def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False) -> None:
-    """Raise :class:`UserError` before work begins if the finished picture could not be held in memory."""
-    # the canvas and the writer's copy of it; alpha is resized as one float32 picture, with copies on the way
+    """Raise :class:`UserError` if the finished picture does not fit into memory."""
+    # the canvas and the writer's copy of it; alpha is resized in float32, with copies
     needed = size[0] * size[1] * (3 * channels * bits // 8 + (16 if alpha else 0))
     available = free_memory(CPU)
     if needed > available:
@@ -63,31 +65,31 @@ def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool
 
 
 class Upscaler(Protocol):
-    """What enlarges a picture; :class:`implicitkit.ImplicitModel` is one."""
+    """Enlarges pictures; :class:`implicitkit.ImplicitModel` is one."""
 
     encoder: Any
     decoder: Any
 
     def parameters(self) -> Iterator[Any]:
-        """Its weights, which are on its device."""
+        """Its weights."""
 
     def encode(self, image: Tensor, *, tile: int | None = None, precision: str | None = None) -> Any:
         """The picture as a field."""
 
 
 def choose_tile(model: Upscaler, size: tuple[int, int]) -> int | None:
-    """Pixels per side of the tiles in which a picture of ``size`` is encoded, after the memory that is free.
+    """The tile in which to encode a picture of ``size``, by free memory.
 
-    None (whole) up to 768 pixels a side, if half of what is free holds it, and for encoders that see everything at
-    once; else 512, or what half of the free memory holds, at least 64.
+    None (whole) for global encoders, and up to 768 pixels a side if half of the free memory suffices; else 512, or what
+    half of the free memory holds, at least 64.
     """
     if model.encoder.radius is None:
         return None
     room = free_memory(next(model.parameters()).device) // 2 // PIXEL_BYTES
-    if max(size) <= WHOLE_SIDE and size[0] * size[1] <= room:
+    if max(size) <= MAX_WHOLE_SIDE and size[0] * size[1] <= room:
         return None
-    tile, halo = AUTO_TILE, model.encoder.radius + model.decoder.reach * model.encoder.stride
-    while tile > LEAST_TILE and (tile + 2 * halo) ** 2 > room:
+    tile, halo = DEFAULT_TILE, model.encoder.radius + model.decoder.reach * model.encoder.stride
+    while tile > MIN_TILE and (tile + 2 * halo) ** 2 > room:
         tile //= 2
     return tile
 
@@ -101,16 +103,21 @@ def upscale_picture(
     precision: str | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> Picture:
-    """Render ``picture`` at ``size`` with everything it carries.
+    """Render ``picture`` at ``size`` with its alpha, depth and profile.
 
     Args:
         model: maps RGB to RGB.
-        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile is kept.
+        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile stays.
         size: ``(H, W)``.
-        tile: pixels per side of an input tile; ``"auto"``, see :func:`choose_tile`; or None to encode the whole
-            picture at once. Where memory runs out, smaller tiles are tried.
+        tile: pixels per side of an input tile; ``"auto"``, see :func:`choose_tile`; None encodes the whole picture.
+            Where memory runs out, smaller tiles are used.
         precision: see :meth:`ImplicitModel.encode`.
         progress: called with the number of output pixels done.
+
+    >>> import implicitkit as ik
+    >>> picture = Picture(np.zeros((8, 6, 1), dtype=np.uint16))
+    >>> upscale_picture(ik.load_model("liif_small"), picture, (20, 15)).pixels.shape
+    (20, 15, 1)
     """
     channels = picture.pixels.shape[2]
     check_memory(size, channels, picture.bits, alpha=picture.alpha is not None)

@@ -1,6 +1,6 @@
-"""How fast: which kernel evaluates which decoder, in C on a CPU and in Triton on a GPU, and the plain path on threads.
+"""Fast evaluation of decoders: a C kernel on a CPU, a Triton kernel on a GPU, or the plain path on a pool of threads.
 
-Decoders do not know this room. A plugin gives its decoder a kernel with :func:`register_way`.
+Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func:`register_way`.
 """
 
 from implicitkit.kernels.evaluate import plain_path, query, query_grid, runs_in_large_blocks

@@ -1,4 +1,4 @@
-"""C files of this package, compiled on the machine that runs them: once, for what its processor can do."""
+"""Compile the package's C files for this machine's processor, once."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from implicitkit.errors import UserError
 from implicitkit.files import cache_folder, replacing
 
 COMPILERS = ("cc", "gcc", "clang")
-COMMON = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+COMPILER_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 LIBRARIES = ("-lm", "-pthread")
-PATIENCE = 60.0  # seconds; it takes one or two
+COMPILE_TIMEOUT_S = 60.0  # it takes one or two
 
 log = logging.getLogger(__name__)
 
 
 class Library(NamedTuple):
-    """What a C file became."""
+    """A compiled C file."""
 
     functions: ctypes.CDLL
     compiler: str
@@ -39,11 +39,10 @@ class Library(NamedTuple):
 
 @cache
 def library(source: Path) -> Library | None:
-    """The file's functions; None where it cannot be compiled here, and the log (level INFO) says why.
+    """Compile ``source`` and load its functions; None where this fails, and the log (level INFO) says why.
 
-    The library is kept in the user's cache folder, under a name made of all that went into it, so that the next process
-    has it at once; where nothing can be kept, it is made anew for each process. Processes that make it at the same time
-    do not disturb each other.
+    The library is cached in the user's cache folder under a hash of the source, the flags and the compiler. Without a
+    usable folder each process compiles its own. Processes may compile at the same time.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -51,7 +50,7 @@ def library(source: Path) -> Library | None:
         return None
     try:
         for flags in instruction_sets():
-            functions = _made([*compiler, *COMMON, *flags], source)
+            functions = _load_or_compile([*compiler, *COMPILER_FLAGS, *flags], source)
             if functions is not None:
                 return Library(functions, compiler[0])
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -60,21 +59,21 @@ def library(source: Path) -> Library | None:
 
 
 def find_compiler() -> list[str] | None:
-    """``$CC``, which may bring options, or the first of :data:`COMPILERS` that is there."""
+    """The words of ``$CC``, or the first installed of :data:`COMPILERS`."""
     if os.name != "posix":  # Windows' compilers take other options
         return None
     try:
         own = shlex.split(os.environ.get("CC", ""))
     except ValueError:  # a quotation that does not end
         return None
-    found = next((path for name in (own[:1] or COMPILERS) if (path := shutil.which(name))), None)
-    if found is None or (sys.platform == "darwin" and found.startswith("/usr/bin/") and not _has_apples_tools()):
+    compiler = next((path for name in (own[:1] or COMPILERS) if (path := shutil.which(name))), None)
+    if compiler is None or (sys.platform == "darwin" and compiler.startswith("/usr/bin/") and not _has_apples_tools()):
         return None
-    return [found, *own[1:]]
+    return [compiler, *own[1:]]
 
 
 def _has_apples_tools() -> bool:
-    """Whether what stands for a compiler on macOS is one; else running it would open a window and ask to install it."""
+    """Whether macOS has its command-line tools; without them, running ``/usr/bin/cc`` opens a dialogue."""
     try:
         return subprocess.run(["xcode-select", "-p"], capture_output=True, check=False).returncode == 0
     except OSError:
@@ -82,52 +81,53 @@ def _has_apples_tools() -> bool:
 
 
 def instruction_sets() -> Iterator[tuple[str, ...]]:
-    """Compiler flags for what the processor can do, the fastest first, for a compiler that may know less."""
-    if (found := devices.vector_instructions()) == "AVX512":
+    """Compiler flags for the processor, the fastest first; an old compiler may not know those."""
+    instructions = devices.vector_instructions()
+    if instructions == "AVX512":
         flags = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
-        if devices.bfloat16_instructions() == "AVX512-BF16":  # not AMX, which oneDNN makes more of
+        if devices.bfloat16_instructions() == "AVX512-BF16":  # with AMX, oneDNN is faster
             yield (*flags, "-mavx512bf16")
         yield flags
-    elif found == "AVX2":
+    elif instructions == "AVX2":
         yield ("-mavx2", "-mfma")
-    elif found == "NEON":
+    elif instructions == "NEON":
         yield ()
 
 
-def _made(command: list[str], source: Path) -> ctypes.CDLL | None:
-    """The kept library, or a new one; None if ``command`` does not compile the file."""
+def _load_or_compile(command: list[str], source: Path) -> ctypes.CDLL | None:
+    """The cached library, or a new one; None if ``command`` does not compile the file."""
     compiler = Path(command[0]).stat()  # another version may make another library
     parts = [*command, compiler.st_size, compiler.st_mtime_ns]
     key = hashlib.blake2b(repr(parts).encode() + source.read_bytes(), digest_size=16).hexdigest()
     folder, name = _folder(), f"{source.stem}-{key}"
-    with tempfile.TemporaryDirectory(prefix="implicitkit-") as aside:  # a library that is loaded needs its file no more
-        built = Path(aside) / f"{name}.so"
-        kept = None if folder is None else _whole(folder, name)
-        if kept is not None:
-            for path in (kept, built):  # what lies where nothing may be executed is loaded from elsewhere
+    with tempfile.TemporaryDirectory(prefix="implicitkit-") as scratch:  # a loaded library no longer needs its file
+        built = Path(scratch) / f"{name}.so"
+        cached = None if folder is None else _complete_file(folder, name)
+        if cached is not None:
+            for path in (cached, built):  # the cache folder may be mounted noexec: then load a copy
                 try:
                     if path == built:
-                        shutil.copyfile(kept, built)
+                        shutil.copyfile(cached, built)
                     return ctypes.CDLL(str(path))
                 except OSError as error:
                     log.info("%s cannot be loaded: %s", path, error)
         try:
             _run([*command, str(source), "-o", str(built), *LIBRARIES])
         except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip()[-500:]
-            log.info("%s does not compile with %s: %s", source.name, " ".join(command), said)
+            message = error.stderr.decode(errors="replace").strip()[-500:]
+            log.info("%s does not compile with %s: %s", source.name, " ".join(command), message)
             return None
         if folder is not None:
             with suppress(OSError, UserError):
-                kept = folder / f"{name}-{built.stat().st_size}.so"
-                with replacing(kept) as temporary:
+                cached = folder / f"{name}-{built.stat().st_size}.so"
+                with replacing(cached) as temporary:
                     shutil.copyfile(built, temporary)
-                return ctypes.CDLL(str(kept))
+                return ctypes.CDLL(str(cached))
         return ctypes.CDLL(str(built))
 
 
-def _whole(folder: Path, name: str) -> Path | None:
-    """The library of this name in ``folder``, if it is as long as it says: one that was cut off kills who loads it."""
+def _complete_file(folder: Path, name: str) -> Path | None:
+    """The cached library, if its size is the one in its name: loading a truncated file kills the process."""
     for path in folder.glob(f"{name}-*.so"):
         if path.stem == f"{name}-{path.stat().st_size}":
             return path
@@ -135,11 +135,11 @@ def _whole(folder: Path, name: str) -> Path | None:
 
 
 def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=COMPILE_TIMEOUT_S)
 
 
 def _folder() -> Path | None:
-    """Where libraries are kept: a folder that nobody else can put one into; None if there is none."""
+    """The cache folder for libraries, which only this user may write to; None if there is none."""
     try:
         folder = cache_folder() / "kernels"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,5 +149,5 @@ def _folder() -> Path | None:
         reason = "others can write to it"
     except (OSError, UserError) as error:
         reason = str(error)
-    log.info("what is compiled cannot be kept in the cache folder: %s", reason)
+    log.info("compiled files cannot be cached: %s", reason)
     return None

@@ -1,7 +1,7 @@
-"""The CPU kernel, ``ensemble.c``: when it runs, and the tensors that it takes.
+"""The CPU kernel ``ensemble.c``: when it runs, and its arguments.
 
-It multiplies in float32, or in bfloat16 with float32 sums where the processor has AVX512-BF16 instructions.
-``IMPLICITKIT_KERNELS=0`` turns it off. Without a C compiler, or on a processor that it does not know, there is none.
+It multiplies in float32, or in bfloat16 with float32 sums where the processor has AVX512-BF16. It needs a C compiler
+and AVX2, AVX-512 or NEON. ``IMPLICITKIT_KERNELS=0`` turns it off.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _loading = threading.Lock()
 
 
 class Packed(NamedTuple):
-    """The layers of an MLP as the kernel reads them, hidden widths padded with zeros to whole strips.
+    """An MLP in the kernel's memory layout; hidden widths are padded with zeros to whole strips.
 
     Attributes:
-        weights: of the layers that a ReLU follows, one after the other, in strips.
-        biases: float32.
+        weights: hidden layers, concatenated, in strips.
+        biases: hidden layers, float32.
         widths: ``(layers,)`` int64, padded.
-        real: ``(layers,)`` int64, as they were.
-        first: padded width of what the first layer reads.
+        real: ``(layers,)`` int64, not padded.
+        first: padded input width.
         last: ``(out, padded in)``.
         last_bias: ``(out,)`` float32.
     """
@@ -61,19 +61,16 @@ class Packed(NamedTuple):
 
 
 class _Ensemble(ctypes.Structure):
-    """``struct ensemble`` of ``ensemble.c``, where its fields are explained."""
+    """``struct ensemble``; ``ensemble.c`` explains its fields."""
 
     _fields_ = (*((name, ctypes.c_int64) for name in NUMBERS), *((name, ctypes.c_void_p) for name in POINTERS))
 
 
 @dataclass(frozen=True)
 class CPUKernel:
-    """The kernel with products of one number format, see :class:`~implicitkit.kernels.evaluate.Kernel`.
+    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``, float32 or bfloat16.
 
-    Attributes:
-        functions: what was compiled.
-        strip: numbers that a hidden width is padded to a multiple of.
-        dtype: float32 or bfloat16.
+    Hidden widths are padded to a multiple of ``strip``.
     """
 
     functions: ctypes.CDLL = field(repr=False)
@@ -179,18 +176,17 @@ class CPUKernel:
             "out": out,
         }
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
-        task = _Ensemble(**numbers, **pointers)
-        if self._call(task):
+        if self._call(_Ensemble(**numbers, **pointers)):
             raise MemoryError("not enough memory to evaluate the decoder")
         return out
 
     def _call(self, task: _Ensemble) -> int:
-        """Call ``run``; ctypes lets other Python threads go on in the meantime."""
+        """Call ``run``; ctypes releases the GIL meanwhile."""
         return int(self.functions.run(ctypes.byref(task), ctypes.c_int64(torch.get_num_threads())))
 
 
 def kernel_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
-    """The kernel for a latent on the device of ``like`` and an MLP of ``layers``; None where there is none."""
+    """The kernel for a latent on the device of ``like`` and an MLP of ``layers``, if there is one."""
     if like.device.type != "cpu" or not layers:
         return None
     tensors = [like, *(p for layer in layers for p in layer.parameters(recurse=False))]
@@ -203,13 +199,13 @@ def kernel_for(like: Tensor, layers: Sequence[nn.Linear]) -> CPUKernel | None:
 
 
 def kernels() -> dict[torch.dtype, CPUKernel]:
-    """The kernel by number format; compiled at the first call, in about a second, once per machine."""
+    """The kernel per dtype; the first call on a machine compiles it, in about a second."""
     with _loading:
         return _kernels()
 
 
 def _forget() -> None:
-    """Replace the lock in a forked process: a thread that held it does not exist there."""
+    """Replace the lock in a forked process, where the thread that may hold it does not exist."""
     global _loading
     _loading = threading.Lock()
 
@@ -223,12 +219,12 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
     built = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
     if built is None:
         return {}
-    answer = (ctypes.c_int64 * 3)()
+    about = (ctypes.c_int64 * 3)()
     try:
-        built.functions.about(answer)
+        built.functions.about(about)
     except AttributeError:  # another library under this name
         return {}
-    strip, narrow, size = answer
+    strip, narrow, size = about
     if size != ctypes.sizeof(_Ensemble):
         return {}
     dtypes = [torch.float32, torch.bfloat16] if narrow else [torch.float32]
@@ -237,18 +233,18 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
 
 
 def agrees(kernel: CPUKernel) -> bool:
-    """Whether the kernel computes both forms correctly on a small example: no test of ours has seen this compiler."""
+    """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         waves, points, hidden = 20, 9, 24
-        generator = torch.Generator("cpu").manual_seed(0)  # leave the global random numbers alone
+        generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
 
-        def drawn(*shape: int) -> Tensor:
+        def random(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
 
         def linear(before: int, after: int) -> nn.Linear:
             layer = skip_init(nn.Linear, before, after, dtype=torch.float32, device="cpu")
             for p in layer.parameters():
-                p.copy_(drawn(*p.shape))
+                p.copy_(random(*p.shape))
             return cast(nn.Linear, layer)
 
         def close(values: Tensor | None, first_sums: Tensor) -> bool:
@@ -257,23 +253,23 @@ def agrees(kernel: CPUKernel) -> bool:
             return values is not None and bool(((values[0] - expected).abs() <= bound * expected.abs().max()).all())
 
         def source(width: int) -> Rows:
-            return Rows(drawn(1, points, width), (1, points), (0, 0), (1, points))
+            return Rows(random(1, points, width), (1, points), (0, 0), (1, points))
 
         layers = [linear(2 * waves, hidden), linear(hidden, 3)]
-        cell, off = torch.arange(points, device="cpu")[None], [drawn(1, points), drawn(1, points)]
+        cell, off = torch.arange(points, device="cpu")[None], [random(1, points), random(1, points)]
         near = QueryNeighbours(torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1)
-        offset, phase, geometry = torch.cat(off).t(), drawn(waves), drawn(3, 2 * waves)
+        offset, phase, geometry = torch.cat(off).t(), random(waves), random(3, 2 * waves)
 
         liif, lte = source(2 * waves), source(4 * waves)
         lte.rows.mul_(5)
-        for added in (None, drawn(1, points, 2 * waves)):
+        for added in (None, random(1, points, 2 * waves)):
             inputs = liif.rows[0] + offset @ geometry[:2] + geometry[2] + (0 if added is None else added[0])
             if not close(kernel.sums(liif, near, layers, geometry[:2], geometry[2], added), layers[0](inputs.relu())):
                 return False
         amplitude, frequency = lte.rows[0].split(2 * waves, dim=1)
         angle = frequency[:, :waves] * offset[:, :1] + frequency[:, waves:] * offset[:, 1:] + phase
         inputs = layers[0](amplitude * torch.cat([angle.cos(), angle.sin()], dim=1))
-        for added in (None, drawn(1, points, hidden)):
+        for added in (None, random(1, points, hidden)):
             expected = inputs if added is None else inputs + added[0]
             if not close(kernel.waves(lte, near, layers, phase, added), expected):
                 return False
@@ -281,7 +277,7 @@ def agrees(kernel: CPUKernel) -> bool:
 
 
 def describe() -> str:
-    """The kernel in a few words, for reports."""
+    """One phrase for reports: the compiler and the dtypes, or that there is no kernel."""
     by_dtype = kernels()
     built = library(SOURCE) if by_dtype else None
     if built is None:
@@ -291,12 +287,12 @@ def describe() -> str:
 
 
 def padded(n: int, multiple: int) -> int:
-    """The next multiple."""
+    """``n`` rounded up to a multiple of ``multiple``."""
     return -(-n // multiple) * multiple
 
 
 def _padded_inputs(layer: nn.Linear, width: int, blocks: int) -> Tensor:
-    """The layer's matrix ``(out, width)``, each of its ``blocks`` of inputs padded by itself."""
+    """The layer's matrix ``(out, width)``, each of its ``blocks`` of inputs padded separately."""
     parts = layer.weight.detach().float().chunk(blocks, dim=1)
     return torch.cat([F.pad(part, (0, width // blocks - part.shape[1])) for part in parts], dim=1)
 

@@ -1,4 +1,4 @@
-"""A decoder evaluated by the fastest way there is: a kernel for the device, or the decoder itself (the plain path)."""
+"""Evaluate a decoder by the fastest way: the device's kernel, or the decoder's own code (the plain path)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ from implicitkit.kernels import cpu, gpu, pool
 from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.ways import Form, Sums, form_of
 
-MAX_NARROW_CHANNELS = 16  # values per point, at most, of which a large block is little memory
+MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
 
 
 class Kernel(Protocol):
-    """A kernel with its number format. Both methods return ``(B, N, out)`` float32, or None where it turns out not to
-    run here, or for these.
-    """
+    """A kernel for one dtype. Both methods return ``(B, N, out)`` float32, or None where the kernel cannot run."""
 
     def sums(
         self,
@@ -39,15 +37,15 @@ class Kernel(Protocol):
         constant: Tensor,
         added: Tensor | None = None,
     ) -> Tensor | None:
-        """What :class:`~implicitkit.kernels.ways.Sums` blend to.
+        """Evaluate :class:`~implicitkit.kernels.ways.Sums`.
 
         Args:
             source: rows of ``K`` numbers.
             near: the cells around the queries.
-            layers: behind the first ReLU.
-            geometry: ``(2, K)``, what the offset is multiplied by.
-            constant: ``(K,)``, what all queries share.
-            added: ``(B, N, K)``, what a query adds to the rows of all its neighbours.
+            layers: the linear layers behind the first ReLU.
+            geometry: ``(2, K)``, multiplied by the offset.
+            constant: ``(K,)``, added to every row.
+            added: ``(B, N, K)``, added to the rows of all neighbours of a query.
         """
         ...
 
@@ -59,21 +57,30 @@ class Kernel(Protocol):
         phase: Tensor,
         added: Tensor | None = None,
     ) -> Tensor | None:
-        """What :class:`~implicitkit.kernels.ways.Waves` blend to.
+        """Evaluate :class:`~implicitkit.kernels.ways.Waves`.
 
         Args:
             source: rows of ``2 K`` numbers: amplitudes, frequencies along y, frequencies along x, in radians.
             near: the cells around the queries.
-            layers: all of them; the first reads cosines, then sines.
+            layers: all linear layers; the first reads cosines, then sines.
             phase: ``(K / 2,)`` in radians.
-            added: ``(B, N, width)``, what a query adds to the sums of the first layer.
+            added: ``(B, N, width)``, added to the sums of the first layer.
         """
         ...
 
 
 @contextmanager
 def plain_path() -> Iterator[None]:
-    """Use no kernel in this context, only PyTorch's operators."""
+    """Use no kernel in this context, only PyTorch's operators.
+
+    >>> import torch
+    >>> import implicitkit as ik
+    >>> field = ik.load_model("liif_small").encode(torch.rand(3, 8, 8))
+    >>> with plain_path():
+    ...     expected = field.render((12, 12))
+    >>> torch.allclose(field.render((12, 12)), expected, atol=1e-4)
+    True
+    """
     token = _plain_only.set(True)
     try:
         yield
@@ -123,15 +130,15 @@ def query_grid(
 
 
 def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
-    """Whether a kernel, which shares a block among all threads by itself, evaluates queries of ``picture`` with this
-    ``cell``, and a large block of them is little memory: no values of other fields, and no embeddings.
+    """Whether a kernel evaluates queries of ``picture`` with this ``cell`` and a large block takes little memory: few
+    channels, and no values of other fields. A kernel shares a block among all threads.
     """
     small = not decoder.queried and decoder.out_channels <= MAX_NARROW_CHANNELS
     return small and _kernel_of(decoder, picture, cell) is not None
 
 
 def _may_share(decoder: Decoder, latent: Any, *coords: Tensor) -> bool:
-    """Whether the plain path may be shared out to threads: on a CPU, for values alone, of a latent that is known."""
+    """Whether the plain path may run on the thread pool: on a CPU, without a graph, on a latent of rows."""
     if torch.compiler.is_compiling() or torch.is_grad_enabled() or coords[0].device.type != "cpu":
         return False
     source = latent.features if isinstance(latent, Latent) else latent
@@ -148,19 +155,17 @@ def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor)
 
 
 def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
-    """The kernel and the form of ``decoder`` for a latent on the device of ``like``; None where the plain path is to be
-    taken.
-    """
+    """The kernel and the form of ``decoder`` for a latent on the device of ``like``; None: take the plain path."""
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return None
-    if cell is not None and cell.shape[:2] != (1, 1):  # a cell for each point
+    if cell is not None and cell.shape[:2] != (1, 1):  # one cell per point
         return None
     form = form_of(decoder)
     if form is None:
         return None
     kernel = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
-    watched = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
-    return None if kernel is None or not only_values(*watched) else (kernel, form)
+    tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
+    return None if kernel is None or not only_values(*tensors) else (kernel, form)
 
 
 def _by_kernel(

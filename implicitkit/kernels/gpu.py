@@ -1,8 +1,8 @@
-"""The GPU kernels, :mod:`implicitkit.kernels.gpu_source`: when they run, and the tensors that they take.
+"""The GPU kernels of :mod:`implicitkit.kernels.gpu_source`: when they run, and their arguments.
 
-Float16 and bfloat16 are multiplied on the tensor cores with float32 sums, as autocast does. Float32 takes the plain
-path, which is exact, unless the user allows TF32 (``torch.set_float32_matmul_precision("high")``). The kernels need
-Triton 3.3 (PyTorch 2.7); ``IMPLICITKIT_KERNELS=0`` turns them off.
+They multiply float16 and bfloat16 on the tensor cores with float32 sums, as autocast does. Float32 takes the plain
+path, which is exact, unless TF32 is allowed (``torch.set_float32_matmul_precision("high")``). They need Triton 3.3
+(PyTorch 2.7); ``IMPLICITKIT_KERNELS=0`` turns them off.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory
 from implicitkit.kernels.queries import QueryNeighbours
 
-TILES = ((64, 4), (64, 8), (128, 8))  # rows per program (neighbours of queries) and warps: what the autotuner tries
-MIN_TILE = 16  # the narrowest tile that tensor cores multiply
-RESERVED_BYTES = 16 << 10  # bytes of shared memory beside a layer's matrix
+TILES = ((64, 4), (64, 8), (128, 8))  # the autotuner's choices: rows (neighbours of queries) and warps per program
+MIN_TILE = 16  # the narrowest tile of the tensor cores
+RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
 
-MIN_QUERIES_TO_TUNE = 4096  # timing fewer says nothing
-MIN_TRITON = (3, 3)  # takes tuples
+MIN_QUERIES_TO_TUNE = 4096  # fewer are too fast to time
+MIN_TRITON = (3, 3)  # the first with tuple arguments
 
 _broken: set[tuple[str, torch.device, tuple[int, ...], torch.dtype]] = set()
 _tuning = threading.Lock()  # Triton's autotuner keeps state between its steps
 
 
 class Packed(NamedTuple):
-    """The layers of an MLP as a kernel reads them: one flat tensor of matrices ``(in, out)``, one of biases, and the
-    widths, all padded to powers of two with zeros, which change no sum; ``out`` is the last one before that.
+    """An MLP in the kernels' memory layout: matrices ``(in, out)`` in one flat tensor, biases in another, padded with
+    zeros to ``widths``, which are powers of two. ``out`` is the output width without padding.
     """
 
     weights: Tensor
@@ -51,10 +51,9 @@ class Packed(NamedTuple):
 
 
 def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
-    """What the kernels would multiply in; None where the plain path is to be taken.
+    """The dtype that the kernels multiply in; None: take the plain path.
 
-    They need a CUDA card with Triton, at least one layer, and shared memory for the largest layer between two of
-    ``widths``.
+    They need a CUDA device with Triton, at least one layer, and shared memory for the largest layer of ``widths``.
     """
     if not rows.is_cuda or len(widths) < 2 or not triton_there():
         return None
@@ -70,14 +69,14 @@ def dtype_for(rows: Tensor, widths: Sequence[int]) -> torch.dtype | None:
 
 
 def tf32_allowed() -> bool:
-    """Whether float32 products may be computed in TF32 on a GPU, by PyTorch's newer setting or, before it, the old."""
+    """Whether a GPU may compute float32 products in TF32, by PyTorch's newer setting or else the old one."""
     newer = getattr(torch.backends.cuda.matmul, "fp32_precision", None)
     return newer == "tf32" if newer is not None else bool(torch.backends.cuda.matmul.allow_tf32)
 
 
 @cache
 def triton_there() -> bool:
-    """Whether a Triton that is new enough is installed, and was not switched off by ``IMPLICITKIT_KERNELS=0``."""
+    """Whether Triton is installed, new enough and not turned off by ``IMPLICITKIT_KERNELS=0``."""
     if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" or importlib.util.find_spec("triton") is None:
         return False
     try:
@@ -93,9 +92,7 @@ def padded(n: int) -> int:
 
 
 def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Packed:
-    """``layers`` with their matrices in ``dtype``; the first one reads ``blocks`` inputs of one width, each padded by
-    itself.
-    """
+    """Pack ``layers`` in ``dtype``; the inputs of the first are ``blocks`` parts of one width, padded separately."""
     widths = [padded(layers[0].in_features // blocks), *(padded(layer.out_features) for layer in layers)]
     weights, biases = [], []
     for i, layer in enumerate(layers):
@@ -109,7 +106,7 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 
 @dataclass(frozen=True)
 class GPUKernel:
-    """The kernels with products of one number format, see :class:`~implicitkit.kernels.evaluate.Kernel`."""
+    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``."""
 
     dtype: torch.dtype
 
@@ -144,21 +141,13 @@ class GPUKernel:
 
 
 def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKernel | None:
-    """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` whose inputs come in blocks of
-    ``first``; None where there is none.
-    """
+    """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` that reads ``first`` inputs."""
     dtype = dtype_for(like, [first, *(layer.out_features for layer in layers)])
     return None if dtype is None else GPUKernel(dtype)
 
 
 def _launch(
-    name: str,
-    source: Rows,
-    rows: Tensor,
-    near: QueryNeighbours,
-    width: int,
-    own: Sequence[Tensor],
-    mlp: Packed,
+    name: str, source: Rows, rows: Tensor, near: QueryNeighbours, width: int, own: Sequence[Tensor], mlp: Packed
 ) -> Tensor | None:
     batch, corners = len(rows), near.sides**2
     out = torch.empty(batch, near.points, mlp.out, dtype=torch.float32, device=rows.device)
@@ -174,8 +163,8 @@ def _launch(
         "WIDTHS": mlp.widths,
         "PRECISION": ("tf32" if mlp.weights.dtype == torch.float32 else "ieee") if rows.is_cuda else "widened",
     }
-    tried = (name, rows.device, mlp.widths, mlp.weights.dtype)
-    if tried in _broken:
+    variant = (name, rows.device, mlp.widths, mlp.weights.dtype)
+    if variant in _broken:
         return None
     try:
         from implicitkit.kernels import gpu_source
@@ -191,12 +180,12 @@ def _launch(
                 kernel[(-(-near.points * corners // tile), batch)](
                     *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
                 )
-    except (ValueError, TypeError):  # ours
+    except (ValueError, TypeError):  # a mistake in the arguments
         raise
-    except Exception as error:  # whatever a compiler, a driver or a card that we never saw may raise
+    except Exception as error:  # compilers, drivers and devices raise many kinds
         if not rows.is_cuda or is_out_of_memory(error):
             raise
-        _broken.add(tried)
+        _broken.add(variant)
         warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=2)
         return None
     return out
@@ -204,13 +193,13 @@ def _launch(
 
 @cache
 def tuned(kernel: Any) -> Any:
-    """The kernel with its autotuner: the first call for a set of widths times the tiles; what does not fit is left out.
+    """The kernel with its autotuner, which times :data:`TILES` at the first call for a set of widths.
 
-    What it found is kept on disk, beside the compiled kernel, where this Triton can.
+    Results are cached on disk where this version of Triton can.
     """
     import triton
 
     configs = [triton.Config({"M": rows}, num_warps=warps, num_stages=1) for rows, warps in TILES]
-    kept = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
-    decorate: Callable[[Any], Any] = triton.autotune(configs, key=["K", "WIDTHS", "PRECISION"], **kept)
+    cached = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
+    decorate: Callable[[Any], Any] = triton.autotune(configs, key=["K", "WIDTHS", "PRECISION"], **cached)
     return decorate(kernel)

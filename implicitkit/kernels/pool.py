@@ -1,7 +1,7 @@
-"""The plain path on several CPU threads: each evaluates some of the queries by itself.
+"""The plain path on several CPU threads: each worker evaluates a part of the queries.
 
-PyTorch shares each operation among all threads. An operation on values that fit a cache takes some ten microseconds, so
-that threads would mostly wait for each other. Queries need nothing of each other.
+PyTorch splits each operation among its threads. On values that fit a cache an operation takes some ten microseconds,
+so those threads would mostly wait for each other.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MAX_WORKERS = 8  # Python runs in one of them at a time, for about a tenth of its work
-MIN_POINTS = 1 << 10  # that are worth a thread
+MAX_WORKERS = 8  # a worker holds the GIL for about a tenth of its time
+MIN_POINTS = 1 << 10  # per worker
 START_TIMEOUT_S = 30.0
 
-_pools: dict[int, ThreadPoolExecutor | None] = {}  # by the threads that the workers share; None: cannot be started
+_pools: dict[int, ThreadPoolExecutor | None] = {}  # by number of threads; None: the pool cannot start
 _lock = threading.Lock()
 
 
 def spans_of(length: int, points: int) -> list[slice]:
-    """Cut ``length`` rows of altogether ``points`` queries into one part for each worker."""
+    """Cut ``length`` rows, ``points`` queries in all, into one part per worker."""
     threads = torch.get_num_threads()
     count = min(threads, MAX_WORKERS, length, points // MIN_POINTS)
     if count < 2 or not _threads_have_their_own_number():
@@ -38,8 +38,10 @@ def spans_of(length: int, points: int) -> list[slice]:
 
 
 def in_parallel(call: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``call`` of each item, in their order, with the autocast, inference mode and context variables of this thread; no
-    graph is kept. ``call`` must not wait for another thread.
+    """Call each item on the pool; return the results in order.
+
+    Workers have the caller's autocast, inference mode and context variables, and keep no graph. ``call`` must not wait
+    for another thread.
     """
     pool = _pool(torch.get_num_threads()) if len(items) > 1 else None
     if pool is None:
@@ -54,43 +56,43 @@ def in_parallel(call: Callable[[Item], Result], items: Sequence[Item]) -> list[R
 
     try:
         futures = [pool.submit(copy_context().run, work, item) for item in items]
-    except RuntimeError:  # the interpreter is about to end, and starts nothing any more
+    except RuntimeError:  # the interpreter is shutting down
         return [call(item) for item in items]
-    wait(futures)  # none is at work any more when an error is raised
+    wait(futures)  # let all end before one raises
     return [future.result() for future in futures]
 
 
 def _pool(threads: int) -> ThreadPoolExecutor | None:
     with _lock:
         if threads not in _pools:
-            _pools[threads] = _started(threads)
+            _pools[threads] = _start(threads)
         return _pools[threads]
 
 
-def _started(threads: int) -> ThreadPoolExecutor | None:
-    """Workers that share ``threads`` between them."""
+def _start(threads: int) -> ThreadPoolExecutor | None:
+    """Start workers that share ``threads``; None where they cannot start."""
     count = min(threads, MAX_WORKERS)
     executor, all_started = ThreadPoolExecutor(count, "implicitkit"), threading.Barrier(count, timeout=START_TIMEOUT_S)
 
     def settle() -> None:
         torch.get_num_threads()  # the first call in a thread sets the default
         all_started.wait()
-        torch.set_num_threads(threads // count)  # of this thread, and the default of new ones
+        torch.set_num_threads(threads // count)  # for this thread, and as the default of new ones
 
     try:
         for future in [executor.submit(settle) for _ in range(count)]:
             future.result()
-    except RuntimeError:  # no more threads can be started
+    except RuntimeError:  # no more threads
         all_started.abort()
         executor.shutdown(wait=False, cancel_futures=True)
         return None
     finally:
-        torch.set_num_threads(threads)  # the default again
+        torch.set_num_threads(threads)  # restore the default
     return executor
 
 
 def _forget() -> None:
-    """Drop the pools in a forked process, where their threads do not exist, and a lock that another thread held."""
+    """Drop the pools and the lock in a forked process, where their threads do not exist."""
     global _lock
     _lock = threading.Lock()
     _pools.clear()

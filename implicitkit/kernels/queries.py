@@ -1,4 +1,4 @@
-"""The cells around queries, per axis, as the kernels read them."""
+"""The cells around queries, per axis, in the kernels' memory layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from implicitkit.decoders.rows import Rows
 class QueryNeighbours(NamedTuple):
     """The cells on both sides of each query and the offsets to them, per axis; a kernel combines the axes.
 
-    A grid has ``(sides, H)`` and ``(sides, W)``, a list of points ``(sides, B * N)`` twice.
+    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points.
     """
 
     cell_y: Tensor

@@ -1,4 +1,4 @@
-"""Which decoders the kernels compute, and how each is put in their words: a table from exact types to ways."""
+"""The decoders that the kernels compute: a table from exact types to functions that give a decoder's form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Sums:
     ``point`` is what :meth:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder.at_point` returns, or nothing.
 
     Attributes:
-        layers: the linear layers of the MLP, which have ReLUs between them.
+        layers: the linear layers of the MLP, with ReLUs between them.
         geometry: ``(K, 2)``, or ``(K, 4)`` where the decoder uses the cell.
     """
 
@@ -30,7 +30,7 @@ class Sums:
 
     @property
     def width(self) -> int:
-        """What the MLP reads."""
+        """Input width of the MLP."""
         return len(self.geometry)
 
 
@@ -38,34 +38,34 @@ class Sums:
 class Waves:
     """LTE's form: ``MLP(A * [cos a, sin a])``, ``a = F_y d_y + F_x d_x + phase``, for the row ``[A, F_y, F_x]``.
 
-    ``at_point`` returns the phases, ``(1 or M, K / 2)``, in radians. Any columns behind them are added to the sums of
-    the first layer, before its ReLU.
+    ``at_point`` returns the phases, ``(1 or M, K / 2)``, in radians. Further columns are added to the sums of the first
+    layer, before its ReLU.
 
     Attributes:
-        layers: the linear layers of the MLP, which have ReLUs between them.
+        layers: the linear layers of the MLP, with ReLUs between them.
     """
 
     layers: Sequence[nn.Linear]
 
     @property
     def width(self) -> int:
-        """Half of what the MLP reads: its cosines, or its sines."""
+        """Half the input width of the MLP: its cosines, or its sines."""
         return self.layers[0].in_features // 2
 
 
 Form = Sums | Waves
 Way = Callable[[Any], Form | None]
-"""A function of a decoder: its form, or None where it is set up as the kernels do not know it."""
+"""A function that gives a decoder's form, or None where the kernels do not support its settings."""
 
 
 def sums(decoder: LIIF) -> Sums | None:
-    """The form of LIIF, and of a decoder that adds what its ``at_point`` returns to LIIF's first sums."""
+    """The form of LIIF, and of a decoder whose ``at_point`` is added to LIIF's first sums."""
     layers = linears(nn.ReLU, decoder.rest)
     return None if layers is None or decoder.ndim != 2 else Sums(layers, decoder.first.weight[:, decoder.read :])
 
 
 def waves(decoder: LTE, *rest: nn.Sequential) -> Waves | None:
-    """The form of LTE, and of a decoder whose MLP goes on in ``rest``."""
+    """The form of LTE, and of a decoder whose MLP continues with ``rest``."""
     layers = linears(nn.Linear, decoder.mlp, *rest)
     return None if layers is None else Waves(layers)
 
@@ -74,18 +74,18 @@ WAYS: dict[type[Decoder], Way] = {LIIF: sums, LTE: waves, LTEPlus: waves}
 
 
 def register_way(decoder: type[Decoder], way: Way) -> None:
-    """Have the kernels evaluate decoders of exactly this type; a subclass has a line of its own.
+    """Let the kernels evaluate decoders of exactly this type; a subclass needs its own line.
 
-    The decoder is a :class:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder` whose ``local`` computes what
-    the form says; its ``at_point`` and ``finish`` are called as ever.
+    The decoder is a :class:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder` whose ``local`` computes its
+    form; ``at_point`` and ``finish`` are called as on the plain path.
 
     Raises:
-        ValueError: the type has a way already.
+        ValueError: the type is registered already.
 
     >>> from implicitkit.decoders.liif import LIIF
     >>> from implicitkit.kernels import register_way, sums
     >>> class Mine(LIIF):
-    ...     "LIIF with a prepare() of its own, say; local() is LIIF's."
+    ...     "LIIF with its own prepare(), say; local() is LIIF's."
     >>> register_way(Mine, sums)
     """
     if decoder in WAYS:
@@ -94,14 +94,14 @@ def register_way(decoder: type[Decoder], way: Way) -> None:
 
 
 def form_of(decoder: Decoder) -> Form | None:
-    """What the table says of a decoder; None where the plain path is to be taken."""
+    """A decoder's form; None: take the plain path."""
     way = WAYS.get(type(decoder))
     return None if way is None else way(decoder)
 
 
 def linears(first: type[nn.Module], *networks: nn.Sequential) -> list[nn.Linear] | None:
-    """The linear layers of networks that follow one another: ReLUs and linear layers in turn, from a module of type
-    ``first`` to a linear layer. None for any others, and where somebody has hooked one.
+    """The linear layers of consecutive networks in which ReLUs and linear layers alternate, from a module of type
+    ``first`` to a linear layer. None for other networks, and where a module has hooks.
     """
     modules = [module for network in networks for module in network]
     kinds = (nn.ReLU, nn.Linear) if first is nn.ReLU else (nn.Linear, nn.ReLU)

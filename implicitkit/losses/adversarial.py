@@ -1,6 +1,4 @@
-"""An adversarial loss: a discriminator that learns to tell predictions from clean pictures while the model learns to
-deceive it.
-"""
+"""An adversarial loss: a discriminator learns to tell predictions from clean pictures."""
 
 from __future__ import annotations
 
@@ -24,14 +22,13 @@ if TYPE_CHECKING:
 
 
 class PatchDiscriminator(nn.Module):
-    """The PatchGAN discriminator (Isola et al., CVPR 2017): a score for each patch of a picture, the higher the more
-    it looks real.
+    """The PatchGAN discriminator (Isola et al., CVPR 2017): a score per patch of a picture, higher for real ones.
 
     4×4 convolutions: ``layers`` of stride 2, which double the channels up to eightfold, then two of stride 1; three
-    layers see 70×70 pixels. Spectral normalisation (Miyato et al., ICLR 2018) stands in for batch normalisation.
+    layers see 70×70 pixels. Spectral normalisation (Miyato et al., ICLR 2018) replaces batch normalisation.
 
     Args:
-        in_channels: of the picture, and of what comes with it.
+        in_channels: of the picture and its mask.
         channels: of the first layer.
         layers: of stride 2.
         spectral: whether weights are normalised.
@@ -57,7 +54,7 @@ class PatchDiscriminator(nn.Module):
 
     @torch.no_grad()
     def estimate_norms(self) -> None:
-        """Take one step of the power iteration that finds the weights' norms; in eval mode nothing else does."""
+        """Take one step of the weights' power iteration, which eval mode does not."""
         self.train()
         for step in self.steps:
             if is_parametrized(step):
@@ -66,25 +63,24 @@ class PatchDiscriminator(nn.Module):
 
 
 class Adversarial(Loss):
-    """What a discriminator says of the prediction, negated: ``-mean(D(prediction))``.
+    """The discriminator's score of the prediction, negated: ``-mean(D(prediction))``.
 
     After each step of the model the discriminator takes one of its own, with Adam and the hinge loss
     ``mean(max(0, 1 + D(prediction))) + mean(max(0, 1 - D(truth)))`` (Lim and Ye, 2017), on the windows of that step.
-    In every ``every``-th step ``every * r1 / 2 * mean(|∂ΣD(truth) / ∂truth|²)`` is added, the lazy R1 penalty
-    (Mescheder et al., ICML 2018; Karras et al., CVPR 2020, appendix B), where ``Σ`` adds up a picture's patches. Its
-    parameters, normalisation and optimiser are in checkpoints; gradients are averaged over processes. It computes in
-    float32.
+    Every ``every`` steps it adds the lazy R1 penalty ``every * r1 / 2 * mean(|∂ΣD(truth) / ∂truth|²)`` (Mescheder et
+    al., ICML 2018; Karras et al., CVPR 2020, appendix B), where ``Σ`` sums a picture's patches. Checkpoints hold its
+    parameters, normalisation and optimiser; gradients are averaged over processes. It computes in float32.
 
     Args:
         channels: of the discriminator's first layer.
         layers: of stride 2; a window has at least ``3 * 2**layers`` pixels a side.
         spectral: spectral normalisation of its weights.
-        mask: show it which pixels were missing, as a fourth channel.
+        mask: give it the mask of missing pixels as a fourth channel.
         lr: its learning rate, constant.
         betas: of its Adam.
         r1: the weight of the penalty; 0: none.
         every: steps between penalties.
-        start: the first step, from 0, at which it takes part; before, it is 0 and learns nothing.
+        start: the first step, from 0; before, the loss is 0 and the discriminator does not learn.
 
     Raises:
         ValueError: an argument is out of its range, or, on a call, the window is too small.
@@ -123,11 +119,11 @@ class Adversarial(Loss):
                 raise ValueError(f"{name} of adversarial is a finite number of at least 0; received {number}")
         self.mask, self.r1, self.every, self.start = mask, r1, every, start
         self.smallest = 3 * 2**layers
-        with torch.random.fork_rng(devices=[]):  # a model begins with the same weights, with this loss or without it
+        with torch.random.fork_rng(devices=[]):  # the model's initial weights must not depend on the losses
             self.discriminator = PatchDiscriminator(3 + mask, channels, layers, spectral)
         self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=lr, betas=(betas[0], betas[1]))
         self.updates = 0
-        self._step = start  # outside of a training it takes part
+        self._step = start  # without begin(), it is active
         self._shown: list[tuple[Tensor, Tensor]] = []  # predictions and truths of this step, for learn()
         self._notes: dict[str, float | Tensor] = {}
         self._rest()
@@ -163,7 +159,7 @@ class Adversarial(Loss):
         if not self._shown:
             return
         self.discriminator.requires_grad_(True)
-        self.discriminator.estimate_norms()  # once a step, in however many parts its crops come
+        self.discriminator.estimate_norms()  # once per step, not per part
         self.optimiser.zero_grad()
         penalised = self.r1 > 0 and self.updates % self.every == 0
         for fake, real in self._shown:
@@ -182,10 +178,10 @@ class Adversarial(Loss):
         self._rest()
 
     def penalty(self, real: Tensor) -> Tensor:
-        """The mean squared length of the gradient of a picture's summed scores, by its pixels, with a graph."""
+        """The mean squared norm of the gradient of a picture's summed scores by its pixels, with a graph."""
         real = real.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.discriminator(real).sum(), real, create_graph=True)
-        return gradient[:, :3].square().sum((1, 2, 3)).mean()  # without the mask's
+        return gradient[:, :3].square().sum((1, 2, 3)).mean()  # without the mask
 
     def notes(self) -> dict[str, float]:
         return {name: float(value) for name, value in self._notes.items()}
@@ -200,13 +196,13 @@ class Adversarial(Loss):
         self.updates = int(state["updates"])
 
     def _rest(self) -> None:
-        """The model's gradient goes through it and leaves none behind; in eval mode, looking changes no norm."""
+        """Freeze the discriminator while the model's gradient passes through it."""
         self.optimiser.zero_grad()
         self.discriminator.eval().requires_grad_(False)
 
 
 def _average(gradients: list[Tensor], mean: Callable[[Tensor], Tensor]) -> None:
-    """Average gradients over processes, all in one message."""
+    """Average gradients over processes, in one message."""
     averaged = mean(torch.cat([g.flatten() for g in gradients]))
     for gradient, own in zip(gradients, averaged.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(own.view_as(gradient))

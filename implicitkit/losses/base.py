@@ -1,5 +1,5 @@
-"""What a loss is: a callable that reads a model's prediction and the batch it was made for. Predicted and clean values,
-``prediction.values`` and ``batch["target"]``, are ``(B, N, out)``; a scalar comes back.
+"""The loss contract: a prediction and its batch -> a scalar; ``prediction.values`` and ``batch["target"]`` are
+``(B, N, out)``.
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 Batch = Mapping[str, Any]
-"""What the model was shown and what is true: ``image``, ``mask``, ``coords``, ``cell``, ``target``; if the points are
-all those of a window, ``window``, its ``(h, w)``; and, for a loss that wants it, ``reference``: the clean pictures
-``(B, 3, H, W)``, or a list of them if their sizes differ."""
+"""``image``, ``mask``, ``coords``, ``cell``, ``target``; for the points of a window, ``window``, its ``(h, w)``; for
+losses that want it, ``reference``: the clean pictures ``(B, 3, H, W)``, or a list of them if their sizes differ."""
 
 
 class Loss:
-    """What the trainer minimises. A subclass writes :meth:`__call__`.
+    """A loss; a subclass writes :meth:`__call__`.
 
     Attributes:
         wants_reference: whether the batch must hold the clean pictures.
-        wants_window: whether the points must be those of a window and make a picture (``data.points: window``).
-        learns: whether it owns parameters: :meth:`learn` is called after each step, and its state is in checkpoints.
-        reads: names of the model's conditions whose values it compares, known once it is attached; the prediction holds
-            no others. None: it does not say, so that all are there.
+        wants_window: whether the points must be those of a window (``data.points: window``).
+        learns: whether it owns parameters: :meth:`learn` is called after each step, and checkpoints hold its state.
+        reads: names of the model's conditions whose values it compares, set when attached; the prediction holds no
+            others. None: all.
+
+    >>> from implicitkit import Prediction
+    >>> class Largest(Loss):
+    ...     def __call__(self, prediction, batch):
+    ...         return (prediction.values - batch["target"]).abs().max()
+    >>> Largest()(Prediction(Tensor([[[0.5]]]), {}), {"target": Tensor([[[0.25]]])})
+    tensor(0.2500)
     """
 
     wants_reference: ClassVar[bool] = False
@@ -39,28 +45,28 @@ class Loss:
     spec: Any = None
 
     def attach(self, model: ImplicitModel) -> None:
-        """Called once, before training, for losses that ask the model for more than its prediction."""
+        """Called once, before training, for losses that need more of the model than its prediction."""
 
     def begin(self, step: int) -> None:
-        """Called before each step with its number, from 0, for losses that change in the course of a training."""
+        """Called before each step with its number, from 0, for losses that change during training."""
 
     def learn(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Called after each step of the model, for losses that learn: one step of their own.
+        """Called after each step of the model, for losses that learn: take one step.
 
         Args:
             mean: averages a tensor over all processes, which must end with the same parameters.
         """
 
     def notes(self) -> dict[str, float]:
-        """Numbers for the log, about the last step."""
+        """Numbers of the last step for the log."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold for the loss to go on: tensors and plain values."""
+        """The state for checkpoints: tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
         """The loss of a model's prediction, a scalar with a gradient."""
@@ -92,15 +98,20 @@ class PictureLoss(Loss):
 
 
 def pictures(prediction: Prediction, batch: Batch, name: str = "the loss") -> tuple[Tensor, Tensor]:
-    """What the model says and what is true, both ``(B, 3, h, w)`` in float32.
+    """Prediction and target as pictures ``(B, 3, h, w)`` in float32.
 
     Args:
         prediction: at all points of a window.
-        batch: what it was made for; ``batch["window"]`` is ``(h, w)``.
+        batch: its batch; ``batch["window"]`` is ``(h, w)``.
         name: of the loss, for messages.
 
     Raises:
         ValueError: the points are random, or the values are not those of a picture.
+
+    >>> from implicitkit import Prediction
+    >>> values = Tensor(1, 6, 3)
+    >>> pictures(Prediction(values, {}), {"target": values, "window": (2, 3)})[0].shape
+    torch.Size([1, 3, 2, 3])
     """
     if prediction.values.shape[-1] != 3:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Focal frequency loss: the distance of two pictures' spectra, the worst frequencies counting most."""
+"""Focal frequency loss: the distance of two spectra, weighted by itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FocalFrequency(PictureLoss):
     value in each channel of each picture, has no gradient. With ``alpha = 0`` it is the mean squared error.
 
     Args:
-        alpha: how much more the worst frequencies count, at least 0 (the paper's is 1).
+        alpha: exponent of the weights, at least 0 (the paper's is 1).
 
     Raises:
         ValueError: ``alpha`` is negative or not finite.

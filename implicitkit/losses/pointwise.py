@@ -1,4 +1,4 @@
-"""Losses of points, each for itself: L1, L2, Charbonnier; missing pixels and the luma may count more."""
+"""Losses of single points: L1, L2, Charbonnier, PSNR; missing pixels and the luma may count more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
 from implicitkit.losses.base import Batch, Loss
-from implicitkit.metrics.psnr import LUMA
+from implicitkit.metrics.psnr import LUMA_WEIGHTS
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
@@ -19,9 +19,14 @@ class Pointwise(Loss):
     """The mean over points and channels of a function of the difference; a subclass writes :meth:`of`.
 
     Args:
-        hole_weight: how much a point counts where the mask says that its pixel is missing; 1 elsewhere.
-        luma: the share, in [0, 1], that is measured on the difference's luma (as PSNR-Y is) and not on each of the
-            three channels: what the eye and the benchmarks of super-resolution see first.
+        hole_weight: weight of points whose pixel is missing; 1 elsewhere.
+        luma: share, in [0, 1], of the loss of the difference's luma (as in PSNR-Y); the rest is that of the channels.
+
+    >>> class Cubic(Pointwise):
+    ...     def of(self, difference):
+    ...         return difference.abs() ** 3
+    >>> Cubic(hole_weight=2).hole_weight
+    2
     """
 
     reads = ()
@@ -38,13 +43,7 @@ class Pointwise(Loss):
         raise NotImplementedError(f"{type(self).__name__} does not implement of()")
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        values, target = prediction.values, batch["target"]
-        if values.shape != target.shape:
-            raise ValueError(
-                f"{type(self).__name__} compares the model's {values.shape[-1]} values per point with a picture's "
-                f"{target.shape[-1]}; a model whose decoder gives an embedding needs another loss"
-            )
-        difference = values - target
+        difference = difference_of(prediction, batch, type(self).__name__)
         each = self.of(difference)
         if self.luma:
             each = (1 - self.luma) * each.mean(-1, keepdim=True) + self.luma * self.of(luma_of(difference))
@@ -55,14 +54,24 @@ class Pointwise(Loss):
 
 
 class L1(Pointwise):
-    """Mean absolute difference."""
+    """Mean absolute difference.
+
+    >>> from implicitkit import Prediction
+    >>> L1()(Prediction(Tensor([[[0.5], [0.0]]]), {}), {"target": Tensor([[[0.0], [0.0]]])})
+    tensor(0.2500)
+    """
 
     def of(self, difference: Tensor) -> Tensor:
         return difference.abs()
 
 
 class L2(Pointwise):
-    """Mean squared difference."""
+    """Mean squared difference.
+
+    >>> from implicitkit import Prediction
+    >>> L2()(Prediction(Tensor([[[0.5], [0.0]]]), {}), {"target": Tensor([[[0.0], [0.0]]])})
+    tensor(0.1250)
+    """
 
     def of(self, difference: Tensor) -> Tensor:
         return difference.square()
@@ -73,8 +82,12 @@ class Charbonnier(Pointwise):
 
     Args:
         eps: where L1 turns into L2, in the values' own unit; positive.
-        hole_weight: how much a missing pixel counts.
-        luma: the share that is measured on the luma.
+        hole_weight: see :class:`Pointwise`.
+        luma: see :class:`Pointwise`.
+
+    >>> from implicitkit import Prediction
+    >>> Charbonnier(eps=3)(Prediction(Tensor([[[4.0]]]), {}), {"target": Tensor([[[0.0]]])})
+    tensor(5.)
     """
 
     def __init__(self, eps: float = 1e-3, hole_weight: float = 1.0, luma: float = 0.0) -> None:
@@ -88,21 +101,17 @@ class Charbonnier(Pointwise):
 
 
 class PSNR(Loss):
-    """Minus the PSNR of each picture, in dB, averaged: a picture's error counts in proportion, as in what is reported.
-
-    Used for restoration by Chen et al. (NAFNet, ECCV 2022).
+    """Minus the mean PSNR of the pictures, in dB, as for restoration in NAFNet (Chen et al., ECCV 2022).
 
     Args:
-        hole_weight: how much a point counts in its picture's mean squared error where the mask says that its pixel is
-            missing; 1 elsewhere.
+        hole_weight: weight of points whose pixel is missing in their picture's mean squared error; 1 elsewhere.
         eps: added to the mean squared error, so that a perfect picture has a finite loss.
 
-    Example:
-        >>> import torch
-        >>> from implicitkit import Prediction
-        >>> batch = {"target": torch.zeros(1, 4, 3)}
-        >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
-        -20.0
+    >>> import torch
+    >>> from implicitkit import Prediction
+    >>> batch = {"target": torch.zeros(1, 4, 3)}
+    >>> round(float(PSNR()(Prediction(torch.full((1, 4, 3), 0.1), {}), batch)), 2)
+    -20.0
     """
 
     reads = ()
@@ -113,13 +122,7 @@ class PSNR(Loss):
         self.hole_weight, self.eps = hole_weight, eps
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        values, target = prediction.values, batch["target"]
-        if values.shape != target.shape:
-            raise ValueError(
-                f"psnr compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
-                "a model whose decoder gives an embedding needs another loss"
-            )
-        error = (values - target).square().mean(-1)
+        error = difference_of(prediction, batch, "psnr").square().mean(-1)
         if self.hole_weight != 1:
             weight = 1 + (self.hole_weight - 1) * missing_at(batch["mask"], batch["coords"])[..., 0]
             error = error * weight / weight.mean(-1, keepdim=True).clamp(min=1e-9)
@@ -127,19 +130,42 @@ class PSNR(Loss):
         return loss
 
 
+def difference_of(prediction: Prediction, batch: Batch, name: str) -> Tensor:
+    """Prediction minus target, ``(B, N, 3)``.
+
+    Raises:
+        ValueError: the model's values are no picture; the message names the loss, ``name``.
+    """
+    values, target = prediction.values, batch["target"]
+    if values.shape != target.shape:
+        raise ValueError(
+            f"{name} compares the model's {values.shape[-1]} values per point with a picture's {target.shape[-1]}; "
+            "use another loss for a decoder of embeddings"
+        )
+    difference: Tensor = values - target
+    return difference
+
+
 def luma_of(difference: Tensor) -> Tensor:
     """The luma ``(B, N, 1)`` of differences ``(B, N, 3)`` (ITU-R BT.601, as in PSNR-Y).
 
     Raises:
         ValueError: there are not three channels.
+
+    >>> luma_of(Tensor([[[1.0, 1.0, 1.0]]]))
+    tensor([[[0.8588]]])
     """
     if difference.shape[-1] != 3:
         raise ValueError(f"luma is that of three channels; the model's values have {difference.shape[-1]}")
-    return difference @ difference.new_tensor(LUMA)[:, None]
+    return difference @ difference.new_tensor(LUMA_WEIGHTS)[:, None]
 
 
 def missing_at(mask: Tensor, coords: Tensor) -> Tensor:
-    """The mask ``(B, 1, H, W)`` at the pixels that contain ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``."""
+    """The mask ``(B, 1, H, W)`` at the pixels of ``coords`` ``(B, N, 2)``, as ``(B, N, 1)``.
+
+    >>> missing_at(Tensor([[[[0.0, 1.0]]]]), Tensor([[[0.0, 0.9]]]))
+    tensor([[[1.]]])
+    """
     height, width = mask.shape[2:]
     y, x = nearest_index(coords[..., 0].float(), height), nearest_index(coords[..., 1].float(), width)
     return mask.flatten(1).gather(1, y * width + x)[..., None]

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 
-class Total:
-    """A weighted sum of losses, as a training configuration lists them; each term can be looked at alone.
+class WeightedLoss:
+    """The weighted sum of the losses of a training configuration.
 
     Args:
-        terms: specs, each with a ``weight`` (1 if left out).
+        terms: specs, each with a ``weight`` (default: 1).
+
+    >>> losses = WeightedLoss([{"name": "l1"}, {"name": "l2", "weight": 0.25}])
+    >>> losses.sum({"l1": Tensor([1.0]), "l2": Tensor([4.0])})
+    tensor([2.])
     """
 
     def __init__(self, terms: Sequence[Mapping[str, Any]]) -> None:
@@ -38,7 +42,7 @@ class Total:
 
     @property
     def wants_window(self) -> list[str]:
-        """The terms that compare pictures, so that points must be those of a window."""
+        """The terms that need the points of a window."""
         return [label for label, (_, loss) in self.terms.items() if getattr(loss, "wants_window", False)]
 
     @property
@@ -48,34 +52,33 @@ class Total:
 
     @property
     def reads(self) -> tuple[str, ...] | None:
-        """The model's conditions whose values some term compares; None if one does not say, so that all are wanted."""
-        found: list[str] = []
+        """The model's conditions whose values the terms compare; None: all."""
+        names: list[str] = []
         for _, loss in self.terms.values():
-            names = getattr(loss, "reads", None)
-            if names is None:
+            if getattr(loss, "reads", None) is None:
                 return None
-            found += names
-        return tuple(dict.fromkeys(found))
+            names += loss.reads
+        return tuple(dict.fromkeys(names))
 
     def attach(self, model: ImplicitModel) -> None:
-        """Show the model to every term that wants to see it."""
+        """Attach every term to the model."""
         for _, loss in self.terms.values():
             if hasattr(loss, "attach"):
                 loss.attach(model)
 
     def begin(self, step: int) -> None:
-        """Tell every term which step comes next."""
+        """Begin a step in every term."""
         for _, loss in self.terms.values():
             if hasattr(loss, "begin"):
                 loss.begin(step)
 
     def learn(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Let the terms that learn take a step of their own."""
+        """Let the terms that learn take a step."""
         for loss in self.learning.values():
             loss.learn(mean)
 
     def notes(self) -> dict[str, float]:
-        """What the terms that learn have to say for the log."""
+        """The numbers of the terms that learn, for the log."""
         return {f"{label}_{key}": value for label, loss in self.learning.items() for key, value in loss.notes().items()}
 
     def each(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
@@ -83,10 +86,13 @@ class Total:
         return {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
 
     def sum(self, each: Mapping[str, Tensor]) -> Tensor:
-        """What is minimised, from what :meth:`each` returned."""
+        """The weighted sum of what :meth:`each` returned."""
         total: Tensor | None = None
         for label, value in each.items():
             weighted = value * self.terms[label][0]
             total = weighted if total is None else total + weighted
         assert total is not None
         return total
+
+
+Total = WeightedLoss  # its former name

@@ -1,4 +1,4 @@
-"""Dense windows: points that form a picture again, so that a loss can look at more than one at a time."""
+"""Dense windows: points that form a picture, for losses of pictures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from implicitkit.coordinates import Size
 
 
 def window_in(size: Size, window: Size, generator: torch.Generator) -> Tensor:
-    """The numbers of the pixels, row by row, of a window at a random place of a picture.
+    """The indices of the pixels, row by row, of a window at a random place of a picture.
 
     Args:
         size: the picture's ``(H, W)``.
         window: ``(h, w)``, no larger.
-        generator: where the place is drawn from.
+        generator: draws the place.
 
     Raises:
         ValueError: the window is larger than the picture.
@@ -37,7 +37,7 @@ def as_pictures(values: Tensor, batch: Mapping[str, Any]) -> Tensor:
 
     Args:
         values: a prediction's values, or ``batch["target"]``.
-        batch: what the points belong to; ``batch["window"]`` is ``(h, w)``.
+        batch: its batch; ``batch["window"]`` is ``(h, w)``.
 
     Raises:
         ValueError: the points of the batch are random.

@@ -1,7 +1,7 @@
 """Scores. Pictures are ``(..., C, H, W)`` in [0, 1]; results are floats.
 
-Each is found by name (:func:`implicitkit.create_metric`); those that need no weights are plain functions as well. One
-file per idea: :mod:`~implicitkit.metrics.psnr`, :mod:`~implicitkit.metrics.ssim`, :mod:`~implicitkit.metrics.l1`,
+:func:`implicitkit.create_metric` creates one by name; those without weights are functions too. One file per idea:
+:mod:`~implicitkit.metrics.psnr`, :mod:`~implicitkit.metrics.ssim`, :mod:`~implicitkit.metrics.l1`,
 :mod:`~implicitkit.metrics.lpips`.
 """
 

@@ -1,4 +1,4 @@
-"""The metric contract: a prediction, the truth and, where it means something, a mask of the pixels that count."""
+"""The metric contract: a prediction, the truth and an optional mask of the pixels that count."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from torch import Tensor
 
 
 class Metric:
-    """How near a prediction is to the truth, as one number.
-
-    A subclass writes :meth:`measure`.
+    """Compares a prediction with the truth as one number; a subclass writes :meth:`measure`.
 
     Args:
-        shave: pixels left out at every border, or ``(rows, columns)``.
+        shave: pixels to ignore at every border, or ``(rows, columns)``.
 
     Attributes:
-        name: what results are filed under; ``psnr_y``.
+        name: its name in results, such as ``psnr_y``.
         unit: ``"dB"``, or nothing.
         higher_is_better: the direction.
         takes_mask: whether it can be restricted to some pixels.
+
+    >>> class Largest(Metric):
+    ...     name, higher_is_better = "largest", False
+    ...     def measure(self, prediction, target, mask):
+    ...         return float((prediction - target).abs().max())
+    >>> Largest(shave=1)(Tensor([[[9.0] * 3, [9.0, 0.5, 9.0], [9.0] * 3]]), Tensor(1, 3, 3).zero_())
+    0.5
     """
 
     name: str
@@ -34,7 +39,7 @@ class Metric:
 
     def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
         """The score of float64 pictures ``(..., C, H, W)``, checked and shaved; ``mask`` ``(..., 1, H, W)`` is 1 where
-        a pixel counts, None where all do.
+        a pixel counts (None: everywhere).
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement measure()")
 
@@ -44,11 +49,12 @@ class Metric:
         Args:
             prediction: ``(..., C, H, W)`` in [0, 1]; not clamped here.
             target: the truth, of the same shape.
-            mask: ``(..., 1, H, W)``, 1 where a pixel counts (default: all do). ``nan`` comes back if none does.
+            mask: ``(..., 1, H, W)``, 1 where a pixel counts (default: everywhere). Without such a pixel the score is
+                ``nan``.
 
         Raises:
-            ValueError: shapes do not agree, the pictures are not of floating point, nothing is left after shaving, or
-                the metric takes no mask.
+            ValueError: shapes differ, the pictures are not of floating point, shaving leaves nothing, or the metric
+                takes no mask.
         """
         if prediction.shape != target.shape:
             raise ValueError(
@@ -74,7 +80,10 @@ def shaved(picture: Tensor, shave: int | Sequence[int]) -> Tensor:
     """``picture`` ``(..., H, W)`` without its outermost ``shave`` pixels, or ``(rows, columns)`` of them.
 
     Raises:
-        ValueError: nothing would be left, or a number is negative.
+        ValueError: nothing remains, or a number is negative.
+
+    >>> shaved(Tensor(3, 10, 12), (1, 2)).shape
+    torch.Size([3, 8, 8])
     """
     cuts = [shave] * 2 if isinstance(shave, int) else list(shave)
     height, width = picture.shape[-2:]
@@ -89,8 +98,8 @@ def shaved(picture: Tensor, shave: int | Sequence[int]) -> Tensor:
 
 
 def mean_where(values: Tensor, mask: Tensor | None) -> float:
-    """The mean of ``values`` ``(..., C, H, W)`` over the pixels where ``mask`` ``(..., 1, H, W)`` is 1; ``nan`` if it
-    is nowhere.
+    """The mean of ``values`` ``(..., C, H, W)`` over the pixels where ``mask`` ``(..., 1, H, W)`` is 1; ``nan`` over
+    none.
     """
     if mask is not None:
         values = values[mask.expand_as(values) > 0.5]

@@ -16,39 +16,38 @@ from implicitkit.weights.pickled import read_pickled
 
 Net = Literal["alex", "vgg", "squeeze"]
 NETS: tuple[Net, ...] = get_args(Net)
-SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels a side that leave one after the last pooling
+MIN_SIDES = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels; the last pooling needs one
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}
 """Torchvision's enumerations of its ImageNet weights; all are ``IMAGENET1K_V1``."""
 
 
 class LPIPS(Metric):
     """LPIPS, version 0.1 (Zhang et al., CVPR 2018, equation 1): the distance of two pictures' features, normalised per
-    pixel, weighted per channel, averaged over pixels and summed over layers. A batch's mean comes back.
+    pixel, weighted per channel, averaged over pixels and summed over layers; the mean over a batch.
 
-    The ``lpips`` package computes it, in float32, and brings the channels' weights. The features are torchvision's,
-    trained on ImageNet; their file is ``weights``, or the one in torch's hub cache, or is downloaded into it. Grey
-    pictures are repeated. It scores whole pictures: a pixel's features depend on all around it.
+    The ``lpips`` package computes it in float32 and holds the channels' weights. The features are torchvision's,
+    trained on ImageNet, from ``weights`` or torch's hub cache, to which they are downloaded. Grey pictures are
+    repeated. It takes no mask, as features depend on the pixels around.
 
     Args:
         shave: see :class:`~implicitkit.metrics.Metric`.
         net: ``"alex"``, ``"vgg"`` (what inpainting papers report) or ``"squeeze"``.
-        weights: a torchvision checkpoint of alexnet, vgg16 or squeezenet1_1, or its ``features.*`` alone; it is read
-            without executing anything.
-        device: where to compute.
+        weights: a torchvision checkpoint of alexnet, vgg16 or squeezenet1_1, or its ``features.*`` alone.
+        device: the device.
 
     Raises:
         WeightsError: the weights are neither given nor cached and cannot be downloaded, or do not fit.
+
+    >>> from implicitkit import list_metrics
+    >>> list_metrics("lpips*")
+    ['lpips', 'lpips_alex', 'lpips_squeeze']
     """
 
     higher_is_better: ClassVar[bool] = False
     takes_mask: ClassVar[bool] = False
 
     def __init__(
-        self,
-        shave: int | Sequence[int] = 0,
-        net: Net = "vgg",
-        weights: str | None = None,
-        device: str = "cpu",
+        self, shave: int | Sequence[int] = 0, net: Net = "vgg", weights: str | None = None, device: str = "cpu"
     ) -> None:
         super().__init__(shave)
         if net not in NETS:
@@ -60,8 +59,8 @@ class LPIPS(Metric):
     @torch.no_grad()
     def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
         *_, channels, height, width = target.shape
-        if channels not in (1, 3) or min(height, width) < SMALLEST[self.net]:
-            side = SMALLEST[self.net]
+        side = MIN_SIDES[self.net]
+        if channels not in (1, 3) or min(height, width) < side:
             raise ValueError(
                 f"{self.name} compares RGB or grey pictures of at least {side}×{side} pixels; received "
                 f"{channels} channels of {height}×{width}"
@@ -74,53 +73,44 @@ class LPIPS(Metric):
 
 
 def lpips_alex(shave: int | Sequence[int] = 0, weights: str | None = None, device: str = "cpu") -> LPIPS:
-    """:class:`LPIPS` with AlexNet, to be found by a name of its own."""
+    """:class:`LPIPS` with AlexNet."""
     return LPIPS(shave, "alex", weights, device)
 
 
 def lpips_squeeze(shave: int | Sequence[int] = 0, weights: str | None = None, device: str = "cpu") -> LPIPS:
-    """:class:`LPIPS` with SqueezeNet, to be found by a name of its own."""
+    """:class:`LPIPS` with SqueezeNet."""
     return LPIPS(shave, "squeeze", weights, device)
 
 
 def frozen_network(net: Net, weights: str | None = None) -> torch.nn.Module:
-    """The network of LPIPS with its weights, frozen: ``(B, 3, H, W)`` twice gives ``(B, 1, 1, 1)``, with a gradient.
-
-    Args:
-        net: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
-        weights: see :class:`LPIPS`.
-
-    Raises:
-        WeightsError: see :class:`LPIPS`.
-    """
+    """The frozen network of LPIPS: two ``(B, 3, H, W)`` -> ``(B, 1, 1, 1)``, with a gradient; see :class:`LPIPS`."""
     return _build(net, _read(Path(weights)) if weights else _published(net), weights or net)
 
 
 def _build(net: str, backbone: Mapping[str, Tensor], where: str) -> torch.nn.Module:
-    """The package's network, filled with ``backbone``, whose tensors are called ``features.*``."""
+    """The package's network, filled with the tensors ``features.*`` of ``backbone``."""
     import lpips
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package asks torchvision in a deprecated way
-        # on "meta": VGG's unused classifier alone would be 0.5 GB of random numbers
+        warnings.simplefilter("ignore")  # the package uses a deprecated interface of torchvision
+        # on "meta": VGG's unused classifier would be 0.5 GB of random numbers
         with torch.device("meta"):
             model: Any = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
     state = {}
-    for key, wanted in model.net.state_dict(prefix="net.").items():
-        ours = "features." + key.split(".", 2)[2]  # net.slice3.5.weight is features.5.weight
-        given = backbone.get(ours)
-        if given is None or given.shape != wanted.shape:
-            found = "nothing of that name" if given is None else tuple(given.shape)
+    for key, own in model.net.state_dict(prefix="net.").items():
+        name = "features." + key.split(".", 2)[2]  # net.slice3.5.weight is features.5.weight
+        given = backbone.get(name)
+        if given is None or given.shape != own.shape:
             raise WeightsError(
-                f"{where}: not the weights of lpips' {net} backbone: {ours} should be {tuple(wanted.shape)}; found "
-                f"{found}"
+                f"{where}: not the weights of lpips' {net} backbone: {name} should be {tuple(own.shape)}; found "
+                f"{'nothing of that name' if given is None else tuple(given.shape)}"
             )
         state[key] = given.float()
     state |= _read(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth")
-    model.load_state_dict(state, strict=False, assign=True)  # the input's scaling, a constant, is in neither file
-    left = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
-    if left:
-        raise WeightsError(f"the installed lpips package has weights that no file fills: {', '.join(left)}")
+    model.load_state_dict(state, strict=False, assign=True)  # the constant scaling of inputs is in neither file
+    empty = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
+    if empty:
+        raise WeightsError(f"the installed lpips package has weights that no file fills: {', '.join(empty)}")
     frozen: torch.nn.Module = model.eval().requires_grad_(False)
     return frozen
 
@@ -136,7 +126,7 @@ def _published(net: str) -> dict[str, Tensor]:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2], progress=False)
-        except (OSError, RuntimeError) as error:  # no network; another checksum
+        except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
             raise WeightsError(
                 f"lpips with {net} needs {file.name}, which is not in {cache} and cannot be downloaded from {url} "
                 f"({error}); put it there, or pass weights= (--lpips-weights on the command line)"
@@ -145,7 +135,7 @@ def _published(net: str) -> dict[str, Tensor]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    """A state dict, read without executing anything."""
+    """A state dict, read without executing code."""
     state = read_pickled(file)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file} is not a state dict; received {type(state).__name__}")

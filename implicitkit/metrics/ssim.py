@@ -20,14 +20,17 @@ UNIFORM_SIDE, GAUSSIAN_SIDE, SIGMA = 7, 11, 1.5
 class SSIM(Metric):
     """Structural similarity (Wang et al., IEEE TIP 2004, equation 13), the mean over pixels and channels.
 
-    A pixel is scored where its window lies inside the picture, so that a border as wide as half a window is left out.
-    A mask restricts the mean to the pixels it marks among those; their windows still see what surrounds them.
+    A pixel is scored if its window lies inside the picture, so a border of half a window is ignored. A mask restricts
+    the mean to its pixels; their windows still read the pixels around them.
 
     Args:
         shave: see :class:`~implicitkit.metrics.Metric`.
-        window: ``"uniform"``, 7×7, covariances divided by 48 (scikit-image's default, what inpainting papers report),
-            or ``"gaussian"``, 11×11 of sigma 1.5, weighted covariances (the paper's, what super-resolution papers
-            report; they compute it on the luma, this on all channels).
+        window: ``"uniform"``, 7×7, covariances divided by 48 (scikit-image's default, as in inpainting papers), or
+            ``"gaussian"``, 11×11 of sigma 1.5, weighted covariances (the paper's, as in super-resolution papers, but on
+            all channels, not on the luma).
+
+    >>> round(SSIM(window="gaussian")(torch.zeros(3, 16, 16), torch.ones(3, 16, 16)), 4)
+    0.0001
     """
 
     def __init__(self, shave: int | Sequence[int] = 0, window: Window = "uniform") -> None:
@@ -78,10 +81,19 @@ def ssim(
     mask: Tensor | None = None,
     window: Window = "uniform",
 ) -> float:
-    """:class:`SSIM` as a function."""
+    """:class:`SSIM` as a function.
+
+    >>> picture = torch.rand(3, 16, 16)
+    >>> round(ssim(picture, picture), 6)
+    1.0
+    """
     return SSIM(shave, window)(prediction, target, mask)
 
 
 def ssim_gaussian(shave: int | Sequence[int] = 0) -> SSIM:
-    """:class:`SSIM` with the gaussian window, to be found by a name of its own."""
+    """:class:`SSIM` with the gaussian window.
+
+    >>> ssim_gaussian().name
+    'ssim_gaussian'
+    """
     return SSIM(shave, "gaussian")

@@ -1,1 +1,1 @@
-"""Finding things by name, and who brings them: registries, plugins, and a new plugin's first files."""
+"""Registries, plugins, and templates for new plugins."""

@@ -1,4 +1,4 @@
-"""What comes in the box, registered through the same functions that a plugin writes."""
+"""The built-in parts, registered through the same hooks as a plugin's."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def register_losses(register: Register) -> None:
     losses = "implicitkit.losses"
     register("l1", f"{losses}:L1", summary="mean absolute difference")
     register("l2", f"{losses}:L2", summary="mean squared difference")
-    register("psnr", f"{losses}:PSNR", summary="minus each picture's PSNR in dB: what is reported, minimised")
+    register("psnr", f"{losses}:PSNR", summary="minus each picture's PSNR in dB")
     register("charbonnier", f"{losses}:Charbonnier", summary="L1 with a rounded tip, sqrt(d² + eps²)")
     register("lpips", f"{losses}.perceptual:Perceptual", summary="learned perceptual distance of windows, AlexNet")
-    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="spectra of windows, the worst most")
+    register("focal_frequency", f"{losses}.frequency:FocalFrequency", summary="distance of spectra, focal weights")
     register("adversarial", f"{losses}.adversarial:Adversarial", summary="a discriminator that learns, PatchGAN, hinge")
 
 
@@ -98,7 +98,7 @@ def register_metrics(register: Register) -> None:
     register("ssim", f"{metrics}.ssim:SSIM", summary="structural similarity, 7×7 window, as inpainting papers report")
     register("ssim_gaussian", f"{metrics}.ssim:ssim_gaussian", summary="structural similarity, 11×11 gaussian window")
     register("l1", f"{metrics}.l1:L1", summary="mean absolute difference of values in [0, 1]")
-    register("lpips", f"{metrics}.lpips:LPIPS", summary="learned perceptual distance, VGG unless told otherwise")
+    register("lpips", f"{metrics}.lpips:LPIPS", summary="learned perceptual distance, VGG by default")
     register("lpips_alex", f"{metrics}.lpips:lpips_alex", summary="learned perceptual distance, AlexNet")
     register("lpips_squeeze", f"{metrics}.lpips:lpips_squeeze", summary="learned perceptual distance, SqueezeNet")
 

@@ -1,6 +1,6 @@
-"""The commands in the box: name → where it is. A new command needs its module and one line here.
+"""The built-in commands: name → ``module:function``. A new command needs its module and one line here.
 
-Plugins read the names, which they must not take; :mod:`implicitkit.cli.main` imports the modules.
+Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modules.
 """
 
 COMMANDS = {

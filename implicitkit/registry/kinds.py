@@ -1,4 +1,4 @@
-"""The seven registries, and who fills them."""
+"""The seven registries and their plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from implicitkit.registry.plugins import Plugins
 from implicitkit.registry.registry import Entry, Owner, Registry, article, check_arguments
 
 SESSION = Owner("this session", "")
-"""Who registers something at a prompt or in a notebook."""
+"""The owner of entries registered at a prompt or in a notebook."""
 
 
 def _built_in() -> Any:
@@ -22,22 +22,18 @@ def _built_in() -> Any:
     return builtin
 
 
-def _load() -> None:
-    plugins.load()
+def _registry(kind: str) -> Registry[Any]:
+    return Registry(kind, lambda: plugins.load(), lambda: plugins.where())
 
 
-def _where() -> str:
-    return plugins.where()
-
-
-# What they hold is known further up (an Encoder, a Decoder, ...): finding a name needs none of it.
-encoders: Registry[Any] = Registry("encoder", _load, _where)
-decoders: Registry[Any] = Registry("decoder", _load, _where)
-degradations: Registry[Any] = Registry("degradation", _load, _where)
-models: Registry[dict[str, Any]] = Registry("model", _load, _where)
-losses: Registry[Callable[..., Any]] = Registry("loss", _load, _where)
-metrics: Registry[Any] = Registry("metric", _load, _where)
-protocols: Registry[Any] = Registry("protocol", _load, _where)
+# The entries' types (Encoder, Decoder, ...) are defined further up; finding a name needs none of them.
+encoders = _registry("encoder")
+decoders = _registry("decoder")
+degradations = _registry("degradation")
+models: Registry[dict[str, Any]] = _registry("model")
+losses: Registry[Callable[..., Any]] = _registry("loss")
+metrics = _registry("metric")
+protocols = _registry("protocol")
 
 plugins = Plugins(
     {
@@ -63,7 +59,7 @@ def parse_part(part: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str,
 
 
 def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arguments: Any) -> Any:
-    """Build a part by name or spec, and let it remember the spec it was built from (``part.spec``)."""
+    """Build a part by name or spec, and set ``part.spec``."""
     name, given = parse_part(part, f"the {registry.kind}")
     entry, first = registry.find(name)
     factory = registry.resolve(entry)
@@ -88,10 +84,10 @@ def enrol(
     metadata: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> Any:
-    """Register ``factory`` from the running program, or return the decorator that does.
+    """Register ``factory`` from the running program, or return a decorator that does.
 
-    The owner is the module that called the function that called this one; code at a prompt, in a notebook or in a
-    script is called ``this session``. The summary is the first line of the factory's docstring unless one is given.
+    The owner is the module two calls up; at a prompt, in a notebook or in a script it is ``this session``. The default
+    summary is the first line of the factory's docstring.
 
     Raises:
         DuplicateNameError: the name is taken, and not by the same owner with ``replace``; the registry is unchanged.
@@ -108,11 +104,10 @@ def enrol(
 
 
 def shipped_file(entry: Entry[Any]) -> Path:
-    """Where a named model's weights are, whether or not there is a file: ``package:path`` in its metadata, the path
-    being inside the package.
+    """The path of a named model's weights: ``package:path`` in its metadata. The file may be missing.
 
     Raises:
-        PluginError: the metadata says something else, or names a package that cannot be imported.
+        PluginError: the metadata is not ``package:path``, or the package cannot be imported.
     """
     stored = entry.metadata["pretrained"]
     package, colon, path = stored.partition(":") if isinstance(stored, str) else ("", "", "")

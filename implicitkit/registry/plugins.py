@@ -1,8 +1,8 @@
-"""Who fills the registries: the built-ins first, then every plugin, each alone and all or nothing.
+"""Fill the registries: the built-ins first, then every plugin, each alone and all or nothing.
 
-Plugins are found by the entry point group ``implicitkit``, by ``IMPLICITKIT_PLUGINS`` and by :func:`register_plugin`,
-and loaded at the first look-up. pluggy says what a plugin implements and calls it; its own discovery and multi-call
-are not used, since they stop at the first exception and one broken plugin would take the others with it.
+Plugins come from the entry point group ``implicitkit``, from ``IMPLICITKIT_PLUGINS`` and from :func:`register_plugin`;
+the first look-up loads them. pluggy finds a plugin's hooks and calls them one plugin at a time, since its own discovery
+and multi-call stop at the first exception.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from implicitkit import hookspecs
 from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, first_line, nearest
 from implicitkit.hookspecs import PROJECT
 from implicitkit.registry.commands import COMMANDS
-from implicitkit.registry.registry import LOADING, Owner, Registry
+from implicitkit.registry.registry import LOADING_LOCK, Owner, Registry
 from implicitkit.version import __version__
 
 if TYPE_CHECKING:
     import typer
 
 VARIABLE = "IMPLICITKIT_PLUGINS"
-STRICT = "IMPLICITKIT_PLUGINS_STRICT"
+STRICT_VARIABLE = "IMPLICITKIT_PLUGINS_STRICT"
 HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("register_")))
-BY_HAND = "register_plugin"
-PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
-OURS = Owner("implicitkit", __version__)
+MANUAL_SOURCE = "register_plugin"
+HOOK_PARAMETERS = {name: tuple(inspect.signature(getattr(hookspecs, name)).parameters) for name in HOOKS}
+CORE_OWNER = Owner("implicitkit", __version__)
 
 
 @dataclass
 class Plugin:
-    """One plugin, and what became of loading it.
+    """One plugin, loaded or failed.
 
     Attributes:
-        name: the entry point's name, ``module:attribute``, or what :func:`register_plugin` was given.
-        owner: the distribution it came with.
-        source: how it was found.
+        name: the entry point's name, ``module:attribute``, or the name given to :func:`register_plugin`.
+        owner: its distribution.
+        source: ``"entry point"``, ``"IMPLICITKIT_PLUGINS"`` or ``"register_plugin"``.
         provides: names registered, per kind (``{"decoder": ["mine"], "command": ["my-command"]}``).
         seconds: how long importing and registering took.
         error: one line, if it failed; nothing of it is then registered.
-        traceback: the whole story of that.
+        traceback: the traceback of that error.
         commands: a typer application holding its sub-commands, if it has any.
     """
 
@@ -71,8 +71,8 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A plugin that has been found and not yet loaded."""
+class PluginSource:
+    """A plugin that is not loaded yet."""
 
     name: str
     owner: Owner
@@ -108,42 +108,40 @@ class Plugins:
         self._state = "unloaded"
 
     def load(self) -> None:
-        """Load the built-ins and every plugin that can be found, once.
-
-        A plugin that fails is recorded and warned about; the others are not affected.
+        """Load the built-ins and every plugin, once. A plugin that fails warns; the others load all the same.
 
         Raises:
             PluginError: one failed, and ``IMPLICITKIT_PLUGINS_STRICT`` is set.
         """
-        with LOADING:
-            if self._state == "loading":  # a plugin looks something up while it is being loaded
+        with LOADING_LOCK:
+            if self._state == "loading":  # a plugin looks something up while it loads
                 return
             if self._state == "unloaded":
                 self._state = "loading"
                 try:
-                    ours = Found("implicitkit", OURS, "built in", self._built_in)
-                    self._attempt(ours, reraise=True)
-                    for found in find_plugins(os.environ.get(VARIABLE, "")):
-                        self._attempt(found)
+                    self._attempt(PluginSource("implicitkit", CORE_OWNER, "built in", self._built_in), reraise=True)
+                    for source in find_plugins(os.environ.get(VARIABLE, "")):
+                        self._attempt(source)
                 except BaseException:
                     self._forget()
                     raise
                 self._state = "loaded"
             if self.failed and is_strict():
-                raise PluginError(f"plugins failed to load, and {STRICT} is set: {describe(self.failed)}")
+                raise PluginError(f"plugins failed to load, and {STRICT_VARIABLE} is set: {describe(self.failed)}")
 
     def add(self, plugin: Any, name: str | None = None) -> Plugin:
         """Load ``plugin`` now; see :func:`register_plugin`."""
         self.load()
         name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         version = str(getattr(plugin, "__version__", "(registered by hand)"))
-        with LOADING:
-            return self._attempt(Found(name, Owner(name, version), BY_HAND, lambda: plugin), reraise=True)
+        source = PluginSource(name, Owner(name, version), MANUAL_SOURCE, lambda: plugin)
+        with LOADING_LOCK:
+            return self._attempt(source, reraise=True)
 
     def remove(self, plugin: Plugin) -> None:
-        """Take back what ``plugin`` registered; see :func:`implicitkit.registry.kinds.unregister_plugin`."""
-        with LOADING:
-            if plugin not in self.loaded or plugin.source != BY_HAND:
+        """Unregister ``plugin``; see :func:`implicitkit.create.unregister_plugin`."""
+        with LOADING_LOCK:
+            if plugin not in self.loaded or plugin.source != MANUAL_SOURCE:
                 raise PluginError(f"{plugin} was not registered by register_plugin, so it cannot be unregistered")
             for registry in self.registries.values():
                 registry.discard(plugin.provides.get(registry.kind, ()))
@@ -152,27 +150,27 @@ class Plugins:
 
     @property
     def failed(self) -> list[Plugin]:
-        """Those that could not be loaded."""
+        """The plugins that failed to load."""
         return [plugin for plugin in self.loaded if plugin.error]
 
     def where(self) -> str:
-        """Where a look-up has looked, for error messages: who filled the registries, and who failed to."""
-        looked = ", ".join(str(plugin.owner) for plugin in self.loaded if not plugin.error)
+        """The loaded and the failed plugins, for error messages."""
+        owners = ", ".join(str(plugin.owner) for plugin in self.loaded if not plugin.error)
         failures = f"; plugins that failed to load: {describe(self.failed)}" if self.failed else ""
-        return f"looked in {looked}{failures}"
+        return f"looked in {owners}{failures}"
 
-    def _attempt(self, found: Found, reraise: bool = False) -> Plugin:
-        """Load one plugin: everything it registers goes to copies, which are taken over if it got to its end."""
-        plugin = Plugin(found.name, found.owner, found.source)
+    def _attempt(self, source: PluginSource, reraise: bool = False) -> Plugin:
+        """Load one plugin: register into copies, and commit them if nothing failed."""
+        plugin = Plugin(source.name, source.owner, source.source)
         started = time.perf_counter()
         try:
             with _contained():
-                implementation = found.load()
+                implementation = source.load()
                 if self._manager.is_registered(implementation) and not reraise:
-                    return plugin  # found in two ways: once is enough
+                    return plugin  # listed twice
                 self._fill(plugin, implementation)
             self._implementations[id(plugin)] = implementation
-        except (Exception, SystemExit) as error:  # a module that calls exit() when imported is broken too
+        except (Exception, SystemExit) as error:  # a module may call exit() when imported
             if reraise:
                 raise
             kind = type(error).__name__
@@ -193,7 +191,7 @@ class Plugins:
         try:
             implemented = {caller.name for caller in self._manager.get_hookcallers(implementation) or ()}
             if not implemented:
-                raise PluginError(f"it implements no hook (they are: {', '.join(HOOKS)})")
+                raise PluginError(f"it implements no hook (the hooks: {', '.join(HOOKS)})")
             staged = {hook: registry.staged() for hook, registry in self.registries.items() if hook in implemented}
             for hook, copy in staged.items():
                 self._call(hook, implementation, register=partial(copy.register, owner=plugin.owner))
@@ -205,14 +203,13 @@ class Plugins:
                 plugin.provides["command"] = command_names(plugin.commands)
                 self._refuse_taken_commands(plugin)
             for hook, copy in staged.items():
-                added = self.registries[hook].commit(copy)
-                plugin.provides[copy.kind] = added
+                plugin.provides[copy.kind] = self.registries[hook].commit(copy)
         except BaseException:
             self._manager.unregister(implementation)
             raise
 
     def _refuse_taken_commands(self, plugin: Plugin) -> None:
-        taken = dict.fromkeys(COMMANDS, str(OURS))
+        taken = dict.fromkeys(COMMANDS, str(CORE_OWNER))
         for other in self.loaded:
             taken |= dict.fromkeys(other.provides.get("command", ()), str(other.owner))
         for name in plugin.provides["command"]:
@@ -225,7 +222,7 @@ class Plugins:
         self._manager.subset_hook_caller(hook, others)(**arguments)
 
     def _forget(self) -> None:
-        """Return to the beginning after a load that was cut off, so that the next look-up starts afresh."""
+        """Clear everything after an interrupted load, so that the next look-up loads again."""
         for plugin in self._manager.get_plugins():
             self._manager.unregister(plugin)
         for registry in self.registries.values():
@@ -235,8 +232,8 @@ class Plugins:
         self._state = "unloaded"
 
 
-def find_plugins(variable: str) -> Iterator[Found]:
-    """What there is to load, in a fixed order: entry points by name, then those that ``variable`` names.
+def find_plugins(variable: str) -> Iterator[PluginSource]:
+    """The plugins to load, in order: entry points by name, then those that ``variable`` names.
 
     Args:
         variable: the value of ``IMPLICITKIT_PLUGINS``: ``module`` or ``module:attribute``, separated by commas.
@@ -248,14 +245,14 @@ def find_plugins(variable: str) -> Iterator[Found]:
         points = importlib.metadata.entry_points(group=PROJECT)
         for point in sorted(points, key=lambda p: (p.name, p.value)):
             owner = Owner(point.dist.name, point.dist.version) if point.dist else Owner(point.name, "(no distribution)")
-            yield Found(point.name, owner, "entry point", point.load)
+            yield PluginSource(point.name, owner, "entry point", point.load)
     for name in named:
         if name != "none":
-            yield Found(name, _owner_of(name.partition(":")[0]), VARIABLE, partial(_import, name))
+            yield PluginSource(name, _owner_of(name.partition(":")[0]), VARIABLE, partial(_import, name))
 
 
 def command_names(app: typer.Typer) -> list[str]:
-    """The names under which a typer application's commands and groups are called."""
+    """The names of a typer application's commands and groups."""
     commands = [c.name or getattr(c.callback, "__name__", "").replace("_", "-") for c in app.registered_commands]
     return commands + [str(group.name or group.typer_instance.info.name) for group in app.registered_groups]  # type: ignore[union-attr]
 
@@ -266,34 +263,34 @@ def describe(plugins: list[Plugin]) -> str:
 
 
 def is_strict() -> bool:
-    """Whether a plugin that fails is to stop everything."""
-    return os.environ.get(STRICT, "0").lower() not in ("", "0", "no", "false", "off")
+    """Whether a plugin that fails is an error."""
+    return os.environ.get(STRICT_VARIABLE, "0").lower() not in ("", "0", "no", "false", "off")
 
 
 def _import(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:  # as `python -m` has it; last, so that it hides nothing
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:  # as with `python -m`, but last, so that it hides nothing
+        sys.path.append(folder)
     module, _, attributes = name.partition(":")
-    found = importlib.import_module(module)
+    plugin = importlib.import_module(module)
     for attribute in filter(None, attributes.split(".")):
-        found = getattr(found, attribute)
-    return found
+        plugin = getattr(plugin, attribute)
+    return plugin
 
 
 def _owner_of(module: str) -> Owner:
-    """The distribution a module belongs to, if it is installed."""
+    """The distribution of a module, if it is installed."""
     for distribution in importlib.metadata.packages_distributions().get(module.partition(".")[0], []):
         return Owner(distribution, importlib.metadata.version(distribution))
     return Owner(module, "(no distribution)")
 
 
 def _refuse_misnamed(implementation: Any) -> None:
-    """A hook that is misspelt, not marked or takes something else would silently not be called: say so."""
+    """Raise for a hook that is misspelt, not marked or has other parameters: pluggy would silently not call it."""
     if implementation is None or isinstance(implementation, (str, int, float)):
         raise PluginError(f"a plugin is a module or an object with hooks; received {implementation!r}")
     if inspect.isclass(implementation):
-        raise PluginError(f"a plugin is a module or an object; received the class {implementation.__name__}, not one")
+        raise PluginError(f"a plugin is a module or an object; received the class {implementation.__name__}")
     for name in dir(implementation):
         method = getattr(implementation, name, None)
         marked = getattr(method, f"{PROJECT}_impl", None) is not None
@@ -302,11 +299,11 @@ def _refuse_misnamed(implementation: Any) -> None:
         takes = tuple(inspect.signature(method).parameters)
         if name in HOOKS and not marked:
             raise PluginError(f"{name} is not marked with @implicitkit.hookimpl, so it would never be called")
-        if name in HOOKS and takes != PARAMETERS[name]:
+        if name in HOOKS and takes != HOOK_PARAMETERS[name]:
             raise PluginError(
-                f"{name} takes ({', '.join(PARAMETERS[name])}); received one that takes ({', '.join(takes)})"
+                f"{name} takes ({', '.join(HOOK_PARAMETERS[name])}); received one that takes ({', '.join(takes)})"
             )
-        if name not in HOOKS and (marked or takes in PARAMETERS.values()):
+        if name not in HOOKS and (marked or takes in HOOK_PARAMETERS.values()):
             near = nearest(name, HOOKS)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise PluginError(f"there is no hook {name}{hint} (the hooks: {', '.join(HOOKS)})")

@@ -1,7 +1,7 @@
-"""Things found by name: encoders, decoders, degradations, models, losses, metrics, protocols.
+"""Registries: encoders, decoders, degradations, models, losses, metrics and protocols by name.
 
-A registry maps a ``snake_case`` name to a factory. Look-up folds case and ``-``/``_`` up to the first ``:``; what
-follows a colon is handed to the factory verbatim (``timm:hf-hub:Org/Name-x``).
+A registry maps a ``snake_case`` name to a factory. Look-up folds case and ``-``/``_`` up to the first ``:``; the
+factory gets the text behind a colon verbatim (``timm:hf-hub:Org/Name-x``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, U
 
 T = TypeVar("T")
 
-LOADING = threading.RLock()  # one load fills all registries, so they share a lock
+LOADING_LOCK = threading.RLock()  # one for all registries, which one load fills
 NAME = re.compile(r"[a-z0-9][a-z0-9_.]*:?")
 
 
@@ -34,12 +34,12 @@ class Owner:
         return f"{self.distribution} {self.version}".strip()
 
 
-NOBODYS = Owner("the running program", "(no distribution)")
+DEFAULT_OWNER = Owner("the running program", "(no distribution)")
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One registered thing."""
+    """One registered factory."""
 
     name: str
     factory: Callable[..., T] | str
@@ -48,18 +48,17 @@ class Entry(Generic[T]):
     summary: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     expand: Callable[[], Iterable[str]] | str | None = None
-    """For a name with a trailing colon: what lists the names behind it (or its ``"module:attribute"``)."""
+    """For a name with a trailing colon: lists the names behind it (or its ``"module:attribute"``)."""
 
     def resolve(self) -> Callable[..., T]:
         """The factory itself."""
         return _imported(self.factory)
 
     def matching(self, glob: str) -> list[Entry[T]]:
-        """The entry, if its name matches the pattern; if the pattern goes on behind its colon, those it stands for."""
+        """The entry, if its name matches; for a pattern that continues behind its colon, the names it expands to."""
         if self.expand is not None and glob.startswith(self.name) and glob != self.name:
-            found = sorted(self.name + tail for tail in _imported(self.expand)())
-            fits = [name for name in found if fnmatch.fnmatchcase(name, glob)]
-            return [replace(self, name=name, summary="", expand=None) for name in fits]
+            names = fnmatch.filter(sorted(self.name + tail for tail in _imported(self.expand)()), glob)
+            return [replace(self, name=name, summary="", expand=None) for name in names]
         return [self] if fnmatch.fnmatchcase(self.name, glob) else []
 
 
@@ -77,9 +76,14 @@ class Registry(Generic[T]):
     """Entries of one kind.
 
     Args:
-        kind: what the entries are, in the singular, for messages.
-        load: called at every look-up, so that importing the library registers nothing; it fills the registry once.
-        where: says in an error where a look-up has looked.
+        kind: ``"encoder"``, ``"decoder"``, ...
+        load: called at every look-up; fills the registry the first time.
+        where: text for errors: who filled the registry.
+
+    >>> registry = Registry("decoder")
+    >>> entry = registry.register("flat", dict, summary="an example")
+    >>> registry.names("f*"), "Flat" in registry
+    (['flat'], True)
     """
 
     def __init__(
@@ -104,15 +108,15 @@ class Registry(Generic[T]):
         """Add an entry.
 
         Args:
-            name: ``snake_case``; a trailing colon claims every name that begins so, the rest being the factory's
-                first argument.
+            name: ``snake_case``; with a trailing colon it claims every name that begins so, and the rest is the
+                factory's first argument.
             factory: a callable or ``"module:attribute"``.
-            owner: the distribution it belongs to (default: none, code of the running program).
+            owner: its distribution (default: the running program).
             summary: one line for ``implicitkit list``.
-            metadata: anything to filter by; see ``docs/plugins.md`` for what that of a model may say.
+            metadata: anything to filter by; ``docs/plugins.md`` lists the keys of models.
             expand: for a name with a trailing colon, lists what may follow it (a callable or ``"module:attribute"``);
-                asked only for a pattern that begins with the name.
-            replace: put the entry in the place of one that the same owner registered under this name.
+                called only for a pattern that begins with the name.
+            replace: replace an entry of the same name and owner.
 
         Raises:
             DuplicateNameError: the name is taken; the registry is unchanged.
@@ -127,9 +131,9 @@ class Registry(Generic[T]):
                 f"the factory of {self.kind} {name!r} is a callable or 'module:attribute'; received {factory!r}"
             )
         if expand is not None and not name.endswith(":"):
-            raise ValueError(f"only a name that ends in ':' stands for others; received {name!r} with expand")
-        self.load()  # the built-ins come first, so that who comes second is told
-        entry = Entry(name, factory, owner or NOBODYS, summary, dict(metadata or {}), expand)
+            raise ValueError(f"only a name that ends in ':' takes expand; received {name!r}")
+        self.load()  # the built-ins come first, so that a second owner gets the error
+        entry = Entry(name, factory, owner or DEFAULT_OWNER, summary, dict(metadata or {}), expand)
         taken = self._entries.get(name)
         if taken is not None and not (replace and taken.owner == entry.owner):
             hint = "; replace=True registers the new one" if taken.owner == entry.owner else ""
@@ -140,7 +144,7 @@ class Registry(Generic[T]):
         return entry
 
     def find(self, name: str) -> tuple[Entry[T], tuple[str, ...]]:
-        """The entry of ``name``, and what its factory takes first: ``()``, or the text behind the colon."""
+        """The entry of ``name``, and its factory's first arguments: ``()``, or the text behind the colon."""
         self.load()
         if not isinstance(name, str):
             raise TypeError(f"the name of {article(self.kind)} is a string; received {name!r}")
@@ -153,13 +157,13 @@ class Registry(Generic[T]):
         raise UnknownNameError(self._unknown(name, folded))
 
     def create(self, name: str, /, **arguments: Any) -> T:
-        """Build what ``name`` stands for; an argument it does not take is an error that lists those it does."""
+        """Build ``name``; an unknown argument is an error that lists the known ones."""
         entry, first = self.find(name)
         factory = self.resolve(entry)
         return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
 
     def options(self, name: str) -> list[str] | None:
-        """What a spec of ``name`` may hold beside the name; None if that may be anything."""
+        """The arguments of ``name`` in a spec; None if it takes any."""
         entry, first = self.find(name)
         return parameter_names(self.resolve(entry), len(first))
 
@@ -177,10 +181,9 @@ class Registry(Generic[T]):
             ) from error
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:
-        """Sorted names that match the shell-style ``pattern`` and have the given metadata; True and False stand for
-        any value that is, or is not, there.
-
-        A family (``timm:``) is one name, unless the pattern goes on behind its colon (``timm:*vit*``).
+        """Sorted names that match the shell-style ``pattern`` and the metadata; True and False match any value that is,
+        or is not, set. A family (``timm:``) is one name, unless the pattern continues behind its colon
+        (``timm:*vit*``).
         """
         return [entry.name for entry in self.entries(pattern, **metadata)]
 
@@ -189,16 +192,16 @@ class Registry(Generic[T]):
         self.load()
         glob = fold(pattern) if pattern else "*"
         return [
-            found
+            match
             for _, entry in sorted(self._entries.items())
             if all(_has(entry, key, value) for key, value in metadata.items())
-            for found in entry.matching(glob)
+            for match in entry.matching(glob)
         ]
 
     def load(self) -> None:
-        """Have the registry filled; whichever thread comes first does it, the others wait."""
+        """Fill the registry; other threads wait."""
         if self._load is not None:
-            with LOADING:
+            with LOADING_LOCK:
                 self._load()
 
     def staged(self) -> Registry[T]:
@@ -208,7 +211,7 @@ class Registry(Generic[T]):
         return copy
 
     def commit(self, staged: Registry[T]) -> list[str]:
-        """Take over what was added to a staged copy; returns the new names."""
+        """Take over the new entries of a staged copy; return their names."""
         added = {name: entry for name, entry in staged._entries.items() if self._entries.get(name) is not entry}
         self._entries.update(added)
         return sorted(added)
@@ -231,7 +234,7 @@ class Registry(Generic[T]):
 
     def _unknown(self, name: str, folded: str) -> str:
         if folded in self._entries:  # a family: timm:
-            return f"{self.kind} {name!r} needs a name behind its colon; a list of {name}* shows them"
+            return f"{self.kind} {name!r} needs a name behind its colon; list {name}* to see them"
         near = nearest(folded, self._entries, count=3)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         known = ", ".join(sorted(self._entries)) or "nothing"
@@ -240,15 +243,15 @@ class Registry(Generic[T]):
 
 
 def _has(entry: Entry[Any], key: str, value: Any) -> bool:
-    found = entry.metadata.get(key)
-    return bool(found) == value if isinstance(value, bool) else found == value
+    stored = entry.metadata.get(key)
+    return bool(stored) == value if isinstance(value, bool) else stored == value
 
 
-def _imported(what: Callable[..., T] | str) -> Callable[..., T]:
+def _imported(target: Callable[..., T] | str) -> Callable[..., T]:
     """A callable, given as itself or as ``"module:attribute"``."""
-    if callable(what):
-        return what
-    module, _, attribute = what.partition(":")
+    if callable(target):
+        return target
+    module, _, attribute = target.partition(":")
     return cast("Callable[..., T]", getattr(importlib.import_module(module), attribute))
 
 
@@ -260,11 +263,10 @@ def article(noun: str) -> str:
 def check_arguments(
     what: str, factory: Callable[..., Any], positional: tuple[Any, ...], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments as ``factory``'s annotations want them (a spec's ``"1e-3"`` becomes the number).
+    """The arguments converted to ``factory``'s annotations (``"1e-3"`` becomes a number).
 
     Raises:
-        ArgumentError: one is not taken, or has another type; the message names the nearest valid name and what
-            was received.
+        ArgumentError: one is unknown, or has another type; the message names the nearest valid name.
     """
     takes = parameter_names(factory, len(positional))
     if takes is None:
@@ -281,10 +283,10 @@ def check_arguments(
 
 
 def parameter_names(factory: Callable[..., Any], positional: int = 0) -> list[str] | None:
-    """What ``factory`` takes by name, besides so many positional arguments; None if that may be anything."""
+    """The names that ``factory`` takes behind ``positional`` arguments; None if it takes any."""
     try:
         parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # a builtin without a signature: let the call itself complain
+    except (TypeError, ValueError):  # a builtin without a signature: the call will raise
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
@@ -303,7 +305,7 @@ def _as_annotated(what: str, key: str, value: Any, hint: Any) -> Any:
 
     try:
         return TypeAdapter(hint).validate_python(value)
-    except PydanticSchemaGenerationError:  # a type that pydantic does not know
+    except PydanticSchemaGenerationError:  # pydantic does not know the type
         return value
     except ValidationError as error:
         first = error.errors()[0]["msg"]

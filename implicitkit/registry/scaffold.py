@@ -14,18 +14,19 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
 def new_plugin(name: str, into: Path = Path()) -> Path:
-    """Write a plugin project that installs and passes its tests as it is.
+    """Write a plugin project that installs and passes its tests; return its folder.
 
     Args:
         name: lower-case words joined by ``-``. ``"wave"`` makes the distribution ``implicitkit-wave`` with the package
             ``implicitkit_wave`` and the decoder ``wave``.
         into: the folder in which ``implicitkit-NAME`` is made.
 
-    Returns:
-        The project's folder.
-
     Raises:
-        UserError: the name cannot be a package's, a decoder is called so already, or the folder exists.
+        UserError: the name cannot be a package's, a decoder has it already, or the folder exists.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     new_plugin("wave", Path(folder)).name
+    'implicitkit-wave'
     """
     from implicitkit.registry.kinds import decoders
 
@@ -50,17 +51,17 @@ def new_plugin(name: str, into: Path = Path()) -> Path:
     }
     templates = Path(str(files("implicitkit.registry"))) / "templates" / "plugin"
     with tempfile.TemporaryDirectory(dir=into, prefix=".new-") as scratch:
-        made = Path(scratch) / "project"
+        project = Path(scratch) / "project"
         for source in sorted(templates.rglob("*.in")):
-            target = made / _filled(str(source.relative_to(templates).with_suffix("")), words)
+            target = project / _filled(str(source.relative_to(templates).with_suffix("")), words)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_filled(source.read_text(encoding="utf-8"), words), encoding="utf-8")
-        made.rename(folder)
+        project.rename(folder)
     return folder
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
-    """A text, or a path, with each ``@WORD@`` replaced."""
+    """``text`` with each ``@WORD@`` replaced."""
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
     return text

@@ -1,11 +1,11 @@
-"""Contract tests for plugin authors: the ones that the built-ins pass.
+"""Contract tests for plugin authors, which the built-ins pass.
 
     from implicitkit import testing
 
     def test_contract():
         testing.check_decoder({"name": "mine", "hidden": 16})
 
-Each function raises ``AssertionError`` with one line that says which promise is broken.
+Each function raises ``AssertionError`` with one line that names the broken promise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract of encoders, decoders and the models made of them."""
+"""The contract of encoders, decoders and models."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def check_encoder(spec: Spec | Encoder, *, size: tuple[int, int] = (21, 18), til
     """Assert that an encoder keeps its contract: stride, extent, receptive field, and a working model with ``liif``.
 
     Args:
-        spec: a name, a spec or an encoder; small ones keep the check quick.
+        spec: a name, a spec or a small encoder.
         size: of the test picture.
         tile: tile size, for encoders with a finite receptive field.
+
+    >>> check_encoder({"name": "edsr", "blocks": 1, "channels": 4})
     """
     encoder = create_encoder(spec) if isinstance(spec, (str, Mapping)) else spec
     encoder.eval()
@@ -41,8 +43,8 @@ def check_encoder(spec: Spec | Encoder, *, size: tuple[int, int] = (21, 18), til
         )
         assert all(e >= n for e, n in zip(features.extent, size, strict=True)), "the extent is less than the picture"
         assert torch.isfinite(features.map).all(), "a feature is not finite"
-        one_by_one = encoder(picture[:, :, :1, :1]).map
-        assert torch.isfinite(one_by_one).all(), "a picture of one pixel gives a feature that is not finite"
+        pixel = encoder(picture[:, :, :1, :1]).map
+        assert torch.isfinite(pixel).all(), "a picture of one pixel gives a feature that is not finite"
     _check_radius(encoder)
     decoder = {**SMALL_DECODER, "in_channels": encoder.out_channels}
     inputs = ("image", "mask") if encoder.mask_channels else ("image",)
@@ -55,10 +57,12 @@ def check_decoder(
     """Assert that a decoder keeps its contract, on the features of a small encoder.
 
     Args:
-        spec: a name, a spec or a decoder; small ones keep the check quick.
-        encoder: where its features come from.
+        spec: a name, a spec or a small decoder.
+        encoder: the encoder of its features.
         size: of the test picture.
         tile: tile size.
+
+    >>> check_decoder({"name": "nearest"}, encoder={"name": "edsr", "blocks": 1, "channels": 4})
     """
     built = create_encoder(encoder)
     if isinstance(spec, (str, Mapping)):
@@ -70,13 +74,16 @@ def check_decoder(
 def check_model(
     model: ImplicitModel, *, size: tuple[int, int] = (21, 18), tile: int = 16, tolerance: float = 1e-4
 ) -> None:
-    """Assert what every model promises: see the functions this calls, one per promise.
+    """Assert what every model promises; it calls one function per promise.
 
     Args:
-        model: any model; random weights will do.
-        size: of the test picture, odd sizes on purpose.
+        model: any model, also with random weights.
+        size: of the test picture.
         tile: tile size, for models with a finite receptive field.
-        tolerance: largest difference between two ways of computing one value, relative to the largest value.
+        tolerance: largest difference between two ways to compute a value, relative to the largest value.
+
+    >>> import implicitkit as ik
+    >>> check_model(ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": "bilinear"}))
     """
     torch.manual_seed(0)
     model.eval()
@@ -89,10 +96,9 @@ def check_model(
 
 
 def check_gradients(model: ImplicitModel, picture: Tensor, mask: Tensor | None) -> None:
-    """Every trainable parameter takes part: a loss on values at points reaches it.
+    """A loss on values at points reaches every trainable parameter.
 
-    Parameters that are zero by design (a residual branch that starts as nothing) would hide what stands before them;
-    they are given other values for the while.
+    Parameters that start at zero (those of a residual branch) would stop the gradient, so they get other values here.
     """
     zeros = [p for p in model.parameters() if p.requires_grad and not p.any()]
     with torch.no_grad():
@@ -115,9 +121,7 @@ def check_gradients(model: ImplicitModel, picture: Tensor, mask: Tensor | None) 
 
 
 def check_queries(model: ImplicitModel, picture: Tensor, mask: Tensor | None, tolerance: float) -> None:
-    """However one asks, the answer is one: as points, as a grid, in blocks, alone or in a batch; and asking changes
-    nothing.
-    """
+    """All queries agree: points, a grid, blocks, one picture or a batch; and a query does not change the model."""
     before = {key: value.clone() for key, value in model.state_dict().items()}
     field = model.encode(picture, mask)
     size = (31, 17)
@@ -139,7 +143,7 @@ def check_queries(model: ImplicitModel, picture: Tensor, mask: Tensor | None, to
 
 
 def check_tiles(model: ImplicitModel, picture: Tensor, mask: Tensor | None, tile: int, tolerance: float) -> None:
-    """A finite receptive field is honest, so that no seam can be measured; a global one refuses tiles."""
+    """Tiles of an encoder with a finite radius make no seams; a global encoder refuses tiles."""
     if model.encoder.radius is None:
         try:
             model.encode(picture, mask, tile=tile)
@@ -155,7 +159,7 @@ def check_round_trip(model: ImplicitModel, picture: Tensor, mask: Tensor | None)
     """Saved and loaded, a model that was built by name renders the same bits."""
     try:
         model.spec  # noqa: B018
-    except ValueError:  # built by hand: no text describes it, and save says so
+    except ValueError:  # not built by name, so it cannot be saved
         return
     expected = model.encode(picture, mask).render((15, 14), clamp=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +170,7 @@ def check_round_trip(model: ImplicitModel, picture: Tensor, mask: Tensor | None)
 
 
 def _check_radius(encoder: Encoder) -> None:
-    """What a feature at the middle depends on lies within the declared radius."""
+    """A feature at the middle depends on pixels within the declared radius alone."""
     if encoder.radius is None:
         return
     reach = encoder.radius // encoder.size_multiple * encoder.size_multiple + 2 * encoder.size_multiple
@@ -177,16 +181,16 @@ def _check_radius(encoder: Encoder) -> None:
     (gradient,) = torch.autograd.grad(map[:, :, middle, middle].sum(), picture)
     rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
     first, last = middle * encoder.stride, (middle + 1) * encoder.stride - 1
-    found = max(first - int(rows.min()), int(rows.max()) - last) if len(rows) else 0
-    assert found <= encoder.radius, f"a feature sees {found} pixels away; radius says {encoder.radius}"
+    radius = max(first - int(rows.min()), int(rows.max()) - last) if len(rows) else 0
+    assert radius <= encoder.radius, f"a feature sees {radius} pixels away; radius says {encoder.radius}"
 
 
 def _picture(channels: int, size: tuple[int, int]) -> Tensor:
     return torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
-def _assert_close(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-    assert found.shape == expected.shape, f"{what}: {tuple(found.shape)} and {tuple(expected.shape)}"
-    difference = float((found - expected).abs().max())
+def _assert_close(values: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
+    assert values.shape == expected.shape, f"{message}: {tuple(values.shape)} and {tuple(expected.shape)}"
+    difference = float((values - expected).abs().max())
     allowed = tolerance * max(1.0, float(expected.abs().max()))
-    assert difference <= allowed, f"{what}: by {difference:.2g}, allowed is {allowed:.2g}"
+    assert difference <= allowed, f"{message}: by {difference:.2g}, allowed is {allowed:.2g}"

@@ -20,24 +20,24 @@ from implicitkit.model import ImplicitModel
 
 Spec = str | Mapping[str, Any]
 
-SIZES = ((64, 72), (81, 60))
+PICTURE_SIZES = ((64, 72), (81, 60))
 
 
 def check_protocol(
     spec: Spec, data: str | Path | None = None, models: Mapping[str, ImplicitModel] | None = None
 ) -> None:
-    """Assert that a protocol keeps its contract: rows, tables, steps and reports are what they say.
+    """Assert that a protocol keeps its contract of rows, tables, steps and reports.
 
-    The trivial methods come first, then the models in order, all with the same settings, metrics and items; no model's
-    scores depend on the others or on torch's random state; rebuilt from its spec it gives the same.
+    The trivial methods come first, then the models in order, all with the same settings, metrics and items. Scores
+    depend neither on other models nor on torch's random state, and are the same when rebuilt from the spec.
 
     Args:
-        spec: a name or a spec; options for small pictures keep the check quick.
+        spec: a name or a spec, best with options for small pictures.
         data: a test set (default: a folder of two pictures of about 70 pixels a side).
-        models: two models at least that it can score (default: two small ones, one of which takes a mask).
+        models: at least two models that it can score (default: two small ones, one of which takes a mask).
     """
     models = _small_models() if models is None else models
-    assert len(models) >= 2, "the check compares models: give two at least"
+    assert len(models) >= 2, "the check compares models: give at least two"
     with _test_set(data) as folder:
         protocol = create_protocol(spec)
         for model in models.values():
@@ -54,7 +54,7 @@ def check_protocol(
 
 
 def check_steps(protocol: Protocol, models: Mapping[str, ImplicitModel], folder: Path) -> Scores:
-    """``progress`` is told of every step up to ``count``, however many models there are."""
+    """``progress`` is called for every step up to ``count``, for any number of models."""
     count = protocol.count(folder)
     done: list[int] = []
     for some in (dict(list(models.items())[:1]), models):
@@ -86,40 +86,40 @@ def check_layout(protocol: Protocol, scores: Scores, models: list[str]) -> None:
     shown = [metric for metrics in tables.values() for metric in metrics]
     assert sorted(shown) == sorted(scores.units), f"the tables show {shown}; measured was {list(scores.units)}"
     assert set(scores.records) <= set(first), f"there are records of {set(scores.records) - set(first)}, no settings"
-    for what in (scores.records, protocol.settings()):
-        assert json.loads(json.dumps(what)) == what, f"a report cannot hold this as JSON: {what}"
+    for content in (scores.records, protocol.settings()):
+        assert json.loads(json.dumps(content)) == content, f"a report cannot hold this as JSON: {content}"
 
 
 def check_independence(protocol: Protocol, scores: Scores, models: Mapping[str, ImplicitModel], folder: Path) -> None:
-    """A model alone, after any random number, has the scores that it has among others; it is asked the same."""
+    """A model alone, at any random state, has the same scores and examples as among others."""
     name, model = list(models.items())[-1]
     torch.manual_seed(1234)
     state = torch.get_rng_state()
     alone = protocol.evaluate({name: model}, folder)
     assert torch.equal(torch.get_rng_state(), state), "torch's global random state was used"
-    assert alone.values[name] == scores.values[name], f"alone, {name} scores otherwise than among others"
-    assert alone.records == scores.records, "what is drawn depends on the models or on torch's random state"
+    assert alone.values[name] == scores.values[name], f"alone, {name} has other scores than among others"
+    assert alone.records == scores.records, "examples depend on the models or on torch's random state"
 
 
 def check_rebuilt(protocol: Protocol, scores: Scores, models: Mapping[str, ImplicitModel], folder: Path) -> None:
-    """From its spec, through JSON, it is built again with the same settings and scores."""
+    """Rebuilt from its spec, through JSON, it has the same settings and scores."""
     again = create_protocol(json.loads(json.dumps(protocol.spec)))
     assert again.settings() == protocol.settings(), f"rebuilt from {protocol.spec}, its settings differ"
-    assert again.evaluate(models, folder).values == scores.values, f"rebuilt from {protocol.spec}, it scores otherwise"
+    assert again.evaluate(models, folder).values == scores.values, f"rebuilt from {protocol.spec}, its scores differ"
 
 
 def check_refusals(protocol: Protocol, models: Mapping[str, ImplicitModel], folder: Path) -> None:
-    """A folder that is not there, and a model with the trivial method's name, are errors meant for the user."""
+    """A missing folder, and a model with the trivial method's name, raise a ``UserError``."""
     model = next(iter(models.values()))
-    for what, some, data in (
-        ("a folder that is not there", models, folder / "not there"),
+    for mistake, some, data in (
+        ("a missing folder", models, folder / "not there"),
         (f"a model called {protocol.trivial!r}", {protocol.trivial: model}, folder),
     ):
         try:
             protocol.evaluate(some, data)
         except UserError:
             continue
-        raise AssertionError(f"{what} is not refused")
+        raise AssertionError(f"{mistake} is not refused")
 
 
 def _small_models() -> dict[str, ImplicitModel]:
@@ -132,13 +132,13 @@ def _small_models() -> dict[str, ImplicitModel]:
 
 @contextmanager
 def _test_set(data: str | Path | None) -> Iterator[Path]:
-    """``data``, or a folder of pictures for the while."""
+    """``data``, or a temporary folder of pictures."""
     if data is not None:
         yield Path(data)
         return
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        for k, (height, width) in enumerate(SIZES):
+        for k, (height, width) in enumerate(PICTURE_SIZES):
             coarse = torch.rand(1, 3, height // 6, width // 6, generator=generator)
             picture = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
             write_image(Path(folder) / f"{k}.png", picture)

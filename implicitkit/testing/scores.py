@@ -18,11 +18,14 @@ Spec = str | Mapping[str, Any]
 
 
 def check_loss(spec: Spec) -> None:
-    """Assert that a loss is a finite scalar, least at the truth, with a gradient that leads towards it. Of a loss that
-    learns, which has no such minimum: that it is finite, has a gradient, changes when it learns, and is restored.
+    """Assert that a loss is a finite scalar with its minimum at the truth and a gradient that leads towards it.
+
+    A loss that learns has no such minimum: it is finite, has a gradient, changes when it learns, and is restored.
 
     Args:
         spec: a name or a spec.
+
+    >>> check_loss({"name": "l1", "hole_weight": 2})
     """
     loss = create_loss(spec)
     generator = torch.Generator().manual_seed(0)
@@ -49,12 +52,14 @@ def check_loss(spec: Spec) -> None:
 
 
 def check_metric(spec: Spec, *, size: tuple[int, int] = (40, 33)) -> None:
-    """Assert that a metric is a float that ranks the truth above a small error and that above a large one, leaves its
-    inputs alone and, where it takes a mask, sees nothing outside of it.
+    """Assert that a metric is a float that ranks the truth above a small error and that above a large one, does not
+    change its inputs and obeys a mask if it takes one.
 
     Args:
         spec: a name or a spec.
         size: of the test pictures.
+
+    >>> check_metric("psnr_y")
     """
     metric = create_metric(spec)
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, kept beside them while they are trained."""
+"""An exponential moving average of a model's weights."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 
 class Average:
-    """The moving average of what a model learns: ``average = d * average + (1 - d) * weights`` after each step.
+    """The moving average of trainable weights: ``average = d * average + (1 - d) * weights`` after each step.
 
-    Averaged weights are smoother than those of the last step and usually score better (Polyak and Juditsky, 1992).
-    ``d`` is ``min(decay, (1 + t) / (10 + t))`` at update ``t`` from 0, so that a short run is not held back by its
-    first weights. Frozen weights and buffers are not averaged; they are the model's own.
+    Averaged weights usually score better than those of the last step (Polyak and Juditsky, 1992). ``d`` is
+    ``min(decay, (1 + t) / (10 + t))`` at update ``t`` from 0, so that a short run soon forgets its first weights.
+    Frozen weights and buffers are not averaged.
 
     Args:
-        model: whose weights; those that require a gradient now are averaged.
-        decay: in (0, 1), or None for no average: nothing is kept, and :meth:`shown` shows the weights as they are.
+        model: the model; its weights that require a gradient now are averaged.
+        decay: in (0, 1), or None for no average: :meth:`shown` then changes nothing.
 
     >>> layer = nn.Linear(1, 1, bias=False)
     >>> _ = nn.init.zeros_(layer.weight)
     >>> average = Average(layer, decay=0.999)
     >>> _ = nn.init.ones_(layer.weight)
-    >>> average.update()  # the first time, one tenth of the old is kept
+    >>> average.update()  # d is 0.1
     >>> with average.shown():
     ...     round(layer.weight.item(), 3)
     0.9
@@ -37,23 +37,23 @@ class Average:
         if decay is not None and not 0 < decay < 1:
             raise ValueError(f"the decay of an average is between 0 and 1, such as 0.999; received {decay}")
         self.decay, self.updates = decay, 0
-        learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._weights: dict[str, Tensor] = {} if decay is None else dict(learnt)
+        trainable: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._weights = {} if decay is None else trainable
         self._average = {name: p.detach().clone() for name, p in self._weights.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now; called once after each optimiser step."""
+        """Average in the current weights; call it once after each optimiser step."""
         if self.decay is None:
             return
-        kept = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, weight in self._weights.items():
-            self._average[name].lerp_(weight, 1 - kept)
+            self._average[name].lerp_(weight, 1 - decay)
         self.updates += 1
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Put the average in the model's place, to validate or save it; its weights come back to the bit."""
+        """Swap the average into the model, to validate or save it; its weights return bit for bit."""
         trained = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._fill(self._average)
         try:
@@ -67,7 +67,7 @@ class Average:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave.
+        """Restore what :meth:`state_dict` returned.
 
         Raises:
             ValueError: it is the average of another model.

@@ -1,4 +1,4 @@
-"""Training crops: which picture, crop, scale, flip and points step *t* sees depends on the seed and *t* alone."""
+"""Training crops: the picture, crop, scale, flip and points of step *t* depend on the seed and *t* alone."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from implicitkit.losses.windows import window_in
 
 
 class Sample(TypedDict, total=False):
-    """One crop: the degraded picture, its mask, clean values at random points, or at all points of a window ``(h, w)``,
-    and, if wanted, the whole clean crop.
+    """One crop: the degraded picture, its mask, clean values at random points or at all points of a window ``(h, w)``,
+    and, for losses that need it, the clean crop as ``reference``.
     """
 
     image: Tensor
@@ -38,7 +38,11 @@ class Sample(TypedDict, total=False):
 
 
 def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
-    """``files`` without ``count`` of them, and those, spread evenly over the list."""
+    """Split ``files`` into training files and ``count`` others, spread evenly over the list.
+
+    >>> [[str(path) for path in part] for part in hold_out([Path("a"), Path("b"), Path("c")], 1)]
+    [['a', 'c'], ['b']]
+    """
     if count >= len(files):
         raise DataError(f"held_out is {count}, but there are only {len(files)} pictures; keep some to train on")
     chosen = {(2 * k + 1) * len(files) // (2 * count) for k in range(count)}
@@ -46,21 +50,21 @@ def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]
 
 
 class PictureCache:
-    """Decoded 8-bit RGB pictures ``(H, W, 3)``, in memory or as memory-mapped files under the user's cache folder."""
+    """Decoded 8-bit RGB pictures ``(H, W, 3)``, in memory or as memory-mapped files in the user's cache folder."""
 
     def __init__(self, files: Sequence[Path], where: str) -> None:
         self.files, self.where = list(files), where
-        self._held: list[NDArray[np.uint8] | None] = [None] * len(self.files)
+        self._cached: list[NDArray[np.uint8] | None] = [None] * len(self.files)
         self.sizes = [self.load(k).shape[:2] for k in range(len(self.files))]
 
     def load(self, k: int) -> NDArray[np.uint8]:
         """Picture ``k``; decoded at most once unless the cache is ``"none"``."""
-        held = self._held[k]
-        if held is not None:
-            return held
+        cached = self._cached[k]
+        if cached is not None:
+            return cached
         pixels = self._from_disk(self.files[k]) if self.where == "disk" else _decode(self.files[k])
         if self.where != "none":
-            self._held[k] = pixels
+            self._cached[k] = pixels
         return pixels
 
     def _from_disk(self, file: Path) -> NDArray[np.uint8]:
@@ -82,15 +86,15 @@ def _decode(file: Path) -> NDArray[np.uint8]:
 
 
 class TrainingCrops(Dataset[Sample]):
-    """Item ``k`` is crop ``k`` of the whole run, whoever asks for it and whenever.
+    """Item ``k`` is crop ``k`` of the whole run, in any worker and at any time.
 
     Args:
         files: pictures to crop from.
         config: crop size, points, sampling, cache.
-        degradation: what the model is to undo.
+        degradation: makes the model's input.
         seed: the run's seed.
         length: crops in the whole run (steps times batch).
-        reference: whether each item holds the clean crop too.
+        reference: whether items hold the clean crop.
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class TrainingCrops(Dataset[Sample]):
         self.reference = reference
         self.config, self.degradation, self.seed, self.length = config, degradation, seed, length
         if not files:
-            raise DataError("no picture is left to train on: all of data.folders are validated on")
+            raise DataError("there is no picture to train on: all of data.folders are validated on")
         pictures = PictureCache(files, config.cache)
         sources = self._sources()
         largest = max(max(source) for source in sources)
@@ -122,8 +126,8 @@ class TrainingCrops(Dataset[Sample]):
         if self.dropped == len(files):
             raise DataError(f"all {len(files)} pictures are smaller than the largest training crop of {largest} pixels")
         self.pictures = pictures
-        self.kept = [k for k in range(len(files)) if not (self.dropped and k in set(small))]
-        areas = np.array([float(np.prod(pictures.sizes[k])) for k in self.kept])
+        self.usable = [k for k in range(len(files)) if not (self.dropped and k in set(small))]
+        areas = np.array([float(np.prod(pictures.sizes[k])) for k in self.usable])
         weights = areas if config.sampling == "area" else np.ones_like(areas)
         self._cumulative = np.cumsum(weights / weights.sum())
 
@@ -134,38 +138,38 @@ class TrainingCrops(Dataset[Sample]):
         generator = seeded(self.seed, k)
         config = self.config
         chosen = int(np.searchsorted(self._cumulative, float(torch.rand((), generator=generator, dtype=torch.float64))))
-        pixels = self.pictures.load(self.kept[min(chosen, len(self.kept) - 1)])
+        pixels = self.pictures.load(self.usable[min(chosen, len(self.usable) - 1)])
         record = self.degradation.sample((3, *pixels.shape[:2]), generator)
         clean = self._crop(pixels, self.degradation.source_size((config.patch, config.patch), record), generator)
-        seen = self.degradation.apply(clean, record)
-        size = seen.reference.shape[1:]
+        degraded = self.degradation.apply(clean, record)
+        size = degraded.reference.shape[1:]
         window: Size = (config.window, config.window) if config.window else tuple(size)
         if config.points == "window":
             chosen_points = window_in(tuple(size), window, generator)
         else:
             chosen_points = _random_points(size[0] * size[1], config.points, generator)
         if config.in_holes:
-            chosen_points = self._into_holes(chosen_points, seen.mask, size, generator)
+            chosen_points = self._into_holes(chosen_points, degraded.mask, size, generator)
         sample = Sample(
-            image=seen.image,
-            mask=seen.mask,
+            image=degraded.image,
+            mask=degraded.mask,
             coords=grid(size)[chosen_points],
             cell=cell_size(size)[None],
-            target=seen.reference.flatten(1).t()[chosen_points],
+            target=degraded.reference.flatten(1).t()[chosen_points],
         )
         if config.points == "window":
             sample["window"] = window
         if self.reference:
-            sample["reference"] = seen.reference
+            sample["reference"] = degraded.reference
         return sample
 
     @property
     def whole(self) -> bool:
         """Whether each crop is a whole picture."""
-        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.kept)
+        return all(self.pictures.sizes[k] == (self.config.patch, self.config.patch) for k in self.usable)
 
     def _into_holes(self, points: Tensor, mask: Tensor, size: Size, generator: torch.Generator) -> Tensor:
-        """``points``, a share of them replaced by pixels that are missing; all of them stay where none is."""
+        """``points``, a share of them replaced by missing pixels, if there are any."""
         missing = missing_at(mask[None], grid(size)[None])[0, :, 0].nonzero()[:, 0]
         count = round(self.config.in_holes * len(points)) if len(missing) else 0
         drawn = missing[torch.randint(max(1, len(missing)), (count,), generator=generator)]
@@ -195,14 +199,14 @@ class TrainingCrops(Dataset[Sample]):
         return to_tensor(np.ascontiguousarray(crop))
 
     def _sources(self) -> list[Size]:
-        """The clean crops that the degradation can ask for, found by asking it often."""
+        """The sizes of clean crops that the degradation needs, from many samples."""
         patch = self.config.patch
         records = [self.degradation.sample((3, patch, patch), seeded(self.seed, -1, k)) for k in range(256)]
         return [self.degradation.source_size((patch, patch), record) for record in records]
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Any]:
-    """A batch. Clean crops of different sizes (a range of scales) stay a list."""
+    """Stack samples into a batch; clean crops of different sizes stay a list."""
     batch: dict[str, Any] = {
         key: torch.stack([sample[key] for sample in samples])  # type: ignore[literal-required]
         for key in samples[0]
@@ -217,17 +221,17 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _random_points(pixels: int, points: int, generator: torch.Generator) -> Tensor:
-    """The numbers of so many ``points``, each pixel at most once if there are enough of them."""
+    """The indices of random ``points``, each pixel at most once if there are enough."""
     count = min(points, pixels)
     chosen = torch.randperm(pixels, generator=generator)[:count]
-    if count < points:  # a clean crop with fewer pixels than points: all of them, then some again
+    if count < points:  # repeat some pixels
         extra = torch.randint(count, (points - count,), generator=generator)
         chosen = torch.cat([chosen, chosen[extra]])
     return chosen
 
 
 def _check_window(config: DataConfig, sources: Sequence[Size]) -> None:
-    """Raise if the outputs of the degradation, as large as its ``sources``, have no such window in common."""
+    """Raise if the window does not fit into all outputs of the degradation, as large as its ``sources``."""
     if config.points != "window":
         return
     smallest, largest = (pick(n for source in sources for n in source) for pick in (min, max))

@@ -1,19 +1,18 @@
-"""The training loop, to be read from top to bottom.
+"""The training loop; read it from top to bottom.
 
     implicitkit train configs/liif_small.yaml
     implicitkit train configs/liif_small.yaml --resume
     accelerate launch -m implicitkit train configs/liif_small.yaml      # several processes, GPUs, machines
 
 A run directory holds ``config.yaml``, ``log.jsonl``, TensorBoard events, ``images/``, ``checkpoints/step-N/``,
-``best.safetensors`` and ``last.safetensors``. Everything in it is written to a temporary name and renamed, so a run
-killed at any moment resumes.
+``best.safetensors`` and ``last.safetensors``. Writes are atomic, so a run killed at any moment resumes.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
 from implicitkit.images.filling import check_fill, trained_fill
 from implicitkit.images.folders import picture_files
-from implicitkit.losses import Total
+from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
 from implicitkit.training.averaging import Average
 from implicitkit.training.data import TrainingCrops, collate, hold_out
@@ -41,12 +40,14 @@ from implicitkit.training.schedule import learning_rate
 from implicitkit.training.validation import Validator
 from implicitkit.weights.native import fill
 
-MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+MIXED_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class StepBatches(Sampler[list[int]]):
-    """The crops of each step for one process: step ``t`` is crops ``t * batch`` to ``(t + 1) * batch``, shared by
-    rank.
+    """The crops of each step for one process: step ``t`` is crops ``t * batch`` to ``(t + 1) * batch``, split by rank.
+
+    >>> list(StepBatches(start=1, steps=3, batch=4, rank=1, processes=2))
+    [[6, 7], [10, 11]]
     """
 
     def __init__(self, start: int, steps: int, batch: int, rank: int, processes: int) -> None:
@@ -62,7 +63,7 @@ class StepBatches(Sampler[list[int]]):
 
 
 def train(config: TrainConfig, *, resume: bool = False, report: Report | None = None) -> Path:
-    """Train as ``config`` says and return the run directory.
+    """Train by ``config`` and return the run directory.
 
     Args:
         config: the whole run.
@@ -70,11 +71,11 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         report: called with a dict at every log step and validation.
 
     Raises:
-        UserError: the directory is taken, the configuration differs from the one being resumed, a picture cannot be
-            used, or the loss is no longer finite.
+        UserError: the directory is taken, the configuration differs from the resumed one, a picture is unusable, or
+            the loss is not finite.
     """
-    between = DistributedDataParallelKwargs()
-    accelerator = Accelerator(mixed_precision=MIXED[config.precision], kwargs_handlers=[between])
+    distributed = DistributedDataParallelKwargs()
+    accelerator = Accelerator(mixed_precision=MIXED_PRECISIONS[config.precision], kwargs_handlers=[distributed])
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     if config.batch % (processes * config.accumulate):
         parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
@@ -84,19 +85,19 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     run = Run(config, accelerator, resume)
     set_seed(config.seed)
 
-    # Everything that can be wrong is found before the run directory is made.
+    # Find all mistakes before making the run directory.
     with naming("degradation"):
         degradation = create_degradation(config.degradation_spec)
     files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
     with naming("loss"):
-        losses = Total([term.as_dict() for term in config.loss])
+        losses = WeightedLoss([term.as_dict() for term in config.loss])
         if losses.wants_window and config.data.points != "window":
             raise ConfigError(
-                f"{' and '.join(losses.wants_window)}: a loss of pictures, but data.points is {config.data.points}, "
-                "which are random; set data.points: window"
+                f"{' and '.join(losses.wants_window)}: a loss of pictures, but data.points is {config.data.points}; "
+                "set data.points: window"
             )
     validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
-    files = [file for file in files if file.resolve() not in validator.seen]
+    files = [file for file in files if file.resolve() not in validator.resolved]
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
     run.whole = crops.whole
@@ -109,8 +110,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     model = model.to(device).train()
     with naming("loss"):
         losses.attach(model)
-    wanted = losses.reads
-    between.find_unused_parameters = leaves_idle(model, wanted)
+    condition_names = losses.reads
+    distributed.find_unused_parameters = may_leave_unused(model, condition_names)
     rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = build_optimiser(model, config.optimiser)
@@ -135,23 +136,24 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         persistent_workers=config.data.workers > 0,
         collate_fn=collate,
     )
-    counts = {"pictures": len(crops.kept), "dropped": crops.dropped, "parameters": count(parameters)}
+    parameter_count = sum(p.numel() for p in parameters)
+    counts = {"pictures": len(crops.usable), "dropped": crops.dropped, "parameters": parameter_count}
     run.say({"event": "start", "step": start, **counts}, report)
 
-    nothing = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
-    clock, seen, totals = time.monotonic(), 0, nothing
+    zeros = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
+    clock, steps_timed, totals = time.monotonic(), 0, zeros
     for step, batch in enumerate(batches, start=start):
-        torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # dropout and the like follow the step too
+        torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # for dropout
         batch = send_to_device(batch, device, non_blocking=True)
         rate = learning_rate(step, config.steps, config.optimiser)
         set_rate(optimiser, rate)
         losses.begin(step)
 
         for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
-            waits = k < config.accumulate  # processes average their gradients once, after the last part
-            with accelerator.no_sync(wrapped) if waits else nullcontext():
+            more_parts = k < config.accumulate  # average gradients over processes once, after the last part
+            with accelerator.no_sync(wrapped) if more_parts else nullcontext():
                 mask = part["mask"] if model.takes_mask else None
-                prediction: Prediction = wrapped(part["image"], part["coords"], part["cell"], mask, wanted)
+                prediction: Prediction = wrapped(part["image"], part["coords"], part["cell"], mask, condition_names)
                 each = losses.each(prediction, part)
                 loss = losses.sum(each)
                 accelerator.backward(loss / config.accumulate)
@@ -162,31 +164,31 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         optimiser.zero_grad()
         average.update()
         losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
-        seen += 1
+        steps_timed += 1
 
         done = step + 1
         last = done == config.steps
         if done % config.log_every == 0 or last:
-            mean_loss, *means = (accelerator.gather(totals[None]).mean(0) / seen).tolist()
+            mean_loss, *means = (accelerator.gather(totals[None]).mean(0) / steps_timed).tolist()
             if not math.isfinite(mean_loss):
                 raise UserError(
                     f"the loss is {mean_loss} near step {done}; lower optimiser.lr or set optimiser.clip, then --resume"
                 )
-            speed = seen * config.batch / (time.monotonic() - clock)
-            left = (config.steps - done) * config.batch / speed
+            speed = steps_timed * config.batch / (time.monotonic() - clock)
+            seconds_left = (config.steps - done) * config.batch / speed
             terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
             terms |= losses.notes()
-            progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": left}
+            progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": seconds_left}
             run.say({"event": "train", "step": done, **progress}, report)
-            clock, seen, totals = time.monotonic(), 0, nothing
+            clock, steps_timed, totals = time.monotonic(), 0, zeros
         if validator and (done % config.validation.every == 0 or last):
             paused = time.monotonic()
             if accelerator.is_main_process:
                 with average.shown():
                     model.eval()
-                    found = validator(model)
+                    validation = validator(model)
                     model.train()
-                    run.validated(done, model, found, report)
+                    run.validated(done, model, validation, report)
             accelerator.wait_for_everyone()
             clock += time.monotonic() - paused
         if done % config.checkpoint_every == 0 or last:
@@ -200,9 +202,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
 
 
 def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str = "") -> None:
-    """Fill a model with weights from elsewhere, or the parts of it that a mapping names
-    (``{"conditions": {"semantic": FILE}}``).
-    """
+    """Load initial weights into a model, or into the parts in a mapping (``{"conditions": {"semantic": FILE}}``)."""
     if isinstance(weights, Mapping):
         for name, inner in weights.items():
             start_from(model, inner, f"{part}.{name}".removeprefix("."))
@@ -214,16 +214,14 @@ def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str
     if not isinstance(weights, str):
         raise ConfigError(f"{part}: the name of a file or model; received {weights!r}")
     loaded: nn.Module = load_model(weights)
-    if not isinstance(target, ImplicitModel):  # an encoder or a decoder alone: that of the model in the file
+    if not isinstance(target, ImplicitModel):  # an encoder or a decoder: that of the model in the file
         loaded = loaded.get_submodule(part.rpartition(".")[2])
     fill(target, loaded.state_dict(), weights)
 
 
 @torch.no_grad()
-def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> None:
-    """Ask the model for one crop, and the losses for what they make of it, so that what does not go together is found
-    now; nothing is learnt.
-    """
+def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any]) -> None:
+    """Evaluate model and losses on one crop, to find what does not fit before training."""
     model.eval()
     mask = batch["mask"] if model.takes_mask else None
     losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
@@ -231,7 +229,7 @@ def rehearse(model: ImplicitModel, losses: Total, batch: Mapping[str, Any]) -> N
 
 
 def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
-    """A batch in ``count`` parts of equal size, in order.
+    """Split a batch into ``count`` parts of equal size.
 
     >>> [part["image"].tolist() for part in parts_of({"image": torch.arange(4), "reference": [0, 1, 2, 3]}, 2)]
     [[0, 1], [2, 3]]
@@ -242,19 +240,14 @@ def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
         yield {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
 
 
-def leaves_idle(model: ImplicitModel, wanted: Collection[str] | None) -> bool:
-    """Whether the loss may reach no parameter of some part that learns, so that processes must not wait for its
-    gradient: a condition that is neither ``wanted`` (None: all are) nor queried by the decoder.
+def may_leave_unused(model: ImplicitModel, names: Collection[str] | None) -> bool:
+    """Whether the loss may not reach a trainable condition: one that is neither in ``names`` (None: all) nor queried by
+    the decoder. Processes must not wait for its gradient.
     """
     for name, condition in model.conditions.items():
-        learns = any(p.requires_grad for p in condition.parameters())
-        if learns and wanted is not None and name not in {*wanted, *model.decoder.queried}:
+        trainable = any(p.requires_grad for p in condition.parameters())
+        if trainable and names is not None and name not in {*names, *model.decoder.queried}:
             return True
-        if leaves_idle(condition, ()):
+        if may_leave_unused(condition, ()):
             return True
     return False
-
-
-def count(parameters: Sequence[Tensor]) -> int:
-    """How many numbers they hold."""
-    return sum(p.numel() for p in parameters)

@@ -1,4 +1,4 @@
-"""The optimiser that a configuration describes: Adam or AdamW, with a learning rate for each part of the model."""
+"""The optimiser of a configuration: Adam or AdamW, with a learning rate per part of the model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from implicitkit.errors import ConfigError
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 WEIGHT_DECAY = {"adam": 0.0, "adamw": 0.01}
-"""Where the configuration leaves it open: PyTorch's defaults."""
+"""PyTorch's defaults."""
 
 
 def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
     """The optimiser of all parameters that require a gradient.
 
-    Each group has a ``factor`` that the learning rate is multiplied by (see ``optimiser.parts``; the longest name that
-    fits a parameter counts). With a weight decay, it acts on tensors of two or more dimensions: biases and scales keep
-    theirs, as in timm and nanoGPT.
+    Each group has a ``factor`` on the learning rate (see ``optimiser.parts``; the longest matching name counts). Weight
+    decay acts on tensors of two or more dimensions, not on biases and scales, as in timm and nanoGPT.
 
     Args:
-        model: what is trained.
+        model: the model.
         config: the section ``optimiser``.
 
     Raises:
-        ConfigError: ``parts`` names what the model does not have.
+        ConfigError: ``parts`` names a part that the model does not have.
 
     >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 2), "decoder": nn.Linear(2, 2)})
     >>> optimiser = build_optimiser(model, OptimiserConfig(name="adamw", parts={"encoder": 0.1}))
@@ -59,13 +58,13 @@ def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Op
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its learning rate: ``rate`` times the group's factor."""
+    """Set each group's learning rate to ``rate`` times its factor."""
     for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("factor", 1.0)  # checkpoints of older versions know no factors
+        group["lr"] = rate * group.get("factor", 1.0)  # older checkpoints have no factors
 
 
 def named_parts(parts: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, float]]:
-    """Each part's full name and factor: ``{"conditions": {"semantic": 0.5}}`` gives ``("conditions.semantic", 0.5)``.
+    """Yield each part's full name and factor.
 
     >>> dict(named_parts({"encoder": 0.1, "conditions": {"semantic": 0.5}}))
     {'encoder': 0.1, 'conditions.semantic': 0.5}

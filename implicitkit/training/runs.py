@@ -1,4 +1,4 @@
-"""A run directory: its configuration, log, checkpoints and weights; everything appears whole or not at all."""
+"""A run directory: its configuration, log, checkpoints and weights, written atomically."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Stateful(Protocol):
-    """What a checkpoint can hold besides the model and its optimiser; its state is tensors and plain values."""
+    """Stored in checkpoints besides the model and its optimiser; its state is tensors and plain values."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What is written."""
+        """The state to write."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> Any:
-        """Go on from what was written."""
+        """Restore a written state."""
 
 
-# What may differ on resuming. Most of it changes nothing that a step computes; ``steps`` and ``optimiser`` do (the
-# schedule follows them from there on), and are what one changes to go on for longer, or more gently.
-FREE_ON_RESUME = (
+# Keys that may differ on resume. ``steps`` and ``optimiser`` change the schedule from there on, to train for longer or
+# more gently; the others change nothing that a step computes.
+RESUMABLE_KEYS = (
     "steps",
     "optimiser",
     "output",
@@ -49,8 +49,8 @@ FREE_ON_RESUME = (
     "license",
     "trained_on",
 )
-FREE_DATA = ("workers", "cache")
-FIXED_OPTIMISER = ("name", "weight_decay", "parts")  # what decides how the optimiser's state is laid out
+RESUMABLE_DATA_KEYS = ("workers", "cache")
+OPTIMISER_STATE_KEYS = ("name", "weight_decay", "parts")  # decide the layout of the optimiser's state
 
 
 class Run:
@@ -62,11 +62,11 @@ class Run:
         self.whole = False  # whether each crop is a whole picture
         self._start = 0
         self._writer: Any = None
-        self._kept: dict[str, Stateful] = {}
+        self._stateful: dict[str, Stateful] = {}
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output is {self.folder}, which is a file; name a folder")
         begun = (self.folder / "config.yaml").is_file()
-        # a run killed before its first file was whole has left temporary names only: it may begin again
+        # a run killed before its first file was written left temporary names only: it may start again
         others = [p for p in self.folder.glob("*") if not p.name.endswith(".part.yaml")] if not begun else []
         if (begun or others) and not resume:
             raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
@@ -76,7 +76,7 @@ class Run:
             self._check_same()
 
     def open(self) -> None:
-        """Create the directory; called when everything that can be wrong with the configuration has been found."""
+        """Create the directory; call it when the configuration has been checked."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,22 +90,22 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     def keep(self, name: str, thing: Stateful) -> None:
-        """Write ``thing`` into every checkpoint, as ``NAME.pt``, and fill it when one is restored."""
-        self._kept[name] = thing
+        """Store ``thing`` in every checkpoint, as ``NAME.pt``, and restore it with one."""
+        self._stateful[name] = thing
 
     def restore(self) -> int:
         """Load the newest checkpoint, if there is one, and return the number of steps done."""
-        found = self._checkpoints()
-        if not found:
+        checkpoints = self._checkpoints()
+        if not checkpoints:
             self._trim_log(0)
             return 0
-        self._start, folder = found[-1]
+        self._start, folder = checkpoints[-1]
         try:
             self.accelerator.load_state(str(folder))
             self.best = json.loads((folder / "run.json").read_text())["best"]
-            for name, thing in self._kept.items():  # read here: accelerate would execute pickled code
+            for name, thing in self._stateful.items():  # accelerate would execute pickled code
                 thing.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True))
-        except Exception as error:  # each reader has its own word for a damaged file
+        except Exception as error:  # readers raise many kinds for damaged files
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"the checkpoint {folder} cannot be read ({reason}); delete it to go on from the one before"
@@ -114,7 +114,11 @@ class Run:
         return self._start
 
     def checkpoint(self, step: int, model: ImplicitModel) -> None:
-        """Write ``checkpoints/step-N`` whole or not at all, then drop the oldest; weights that are not finite never."""
+        """Write ``checkpoints/step-N`` atomically, then delete the oldest.
+
+        Raises:
+            UserError: weights are not finite, or the folder cannot be written.
+        """
         if not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise UserError(
                 f"the weights are no longer finite at step {step}, and were not written; "
@@ -125,9 +129,9 @@ class Run:
         try:
             self.accelerator.save_state(str(temporary))
             if self.accelerator.is_main_process:
-                for name, thing in self._kept.items():
+                for name, thing in self._stateful.items():
                     torch.save(thing.state_dict(), temporary / f"{name}.pt")
-        except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own word for a full disk
+        except (OSError, RuntimeError, SafetensorError) as error:  # writers raise many kinds for a full disk
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(
                 f"cannot write {target} (is the disk full?): {error}; "
@@ -141,20 +145,20 @@ class Run:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
-    def validated(self, step: int, model: ImplicitModel, found: Validation, report: Report | None) -> None:
-        """Log a validation, keep its picture, and the weights if they are the best so far."""
-        scores, picture = found.scores, found.picture
+    def validated(self, step: int, model: ImplicitModel, validation: Validation, report: Report | None) -> None:
+        """Log a validation, write its picture, and the weights if they are the best so far."""
+        scores, picture, kind = validation.scores, validation.picture, validation.kind
         mean = sum(scores.values()) / len(scores)
-        details = {f"{found.kind}_{k}": v for k, v in scores.items()}
-        self.say({"event": "validation", "step": step, found.kind: mean, **details}, report)
+        details = {f"{kind}_{k}": v for k, v in scores.items()}
+        self.say({"event": "validation", "step": step, kind: mean, **details}, report)
         (self.folder / "images").mkdir(exist_ok=True)
         write_image(self.folder / "images" / f"step-{step}.png", picture)
         self._tensorboard().add_image("validation", picture, step)
-        score = mean if found.kind == "psnr" else -mean
+        score = mean if kind == "psnr" else -mean
         if score > self.best:
             self.best = score
-            named = "validation_psnr_y" if found.kind == "psnr" else "validation_loss"
-            self.save(model, "best.safetensors", step, {named: scores})
+            key = "validation_psnr_y" if kind == "psnr" else "validation_loss"
+            self.save(model, "best.safetensors", step, {key: scores})
 
     def save(self, model: ImplicitModel, name: str, step: int, summary: dict[str, Any] | None = None) -> None:
         """Write the model as a native file with a summary of its training."""
@@ -170,7 +174,7 @@ class Run:
         model.save(self.folder / name, license=self.config.license)
 
     def say(self, entry: dict[str, Any], report: Report | None) -> None:
-        """One line of ``log.jsonl``, TensorBoard scalars, and the caller's report."""
+        """Write a line of ``log.jsonl`` and TensorBoard scalars, and call the report."""
         if not self.accelerator.is_main_process:
             return
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -183,7 +187,7 @@ class Run:
             report(entry)
 
     def close(self) -> None:
-        """Flush what is buffered and leave the process group."""
+        """Flush the logs and leave the process group."""
         if self._writer is not None:
             self._writer.close()
         self.accelerator.end_training()
@@ -200,21 +204,21 @@ class Run:
         return sorted((int(match[1]), p) for p in folders if (match := re.fullmatch(r"step-(\d+)", p.name)))
 
     def _trim_log(self, step: int) -> None:
-        """Forget what was logged after the checkpoint: those steps are done again."""
+        """Remove the log lines of steps after the checkpoint, which run again."""
         log = self.folder / "log.jsonl"
         if self.accelerator.is_main_process and log.exists():
-            kept = []
+            lines = []
             for line in log.read_text(encoding="utf-8").splitlines():
                 try:
                     if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
+                        lines.append(line + "\n")
                 except (json.JSONDecodeError, KeyError):
-                    continue  # the line that was being written when the run was killed
-            write_text(log, "".join(kept))
+                    continue  # an incomplete line of a killed run
+            write_text(log, "".join(lines))
 
     def _check_same(self) -> None:
         stored = validate(TrainConfig, load_yaml(self.folder / "config.yaml"), str(self.folder / "config.yaml"))
-        old, new = (_what_counts(c) for c in (stored, self.config))
+        old, new = (_fixed_settings(c) for c in (stored, self.config))
         changed = [key for key in new if old.get(key) != new[key]]
         if changed:
             raise UserError(
@@ -223,9 +227,8 @@ class Run:
             )
 
 
-def _what_counts(config: TrainConfig) -> dict[str, Any]:
-    dumped = config.model_dump(mode="json", exclude=set(FREE_ON_RESUME))
-    dumped["data"] = {key: value for key, value in dumped["data"].items() if key not in FREE_DATA}
+def _fixed_settings(config: TrainConfig) -> dict[str, Any]:
+    settings = config.model_dump(mode="json", exclude=set(RESUMABLE_KEYS))
+    settings["data"] = {key: value for key, value in settings["data"].items() if key not in RESUMABLE_DATA_KEYS}
     optimiser = config.optimiser.model_dump(mode="json")
-    dumped |= {f"optimiser.{key}": optimiser[key] for key in FIXED_OPTIMISER}
-    return dumped
+    return settings | {f"optimiser.{key}": optimiser[key] for key in OPTIMISER_STATE_KEYS}

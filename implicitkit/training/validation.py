@@ -1,6 +1,6 @@
-"""What is measured while training: a protocol over the pictures that are held out.
+"""Validation while training: a protocol over the held-out pictures.
 
-The score is the PSNR of the luma on whole pictures; of a model whose values are no picture, the loss.
+The score is the PSNR of the luma on whole pictures, or the loss for models whose output is an embedding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import DataError
-from implicitkit.evaluation.protocol import Answer, Example, Protocol
+from implicitkit.evaluation.protocol import Example, ModelMethod, Protocol
 from implicitkit.images.io import read_image
-from implicitkit.losses import Total
+from implicitkit.losses import WeightedLoss
 from implicitkit.metrics import Metric, psnr_y
 from implicitkit.model import ImplicitModel
 
-POINTS = 4096  # of a picture, on which an embedding is compared
-MIN_SIDE = 4  # low-resolution pixels, so that something is left after shaving
+MAX_POINTS = 4096  # per picture, for the loss of an embedding
+MIN_SIDE = 4  # low-resolution pixels; shaving needs some
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Validation:
 
     Attributes:
         scores: one number per task.
-        picture: ``(3, H, W)`` to look at.
+        picture: ``(3, H, W)``, for the log.
         kind: ``"psnr"``, the higher the better, or ``"loss"``, the lower the better.
     """
 
@@ -47,25 +47,25 @@ class Validation:
 
 
 class HeldOut(Protocol):
-    """Pictures that are degraded once and kept, each at every task; see :class:`Validator`."""
+    """Pictures that are degraded once, at every task; see :class:`Validator`."""
 
     kind: Literal["psnr", "loss"] = "psnr"
 
-    def __init__(self, kept: Sequence[Example], scales: Mapping[str, float]) -> None:
-        self.kept, self.scales = list(kept), dict(scales)
+    def __init__(self, examples: Sequence[Example], scales: Mapping[str, float]) -> None:
+        self.stored, self.scales = list(examples), dict(scales)
 
     def count(self, data: Path) -> int:
-        return len(self.kept)
+        return len(self.stored)
 
     def examples(self, data: Path) -> Iterator[Example]:
-        yield from self.kept
+        yield from self.stored
 
     def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> dict[str, float]:
         scale = self.scales[example.setting]
         return {self.kind: psnr_y(prediction, example.truth, shave=math.ceil(scale) if scale > 1 else 0)}
 
     def check(self, model: ImplicitModel, name: str = "the model") -> None:
-        """Any model may be validated while it trains."""
+        """Accept any model."""
 
     def shown(self, model: ImplicitModel, example: Example, prediction: Tensor) -> Tensor:
         """A prediction as a picture ``(3, H, W)``."""
@@ -73,18 +73,18 @@ class HeldOut(Protocol):
 
 
 class HeldOutLoss(HeldOut):
-    """The same for a model whose output is an embedding: the loss at random points."""
+    """For models whose output is an embedding: the loss at random points."""
 
     kind: Literal["psnr", "loss"] = "loss"
 
-    def __init__(self, kept: Sequence[Example], scales: Mapping[str, float], losses: Total) -> None:
-        super().__init__(kept, scales)
+    def __init__(self, examples: Sequence[Example], scales: Mapping[str, float], losses: WeightedLoss) -> None:
+        super().__init__(examples, scales)
         self.losses = losses
 
-    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> Answer:
+    def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> ModelMethod:
         def loss(example: Example) -> Tensor:
             assert example.mask is not None
-            points = torch.randperm(math.prod(example.size), generator=seeded(int(example.name)))[:POINTS]
+            points = torch.randperm(math.prod(example.size), generator=seeded(int(example.name)))[:MAX_POINTS]
             batch = {
                 "image": example.image[None],
                 "mask": example.mask[None],
@@ -105,23 +105,23 @@ class HeldOutLoss(HeldOut):
         return {self.kind: float(prediction)}
 
     def shown(self, model: ImplicitModel, example: Example, prediction: Tensor) -> Tensor:
-        """The embedding's three strongest directions as colours."""
+        """The embedding's first three principal components as colours."""
         return as_colours(super().answer(model, Path(), {})(example).cpu())
 
 
 class Validator:
     """Scores a model on pictures that are degraded the same way every time.
 
-    All pictures are read, degraded and checked when it is made, so that none can stop a run hours later.
+    The constructor reads, degrades and checks all pictures, so that none can stop a run hours later.
 
     Raises:
         DataError: a picture is too small for one of the scales.
         ImageError: a picture cannot be read.
     """
 
-    def __init__(self, files: Sequence[Path], config: TrainConfig, losses: Total) -> None:
+    def __init__(self, files: Sequence[Path], config: TrainConfig, losses: WeightedLoss) -> None:
         self.files, self.losses = list(files), losses
-        self.seen = {file.resolve() for file in self.files}
+        self.resolved = {file.resolve() for file in self.files}
         side = config.validation.max_size
         with naming("degradation"):
             tasks = at_scales(config.degradation_spec, config.validation.scales)
@@ -173,7 +173,7 @@ def centre(picture: Tensor, side: int) -> Tensor:
 
 
 def as_colours(embedding: Tensor) -> Tensor:
-    """The three strongest directions of an embedding ``(D, H, W)`` as a picture ``(3, H, W)`` in [0, 1]."""
+    """The first three principal components of an embedding ``(D, H, W)`` as a picture ``(3, H, W)`` in [0, 1]."""
     rows = embedding.flatten(1).t()
     rows = rows - rows.mean(0)
     _, _, directions = torch.linalg.svd(rows.t() @ rows)
@@ -186,7 +186,11 @@ def as_colours(embedding: Tensor) -> Tensor:
 
 
 def at_scales(spec: Any, scales: Sequence[float]) -> dict[str, tuple[float, Degradation]]:
-    """The degradation with its super-resolution step, if any, at each of ``scales``: label -> (scale, degradation)."""
+    """The degradation with its super-resolution step, if any, at each of ``scales``: label -> (scale, degradation).
+
+    >>> list(at_scales({"name": "super_resolution", "scale": [1, 4]}, [2, 3])), list(at_scales({"name": "blur"}, [2]))
+    (['x2', 'x3'], ['all'])
+    """
     steps = spec if isinstance(spec, list) else [spec]
     if not any(step["name"] == "super_resolution" for step in steps):
         return {"all": (1.0, create_degradation(spec))}

@@ -1,6 +1,4 @@
-"""Weight files: ours, the authors', those on a hub. Files become :class:`~implicitkit.weights.checkpoint.Checkpoint`
-objects and back; nothing is built here.
-"""
+"""Read weight files: ours, the authors' and those on a hub."""
 
 from __future__ import annotations
 
@@ -10,11 +8,11 @@ from implicitkit.errors import WeightsError, first_line
 from implicitkit.weights.checkpoint import Checkpoint
 
 MODEL_FILE = "model.safetensors"
-"""The file of a hub repository, or of a folder, that is the model."""
+"""The model's file in a hub repository or a folder."""
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The content of a weight file of any format we know, told apart by content and not by name.
+    """The content of a weight file of any known format, recognised by content, not by name.
 
     Raises:
         WeightsError: there is no such file, or it cannot be read.
@@ -28,24 +26,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file begins as a safetensors file does: a length, then a JSON object."""
+    """Whether the file begins like a safetensors file: a length, then a JSON object."""
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{"
 
 
 def from_hub(name: str) -> Path:
-    """The model's file of a hub repository ``"Organisation/name"``, or ``"Organisation/name@revision"``, downloaded.
+    """Download the model's file of a hub repository ``"Organisation/name"`` or ``"Organisation/name@revision"``.
 
     Raises:
-        WeightsError: it cannot be had.
+        WeightsError: the download failed.
     """
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = name.partition("@")
     try:
         return Path(hf_hub_download(repository, MODEL_FILE, revision=revision or None))
-    except Exception as error:  # the hub's client raises many kinds, from no network to no such repository
+    except Exception as error:  # the hub's client raises many kinds
         raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {first_line(error)}") from None
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints of other repositories, read without executing anything: yinboc/liif, jaewon-lee-b/lte and mmagic.
+"""Checkpoints of other repositories, read without executing code: yinboc/liif, jaewon-lee-b/lte and mmagic.
 
-The authors' file is a pickled ``{"model": {"name", "args", "sd"}, ...}``, mmagic's a ``{"state_dict", ...}``; a bare
-state dict is understood as well, and so is that of an encoder alone. The architecture is read off the tensors' shapes;
-``args`` only tells what no shape shows (``local_ensemble``, ``res_scale``).
+The authors' file is a pickled ``{"model": {"name", "args", "sd"}, ...}``, mmagic's a ``{"state_dict", ...}``; bare
+state dicts are read too, also of an encoder alone. The architecture follows from the tensors' shapes; ``args`` adds
+what no shape shows (``local_ensemble``, ``res_scale``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
 from implicitkit.weights.pickled import read_pickled
 
-# Tensors that are in the files and take no part in the forward pass: RGB mean shifts that are never called, what a
-# window attention recomputes, the upsampling tail that mmagic builds and LIIF leaves out, and a trainer's own buffers.
-DO_NOTHING = re.compile(
+# Tensors without effect on the forward pass: RGB mean shifts that are never called, buffers that window attention
+# recomputes, mmagic's upsampling tail, which LIIF does not use, and a trainer's buffers.
+UNUSED_TENSORS = re.compile(
     r"(encoder\.)?((sub|add)_mean\.(weight|bias)|layers\..*\.(attn_mask|relative_position_index))"
     r"|generator(_ema)?\.encoder\.(upsample|upscale|conv_last|output)\..*"
     r"|step_counter|data_preprocessor\..*"
@@ -34,15 +34,15 @@ def read_authors(path: str | Path) -> Checkpoint:
     """Read and recognise a ``.pth`` file.
 
     Raises:
-        WeightsError: the file is damaged, needs code to be executed, or has a layout that is not known.
+        WeightsError: the file is damaged, needs to execute code, or has an unknown layout.
     """
     return recognise(read_pickled(path), str(path))
 
 
 def recognise(content: Any, where: str) -> Checkpoint:
-    """Tell what a checkpoint's content is, by its keys and shapes; ``where`` names it in errors."""
+    """Recognise a checkpoint's content by its keys and shapes; ``where`` names it in errors."""
     name, args, state = _unwrap(content, where)
-    dropped = [key for key in state if DO_NOTHING.fullmatch(key)]
+    dropped = [key for key in state if UNUSED_TENSORS.fullmatch(key)]
     tensors = {key: value for key, value in state.items() if key not in dropped}
     from_mmagic = any(re.match(r"generator(_ema)?\.", key) for key in tensors)
     if from_mmagic:
@@ -63,13 +63,13 @@ def recognise(content: Any, where: str) -> Checkpoint:
     except (AttributeError, IndexError, TypeError, ValueError):
         raise WeightsError(f"{where}: looks like {title}, but its tensors or arguments have other forms") from None
     if decoder:
-        title += f" ({'mmagic' if from_mmagic else _source(encoder, decoder)})"
-    summary = {"converted_from": title}
-    return Checkpoint(spec, ours, summary, layout=title, dropped=tuple(dropped))
+        authors = "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
+        title += f" ({'mmagic' if from_mmagic else authors})"
+    return Checkpoint(spec, ours, {"converted_from": title}, layout=title, dropped=tuple(dropped))
 
 
 def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
-    """``(name, args, state dict)`` of a file's content; name and args are empty where it does not tell them."""
+    """``(name, args, state dict)`` of a file's content; name and args may be empty."""
     name, state = "", content
     args: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
@@ -89,38 +89,34 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
 
 
 def _mmagic(tensors: Tensors) -> tuple[dict[str, Tensor], list[str]]:
-    """mmagic's tensors with the authors' prefixes, and the keys left out because their moving average is there too.
+    """mmagic's tensors with the authors' prefixes, and the omitted keys, whose moving average is in the file.
 
-    Its LIIF takes the encoder's layers over as its own, so they stand with or without ``encoder.``.
+    Its LIIF also registers the encoder's layers as its own, without ``encoder.``.
     """
     averaged = any(key.startswith("generator_ema.") for key in tensors)
     prefix = "generator_ema." if averaged else "generator."
-    left_out = [key for key in tensors if averaged and key.startswith("generator.")]
-    kept: dict[str, Tensor] = {}
+    omitted = [key for key in tensors if averaged and key.startswith("generator.")]
+    prefixed: dict[str, Tensor] = {}
     for key, value in tensors.items():
-        if key in left_out:
+        if key in omitted:
             continue
         inner = key.removeprefix(prefix)
-        is_encoders = key != inner and not inner.startswith(("imnet.", "encoder."))
-        kept["encoder." + inner if is_encoders else inner] = value
-    return kept, left_out
+        of_encoder = key != inner and not inner.startswith(("imnet.", "encoder."))
+        prefixed["encoder." + inner if of_encoder else inner] = value
+    return prefixed, omitted
 
 
 def _split(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The encoder's tensors, without their prefix, and all others; without any prefix, all are an encoder's."""
+    """The encoder's tensors, without their prefix, and the others; without any prefix, all are an encoder's."""
     parts = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
     others = {key: value for key, value in tensors.items() if not key.startswith("encoder.")}
     return (parts, others) if parts else (others, {})
 
 
 def _ours(
-    encoder: EncoderLayout,
-    decoder: DecoderLayout | None,
-    parts: Tensors,
-    others: Tensors,
-    args: Mapping[str, Any],
+    encoder: EncoderLayout, decoder: DecoderLayout | None, parts: Tensors, others: Tensors, args: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The spec of a model (or of an encoder alone) and its tensors by our names."""
+    """The spec of a model (or of an encoder) and its tensors by our names."""
     inner = renamed(parts, encoder.rules(parts))
     spec = encoder.spec(inner, (args.get("encoder_spec") or {}).get("args") or {})
     ours = {f"encoder.{key}": value for key, value in inner.items()}
@@ -133,24 +129,18 @@ def _ours(
 
 
 def _linear(key: str, value: Tensor) -> Tensor:
-    """LTE+ stores its MLP as 1x1 convolutions; ours is made of linear layers."""
+    """Convert LTE+'s 1x1 convolutions to linear layers."""
     return value.flatten(1) if key.startswith("mlp.") and value.ndim == 4 else value
 
 
-def _source(encoder: EncoderLayout, decoder: DecoderLayout) -> str:
-    return "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
-
-
 def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | None) -> WeightsError:
-    """What was expected, and what was found; only the decoders if the encoder is known."""
-    called = f" {name!r}" if name else ""
+    """The error for an unknown layout: the expected keys and the file's; of decoders alone if the encoder is known."""
+    quoted = f" {name!r}" if name else ""
     known = f" with the encoder {encoder.title}" if encoder else ""
-    expected = [f"{x.keys} ({x.title})" for x in (() if encoder else ENCODERS)]
-    expected_too = [f"{x.keys} ({x.title})" for x in DECODERS]
-    wanted = "; or ".join(expected) + (" and " if expected else "") + "; or ".join(expected_too)
+    kinds = (DECODERS,) if encoder else (ENCODERS, DECODERS)
+    expected = " and ".join("; or ".join(f"{layout.keys} ({layout.title})" for layout in kind) for kind in kinds)
     keys = sorted(key for key in tensors if not (encoder and key.startswith("encoder.")))
-    more = ", …" if len(keys) > 6 else ""
+    some = ", ".join(keys[:6] + ["…"] * (len(keys) > 6)) or "no others"
     return WeightsError(
-        f"{where}: unknown layout{called}{known}; expected {wanted}; found {', '.join(keys[:6]) or 'no others'}{more} "
-        f"(tensors: {len(keys)})"
+        f"{where}: unknown layout{quoted}{known}; expected {expected}; found {some} (tensors: {len(keys)})"
     )

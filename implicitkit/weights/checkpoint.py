@@ -1,4 +1,4 @@
-"""What a weight file holds, whoever wrote it."""
+"""The content of a weight file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Checkpoint:
     """The content of a weight file: enough to build a model and fill it (:func:`implicitkit.create.build_checkpoint`).
 
     Attributes:
-        spec: the model's spec; it has no ``"decoder"`` if the file is of an encoder alone.
+        spec: the model's spec, without ``"decoder"`` for an encoder alone.
         tensors: the model's state dict, by our names.
         summary: how it was trained.
         license: terms of the weights, or nothing.
-        frozen: parts that the file leaves out: their path in the model -> ``{"source": ..., "sha256": ...}``, where
-            their weights come from and what their fingerprint must be.
-        layout: what kind of file it is, in words.
-        dropped: tensors of the file that do nothing and were left out.
+        frozen: parts that the file omits: path in the model -> ``{"source": ..., "sha256": ...}``, the source and the
+            fingerprint of their weights.
+        layout: the kind of file, in words.
+        dropped: unused tensors of the file.
     """
 
     spec: dict[str, Any]

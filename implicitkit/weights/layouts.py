@@ -1,8 +1,7 @@
-"""What the files of other repositories look like: which keys tell an encoder or decoder, and how its tensors are called
-here.
+"""Layouts of other repositories' files: the keys of each encoder and decoder, and our names for them.
 
-A file holds one encoder and one decoder, told apart independently of each other, so every pair is understood. The
-tensors are renamed first; the architecture is then read off their shapes.
+A file holds one encoder and one decoder, recognised independently, so every pair works. Tensors are renamed first; the
+architecture then follows from their shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from implicitkit.errors import WeightsError
 
 Tensors = Mapping[str, Tensor]
 Rules = Sequence[tuple[str, str]]
-"""Pairs: a regular expression for how a key begins, and how it begins here; the first that matches counts."""
+"""Pairs: a regular expression for a key's beginning, and its replacement; the first match counts."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ class EncoderLayout:
     sign: str
     """A key that no other encoder has."""
     keys: str
-    """What its keys look like, for error messages."""
+    """Its keys, for error messages."""
     rules: Callable[[Tensors], Rules]
     spec: Callable[[Tensors, Mapping[str, Any]], dict[str, Any]]
-    """From the tensors, by our names, and the file's own arguments."""
+    """From the tensors, by our names, and the file's arguments."""
     features: str
     """The entry of the spec that is the number of features per cell."""
 
@@ -44,16 +43,16 @@ class DecoderLayout:
 
     title: str
     registered: str
-    """Its name in the file, where the file tells one."""
+    """Its name in the file, if any."""
     sign: Callable[[Tensors], bool]
     keys: str
     rules: Callable[[Tensors], Rules]
     spec: Callable[[Tensors, Mapping[str, Any], int], dict[str, Any]]
-    """From the tensors, by our names, the file's own arguments and the encoder's features per cell."""
+    """From the tensors, by our names, the file's arguments and the encoder's features per cell."""
 
 
 def renamed(tensors: Tensors, rules: Rules) -> dict[str, Tensor]:
-    """The tensors by our names; a key that no rule fits keeps its own, and is reported as unexpected later."""
+    """The tensors by our names; a key that no rule matches keeps its name."""
 
     def ours(key: str) -> str:
         for pattern, replacement in rules:
@@ -65,14 +64,15 @@ def renamed(tensors: Tensors, rules: Rules) -> dict[str, Tensor]:
 
 
 def numbers(tensors: Tensors, pattern: str) -> list[int]:
-    """The numbers, in order, that the first group of ``pattern`` finds among the keys it fits as a whole."""
+    """The sorted numbers in the first group of ``pattern`` over all matching keys.
+
+    >>> numbers({"body.0.weight": None, "body.2.weight": None}, "body[.]([0-9]+)[.]weight")
+    [0, 2]
+    """
     return sorted({int(match[1]) for key in tensors if (match := re.fullmatch(pattern, key))})
 
 
-# ---------------------------------------------------------------- encoders
-
-
-def _as_they_are(tensors: Tensors) -> Rules:
+def _no_rules(tensors: Tensors) -> Rules:
     return ()
 
 
@@ -90,9 +90,7 @@ def _edsr(tensors: Tensors, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mmagic_edsr(tensors: Tensors, args: Mapping[str, Any]) -> dict[str, Any]:
-    return _edsr(
-        tensors, {"res_scale": 1.0}
-    )  # theirs scales residuals only where a configuration says so; LIIF's do not
+    return _edsr(tensors, {"res_scale": 1.0})  # mmagic's LIIF configurations do not scale residuals
 
 
 def _mmagic_edsr_rules(tensors: Tensors) -> Rules:
@@ -196,7 +194,7 @@ ENCODERS = (
         "EDSR",
         "body.0.body.0.weight",
         "encoder.head.0.weight, encoder.body.N.body.{0,2}.weight",
-        _as_they_are,
+        _no_rules,
         _edsr,
         "channels",
     ),
@@ -243,9 +241,6 @@ ENCODERS = (
 )
 
 
-# ---------------------------------------------------------------- decoders
-
-
 def _liif(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str, Any]:
     later = numbers(tensors, r"rest\.(\d+)\.weight")
     widths = [tensors["first.weight"].shape[0], *(tensors[f"rest.{k}.weight"].shape[0] for k in later)]
@@ -265,7 +260,7 @@ def _liif(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str,
 
 
 def _liif_rules(tensors: Tensors) -> Rules:
-    # the first layer stands alone, the others are numbered from the activation before them
+    # our first layer is apart, and the numbers of the others count the activations
     layers = numbers(tensors, r"imnet\.layers\.(\d+)\.weight")
     return [(rf"imnet\.layers\.{k}\.", "first." if k == 0 else f"rest.{k - 1}.") for k in layers]
 

@@ -1,9 +1,8 @@
-"""Our own weight files: one ``.safetensors`` whose metadata holds everything else.
+"""Our own weight files: one ``.safetensors`` with the spec in its metadata.
 
-Metadata keys: ``format`` = ``implicitkit``, ``format_version``, ``spec`` (JSON), ``version`` of the library that
-    wrote it, ``training`` (JSON summary),
-``license``, and ``frozen`` (JSON): parts that are not in the file, with where their weights come from and the SHA-256
-    of what they must be. Otherwise the file alone is enough to build and fill the model.
+Metadata keys: ``format`` = ``implicitkit``, ``format_version``, ``spec`` (JSON), ``version`` of the library that wrote
+it, ``training`` (JSON summary), ``license``, and ``frozen`` (JSON): parts that are not in the file, with the source and
+the SHA-256 of their weights. Nothing else is needed to build and fill the model.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ def write_native(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype
     """Write ``checkpoint`` to ``path`` (which must end in ``.safetensors``), atomically.
 
     Args:
-        checkpoint: what the file will hold.
+        checkpoint: the content.
         path: the file.
-        dtype: stores floating-point weights in this type; they are read back as float32.
+        dtype: type of the stored floating-point weights; reading converts them to float32.
 
     Raises:
         WeightsError: the suffix is another.
@@ -104,7 +103,7 @@ def read_native(path: str | Path) -> Checkpoint:
 
 
 def fingerprint(part: nn.Module) -> str:
-    """The SHA-256 of a part's tensors: their names, types, shapes and values."""
+    """The SHA-256 of a part's tensors: names, types, shapes and values."""
     digest = hashlib.sha256()
     for name, value in sorted(part.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -113,9 +112,9 @@ def fingerprint(part: nn.Module) -> str:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load ``tensors`` strictly; whatever is missing, unexpected or of another shape is listed.
+    """Load ``tensors`` strictly; an error lists the missing, the unexpected and those of another shape.
 
-    A part that had weights from a public source and gets others forgets that source.
+    A part whose weights then differ from its published ``source`` loses that source.
     """
     own: dict[str, Any] = model.state_dict()
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
@@ -125,15 +124,14 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         if tensors[k].shape != own[k].shape
     ]
     faults = [
-        f"{what}: {', '.join(found[:8])}"
-        for what, found in (("missing", missing), ("unexpected", unexpected), ("wrong shape", sorted(shapes)))
-        if found
+        f"{fault}: {', '.join(names[:8])}"
+        for fault, names in (("missing", missing), ("unexpected", unexpected), ("wrong shape", sorted(shapes)))
+        if names
     ]
     if faults:
         raise WeightsError(f"{where} does not fit the model; " + "; ".join(faults))
-    # encoders and decoders whose weights anybody can get
     sourced = {part: fingerprint(part) for part in model.modules() if isinstance(getattr(part, "source", None), str)}
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
     for part, before in sourced.items():
-        if fingerprint(part) != before:  # no longer what anybody can get, so a file must hold it
+        if fingerprint(part) != before:  # now a file must hold them
             part.source = None  # type: ignore[assignment]

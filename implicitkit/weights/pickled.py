@@ -1,4 +1,4 @@
-"""PyTorch's own files, read without executing anything."""
+"""PyTorch's own files, read without executing code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from implicitkit.files import describe_content
 
 
 def read_pickled(path: str | Path) -> Any:
-    """What a ``.pth`` file holds, on the CPU, as long as that is tensors and plain values.
+    """The content of a ``.pth`` file of tensors and plain values, on the CPU.
 
     Raises:
         WeightsError: there is no such file, it is damaged, or reading it would execute code.
@@ -30,9 +30,9 @@ def read_pickled(path: str | Path) -> Any:
     except WeightsError:
         raise
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"refers to {wanted[1]}" if wanted else "holds more than tensors and plain values"
-        raise WeightsError(f"{path} {what}; reading it could execute code, so it is refused") from None
+        name = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"refers to {name[1]}" if name else "holds more than tensors and plain values"
+        raise WeightsError(f"{path} {reason}; reading it could execute code, so it is refused") from None
     except Exception as error:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint: {type(error).__name__}: {first_line(error)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
 def liif_small() -> dict[str, Any]:
-    """The model in the box; what it was trained on and how well it does stands in ``docs/liif_small.md``."""
+    """The model that ships with the package; ``docs/liif_small.md`` describes its training and its scores."""
     return {
         "encoder": {"name": "edsr", "blocks": 6, "channels": 64, "res_scale": 1.0},
         "decoder": {"name": "liif", "hidden": [96, 64, 64], "skip": "bilinear"},
@@ -14,58 +15,24 @@ def liif_small() -> dict[str, Any]:
     }
 
 
-def liif_edsr_baseline() -> dict[str, Any]:
-    """LIIF at its published size: EDSR-baseline and an MLP of four layers of 256."""
-    return _published("edsr_baseline", "liif")
+def published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
+    """A pair as its authors published it, trained up to ×4.
 
-
-def liif_rdn() -> dict[str, Any]:
-    """LIIF with RDN (configuration B)."""
-    return _published("rdn", "liif")
-
-
-def liif_swinir() -> dict[str, Any]:
-    """LIIF with SwinIR, as LTE's authors compare with."""
-    return _published(SWINIR, "liif")
-
-
-def lte_edsr_baseline() -> dict[str, Any]:
-    """LTE at its published size: 256 waves per cell and an MLP of three layers of 256."""
-    return _published("edsr_baseline", "lte")
-
-
-def lte_rdn() -> dict[str, Any]:
-    """LTE with RDN (configuration B)."""
-    return _published("rdn", "lte")
-
-
-def lte_swinir() -> dict[str, Any]:
-    """LTE with SwinIR."""
-    return _published(SWINIR, "lte")
-
-
-def lte_plus_edsr_baseline() -> dict[str, Any]:
-    """LTE+, the authors' lte-fast, with EDSR-baseline."""
-    return _published("edsr_baseline", "lte_plus")
-
-
-def metasr_edsr_baseline() -> dict[str, Any]:
-    """MetaSR with EDSR-baseline, as LIIF's authors compare with."""
-    return _published("edsr_baseline", "metasr")
-
-
-def metasr_rdn() -> dict[str, Any]:
-    """MetaSR with RDN (configuration B), likewise."""
-    return _published("rdn", "metasr")
-
-
-def metasr_swinir() -> dict[str, Any]:
-    """MetaSR with SwinIR, as LTE's authors compare with."""
-    return _published(SWINIR, "metasr")
-
-
-SWINIR = {"name": "swinir", "drop_path": 0.1}  # the authors' training; nothing is dropped in eval mode
-
-
-def _published(encoder: str | dict[str, Any], decoder: str) -> dict[str, Any]:
+    >>> published("rdn", "liif")
+    {'encoder': 'rdn', 'decoder': 'liif', 'scales': [1, 4]}
+    """
     return {"encoder": encoder, "decoder": decoder, "scales": [1, 4]}
+
+
+SWINIR = {"name": "swinir", "drop_path": 0.1}  # as the authors trained it
+
+liif_edsr_baseline = partial(published, "edsr_baseline", "liif")
+liif_rdn = partial(published, "rdn", "liif")
+liif_swinir = partial(published, SWINIR, "liif")
+lte_edsr_baseline = partial(published, "edsr_baseline", "lte")
+lte_rdn = partial(published, "rdn", "lte")
+lte_swinir = partial(published, SWINIR, "lte")
+lte_plus_edsr_baseline = partial(published, "edsr_baseline", "lte_plus")
+metasr_edsr_baseline = partial(published, "edsr_baseline", "metasr")
+metasr_rdn = partial(published, "rdn", "metasr")
+metasr_swinir = partial(published, SWINIR, "metasr")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from implicitkit.registry.plugins import STRICT, VARIABLE
+from implicitkit.registry.plugins import STRICT_VARIABLE, VARIABLE
 
 PLUGINS = {
     "greeter": """
@@ -74,12 +74,12 @@ def test_a_command_that_is_taken_is_left_out_naming_both(implicitkit) -> None:
 
 
 def test_strict_mode_stops(implicitkit) -> None:
-    ran = implicitkit("list", plugins="none,broken", **{STRICT: "1"})
+    ran = implicitkit("list", plugins="none,broken", **{STRICT_VARIABLE: "1"})
     assert ran.returncode == 2 and ran.stdout == ""
     assert len(ran.stderr.splitlines()) == 1 and "not_installed_anywhere" in ran.stderr
-    listed = implicitkit("plugins", plugins="none,broken", **{STRICT: "1"})
+    listed = implicitkit("plugins", plugins="none,broken", **{STRICT_VARIABLE: "1"})
     assert listed.returncode == 2 and "FAILED, nothing of it is registered" in listed.stdout
-    assert implicitkit("list", plugins="none,broken", **{STRICT: "false"}).returncode == 0
+    assert implicitkit("list", plugins="none,broken", **{STRICT_VARIABLE: "false"}).returncode == 0
 
 
 def test_an_unknown_name_mentions_what_failed(implicitkit) -> None:

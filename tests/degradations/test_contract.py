@@ -169,7 +169,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
         ("in place", "other bits|in place"),
         ("dtype", "becomes"),
         ("mask size", "the mask of a degraded"),
-        ("polarity", "missing altogether"),
+        ("polarity", "without known pixels"),
         ("size", "output_shape says"),
         ("range", "leaves"),
         ("error", "what?"),

@@ -146,7 +146,7 @@ def test_blocks_and_tiles_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -
     one, batch = model.encode(torch.rand(3, 8, 8))._sampler, model.encode(torch.rand(4, 3, 8, 8))._sampler
     each = torch.rand(1, 9, 2)  # a cell for each point: no kernel
     assert one.block(each) == sampler.CPU_BLOCK
-    assert choose_tile(model, (500, 700)) is None and choose_tile(model, (500, 900)) == upscale.AUTO_TILE
+    assert choose_tile(model, (500, 700)) is None and choose_tile(model, (500, 900)) == upscale.DEFAULT_TILE
     monkeypatch.setattr(sampler, "free_memory", lambda device: 100 * sampler.QUERY_BYTES)
     assert one.block(each) == one.block(None) == 100 and batch.block(each) == batch.block(None) == 25
     monkeypatch.setattr(sampler, "free_memory", lambda device: 0)
@@ -154,7 +154,7 @@ def test_blocks_and_tiles_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(upscale, "free_memory", lambda device: 2 * 300**2 * upscale.PIXEL_BYTES)
     assert choose_tile(model, (300, 300)) is None and choose_tile(model, (300, 301)) == 256
     monkeypatch.setattr(upscale, "free_memory", lambda device: 0)
-    assert choose_tile(model, (300, 300)) == upscale.LEAST_TILE
+    assert choose_tile(model, (300, 300)) == upscale.MIN_TILE
     model.encoder.radius = None
     assert choose_tile(model, (5000, 5000)) is None
 
@@ -163,7 +163,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     limit, used = tmp_path / "max", tmp_path / "current"
     limit.write_text("5000\n")
     used.write_text("2000\n")
-    monkeypatch.setattr(devices, "LIMITS", ((limit, used), (tmp_path / "no", tmp_path / "such")))
+    monkeypatch.setattr(devices, "CONTAINER_LIMITS", ((limit, used), (tmp_path / "no", tmp_path / "such")))
     assert free_memory(torch.device("cpu")) == 3000
     limit.write_text("max\n")
     assert free_memory(torch.device("cpu")) > 10**6

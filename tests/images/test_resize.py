@@ -35,7 +35,7 @@ def test_equals_matlab(
     name: str, dtype: torch.dtype, tolerance: float, loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if loop:
-        monkeypatch.setattr(module, "DENSE_LIMIT", 0)
+        monkeypatch.setattr(module, "MAX_DENSE_ENTRIES", 0)
     picture, wanted = case(name, dtype)
     assert (resize(picture, wanted.shape[1:]) - wanted).abs().max() <= tolerance
 

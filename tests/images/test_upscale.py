@@ -20,8 +20,8 @@ def test_enlargements() -> None:
 
 @pytest.mark.parametrize("tile", [9, "auto"])
 def test_tiles_give_the_same_file(tile: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upscale, "WHOLE_SIDE", 16)  # so that "auto" cuts this small picture
-    monkeypatch.setattr(upscale, "AUTO_TILE", 16)
+    monkeypatch.setattr(upscale, "MAX_WHOLE_SIDE", 16)  # so that "auto" cuts this small picture
+    monkeypatch.setattr(upscale, "DEFAULT_TILE", 16)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
     model = small_model()
     whole = upscale_picture(model, Picture(pixels), (61, 90), tile=None)

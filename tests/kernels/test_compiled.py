@@ -62,7 +62,7 @@ BROKEN = {
 def test_without_a_working_compiler_the_plain_path_serves(
     compiler: str, anew: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(compiled, "PATIENCE", 0.5 if compiler == "waits" else 60.0)
+    monkeypatch.setattr(compiled, "COMPILE_TIMEOUT_S", 0.5 if compiler == "waits" else 60.0)
     if compiler in BROKEN:
         compiler = str(script(tmp_path / "cc", BROKEN[compiler]))
     monkeypatch.setenv("CC", compiler)
@@ -156,7 +156,7 @@ def test_it_compiles_without_a_warning() -> None:
     for flags in SETS.values():
         command = [
             *compiler,
-            *compiled.COMMON,
+            *compiled.COMPILER_FLAGS,
             *flags,
             "-Wall",
             "-Wextra",

@@ -7,7 +7,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.field.field import Prediction
-from implicitkit.losses import Total
+from implicitkit.losses import WeightedLoss
 
 LITERAL = {
     "l1": abs,
@@ -88,7 +88,7 @@ def test_psnr_is_each_pictures_own_averaged(values: tuple[torch.Tensor, torch.Te
 
 def test_a_total_weighs_its_terms(values: tuple[torch.Tensor, torch.Tensor]) -> None:
     predicted, clean = values
-    total = Total([{"name": "l1"}, {"name": "l2", "weight": 0.25}, {"name": "l1", "weight": 2}])
+    total = WeightedLoss([{"name": "l1"}, {"name": "l2", "weight": 0.25}, {"name": "l1", "weight": 2}])
     each = total.each(Prediction(predicted, {}), {"target": clean})
     assert list(each) == ["l1", "l2", "l1_3"]
     difference = predicted - clean

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import implicitkit as ik
-from implicitkit.registry.plugins import HOOKS, STRICT, VARIABLE, Plugins, find_plugins
+from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE, Plugins, find_plugins
 from implicitkit.registry.registry import Registry
 
 KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "protocol")
@@ -169,7 +169,7 @@ def test_a_bad_registration_is_refused_with_its_plugin() -> None:
 
 def test_strict_mode_raises_at_every_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "none,not_there")
-    monkeypatch.setenv(STRICT, "1")
+    monkeypatch.setenv(STRICT_VARIABLE, "1")
     plugins = host()
     for _ in range(2):
         with pytest.raises(ik.PluginError, match="not_there"):

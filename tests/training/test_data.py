@@ -89,9 +89,9 @@ def test_small_pictures_are_refused_left_out_or_mirrored(tmp_path: Path) -> None
     with pytest.raises(ik.DataError, match=r"1 of 2 pictures are smaller.*small\.png: 20×20"):
         crops(tmp_path)
     skipped = crops(tmp_path, too_small="skip")
-    assert skipped.dropped == 1 and len(skipped.kept) == 1
+    assert skipped.dropped == 1 and len(skipped.usable) == 1
     mirrored = crops(tmp_path, too_small="mirror")
-    assert len(mirrored.kept) == 2
+    assert len(mirrored.usable) == 2
     [mirrored[k] for k in range(20)]
     with pytest.raises(ik.DataError, match="all 2 pictures"):
         crops(tmp_path, too_small="skip", patch=40)

@@ -22,8 +22,8 @@ from support import PHOTOS
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, validate
 from implicitkit.errors import ConfigError
-from implicitkit.losses import Loss, Total
-from implicitkit.training.loop import StepBatches, leaves_idle, train
+from implicitkit.losses import Loss, WeightedLoss
+from implicitkit.training.loop import StepBatches, may_leave_unused, train
 from implicitkit.training.schedule import learning_rate
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -208,7 +208,7 @@ def test_bad_validation_pictures_are_found_before_the_first_step(tmp_path: Path)
 def test_what_does_not_go_together_is_found_before_the_first_step(tmp_path: Path, meaning: None) -> None:
     six = {"encoder": {"name": "edsr", "blocks": 1, "channels": 6}, "decoder": {"name": "bilinear", "project": False}}
     with pytest.raises(
-        ValueError, match="L1 compares the model's 6 values per point with a picture's 3; a model whose"
+        ValueError, match="L1 compares the model's 6 values per point with a picture's 3; use another loss"
     ):
         run(config(tmp_path / "run", model=six))
     assert not (tmp_path / "run").exists()
@@ -306,9 +306,9 @@ def meaning():
 
 
 def test_a_loss_is_given_the_conditions_that_it_reads(meaning: None) -> None:
-    assert Total([{"name": "l1"}, {"name": "charbonnier"}]).reads == ()
-    assert Total([{"name": "l1"}, {"name": "a_tests_meaning"}]).reads is None  # it does not say: all of them
-    total = Total([{"name": "l1"}, {"name": "a_tests_meaning"}])
+    assert WeightedLoss([{"name": "l1"}, {"name": "charbonnier"}]).reads == ()
+    assert WeightedLoss([{"name": "l1"}, {"name": "a_tests_meaning"}]).reads is None  # it does not say: all of them
+    total = WeightedLoss([{"name": "l1"}, {"name": "a_tests_meaning"}])
     total.terms["a_tests_meaning"][1].reads = ("semantic",)
     assert total.reads == ("semantic",)
 
@@ -318,13 +318,15 @@ def test_a_part_that_no_loss_reaches_is_not_waited_for(meaning: None, monkeypatc
     semantic = {"encoder": small, "decoder": {"name": "bilinear", "project": True}}
     tinted = ik.create_decoder("a_tests_tinted")
     model = ik.ImplicitModel(ik.create_encoder(small), tinted, {"semantic": ik.create_model(semantic)})
-    assert not leaves_idle(model, ())  # the decoder reads it at its points
+    assert not may_leave_unused(model, ())  # the decoder reads it at its points
     monkeypatch.setattr(Tinted, "queried", ())
-    assert leaves_idle(model, ()) and not leaves_idle(model, ("semantic",)) and not leaves_idle(model, None)
+    assert (
+        may_leave_unused(model, ()) and not may_leave_unused(model, ("semantic",)) and not may_leave_unused(model, None)
+    )
     outer = ik.ImplicitModel(ik.create_encoder(small), Outer(), {"inner": model})
-    assert leaves_idle(outer, ("inner",))
+    assert may_leave_unused(outer, ("inner",))
     model.conditions["semantic"].requires_grad_(False)
-    assert not leaves_idle(model, ()) and not leaves_idle(outer, ("inner",))
+    assert not may_leave_unused(model, ()) and not may_leave_unused(outer, ("inner",))
 
 
 def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:

@@ -11,7 +11,7 @@ from support import PHOTOS, small_model
 import implicitkit as ik
 from implicitkit.config import TrainConfig, validate
 from implicitkit.degradations.base import seeded
-from implicitkit.losses import Total
+from implicitkit.losses import WeightedLoss
 from implicitkit.metrics import psnr_y
 from implicitkit.training.validation import Validator, as_colours, at_scales, centre
 
@@ -21,7 +21,7 @@ FILES = [PHOTOS / "chelsea.png", PHOTOS / "coffee.png"]
 def validator(degradation: object, model: dict[str, object], **validation: object) -> Validator:
     settings = {"model": model, "data": {"folders": [str(PHOTOS)]}, "degradation": degradation, "steps": 1}
     config = validate(TrainConfig, {**settings, "output": "x", "validation": {"max_size": 48, **validation}}, "test")
-    return Validator(FILES, config, Total([{"name": "l1"}]))
+    return Validator(FILES, config, WeightedLoss([{"name": "l1"}]))
 
 
 def test_the_score_is_the_luma_on_whole_pictures() -> None:

@@ -1,4 +1,4 @@
-"""What this plugin adds to implicitkit."""
+"""Register the decoder with implicitkit."""
 
 import implicitkit as ik
 

@@ -17,7 +17,7 @@ class Example(ik.LocalEnsembleDecoder):
         hidden: number of sines.
     """
 
-    uses_cell = False  # the size of the output pixel does not matter to it
+    uses_cell = False  # the size of the output pixel does not matter
     reach = 1  # a query reads cells at most one away
 
     def __init__(self, in_channels: int = 64, out_channels: int = 3, hidden: int = 64) -> None:
@@ -28,7 +28,7 @@ class Example(ik.LocalEnsembleDecoder):
         self.amplitude = nn.Linear(hidden, out_channels)
 
     def prepare(self, features, inputs, conditions):
-        """Once per picture: what depends on the features alone."""
+        """Compute what depends on the features alone, once per picture."""
         return self.to_latent(features, self.phase(features.map))
 
     def local(self, rows, offset, cell, point):

@@ -1,4 +1,4 @@
-"""The decoder keeps implicitkit's contract, and does what it is for."""
+"""The decoder keeps implicitkit's contract, and learns."""
 
 import torch
 
@@ -21,11 +21,11 @@ def test_it_can_learn_a_picture():
     model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 16}, "decoder": SPEC}).train()
     picture = torch.rand(1, 3, 8, 8)
     coords = torch.rand(1, 64, 2) * 2 - 1
-    wanted = torch.cat([coords, coords.prod(-1, keepdim=True)], dim=-1)
+    target = torch.cat([coords, coords.prod(-1, keepdim=True)], dim=-1)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
-        loss = (model(picture, coords).values - wanted).abs().mean()
+        loss = (model(picture, coords).values - target).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
