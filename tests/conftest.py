@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from support import PHOTOS, Outcome
 
 import implicitkit as ik
 from implicitkit.cli.main import main
 from implicitkit.kernels import cpu
+from implicitkit.kernels.cpu import CPUKernel, agrees
+from oracles import PHOTOS
+from oracles.kernel import fresh
 
 os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
 if (
@@ -42,8 +46,50 @@ def either_way(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Nothing is compiled yet, and what is goes into an empty cache folder."""
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CC", raising=False)
+    fresh()
+    yield tmp_path / "cache" / "kernels"
+    monkeypatch.undo()
+    fresh()
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the kernel was run for."""
+    names: list[str] = []
+    run = CPUKernel._run
+
+    def watched(self: CPUKernel, form: str, *others: Any) -> torch.Tensor:
+        names.append(f"{form} {self.dtype}")
+        return run(self, form, *others)
+
+    def quietly(kernel: CPUKernel) -> bool:
+        before, result = len(names), agrees(kernel)
+        del names[before:]
+        return result
+
+    monkeypatch.setattr(CPUKernel, "_run", watched)
+    monkeypatch.setattr(cpu, "agrees", quietly)
+    return names
+
+
+@pytest.fixture
 def photo() -> torch.Tensor:
     return ik.read_image(PHOTOS / "chelsea.png")[:, 60:124, 100:180].contiguous()
+
+
+class Outcome:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error:")]
 
 
 @pytest.fixture

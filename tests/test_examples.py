@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support import ROOT
+from oracles import ROOT
 
 EXAMPLES = ROOT / "examples"
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import PARITY, ROOT, small_model
 
 import implicitkit as ik
 from implicitkit import export as module
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.export import export
+from oracles import PARITY, ROOT
+from oracles.models import small_model
 
 MODELS = {
     "liif": lambda: ik.load_model(PARITY / "liif-edsr.pth"),

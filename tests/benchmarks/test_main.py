@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT, small_model
 
 import implicitkit as ik
 from benchmarks import child, performance_page, speed, steps
@@ -18,6 +17,8 @@ from benchmarks.report import GROUPS
 from benchmarks.rows import Row, markdown, race
 from benchmarks.speed import Settings, render_rows
 from benchmarks.subjects import decoder_macs, picture, subject, traffic
+from oracles import ROOT
+from oracles.models import small_model
 
 
 def test_a_goal_is_met_by_the_value_and_the_right_result() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 import yaml
-from support import PARITY, PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit.images.io import read_picture
+from oracles import PARITY, PHOTOS
+from oracles.models import small_model
 
 
 def test_list_names_everything_with_its_owner(run) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support import PARITY
 
 import implicitkit as ik
+from oracles import PARITY
 
 
 def swinir_with_liif() -> dict[str, torch.Tensor]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, write_picture
+from oracles import PHOTOS
+from oracles.models import small_model
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import liif as literal_liif
 
 import implicitkit as ik
 from implicitkit.coordinates import grid
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.liif import LIIF
 from implicitkit.encoders.base import Features
+from oracles.formulas import liif as literal_liif
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

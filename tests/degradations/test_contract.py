@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
@@ -19,6 +18,7 @@ from implicitkit.images.folders import picture_files
 from implicitkit.registry.kinds import degradations
 from implicitkit.testing.degradations import CHECKS, check_degradation, check_range, check_shapes
 from implicitkit.training.data import TrainingCrops
+from oracles import PHOTOS
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "super_resolution": [

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from support import PARITY, PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit.evaluation import evaluate_inpainting, markdown_table, mean_fill
 from implicitkit.evaluation.inpainting import SOLVERS, navier_stokes, prepare
 from implicitkit.images.resize import resize
+from oracles import PARITY, PHOTOS
+from oracles.models import small_model
 
 SMALL = {"size": 32, "bins": [(0, 20), (40, 60)]}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit import testing
@@ -27,6 +26,8 @@ from implicitkit.evaluation import (
 )
 from implicitkit.images.resize import resize
 from implicitkit.metrics import l1, psnr, ssim
+from oracles import PHOTOS
+from oracles.models import small_model
 
 NOISY_AND_SMALL = {
     "sigma 25": {"name": "noise", "sigma": 25},

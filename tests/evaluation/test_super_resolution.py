@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.evaluation import Scores, TestSet, bicubic, evaluate, make_pair, markdown_table, score
 from implicitkit.images.resize import resize
 from implicitkit.metrics import psnr, psnr_y, ssim
+from oracles import PHOTOS
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from conditioned import Semantic, Strided, conditioned_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import small_model
 from torch import Tensor, nn
 
 import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
+from oracles.models import Semantic, Strided, conditioned_model, small_model
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

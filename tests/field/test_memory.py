@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conditioned import conditioned_model
-from support import small_model
 
 import implicitkit as ik
 from implicitkit import devices, kernels
@@ -18,6 +16,7 @@ from implicitkit.field import latents, sampler
 from implicitkit.images import upscale
 from implicitkit.images.io import Picture
 from implicitkit.images.upscale import choose_tile, upscale_picture
+from oracles.models import conditioned_model, small_model
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

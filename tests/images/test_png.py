@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import small_model
 
 import implicitkit as ik
 from benchmarks import child
 from implicitkit.images import png
 from implicitkit.images.io import read_picture, to_tensor
 from implicitkit.images.png import write_png
+from oracles.models import small_model
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from support import small_model
 
 from implicitkit.images import upscale
 from implicitkit.images.io import Picture
 from implicitkit.images.transparency import fill_transparent
 from implicitkit.images.upscale import Enlargement, upscale_picture
+from oracles.models import small_model
 
 
 def test_enlargements() -> None:

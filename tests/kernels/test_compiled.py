@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cpu_kernel import SETS, both, fresh, needs_compiler
-from ensembles import made
 
 from implicitkit.errors import UserError
 from implicitkit.files import cache_folder
 from implicitkit.kernels import compiled, cpu
+from oracles.kernel import SETS, both, fresh, needs_compiler
+from oracles.models import made
 
 pytestmark = needs_compiler
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from cpu_kernel import SETS, apart, both, fresh, needs_compiler
-from ensembles import CASES, everywhere, made
-from support import PHOTOS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +26,9 @@ from implicitkit.field import sampler
 from implicitkit.kernels import compiled, cpu
 from implicitkit.kernels.cpu import CPUKernel
 from implicitkit.kernels.queries import QueryNeighbours
+from oracles import PHOTOS
+from oracles.kernel import SETS, apart, both, fresh, needs_compiler
+from oracles.models import CASES, everywhere, made
 
 FORMS = {"liif": "sums", "lte": "waves", "lte_plus": "waves"}
 SAME, NARROW = 2e-6, 2e-2  # of the largest value: rounding of 24 bits, of 8

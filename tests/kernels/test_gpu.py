@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import ensembles
 import pytest
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from implicitkit import kernels as ways
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.mlp import MLP
 from implicitkit.kernels import gpu
+from oracles import models as ensembles
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
 

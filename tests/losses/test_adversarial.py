@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from training_runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.coordinates import grid
 from implicitkit.losses import Adversarial, PatchDiscriminator
+from oracles.runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 SMALL = {"name": "adversarial", "channels": 4, "layers": 1, "lr": 1e-3, "every": 3, "weight": 0.1}
 DATA = {"points": "window", "window": 12}

@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import PHOTOS
-from training_runs import furthest, identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.config import DataConfig, TrainConfig, validate
@@ -18,6 +16,8 @@ from implicitkit.images.folders import picture_files
 from implicitkit.losses import PictureLoss, pictures
 from implicitkit.losses.windows import as_pictures, window_in
 from implicitkit.training.data import TrainingCrops, collate
+from oracles import PHOTOS
+from oracles.runs import furthest, identical, run, settings, weights
 
 
 def crops(spec: object, **data: object) -> TrainingCrops:

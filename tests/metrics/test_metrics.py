@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.metrics import l1, psnr, psnr_y, ssim
+from oracles import PHOTOS
 
 WITHOUT_WEIGHTS = ("psnr", "psnr_y", "ssim", "ssim_gaussian", "l1")
 SCIKIT = {

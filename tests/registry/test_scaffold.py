@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT
 
 from implicitkit.errors import UserError
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.registry.scaffold import new_plugin
+from oracles import ROOT
 
 
 def files(folder: Path) -> dict[str, str]:

@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
@@ -12,6 +11,7 @@ from implicitkit.images.folders import picture_files
 from implicitkit.images.io import Picture, write_picture
 from implicitkit.losses import missing_at
 from implicitkit.training.data import TrainingCrops, hold_out
+from oracles import PHOTOS
 
 SR = {"name": "super_resolution", "scale": [1, 4]}
 

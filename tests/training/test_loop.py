@@ -17,7 +17,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, validate
@@ -25,6 +24,7 @@ from implicitkit.errors import ConfigError
 from implicitkit.losses import Loss, Total
 from implicitkit.training.loop import StepBatches, leaves_idle, train
 from implicitkit.training.schedule import learning_rate
+from oracles import PHOTOS
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import PARITY, ROOT
 
 import implicitkit as ik
 from implicitkit.create import build_checkpoint, load_encoder
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill
+from oracles import PARITY, ROOT
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem != "swinir-small")
 SHARED = ROOT.parent / "shared" / "parity"  # the one checkpoint that is too large to keep here

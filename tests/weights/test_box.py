@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from support import PHOTOS, ROOT
 
 import implicitkit as ik
 from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
 from implicitkit.registry.kinds import models, shipped_file
+from oracles import PHOTOS, ROOT
 
 
 @pytest.fixture(scope="module")
