@@ -17,6 +17,7 @@ from implicitkit.kernels import cpu
 from implicitkit.kernels.cpu import CPUKernel, agrees
 from oracles import PHOTOS
 from oracles.kernel import fresh
+from oracles.protocols import Brightness, WholeEvaluate
 
 os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
 if (
@@ -79,6 +80,60 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def photo() -> torch.Tensor:
     return ik.read_image(PHOTOS / "chelsea.png")[:, 60:124, 100:180].contiguous()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, ``a`` and ``b``, of 41×50 pixels."""
+    photo = ik.read_image(PHOTOS / "chelsea.png")
+    (tmp_path / "pictures").mkdir()
+    for k, name in enumerate(("a", "b")):
+        ik.write_image(tmp_path / "pictures" / f"{name}.png", photo[:, 40 * k : 40 * k + 41, 100:150])
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def squares(tmp_path: Path) -> Path:
+    """Three pictures, ``a`` to ``c``, of 32×32 pixels."""
+    photo = ik.read_image(PHOTOS / "chelsea.png")
+    (tmp_path / "pictures").mkdir()
+    for k, name in enumerate(("a", "b", "c")):
+        ik.write_image(tmp_path / "pictures" / f"{name}.png", photo[:, 40 * k : 40 * k + 32, 100:132])
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def clean() -> torch.Tensor:
+    return ik.read_image(PHOTOS / "chelsea.png")[:, 60:157, 100:201]
+
+
+@pytest.fixture
+def noisy(clean: torch.Tensor) -> torch.Tensor:
+    return (clean + 0.1 * torch.rand_like(clean)).clamp(0, 1)
+
+
+@pytest.fixture
+def hole(clean: torch.Tensor) -> torch.Tensor:
+    mask = torch.zeros(1, *clean.shape[1:])
+    mask[:, 10:40, 0:50] = 1
+    mask[:, 70:75, 90:] = 1
+    return mask
+
+
+@pytest.fixture
+def theirs() -> Iterator[None]:
+    """The protocols of :mod:`oracles.protocols`, as a plugin brings them."""
+
+    class Theirs:
+        @ik.hookimpl
+        def register_protocols(self, register):
+            register("a_tests_brightness", Brightness, summary="a test's")
+            register("a_tests_whole", WholeEvaluate, summary="another")
+
+    registered = ik.register_plugin(Theirs())
+    assert registered.provides == {"protocol": ["a_tests_brightness", "a_tests_whole"]}
+    yield
+    ik.unregister_plugin(registered)
 
 
 class Outcome:

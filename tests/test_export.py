@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import implicitkit as ik
 from implicitkit import export as module
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.export import export
-from oracles import PARITY, ROOT
+from oracles import PARITY
 from oracles.models import small_model
 
 MODELS = {
@@ -96,22 +95,3 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ik.UserError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'implicitkit\[onnx\]'"):
         export(small_model(), tmp_path / "out")
-
-
-def test_the_command_and_the_page(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
-    monkeypatch.chdir(tmp_path)
-    weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
-    done = run("export", weights, "-o", "liif_small_onnx")
-    assert done.code == 0, done.err
-    assert "decoder.onnx, encoder.onnx, export.json" in done.out and "differs from the model by" in done.out
-    assert "exists; choose another folder" in run("export", weights, "-o", "liif_small_onnx").err
-    assert "--format is onnx or pt2" in run("export", weights, "-o", "x", "--format", "tf").err
-    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    names: dict = {}
-    exec(compile(code, "export.md", "exec"), names)
-    picture = torch.rand(1, 3, 20, 17)
-    expected = ik.load_model(weights).encode(picture).render((31, 40))
-    assert np.abs(names["upscale"](picture.numpy(), 31, 40) - expected.numpy()).max() <= 1e-4
