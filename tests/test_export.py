@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,8 @@ import torch
 import implicitkit as ik
 from implicitkit import export as module
 from implicitkit.coordinates import cell_size, grid
-from implicitkit.export import export
-from oracles import PARITY
+from implicitkit.export import Exported, export
+from oracles import PARITY, ROOT
 from oracles.models import small_model
 
 MODELS = {
@@ -23,12 +26,25 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_onnx_equals_the_model(name: str, tmp_path: Path, photo: torch.Tensor) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[ik.ImplicitModel, Exported]]:
+    """Each of the models with its graphs in ONNX, which are written once."""
+    pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = MODELS[name]()
-    done = export(model, tmp_path / "out")
+    folder = tmp_path_factory.mktemp("onnx")
+
+    @cache
+    def write(name: str) -> tuple[ik.ImplicitModel, Exported]:
+        model = MODELS[name]()
+        return model, export(model, folder / f"{name.partition(' ')[0]}{len(name)}_onnx")
+
+    return write
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tensor) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, done = exported(name)
     assert done.difference <= 1e-4
     encoder, decoder = (onnxruntime.InferenceSession(done.folder / f"{part}.onnx") for part in ("encoder", "decoder"))
     for picture, size in ((photo, (33, 70)), (photo[:, :21, :9], (50, 41))):
@@ -95,3 +111,18 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ik.UserError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'implicitkit\[onnx\]'"):
         export(small_model(), tmp_path / "out")
+
+
+def test_the_page_shows_how_graphs_are_used(
+    exported: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, done = exported("liif")
+    (tmp_path / "liif_small_onnx").symlink_to(done.folder)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(code, "export.md", "exec"), names)
+    picture = torch.rand(1, 3, 20, 17)
+    expected = model.encode(picture).render((31, 40))
+    assert np.abs(names["upscale"](picture.numpy(), 31, 40) - expected.numpy()).max() <= 1e-4

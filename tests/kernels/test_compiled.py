@@ -33,6 +33,7 @@ def number_of_kernels() -> int:
     return int(subprocess.run(asks, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_and_kept(anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     counted = tmp_path / "calls"
     monkeypatch.setenv("CC", str(script(tmp_path / "counting-cc", f'echo once >> {counted}; exec cc "$@"')))
@@ -143,6 +144,7 @@ def test_what_computes_something_else_is_not_used(
     assert set(cpu.kernels()) == whole - bad
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_the_same_time(anew: Path) -> None:
     asks = "from implicitkit.kernels import cpu; print(len(cpu.kernels()))"
     running = [subprocess.Popen([sys.executable, "-c", asks], stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -188,14 +186,18 @@ def test_when_the_kernels_serve(card: SimpleNamespace, monkeypatch: pytest.Monke
 
 
 def test_tf32_is_read_whichever_way_it_was_allowed() -> None:
-    asks = "import torch; from implicitkit.kernels.gpu import tf32_allowed; {}; print(tf32_allowed())"
-    for said, expected in {
-        "pass": "False",
-        "torch.set_float32_matmul_precision('high')": "True",
-        "torch.backends.cuda.matmul.allow_tf32 = True": "True",
-    }.items():
-        done = subprocess.run([sys.executable, "-c", asks.format(said)], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == expected, said
+    assert not gpu.tf32_allowed()
+    try:
+        torch.set_float32_matmul_precision("high")
+        assert gpu.tf32_allowed()
+        torch.set_float32_matmul_precision("highest")
+        assert not gpu.tf32_allowed()
+        torch.backends.cuda.matmul.allow_tf32 = True
+        assert gpu.tf32_allowed()
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+    assert not gpu.tf32_allowed()
 
 
 def test_kernels_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,7 @@ def test_a_run_resumes_to_the_bit(tmp_path: Path) -> None:
     assert not identical(weights(whole), weights(plain))
 
 
+@pytest.mark.slow
 def test_two_processes_and_parts_of_a_step_learn_the_same(tmp_path: Path) -> None:
     alone = run(adversarial(tmp_path / "alone"))
     parts = run(adversarial(tmp_path / "parts", accumulate=2))

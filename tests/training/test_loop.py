@@ -44,6 +44,7 @@ def command(asked: dict[str, Any], file: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "implicitkit", "train", str(file), *options]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
     whole = config(tmp_path / "whole", steps=60)  # as a process of its own: sums depend on the number of threads
     subprocess.run(command(whole, tmp_path / "w.yaml"), env=ENVIRONMENT, check=True, capture_output=True)

@@ -133,6 +133,7 @@ def test_parts_of_a_step_add_up_to_the_step(tmp_path: Path) -> None:
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_accumulate_as_one_does(tmp_path: Path) -> None:
     alone = run(settings(tmp_path / "alone", accumulate=2, ema=0.9))
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings(tmp_path / "pair", accumulate=2, ema=0.9)))
