@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 import implicitkit as ik
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
 
 

@@ -10,6 +10,8 @@ from implicitkit.field import latents
 from oracles.memory import Limited, grid_points
 from oracles.models import conditioned_model, small_model
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 EXACT = {"atol": 2e-6, "rtol": 0.0}
 
 

@@ -49,6 +49,7 @@ def test_nearly_transparent_pixels_do_not_darken_their_neighbours(residue: int) 
     assert result.pixels[result.alpha >= 32].min() > 235
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_file_comes_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model(blocks=1)
     picture = Picture(np.random.default_rng(0).integers(0, 256, (90, 75, 3), dtype=np.uint8))

@@ -28,6 +28,7 @@ def test_the_example_in_the_repository_is_what_the_command_writes(tmp_path: Path
     assert files(new_plugin("example", tmp_path)) == files(ROOT / "plugins" / "example")
 
 
+@pytest.mark.slow
 def test_a_new_plugin_installs_and_passes_its_tests(tmp_path: Path) -> None:
     project = new_plugin("sine-wave", tmp_path)
     site = tmp_path / "site"
