@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # `-n 2`: the cores are the workers', and those of the processes they start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 import implicitkit as ik

@@ -12,8 +12,6 @@ from implicitkit.decoders.liif import LIIF
 from implicitkit.encoders.base import Features
 from oracles.formulas import liif as literal_liif
 
-pytestmark = pytest.mark.usefixtures("either_way")
-
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
 
 
@@ -72,6 +70,7 @@ def test_a_signal_and_a_volume_are_fitted() -> None:
         assert last < 0.2 * first, (ndim, first, last)
 
 
+@pytest.mark.usefixtures("either_way")  # the others ask the decoder itself, or want a graph
 def test_geometry_stays_float32_under_autocast() -> None:
     torch.manual_seed(1)
     model = ik.create_model(
