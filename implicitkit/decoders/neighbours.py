@@ -16,7 +16,7 @@ from torch import Tensor
 from implicitkit.coordinates import nearest_index, pixel_centres
 
 SHIFT_EPS = 1e-6  # LIIF: keeps a query on a cell border from choosing between equals
-AREA_EPS = 1e-9  # LIIF: keeps the weights finite where all areas vanish
+SMALLEST = 1e-30  # keeps 0 / 0 out of gradients and graphs
 
 
 class AxisNeighbours(NamedTuple):
@@ -26,6 +26,8 @@ class AxisNeighbours(NamedTuple):
     """``(sides, *shape)`` int64: the cell's number on the axis."""
     offset: Tensor
     """``(sides, *shape)`` float32: the query minus the cell's centre, in cells."""
+    weight: Tensor
+    """``(sides, *shape)`` float32: the side's share; the sides sum to 1."""
 
 
 class Neighbours(NamedTuple):
@@ -36,7 +38,7 @@ class Neighbours(NamedTuple):
     offset: Tensor
     """``(corners, *shape, d)`` float32: the query minus the cell's centre, in cells."""
     weight: Tensor
-    """``(corners, *shape)`` float32: the opposite area over the sum of areas."""
+    """``(corners, *shape)`` float32: the opposite area over the sum of areas, as a product of the axes' weights."""
 
 
 def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbours:
@@ -45,13 +47,17 @@ def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbou
     The query is shifted by half a cell to either side plus 1e-6 and clamped to the extent; the nearest cell to the
     shifted query is taken, and the offset runs from that cell's centre to the query itself. At the border both sides
     may find the same cell. (Chen et al., CVPR 2021, eq. 4 and its implementation.)
+
+    A side's weight is the other side's offset over the sum of both. Where both are the same cell, the weights are
+    halves: also at its centre, where all areas of eq. 4 vanish and rounding would decide between the other axes' cells.
     """
     x = x.float()
     shifts = (-1.0 / n + SHIFT_EPS, 1.0 / n + SHIFT_EPS) if ensemble else (0.0,)
     limit = 1.0 - SHIFT_EPS
     index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n) for shift in shifts])
     centres = pixel_centres(n, device=x.device)
-    return AxisNeighbours(index, (x - centres[index]) * n)
+    offset = (x - centres[index]) * n
+    return AxisNeighbours(index, offset, _shares(offset) if ensemble else torch.ones_like(offset))
 
 
 def combine(per_axis: Sequence[AxisNeighbours], stored: Sequence[int], origin: Sequence[int]) -> Neighbours:
@@ -63,7 +69,7 @@ def combine(per_axis: Sequence[AxisNeighbours], stored: Sequence[int], origin: S
     sides = per_axis[0].cell.shape[0]
     corners = list(product(range(sides), repeat=len(per_axis)))
     local = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(per_axis, stored, origin, strict=True)]
-    index, offset, area = [], [], []
+    index, offset, weight = [], [], []
     for corner in corners:
         flat = local[0][corner[0]]
         for cells, part, side in zip(stored[1:], local[1:], corner[1:], strict=True):
@@ -71,20 +77,22 @@ def combine(per_axis: Sequence[AxisNeighbours], stored: Sequence[int], origin: S
         parts = torch.broadcast_tensors(*(a.offset[side] for a, side in zip(per_axis, corner, strict=True)))
         index.append(flat)
         offset.append(torch.stack(parts, dim=-1))
-        product_of_sides = parts[0]
-        for part_offset in parts[1:]:
-            product_of_sides = product_of_sides * part_offset
-        area.append(product_of_sides.abs() + AREA_EPS)
-    if len(corners) == 1:
-        weight = torch.ones_like(area[0])[None]
-    else:
-        areas = torch.stack(area)
-        weight = areas.flip(0) / areas.sum(0)  # the opposite corner of t is (last - t)
-    return Neighbours(torch.stack(index), torch.stack(offset), weight)
+        share = per_axis[0].weight[corner[0]]
+        for axis, side in zip(per_axis[1:], corner[1:], strict=True):
+            share = share * axis.weight[side]
+        weight.append(share)
+    return Neighbours(torch.stack(index), torch.stack(offset), torch.stack(weight))
+
+
+def _shares(offset: Tensor) -> Tensor:
+    """The weights of two sides ``(2, *shape)`` with these offsets."""
+    opposite = offset.abs().flip(0)
+    total = opposite.sum(0)
+    return torch.where(total > 0, opposite / total.clamp_min(SMALLEST), 0.5)
 
 
 def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
-    """The two pixels that linear interpolation reads on an axis, and their weights (in place of offsets).
+    """The two pixels that linear interpolation reads on an axis, and their weights.
 
     ``extent`` is how many pixels ``[-1, 1]`` spans and ``n <= extent`` how many exist; beyond the last one the border
     value is repeated, as ``grid_sample(padding_mode="border", align_corners=False)`` does.
@@ -94,4 +102,5 @@ def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
     fraction = position - low
     first = low.to(torch.int64)
     second = (first + 1).clamp_(max=n - 1)
-    return AxisNeighbours(torch.stack([first, second]), torch.stack([1 - fraction, fraction]))
+    offset = torch.stack([fraction, fraction - 1])
+    return AxisNeighbours(torch.stack([first, second]), offset, torch.stack([1 - fraction, fraction]))

@@ -69,7 +69,7 @@ def read_linear(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tens
     """
     pixels = [axis_linear(x, e, n) for x, e, n in zip(per_axis, extent, picture.grid, strict=True)]
     near = combine(pixels, picture.cells, picture.origin)
-    index, weights = near.row.flatten(2), near.offset.flatten(2, -2).prod(-1)
+    index, weights = near.row.flatten(2), near.weight.flatten(2)
     batch, points = picture.rows.shape[0], index.shape[2]
     total: Tensor | None = None
     for corner, weight in zip(index, weights, strict=True):

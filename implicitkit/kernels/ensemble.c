@@ -276,28 +276,29 @@ INLINE void first_of_lte(const struct ensemble *e, struct panel *p, int64_t pict
     }
 }
 
-/* The cells, offsets and areas of so many queries from the one numbered first on. */
+/* The shares of a query's two sides of one axis: the offset opposite over the sum; halves where both are one cell. */
+static void shares(const float *off, int64_t n, int64_t i, float *of) {
+    float before = fabsf(off[i]), behind = fabsf(off[n + i]), total = before + behind;
+    of[0] = total > 0 ? behind / total : 0.5f;
+    of[1] = total > 0 ? before / total : 0.5f;
+}
+
+/* The cells, offsets and weights of so many queries from the one numbered first on. */
 static void places(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
     const int64_t sides = e->sides;
     int64_t r = 0;
     for (int64_t q = first; q < first + count; q++) {
         int64_t iy = e->grid ? q / e->width : picture * e->points + q;
         int64_t ix = e->grid ? q % e->width : iy;
-        float total = 0;
-        int64_t begin = r;
+        float of_y[2] = {1, 0}, of_x[2] = {1, 0};
+        if (sides == 2) shares(e->off_y, e->ny, iy, of_y), shares(e->off_x, e->nx, ix, of_x);
         for (int64_t sy = 0; sy < sides; sy++)
             for (int64_t sx = 0; sx < sides; sx++, r++) {
                 int64_t y = sy * e->ny + iy, x = sx * e->nx + ix;
                 p->cell[r] = e->cell_y[y] * e->cells_x + e->cell_x[x];
                 p->dy[r] = e->off_y[y], p->dx[r] = e->off_x[x];
-                p->weight[r] = 1;
-                if (sides == 2) { /* by the area opposite */
-                    p->weight[r] = fabsf(e->off_y[(1 - sy) * e->ny + iy] * e->off_x[(1 - sx) * e->nx + ix]) + 1e-9f;
-                    total += p->weight[r];
-                }
+                p->weight[r] = of_y[sy] * of_x[sx];
             }
-        if (sides == 2)
-            for (int64_t i = begin; i < r; i++) p->weight[i] /= total;
     }
 }
 

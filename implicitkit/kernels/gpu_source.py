@@ -79,20 +79,24 @@ def place(cell_y, off_y, cell_x, off_x, iy, ix, sy, sx, ny, nx, cells, cells_x, 
 
 
 @triton.jit
+def share(off, i, side, n, there):
+    """Each row's weight on an axis: the offset opposite over the sum of both; a half where both are one cell."""
+    opposite = tl.abs(tl.load(off + (1 - side) * n + i, mask=there, other=1.0))
+    total = opposite + tl.abs(tl.load(off + side * n + i, mask=there, other=1.0))
+    return tl.where(total > 0, opposite / tl.maximum(total, 1e-30), 0.5)
+
+
+@triton.jit
 def store_blend(
     out, values, off_y, off_x, iy, ix, sy, sx, ny, nx, there, points,
     OUT: tl.constexpr, SIDES: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
-    """Blend the rows of each query, each by the area opposite to its cell, and write the result."""
+    """Blend the rows of each query, each by the shares of its cell's sides, and write the result."""
     N: tl.constexpr = values.shape[1]
     CORNERS: tl.constexpr = SIDES * SIDES
     if SIDES > 1:
-        y = tl.load(off_y + (1 - sy) * ny + iy, mask=there, other=1.0)
-        x = tl.load(off_x + (1 - sx) * nx + ix, mask=there, other=1.0)
-        area = tl.abs(y * x) + 1e-9
-        parts = tl.reshape(values * area[:, None], (M // CORNERS, CORNERS, N))
-        total = tl.sum(tl.reshape(area, (M // CORNERS, CORNERS)), axis=1)
-        values = tl.sum(parts, axis=1) / total[:, None]
+        weight = share(off_y, iy, sy, ny, there) * share(off_x, ix, sx, nx, there)
+        values = tl.sum(tl.reshape(values * weight[:, None], (M // CORNERS, CORNERS, N)), axis=1)
     p = tl.program_id(0) * (M // CORNERS) + tl.arange(0, M // CORNERS)
     channels = tl.arange(0, N)
     at = (tl.program_id(1).to(tl.int64) * points + p)[:, None] * OUT + channels[None, :]

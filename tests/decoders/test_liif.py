@@ -28,6 +28,22 @@ def test_equals_the_literal_formula(ndim: int, flags: tuple[bool, bool, bool]) -
         torch.testing.assert_close(ours, literal_liif(decoder, features, coords, cell), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [1, 3, 5, 7])
+def test_a_render_meets_its_limit_at_the_centres_of_border_cells(scale: int) -> None:
+    """There all four areas vanish; the published code's value is rounding noise, and half of the wrong neighbour."""
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 0, "channels": 4}, "decoder": "liif"})
+    model.decoder.rest[-1].weight.data *= 30
+    field, size = model.encode(torch.rand(3, 6, 9)), (6 * scale, 9 * scale)
+    with torch.no_grad():
+        values = field.render(size, clamp=False)
+        points = grid(size)
+        shifts = [torch.tensor([dy, dx]) * 2e-5 for dy in (-1, 1) for dx in (-1, 1)]
+        away = [field(points + shift, [2 / n for n in size]) for shift in shifts]
+    limit = torch.stack(away).mean(0).T.reshape(3, *size)
+    assert limit.std() > 0.05
+    torch.testing.assert_close(values, limit, atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("hidden", [[], [5], [7, 3, 9]])
 def test_any_hidden_list(hidden: list[int]) -> None:
     decoder = LIIF(4, 5, hidden)

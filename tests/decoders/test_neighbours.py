@@ -20,6 +20,25 @@ def test_weights_sum_to_one_and_interpolate_linearly_inside(size: tuple[int, ...
     torch.testing.assert_close(blended, points, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [1, 3, 5, 7])
+def test_at_the_centres_of_border_cells_the_other_axis_keeps_its_weights(scale: int) -> None:
+    n, x = 4, torch.tensor([-0.4, 0.1, 0.3])
+    for y in (pixel_centres(n)[[0, -1]], pixel_centres(scale * n)[[scale // 2, -1 - scale // 2]]):
+        near = combine([axis_neighbours(y[:, None], n), axis_neighbours(x[None], 5)], (n, 5), (0, 0))
+        assert torch.equal(near.weight.sum(0), torch.ones(2, 3))
+        column, share = near.row % 5, near.weight
+        inside = axis_neighbours(x, 5)
+        for side in (0, 1):
+            of_cell = torch.where(column == inside.cell[side], share, 0).sum(0)
+            torch.testing.assert_close(of_cell, (inside.offset[1 - side].abs() / 2).expand(2, 3), atol=2e-6, rtol=0)
+
+
+def test_gradients_of_the_weights_are_finite_everywhere() -> None:
+    x = pixel_centres(12).requires_grad_()  # each third is the centre of one of 4 cells
+    axis_neighbours(x, 4).weight[0].sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all() and x.grad.abs().max() > 1
+
+
 def test_at_the_border_both_sides_find_the_same_cell() -> None:
     near = axis_neighbours(torch.tensor([-0.99, 0.99]), 5)
     assert near.cell.tolist() == [[0, 4], [0, 4]]
@@ -53,7 +72,7 @@ def test_linear_reading_is_that_of_grid_sample(n: int) -> None:
     x = torch.linspace(-1.2, 1.2, 301)
     row = torch.rand(n)
     near = axis_linear(x, n, n)
-    ours = (row[near.cell] * near.offset).sum(0)
+    ours = (row[near.cell] * near.weight).sum(0)
     at = torch.stack([x, torch.zeros_like(x)], dim=-1)[None, None]
     theirs = F.grid_sample(row.reshape(1, 1, 1, n), at, mode="bilinear", padding_mode="border", align_corners=False)
     torch.testing.assert_close(ours, theirs.flatten(), atol=1e-5, rtol=0)

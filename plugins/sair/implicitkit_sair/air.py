@@ -12,7 +12,7 @@ from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.skip import Skip
 from implicitkit.kernels import register_way, sums
-from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
+from implicitkit_sair.injection import Appearance, Injection, Manner, ReadsMeaning, Semantics
 
 
 class AIR(ReadsMeaning, LIIF):
@@ -31,6 +31,7 @@ class AIR(ReadsMeaning, LIIF):
         classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
+        manner: how it enters the first layer: ``"add"``, as published, or ``"film"``, which scales and shifts.
         hidden: widths of the hidden layers.
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
         feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
@@ -52,6 +53,7 @@ class AIR(ReadsMeaning, LIIF):
         classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
+        manner: Manner = "add",
         hidden: Sequence[int] = (256, 256, 256, 256),
         local_ensemble: bool = True,
         feat_unfold: bool = True,
@@ -59,7 +61,15 @@ class AIR(ReadsMeaning, LIIF):
     ) -> None:
         super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
         self.injection = Injection(
-            in_channels, self.first.out_features, semantics, semantic_channels, prompts, classes, projected, appearance
+            in_channels,
+            self.first.out_features,
+            semantics,
+            semantic_channels,
+            prompts,
+            classes,
+            projected,
+            appearance,
+            manner,
         )
         self.reach += self.injection.reach
 
@@ -70,8 +80,8 @@ class AIR(ReadsMeaning, LIIF):
         return self.injection.at_point(conditions)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
-        # rows are the first layer's sums already, so the embedding's share is simply added
-        return super().local(rows if point is None else rows + point, offset, cell, None)
+        # rows are the first layer's sums but for the offset's, which "film" leaves as they are
+        return super().local(self.injection.enter(rows, point), offset, cell, None)
 
 
-register_way(AIR, sums)
+register_way(AIR, lambda decoder: sums(decoder) if decoder.injection.manner == "add" else None)

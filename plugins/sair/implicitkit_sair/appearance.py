@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit import Encoder
+
+Padding = Literal["zeros", "reflect"]
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -16,19 +20,33 @@ class InstanceNorm(nn.InstanceNorm2d):
         return super().forward(x) if x[0, 0].numel() > 1 else x - x
 
 
+class Reflected(nn.Conv2d):
+    """A convolution that continues a map by its mirror image; where that is larger than the map, by its border."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (int(n) for n in self.padding)
+        mode = "reflect" if x.shape[2] > rows and x.shape[3] > columns else "replicate"
+        x = F.pad(x, (columns, columns, rows, rows), mode=mode)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+CONVOLUTIONS = {"zeros": nn.Conv2d, "reflect": Reflected}
+
+
 class DilatedBlock(nn.Module):
     """``x + norm(conv(relu(norm(conv(x)))))``, the first convolution dilated by 2.
 
     No convolution has a bias: the normalisation behind it would take it out again.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: Padding = "zeros") -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[padding]
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=2, dilation=2, bias=False),
+            convolution(channels, channels, 3, padding=2, dilation=2, bias=False),
             InstanceNorm(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            convolution(channels, channels, 3, padding=1, bias=False),
             InstanceNorm(channels),
         )
 
@@ -50,6 +68,17 @@ class Appearance(Encoder):
         channels: features per pixel.
         in_channels: picture channels, each normalised by (x - 0.5)/0.5.
         mask_channels: further channels, taken as they are.
+        padding: of the first convolution and the blocks: ``"reflect"`` as the authors of MISF and SAIR have it, or
+            ``"zeros"``, with which the shipped weights were trained.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> encoder = Appearance(widths=[4, 8, 16], blocks=1, channels=8, padding="reflect")
+        >>> encoder(torch.rand(1, 4, 20, 30)).map.shape
+        torch.Size([1, 8, 20, 32])
     """
 
     size_multiple = 4
@@ -61,8 +90,11 @@ class Appearance(Encoder):
         channels: int = 64,
         in_channels: int = 3,
         mask_channels: int = 1,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
+        if padding not in CONVOLUTIONS:
+            raise ValueError(f"padding is 'zeros' or 'reflect'; received {padding!r}")
         if len(widths) != 3 or min(*widths, channels, in_channels) < 1 or min(blocks, mask_channels) < 0:
             raise ValueError(
                 "sair_appearance takes three widths, channels and in_channels >= 1, blocks and mask_channels >= 0; "
@@ -71,14 +103,14 @@ class Appearance(Encoder):
         self.in_channels, self.mask_channels, self.out_channels = in_channels, mask_channels, channels
         full, half, quarter = widths
         self.down = nn.Sequential(
-            nn.Conv2d(in_channels + mask_channels, full, 7, padding=3),
+            CONVOLUTIONS[padding](in_channels + mask_channels, full, 7, padding=3),
             nn.ReLU(),
             nn.Conv2d(full, half, 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(half, quarter, 4, stride=2, padding=1),
             nn.ReLU(),
         )
-        self.body = nn.Sequential(*(DilatedBlock(quarter) for _ in range(blocks)))
+        self.body = nn.Sequential(*(DilatedBlock(quarter, padding) for _ in range(blocks)))
         self.up = nn.Sequential(
             nn.ConvTranspose2d(quarter, half, 4, stride=2, padding=1),
             nn.ReLU(),

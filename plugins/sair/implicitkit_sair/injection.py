@@ -15,6 +15,7 @@ from implicitkit.decoders.base import Condition, ConditionModel
 
 Semantics = Literal["embedding", "text", "none"]
 Appearance = Literal["features", "none"]
+Manner = Literal["add", "film"]
 
 
 class Injection(nn.Module):
@@ -22,7 +23,8 @@ class Injection(nn.Module):
 
     ``"embedding"``, as SAIR's equation says: the completed embedding at the *point* is projected and becomes one more
     input of the network's first layer. As that layer is linear, its part is computed once per point and added to what
-    the layer makes of each neighbour.
+    the layer makes of each neighbour. With ``manner="film"`` it scales and shifts these sums instead, as FiLM (Perez
+    et al., AAAI 2018) and the adaptive normalisation of later work do: ``(1 + s(e_p)) * sum + t(e_p)``, from zero.
 
     ``"text"``, as SAIR's authors ran it: dot products of the completed embeddings with those of class prompts, at the
     centre of every *feature cell*, are put beside the features and fused by a 7x7 convolution before anything else.
@@ -45,6 +47,7 @@ class Injection(nn.Module):
             their names if it has any.
         projected: how many numbers the embedding is projected to.
         appearance: ``"features"``, or ``"none"`` for zeros in their place.
+        manner: ``"add"``, or ``"film"``; of ``"text"``, which is fused elsewhere, ``"add"`` alone.
 
     Raises:
         ValueError: ``"text"`` without classes or ``"embedding"`` with some, neither meaning nor appearance, or a width
@@ -64,8 +67,11 @@ class Injection(nn.Module):
         classes: str | None = None,
         projected: int = 64,
         appearance: Appearance = "features",
+        manner: Manner = "add",
     ) -> None:
         super().__init__()
+        if manner not in ("add", "film") or (manner == "film" and semantics == "text"):
+            raise ValueError(f"manner is 'add' or, of embeddings, 'film'; received {manner!r} with {semantics!r}")
         if semantics not in ("embedding", "text", "none"):
             raise ValueError(f"semantics is 'embedding', 'text' or 'none'; received {semantics!r}")
         if appearance not in ("features", "none"):
@@ -86,6 +92,7 @@ class Injection(nn.Module):
                 f"semantic_channels and projected are positive; received {semantic_channels} and {projected}"
             )
         self.semantics, self.semantic_channels, self.appearance = semantics, semantic_channels, appearance
+        self.manner = manner
         self.prompts, embeddings = list(prompts or []), None
         if classes is not None:
             self.prompts, embeddings = _read(classes, self.prompts, semantic_channels)
@@ -99,7 +106,9 @@ class Injection(nn.Module):
         else:
             # no bias, so that zero semantics are no semantics
             self.project = nn.Linear(semantic_channels, projected, bias=False)
-            self.inject = nn.Linear(projected, width, bias=False)
+            self.inject = nn.Linear(projected, width if manner == "add" else 2 * width, bias=False)
+            if manner == "film":
+                nn.init.zeros_(self.inject.weight)
 
     def name_classes(self, embeddings: Tensor) -> None:
         """Set the prompts' embeddings, ``(prompts, semantic_channels)``, where no text tower can make them."""
@@ -157,8 +166,9 @@ class Injection(nn.Module):
         return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
 
     def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
-        """The first layer's share of the embeddings ``(M, semantic_channels)``: ``(M, width)``, for ``"none"``
-        ``(1, width)`` as it is the same everywhere; None for ``"text"``.
+        """What the embeddings ``(M, semantic_channels)`` do to the first layer's sums, see :meth:`enter`:
+        ``(M, width)``, twice that for ``"film"``, one row for ``"none"`` as it is the same everywhere; None for
+        ``"text"``.
         """
         if self.prompts:
             return None
@@ -168,6 +178,15 @@ class Injection(nn.Module):
             embedding = conditions["semantic"]
         injected: Tensor = self.inject(self.project(embedding))
         return injected
+
+    def enter(self, sums: Tensor, point: Tensor | None) -> Tensor:
+        """The first layer's sums ``(M, width)`` with the meaning that :meth:`at_point` gave."""
+        if point is None:
+            return sums
+        if self.manner == "add":
+            return sums + point
+        scale, shift = point.chunk(2, dim=-1)
+        return torch.addcmul(sums + shift, sums, scale)
 
     def _similarities(self, features: Features, field: Condition) -> Tensor:
         """``(B, prompts, *cells)``: dot products at the centres of the cells, which may lie on the padding."""
@@ -185,7 +204,7 @@ class Injection(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"semantics={self.semantics}, semantic_channels={self.semantic_channels}, prompts={self.prompts}, "
-            f"appearance={self.appearance}"
+            f"appearance={self.appearance}, manner={self.manner}"
         )
 
 

@@ -22,7 +22,7 @@ def sair_clip_vit_b16() -> dict[str, Any]:
     OpenAI's weights are fetched the first time; a spec with another ``pretrained`` takes them from a file.
     """
     return {
-        "encoder": {"name": "sair_appearance"},
+        "encoder": {"name": "sair_appearance", "padding": "reflect"},
         "decoder": {"name": "air", "semantic_channels": 512},
         "conditions": {
             "semantic": {

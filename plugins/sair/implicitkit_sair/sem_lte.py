@@ -14,7 +14,7 @@ from implicitkit.decoders.lte import LTE
 from implicitkit.decoders.mlp import MLP
 from implicitkit.decoders.skip import Skip
 from implicitkit.kernels import register_way, waves
-from implicitkit_sair.injection import Appearance, Injection, ReadsMeaning, Semantics
+from implicitkit_sair.injection import Appearance, Injection, Manner, ReadsMeaning, Semantics
 
 
 class SemLTE(ReadsMeaning, LTE):
@@ -30,6 +30,7 @@ class SemLTE(ReadsMeaning, LTE):
         classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
+        manner: how it enters the first layer: ``"add"``, as published, or ``"film"``, which scales and shifts.
         hidden: as in LTE: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: as in LTE: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
@@ -52,6 +53,7 @@ class SemLTE(ReadsMeaning, LTE):
         classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
+        manner: Manner = "add",
         hidden: int | Sequence[int] = 256,
         basis: int | None = None,
         local_ensemble: bool = True,
@@ -65,7 +67,15 @@ class SemLTE(ReadsMeaning, LTE):
         assert isinstance(before, MLP) and isinstance(rest, MLP) and isinstance(first, nn.Linear)
         self.mlp, self.rest = before, rest
         self.injection = Injection(
-            in_channels, first.out_features, semantics, semantic_channels, prompts, classes, projected, appearance
+            in_channels,
+            first.out_features,
+            semantics,
+            semantic_channels,
+            prompts,
+            classes,
+            projected,
+            appearance,
+            manner,
         )
         self.reach += self.injection.reach
 
@@ -84,8 +94,8 @@ class SemLTE(ReadsMeaning, LTE):
         assert point is not None
         phase, injected = point.split([self.basis // 2, point.shape[1] - self.basis // 2], dim=-1)
         hidden = super().local(rows, offset, cell, phase)
-        values: Tensor = self.rest(hidden + injected if injected.shape[1] else hidden)
+        values: Tensor = self.rest(self.injection.enter(hidden, injected if injected.shape[1] else None))
         return values
 
 
-register_way(SemLTE, lambda decoder: waves(decoder, decoder.rest))
+register_way(SemLTE, lambda decoder: waves(decoder, decoder.rest) if decoder.injection.manner == "add" else None)

@@ -48,11 +48,16 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
         projected = embedding[..., :0]
     else:
         projected = embedding @ injection.project.weight.T * (injection.semantics != "none")
-        weight = torch.cat([weight, injection.inject.weight], dim=1)
+        if injection.manner == "add":
+            weight = torch.cat([weight, injection.inject.weight], dim=1)
     seen = unfold(map) if decoder.feat_unfold else map
     inside = into_extent(coords, tuple(picture.shape[2:]), model.encoder.size_multiple)
 
     def predict(b: int, i: int, index: tuple[int, ...], offset: torch.Tensor) -> torch.Tensor:
+        if injection.manner == "film":
+            scale, shift = (injection.inject.weight @ projected[b, i]).chunk(2)
+            of_cell = weight[:, : decoder.read] @ seen[b, :, index[0], index[1]] + decoder.first.bias
+            return decoder.rest(of_cell * (1 + scale) + shift + weight[:, decoder.read :] @ offset)
         inputs = torch.cat([seen[b, :, index[0], index[1]], offset, projected[b, i]])
         return decoder.rest(weight @ inputs + decoder.first.bias)
 
@@ -135,6 +140,23 @@ def test_meaning_alone_has_the_same_parameters_and_ignores_the_appearance_featur
     assert all(p.grad.any() for p in alone.conditions.parameters() if p.ndim > 1)
     other = torch.rand(1, 3, 9, 8)
     assert not torch.allclose(alone(other, coords).values, after[1])  # it does see the picture: through its meaning
+
+
+def test_film_scales_and_shifts_the_sums_of_each_cell() -> None:
+    model = built("embedding", manner="film")
+    told_nothing = ik.create_model(spec("embedding", manner="film", semantics="none"))
+    told_nothing.load_state_dict(model.state_dict())
+    picture, mask = torch.rand(2, 3, 10, 15), (torch.rand(2, 1, 10, 15) < 0.4).float()
+    coords = torch.rand(2, 9, 2) * 2 - 1
+    with torch.no_grad():
+        at_first = model.encode(picture, mask)(coords)
+        torch.testing.assert_close(at_first, told_nothing.encode(picture, mask)(coords))
+        model.decoder.injection.inject.weight.normal_()
+        ours = model.encode(picture, mask)(coords)
+        theirs = literal(copy.deepcopy(model), picture, mask, coords)
+    assert (ours - at_first).abs().max() > 1e-2
+    torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=0)
+    testing.check_model(built("embedding", manner="film"))
 
 
 def test_the_embedding_enters_at_the_point_alone() -> None:
@@ -253,6 +275,8 @@ def test_bad_arguments_are_named() -> None:
         ({"appearance": "none", "semantics": "none"}, "leave the decoder nothing to read; keep one of the two"),
         ({"prompts": ["sky"]}, "'embedding' takes none; received .* prompts=\\['sky'\\]"),
         ({"projected": 0}, "received 512 and 0"),
+        ({"manner": "gate"}, "'add' or, of embeddings, 'film'; received 'gate'"),
+        ({"manner": "film", "semantics": "text", "prompts": ["sky"]}, "received 'film' with 'text'"),
         ({"skip": "cubic"}, "'cubic'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -59,6 +59,21 @@ def test_it_keeps_the_contract(masks: int) -> None:
     testing.check_encoder({**SMALL, "mask_channels": masks})
 
 
+@pytest.mark.parametrize("size", [(3, 5), (12, 20)])
+def test_reflected_it_continues_a_map_by_its_mirror_image(size: tuple[int, int]) -> None:
+    settings = {"widths": [4, 6, 8], "blocks": 1, "channels": 5, "mask_channels": 0}
+    encoder = Appearance(**settings, padding="reflect").eval()
+    convolution = encoder.down[0]
+    assert isinstance(convolution, torch.nn.Conv2d)
+    x = torch.rand(1, 3, *size)
+    padded = F.pad(x, (3, 3, 3, 3), mode="reflect" if min(size) > 3 else "replicate")
+    torch.testing.assert_close(convolution(x), F.conv2d(padded, convolution.weight, convolution.bias))
+    zeros = Appearance(**settings)
+    zeros.load_state_dict(encoder.state_dict())  # the same tensors
+    assert not torch.allclose(zeros(x).map, encoder(x).map)
+    testing.check_encoder({"name": "sair_appearance", **settings, "padding": "reflect"})
+
+
 def test_it_is_global_and_says_so() -> None:
     encoder = ik.create_encoder(SMALL)
     x = torch.rand(1, 4, 96, 96, requires_grad=True)

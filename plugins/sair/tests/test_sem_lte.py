@@ -137,6 +137,24 @@ def test_without_semantics_it_is_lte() -> None:
     torch.testing.assert_close(ours.render((20, 20)), theirs.render((20, 20)), atol=2e-6, rtol=0)
 
 
+def test_film_leaves_lte_as_it_is_at_first_and_then_modulates_it() -> None:
+    model = built("embedding", manner="film")
+    picture, points = torch.rand(3, 9, 8), torch.rand(50, 2) * 2 - 1
+    with torch.no_grad():
+        injection = model.decoder.injection
+        at_first = model.encode(picture)(points, 0.1)
+        injection.inject.weight.normal_()
+        later = model.encode(picture)(points, 0.1)
+        embedding = model.encode(picture).conditions["semantic"](points)
+        scale, shift = injection.inject(injection.project(embedding)).chunk(2, dim=-1)
+        sums = torch.randn_like(scale)
+        torch.testing.assert_close(
+            injection.enter(sums, injection.at_point({"semantic": embedding})), sums * (1 + scale) + shift
+        )
+    assert (later - at_first).abs().max() > 1e-2
+    testing.check_model(model)
+
+
 def test_bad_arguments_are_named() -> None:
     for arguments, message in (
         ({"semantics": "text"}, "'text' needs prompts"),
