@@ -41,7 +41,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return write
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name != "liif" else name for name in MODELS]
+)
 def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tensor) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     model, done = exported(name)

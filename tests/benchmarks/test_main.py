@@ -94,6 +94,7 @@ def test_a_process_is_charged_with_its_own_memory() -> None:
         child.run(["no-such-command"])
 
 
+@pytest.mark.slow
 def test_large_pictures_are_measured_from_the_command_line() -> None:
     small, larger, spread = large_rows(Settings(), sides=(12, 16))  # too small for the time to say anything
     assert 0.05 < small.value < 3 and "12²→48²" in small.what and small.goal is None
