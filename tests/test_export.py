@@ -41,9 +41,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return write
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name != "liif" else name for name in MODELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tensor) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     model, done = exported(name)
@@ -115,6 +114,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         export(small_model(), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_page_shows_how_graphs_are_used(
     exported: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

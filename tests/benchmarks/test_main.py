@@ -110,6 +110,7 @@ def test_time_is_linear_if_each_added_pixel_costs_the_same() -> None:
     assert not linear_row({1024: 9.0, 2048: 8.0, 4096: 30.0}).met
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
     target = tmp_path / "bench.json"
