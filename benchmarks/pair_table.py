@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "pairs.md"
 HEAD = """# Every encoder with every decoder
 
-Made by `python benchmarks/pair_table.py`, at the reduced sizes of [`tests/reduced.py`](../tests/reduced.py). A cell gives the pair's number of parameters
+Made by `python benchmarks/pair_table.py`, at the reduced sizes of [`tests/oracles/reduced.py`](../tests/oracles/reduced.py). A cell gives the pair's number of parameters
 at that size if it passed all four: a forward pass at points, a backward pass in which every parameter receives a gradient, a save/load round trip that
 renders the same bits, and a render at an odd size. `tests/testing/test_models.py` asserts the same on every run.
 
@@ -44,7 +44,7 @@ def attempt(encoder: dict[str, object], decoder: dict[str, object]) -> str:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
-    from reduced import DECODERS, ENCODERS  # type: ignore[import-not-found]
+    from oracles.reduced import DECODERS, ENCODERS  # type: ignore[import-not-found]
 
     rows = [["encoder", *(f"`{name}`" for name in DECODERS)]]
     rows += [[f"`{name}`", *(attempt(encoder, d) for d in DECODERS.values())] for name, encoder in ENCODERS.items()]

@@ -40,6 +40,20 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOT_MODULES, ROOM_FILES = 13, 13
 STILL_UPWARDS: set[tuple[str, str]] = set()  # arrows that still run back up, each with its reason
 STILL_LARGE = {"cli": 16}  # a file a command
+TESTS = Path(__file__).parent
+WITHOUT_TWIN = {  # modules that nothing in particular tests
+    "__main__.py": "one call, which cli/test_main.py makes",
+    "registry/commands.py": "a table, which cli/test_main.py compares with the command",
+    "version.py": "a constant",
+    "weights/checkpoint.py": "fields alone, which weights/test_native.py and weights/test_layouts.py fill",
+}
+WITHOUT_MODULE = {  # tests of what is no module of the package
+    "comparison/test_pages.py": "the pages on comparisons, and the configurations in them",
+    "test_architecture.py": "the package as a whole",
+    "test_docs.py": "README and docs",
+    "test_examples.py": "examples/",
+    "test_public_names.py": "what the package promises",
+}
 
 
 def room_of(file: Path) -> str:
@@ -92,3 +106,12 @@ def test_the_root_and_the_rooms_are_small() -> None:
     for room in {file.parent for file in PACKAGE.rglob("*.py")} - {PACKAGE}:
         files = [file for file in room.glob("*.py") if file.name != "__init__.py"]
         assert len(files) <= STILL_LARGE.get(room.name, ROOM_FILES), room
+
+
+def test_every_module_has_its_tests_beside_it() -> None:
+    modules = {str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py") if file.name != "__init__.py"}
+    files = {str(file.relative_to(TESTS)) for file in TESTS.rglob("test_*.py")}
+    tested = {str(Path(file).with_name(Path(file).name.removeprefix("test_"))): file for file in files}
+    benchmarks = {file for file in files if file.startswith("benchmarks/")}  # of the folder of that name
+    assert modules - set(tested) == set(WITHOUT_TWIN)
+    assert {file for module, file in tested.items() if module not in modules} - benchmarks == set(WITHOUT_MODULE)

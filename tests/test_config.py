@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import yaml
-from support import ROOT
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, apply_settings, json_schema, load_yaml, validate
+from oracles import ROOT
 
 MINIMAL: dict[str, Any] = {
     "model": {"encoder": "edsr_baseline", "decoder": "liif"},

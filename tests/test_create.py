@@ -14,6 +14,7 @@ KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "protoc
 
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
+    kinds.plugins.load()  # else what is there before is nothing
     registries = [getattr(kinds, f"{kind}es" if kind == "loss" else f"{kind}s") for kind in KINDS]
     before = [dict(registry._entries) for registry in registries]
     yield

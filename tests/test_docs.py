@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import ROOT
 
 import implicitkit as ik
 from implicitkit import testing
@@ -14,6 +13,7 @@ from implicitkit.cli.main import app
 from implicitkit.config import OptimiserConfig, TrainConfig, load_yaml, validate
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE
+from oracles import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)

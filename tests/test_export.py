@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import PARITY, ROOT, small_model
 
 import implicitkit as ik
 from implicitkit import export as module
 from implicitkit.coordinates import cell_size, grid
-from implicitkit.export import export
+from implicitkit.export import Exported, export
+from oracles import PARITY, ROOT
+from oracles.models import small_model
 
 MODELS = {
     "liif": lambda: ik.load_model(PARITY / "liif-edsr.pth"),
@@ -23,12 +26,26 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_onnx_equals_the_model(name: str, tmp_path: Path, photo: torch.Tensor) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[ik.ImplicitModel, Exported]]:
+    """Each of the models with its graphs in ONNX, which are written once."""
+    pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = MODELS[name]()
-    done = export(model, tmp_path / "out")
+    folder = tmp_path_factory.mktemp("onnx")
+
+    @cache
+    def write(name: str) -> tuple[ik.ImplicitModel, Exported]:
+        model = MODELS[name]()
+        return model, export(model, folder / f"{name.partition(' ')[0]}{len(name)}_onnx")
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tensor) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, done = exported(name)
     assert done.difference <= 1e-4
     encoder, decoder = (onnxruntime.InferenceSession(done.folder / f"{part}.onnx") for part in ("encoder", "decoder"))
     for picture, size in ((photo, (33, 70)), (photo[:, :21, :9], (50, 41))):
@@ -97,20 +114,17 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         export(small_model(), tmp_path / "out")
 
 
-def test_the_command_and_the_page(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
+@pytest.mark.slow
+def test_the_page_shows_how_graphs_are_used(
+    exported: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, done = exported("liif")
+    (tmp_path / "liif_small_onnx").symlink_to(done.folder)
     monkeypatch.chdir(tmp_path)
-    weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
-    done = run("export", weights, "-o", "liif_small_onnx")
-    assert done.code == 0, done.err
-    assert "decoder.onnx, encoder.onnx, export.json" in done.out and "differs from the model by" in done.out
-    assert "exists; choose another folder" in run("export", weights, "-o", "liif_small_onnx").err
-    assert "--format is onnx or pt2" in run("export", weights, "-o", "x", "--format", "tf").err
     page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict = {}
     exec(compile(code, "export.md", "exec"), names)
     picture = torch.rand(1, 3, 20, 17)
-    expected = ik.load_model(weights).encode(picture).render((31, 40))
+    expected = model.encode(picture).render((31, 40))
     assert np.abs(names["upscale"](picture.numpy(), 31, 40) - expected.numpy()).max() <= 1e-4

@@ -1,3 +1,5 @@
+"""Files that appear whole or not at all."""
+
 from __future__ import annotations
 
 import json
@@ -6,12 +8,74 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import PARITY
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
-from implicitkit.files import describe_content, write_json
+from implicitkit.errors import UserError
+from implicitkit.files import cache_folder, describe_content, replacing, replacing_folder, write_json, write_text
 from implicitkit.weights import read_checkpoint
+from oracles import PARITY
+
+
+def test_a_file_takes_its_place_when_all_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_text("before")
+    with replacing(target) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".png" and temporary.name.startswith(".")
+        temporary.write_text("after")
+        assert target.read_text() == "before"
+    assert target.read_text() == "after" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    with pytest.raises(UserError, match=r"cannot write .*a\.txt: No space left"), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert target.read_text() == "before" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_too(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "new") as temporary:
+        (temporary / "x").touch()
+        assert not (tmp_path / "new").exists()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["x"]
+    with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "other"):
+        raise ZeroDivisionError
+    with pytest.raises(UserError, match="cannot write"), replacing_folder(tmp_path / "new"):  # it is there
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_text_and_json(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "×")
+    write_json(tmp_path / "a.json", {"ratio": "×2"})
+    assert (tmp_path / "a.txt").read_bytes() == "×".encode()
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"ratio": "×2"} and "×" in text and text.endswith("}\n")
+
+
+def test_where_what_can_be_made_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "own"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("IMPLICITKIT_CACHE")
+    assert cache_folder() == tmp_path / "user" / "implicitkit"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert cache_folder() == tmp_path / ".cache" / "implicitkit"
+
+    def nowhere() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(UserError, match="set IMPLICITKIT_CACHE"):
+        cache_folder()
+
 
 NOT_WEIGHTS = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n": "a Git LFS pointer, not the file itself",

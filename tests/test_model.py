@@ -1,9 +1,9 @@
 import pytest
 import torch
-from support import small_model
 from torch import nn
 
 import implicitkit as ik
+from oracles.models import small_model
 
 
 def test_composed_by_name_by_spec_and_by_hand() -> None:

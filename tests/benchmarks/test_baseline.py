@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import PARITY, small_model
 
 import implicitkit as ik
 from benchmarks.baseline import Baseline
+from oracles import PARITY
+from oracles.models import small_model
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem.startswith(("liif-edsr", "lte")))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT, small_model
 
 import implicitkit as ik
 from benchmarks import child, performance_page, speed, steps
@@ -18,6 +17,8 @@ from benchmarks.report import GROUPS
 from benchmarks.rows import Row, markdown, race
 from benchmarks.speed import Settings, render_rows
 from benchmarks.subjects import decoder_macs, picture, subject, traffic
+from oracles import ROOT
+from oracles.models import small_model
 
 
 def test_a_goal_is_met_by_the_value_and_the_right_result() -> None:
@@ -93,6 +94,7 @@ def test_a_process_is_charged_with_its_own_memory() -> None:
         child.run(["no-such-command"])
 
 
+@pytest.mark.slow
 def test_large_pictures_are_measured_from_the_command_line() -> None:
     small, larger, spread = large_rows(Settings(), sides=(12, 16))  # too small for the time to say anything
     assert 0.05 < small.value < 3 and "12²→48²" in small.what and small.goal is None
@@ -108,6 +110,7 @@ def test_time_is_linear_if_each_added_pixel_costs_the_same() -> None:
     assert not linear_row({1024: 9.0, 2048: 8.0, 4096: 30.0}).met
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
     target = tmp_path / "bench.json"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support import PARITY
 
 import implicitkit as ik
+from oracles import PARITY
 
 
 def swinir_with_liif() -> dict[str, torch.Tensor]:
@@ -50,3 +50,16 @@ def test_what_is_no_model_is_refused_in_one_line(run, tmp_path: Path) -> None:
     done = run("convert", tmp_path / "x.pth", tmp_path / "x.safetensors")
     assert done.code == 2 and "takes 583 inputs, which no LIIF on 64 features does" in done.errors[0]
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_convert_writes_a_native_file_and_says_what_it_saw(run, tmp_path: Path, photo: torch.Tensor) -> None:
+    target = tmp_path / "m.safetensors"
+    done = run("convert", PARITY / "liif-edsr.pth", target)
+    assert done.code == 0 and "LIIF with EDSR" in done.out and "encoder.sub_mean.weight" in done.out
+    ours, theirs = ik.load_model(target), ik.load_model(PARITY / "liif-edsr.pth")
+    assert torch.equal(ours.encode(photo).render((50, 60)), theirs.encode(photo).render((50, 60)))
+    assert run("convert", target, target).errors == [f"error: {target} exists; pass --force to overwrite it"]
+    assert run("convert", target, tmp_path / "half.safetensors", "--half").code == 0
+    assert (tmp_path / "half.safetensors").stat().st_size < target.stat().st_size
+    assert run("convert", tmp_path / "none.pth", tmp_path / "x.safetensors").code == 2
+    assert "end in .safetensors" in run("convert", PARITY / "liif-edsr.pth", tmp_path / "x.pth").err

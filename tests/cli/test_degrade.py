@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, write_picture
+from oracles import PHOTOS
 
 SPECS: list[Any] = [
     {"name": "inpainting", "ratio": [0.2, 0.3], "fill": "noise"},

@@ -51,3 +51,8 @@ def test_a_shell_is_told_how_to_complete(tmp_path) -> None:
     script = "import sys; sys.argv = ['implicitkit']; from implicitkit.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**environment})
     assert done.stdout.split() == ["evaluate"], done.stderr
+
+
+def test_without_arguments_the_help_is_shown(run) -> None:
+    done = run()
+    assert done.code == 0 and "upscale" in done.out and len(done.out.splitlines()) > 10

@@ -18,7 +18,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from side_by_side import checked, tiny
 
 import implicitkit as ik
 from implicitkit.comparison.compare import compare
@@ -26,6 +25,7 @@ from implicitkit.comparison.report import markdown
 from implicitkit.comparison.statistics import bootstrap_difference
 from implicitkit.errors import WeightsError
 from implicitkit.evaluation.inpainting import SOLVERS
+from oracles.comparisons import checked, tiny
 
 ENVIRONMENT = {**os.environ, "IMPLICITKIT_PLUGINS": "none", "OMP_NUM_THREADS": "1"}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import ROOT
 
 import implicitkit as ik
 from implicitkit.cli.compare import compare as command
 from implicitkit.comparison.config import CompareConfig, Cut, Grid, Method, Preparation, load_comparison
 from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate
+from oracles import ROOT
 
 PAGE = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
 CONFIGS = sorted((ROOT / "configs" / "compare").glob("*.yaml"))

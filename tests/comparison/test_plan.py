@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from side_by_side import ENCODER, TINY, checked, tiny
 
 import implicitkit as ik
 from implicitkit.comparison.config import load_comparison
 from implicitkit.comparison.plan import check_only, fill_in, flattened, make_plan, write_config
 from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
+from oracles.comparisons import ENCODER, TINY, checked, tiny
 
 
 def test_every_method_and_seed_is_a_whole_run(tmp_path: Path) -> None:

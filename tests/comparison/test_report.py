@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from side_by_side import checked, tiny
 
 from implicitkit.comparison.plan import make_plan
 from implicitkit.comparison.report import count, differences, differences_table, equal_and_different, finite, interval
+from oracles.comparisons import checked, tiny
 
 
 def rows(**means: float) -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from side_by_side import checked, tiny
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.comparison.config import Cut, Preparation
 from implicitkit.comparison.plan import PlannedRun, make_plan, write_config
 from implicitkit.comparison.run import cut, how_made, prepare_all, threads_of, train_all, why
+from oracles import PHOTOS
+from oracles.comparisons import checked, tiny
 
 
 @pytest.fixture

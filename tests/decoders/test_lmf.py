@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import unfold
 from torch import Tensor
 
 import implicitkit as ik
@@ -14,6 +13,7 @@ from implicitkit.coordinates import cell_size, grid
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.lmf import LMF
 from implicitkit.encoders.base import Features
+from oracles.formulas import unfold
 
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
 SMALL = {"hidden": 4, "depth": 3, "latent_hidden": [8]}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ensembles import CASES, made
 
 from implicitkit.decoders import local_ensemble
+from oracles.models import CASES, made
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one cell", "a cell each"])

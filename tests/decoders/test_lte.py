@@ -14,8 +14,6 @@ from implicitkit.encoders.base import Features
 from implicitkit.images.filling import fill_holes
 from implicitkit.testing import check_decoder, check_model
 
-pytestmark = pytest.mark.usefixtures("either_way")
-
 ENCODER = {"name": "edsr", "blocks": 1, "channels": 4, "res_scale": 1.0}
 
 
@@ -72,11 +70,13 @@ def test_equals_the_literal_formula(kind: type[LTE], ensemble: bool, skip: str) 
 
 
 @pytest.mark.parametrize("name", ["lte", "lte_plus"])
+@pytest.mark.usefixtures("either_way")
 def test_contract(name: str) -> None:
     check_decoder({"name": name, "hidden": [16, 12], "basis": 8})
     check_decoder({"name": name, "hidden": 8, "skip": "none", "out_channels": 5, "local_ensemble": False})
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_model_that_is_given_the_mask() -> None:
     spec = {
         "encoder": {**ENCODER, "channels": 8},
@@ -101,6 +101,7 @@ def test_hidden_as_a_number_and_the_default_basis() -> None:
 
 
 @pytest.mark.parametrize("name", ["lte", "lte_plus"])
+@pytest.mark.usefixtures("either_way")
 def test_the_default_cell_is_never_finer_than_trained(name: str) -> None:
     spec = {"encoder": ENCODER, "decoder": {"name": name, "hidden": 8}}
     model = ik.create_model(spec)
@@ -123,6 +124,7 @@ def test_the_default_cell_is_never_finer_than_trained(name: str) -> None:
         assert torch.equal(found, pinned(finest, columns))
 
 
+@pytest.mark.usefixtures("either_way")
 def test_the_trained_scale_is_one_of_pixels_whatever_the_encoders_stride() -> None:
     encoder = {"name": "timm:resnet10t", "out_indices": [1], "out_channels": 8}  # stride 4
     model = ik.create_model({"encoder": encoder, "decoder": {"name": "lte", "hidden": 8}}).eval()
@@ -131,6 +133,7 @@ def test_the_trained_scale_is_one_of_pixels_whatever_the_encoders_stride() -> No
         assert torch.equal(field.render((size, size)), field.render((size, size), cell=finest))
 
 
+@pytest.mark.usefixtures("either_way")
 def test_phases_stay_float32_under_autocast() -> None:
     """Frequencies in bfloat16 would be off by F/512 turns: large frequencies make that visible."""
     model = ik.create_model(

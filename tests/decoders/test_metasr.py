@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from oracles import unfold
 
 import implicitkit as ik
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.metasr import MetaSR
 from implicitkit.encoders.base import Features
 from implicitkit.testing import check_decoder
+from oracles.formulas import unfold
 
 
 def literal(decoder: MetaSR, features: torch.Tensor, coords: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,13 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from reduced import DECODERS, ENCODERS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
 from implicitkit.decoders import local_ensemble
 from implicitkit.decoders.mlp import MLP, has_product
+from oracles.reduced import DECODERS, ENCODERS
 
 
 def one_by_one(layers: nn.Sequential, x: Tensor) -> Tensor:

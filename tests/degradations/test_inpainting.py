@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import implicitkit as ik
-from implicitkit.degradations.base import Chain, seeded
-from implicitkit.degradations.masks import Bin, adjust, centred, cover
-from implicitkit.errors import DataError
+from implicitkit.degradations.base import seeded
 
 DRAWN = ["strokes", "boxes", "scattered"]
 RECTANGULAR = ["centre", "outpainting"]
@@ -22,18 +18,6 @@ RECTANGULAR = ["centre", "outpainting"]
 
 def ratio_of(seen: ik.Degraded) -> float:
     return seen.mask.double().mean().item()
-
-
-@pytest.fixture
-def masks(tmp_path: Path) -> Path:
-    """Discs of growing size, 0.02 to 0.5 of the picture, in two folders and two formats."""
-    (tmp_path / "more").mkdir()
-    rows, columns = np.mgrid[:60, :80]
-    for k, radius in enumerate((6, 14, 18, 24, 28)):
-        hole = (rows - 30) ** 2 + (columns - 40) ** 2 < radius**2
-        name = f"more/{k}.bmp" if k % 2 else f"{k}.png"
-        Image.fromarray((hole * 255).astype(np.uint8)).save(tmp_path / name)
-    return tmp_path
 
 
 @pytest.mark.parametrize("kind", [*DRAWN, *RECTANGULAR])
@@ -145,95 +129,6 @@ def test_filling_with_noise_and_with_the_mean() -> None:
     assert ik.create_degradation("inpainting", ratio=1, fill="mean")(picture).image.eq(0.5).all()
 
 
-def test_holes_add_up_in_a_chain() -> None:
-    steps = [{"name": "inpainting", "kind": "half", "sides": side, "fill": 1} for side in ("left", "top")]
-    seen = ik.create_degradation(steps)(torch.zeros(3, 8, 8))
-    assert torch.equal(seen.mask[0, 4:, 4:], torch.zeros(4, 4)) and seen.mask.sum() == 48
-    assert torch.equal(seen.image, seen.mask.expand(3, 8, 8))
-
-
-def test_a_record_fits_a_training_crop_of_another_size() -> None:
-    chain = ik.create_degradation(
-        ["blur", {"name": "super_resolution", "scale": [1, 3]}, {"name": "inpainting", "ratio": [0.2, 0.3]}, "jpeg"]
-    )
-    for seed in range(10):
-        record = chain.sample((3, 200, 300), seeded(seed))
-        source = chain.source_size((16, 16), record)
-        seen = chain.apply(torch.rand(3, *source), record)
-        assert seen.image.shape == (3, 16, 16) and source[0] - 1 <= seen.reference.shape[1] <= source[0]
-        assert 0.2 <= ratio_of(seen) <= 0.3
-
-
-def test_a_batch_through_a_chain_shares_its_scale_but_not_its_holes() -> None:
-    chain = ik.create_degradation([{"name": "super_resolution", "scale": [1.5, 3]}, "inpainting", "noise"])
-    seen = chain(torch.rand(4, 3, 30, 30), seeded(0))
-    assert isinstance(chain, Chain)
-    assert len({str(r["steps"][0]) for r in seen.record}) == 1
-    assert len({str(r["steps"][1]) for r in seen.record}) == len({str(r["steps"][2]) for r in seen.record}) == 4
-    assert not torch.equal(seen.mask[0], seen.mask[1])
-
-
-def test_folder_masks_lie_in_the_bin_at_any_size(masks: Path) -> None:
-    degradation = ik.create_degradation("inpainting", kind="folder", folder=str(masks), ratio=[0.1, 0.3])
-    used, orientations = set(), set()
-    for seed in range(200):
-        seen = degradation(torch.zeros(1, *((7, 9), (31, 17), (64, 48))[seed % 3]), seeded(seed))
-        assert 0.1 <= ratio_of(seen) <= 0.3
-        used.add(seen.record["file"])
-        orientations.add((seen.record["mirrored"], seen.record["turns"]))
-    assert used == {"more/1.bmp", "2.png"} and len(orientations) == 8
-
-
-def test_a_folder_mask_is_its_file_resized_nearest(masks: Path) -> None:
-    degradation = ik.create_degradation("inpainting", kind="folder", folder=str(masks), augment=False)
-    seen = degradation(torch.zeros(3, 30, 40), seeded(3))
-    pixels = np.array(Image.open(masks / seen.record["file"]))
-    assert np.array_equal(seen.mask[0].numpy(), pixels[1::2, 1::2] / 255)
-    inverse = ik.create_degradation("inpainting", kind="folder", folder=str(masks), augment=False, hole="black")
-    assert torch.equal(inverse(torch.zeros(3, 30, 40), seeded(3)).mask, 1 - seen.mask)
-
-
-def test_what_a_folder_cannot_give_is_said(masks: Path, tmp_path: Path) -> None:
-    spec: dict[str, Any] = {"name": "inpainting", "kind": "folder", "folder": str(masks)}
-    with pytest.raises(DataError, match="none of the 5 masks in .* has a hole ratio from 0.7 to 0.8"):
-        ik.create_degradation(spec, ratio=[0.7, 0.8])(torch.zeros(3, 9, 9))
-    with pytest.raises(DataError, match="there is no folder"):
-        ik.create_degradation({**spec, "folder": str(masks / "none")})
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no pictures"):
-        ik.create_degradation({**spec, "folder": str(tmp_path / "empty")})
-    degradation = ik.create_degradation(spec)
-    record = degradation(torch.zeros(3, 9, 9), seeded(0)).record
-    file = masks / record["file"]
-    file.write_bytes(file.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="has changed since"):
-        degradation.apply(torch.zeros(3, 9, 9), record)
-    file.unlink()
-    with pytest.raises(DataError, match="cannot read"):
-        degradation.apply(torch.zeros(3, 9, 9), record)
-
-
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 144), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
-def test_adjusting_moves_the_edge_to_the_exact_count(height: int, width: int, count: int, seed: int) -> None:
-    before = np.random.default_rng(seed).random((height, width)) < 0.3
-    count = min(count, height * width)
-    after = adjust(before, count)
-    assert after.sum() == count
-    assert (after >= before).all() if count >= before.sum() else (after <= before).all()
-
-
-def test_covering_with_no_shapes_grows_from_the_middle() -> None:
-    assert cover((5, 5), 1, []).nonzero() == (np.array([2]), np.array([2]))
-    assert cover((5, 5), 25, []).all() and not cover((5, 5), 0, []).any()
-
-
-def test_a_centred_rectangle_is_centred_and_has_the_pictures_aspect() -> None:
-    mask = centred((60, 30), Bin.of(0.2, 0.3), 0.25)
-    rows, columns = np.nonzero(mask)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (15, 44, 7, 21)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -262,8 +157,3 @@ def test_a_single_ratio_is_met_as_nearly_as_pixels_can(kind: str) -> None:
     seen = degrade(torch.rand(3, 48, 47), generator=torch.Generator().manual_seed(1))
     one_line = 48 if kind in ("centre", "outpainting") else 1
     assert abs(float(seen.mask.sum()) - 0.3 * 48 * 47) <= one_line
-
-
-def test_a_folders_masks_need_a_range(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give a range"):
-        ik.create_degradation({"name": "inpainting", "kind": "folder", "folder": str(tmp_path), "ratio": 0.3})

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import implicitkit as ik
-from implicitkit.degradations.base import Chain, Step, seeded
+from implicitkit.degradations.base import seeded
 from implicitkit.images.resize import resize
 
 
@@ -71,29 +71,6 @@ def test_a_low_resolution_pixel_is_missing_if_any_source_is() -> None:
     expected = torch.zeros(1, 1, 3, 3)
     expected[..., 1, 1] = 1
     assert torch.equal(step.mask, expected)
-
-
-def test_a_chain_covers_what_its_last_step_covers() -> None:
-    chain = ik.create_degradation([{"name": "super_resolution", "scale": 2}, {"name": "super_resolution", "scale": 3}])
-    seen = chain(torch.rand(3, 101, 61))  # 101 -> 50 -> 16 pixels of 6; 61 -> 30 -> 10
-    assert seen.image.shape[1:] == (16, 10)
-    assert seen.reference.shape[1:] == (96, 60)
-    assert chain.source_size((8, 8), chain.sample((3, 99, 99), seeded(0))) == (48, 48)
-
-
-def test_a_chain_samples_each_step_with_the_shape_it_will_see() -> None:
-    shapes = []
-
-    class Spy(ik.Degradation):
-        def sample(self, shape, generator):
-            shapes.append(tuple(shape))
-            return {}
-
-        def degrade(self, image, mask, record):
-            return Step(image, mask, tuple(image.shape[2:]))
-
-    Chain([ik.create_degradation("super_resolution", scale=4), Spy()])(torch.rand(3, 32, 40))
-    assert shapes == [(3, 8, 10)]
 
 
 @pytest.mark.parametrize(

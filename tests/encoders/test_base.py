@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from support import small_model
 
 from implicitkit.encoders.base import for_convolutions
+from oracles.models import small_model
 
 
 def test_channels_lie_side_by_side_and_values_stay() -> None:

@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from conditioned import Semantic, Strided, conditioned_model
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import small_model
 from torch import Tensor, nn
 
 import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
+from oracles.models import Semantic, Strided, conditioned_model, small_model
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -48,7 +47,8 @@ def test_render_is_the_field_at_the_pixel_centres(name: str, height: int, width:
 
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=6, deadline=None)
-@given(tile=st.integers(1, 40), size=st.tuples(st.integers(1, 50), st.integers(1, 50)), block=st.integers(1, 500))
+@given(tile=st.integers(5, 24), size=st.tuples(st.integers(1, 32), st.integers(1, 32)), block=st.integers(20, 500))
+@example(tile=1, size=(6, 5), block=1)
 def test_tiles_and_blocks_leave_no_seam(name: str, tile: int, size: tuple[int, int], block: int) -> None:
     torch.manual_seed(0)
     model = MODELS[name]()

@@ -11,10 +11,10 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, to_pixels, write_picture
+from oracles import PHOTOS
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

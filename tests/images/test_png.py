@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import small_model
 
 import implicitkit as ik
 from benchmarks import child
 from implicitkit.images import png as module
 from implicitkit.images.io import read_picture, to_tensor, write_picture
 from implicitkit.images.png import SIGNATURE, _chunk, write_png
+from oracles.models import small_model
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import PARITY, PHOTOS
 
 from implicitkit.images import resize as module
 from implicitkit.images.resize import resize
+from oracles import PARITY, PHOTOS
 
 VECTORS = np.load(PARITY / "matlab_bicubic.npz")
 CASES = [name for name in VECTORS.files if "_to_" in name]

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from support import small_model
 
+from implicitkit import kernels
 from implicitkit.images import upscale
 from implicitkit.images.io import Picture
-from implicitkit.images.transparency import fill_transparent
-from implicitkit.images.upscale import Enlargement, upscale_picture
+from implicitkit.images.upscale import Enlargement, choose_tile, upscale_picture
+from oracles.memory import Limited, grid_points
+from oracles.models import small_model
 
 
 def test_enlargements() -> None:
@@ -35,16 +36,6 @@ def test_progress_counts_every_pixel() -> None:
     assert done[-1] == 60000 and done == sorted(done)
 
 
-def test_transparent_pixels_take_the_colour_of_the_visible_ones() -> None:
-    colour, alpha = torch.zeros(3, 16, 21), torch.zeros(1, 16, 21)
-    colour[:, 3:6, 4:9] = torch.tensor([0.9, 0.5, 0.1])[:, None, None]
-    alpha[:, 3:6, 4:9] = 0.5
-    filled = fill_transparent(colour, alpha)
-    torch.testing.assert_close(filled, torch.tensor([0.9, 0.5, 0.1])[:, None, None].expand(3, 16, 21))
-    assert torch.equal(fill_transparent(colour, torch.ones_like(alpha)), colour)
-    assert torch.equal(fill_transparent(colour, torch.zeros_like(alpha)), colour)
-
-
 @pytest.mark.parametrize("residue", [0, 1, 3])
 def test_nearly_transparent_pixels_do_not_darken_their_neighbours(residue: int) -> None:
     """An anti-aliased cut-out: black under alphas of a few levels, as many programs leave it."""
@@ -58,8 +49,26 @@ def test_nearly_transparent_pixels_do_not_darken_their_neighbours(residue: int) 
     assert result.pixels[result.alpha >= 32].min() > 235
 
 
-def test_translucent_detail_is_kept() -> None:
-    """Stained glass: at half opacity a pixel's colour is its own."""
-    colour, alpha = torch.rand(3, 12, 12), torch.full((1, 12, 12), 0.5)
-    alpha[:, :3] = 0
-    assert torch.allclose(fill_transparent(colour, alpha)[:, 3:], colour[:, 3:])
+@pytest.mark.usefixtures("either_way")
+def test_a_file_comes_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(blocks=1)
+    picture = Picture(np.random.default_rng(0).integers(0, 256, (90, 75, 3), dtype=np.uint8))
+    expected = upscale_picture(model, picture, (100, 120))
+    monkeypatch.setattr(
+        model.encoder, "extract", Limited(model.encoder.extract, lambda x: x.shape[2] * x.shape[3], 3000)
+    )
+    monkeypatch.setattr(kernels, "query_grid", Limited(kernels.query_grid, grid_points, 1000))
+    done: list[int] = []
+    result = upscale_picture(model, picture, (100, 120), progress=done.append)
+    assert np.abs(result.pixels.astype(int) - expected.pixels).max() <= 1 and done[-1] == 12000
+
+
+def test_tiles_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    assert choose_tile(model, (500, 700)) is None and choose_tile(model, (500, 900)) == upscale.DEFAULT_TILE
+    monkeypatch.setattr(upscale, "free_memory", lambda device: 2 * 300**2 * upscale.PIXEL_BYTES)
+    assert choose_tile(model, (300, 300)) is None and choose_tile(model, (300, 301)) == 256
+    monkeypatch.setattr(upscale, "free_memory", lambda device: 0)
+    assert choose_tile(model, (300, 300)) == upscale.MIN_TILE
+    model.encoder.radius = None
+    assert choose_tile(model, (5000, 5000)) is None

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cpu_kernel import SETS, both, fresh, needs_compiler
-from ensembles import made
 
 from implicitkit.errors import UserError
 from implicitkit.files import cache_folder
 from implicitkit.kernels import compiled, cpu
+from oracles.kernel import SETS, both, fresh, needs_compiler
+from oracles.models import made
 
 pytestmark = needs_compiler
 
@@ -33,6 +33,7 @@ def number_of_kernels() -> int:
     return int(subprocess.run(asks, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_and_kept(anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     counted = tmp_path / "calls"
     monkeypatch.setenv("CC", str(script(tmp_path / "counting-cc", f'echo once >> {counted}; exec cc "$@"')))
@@ -125,24 +126,29 @@ def test_what_lies_where_nothing_may_be_executed_is_loaded_from_elsewhere(
     assert counted.read_text() == "once\n"
 
 
+@pytest.fixture(scope="module")
+def whole() -> set[torch.dtype]:
+    """The kernels that there are here."""
+    return set(cpu.kernels())
+
+
 @pytest.mark.parametrize(
     "change",
     [("0.5f) * r2", "0.4f) * r2"), ("relu((vec)acc[r][v + 1])", "relu((vec)acc[r][v])"), ("relu(moved)", "moved")],
 )
 def test_what_computes_something_else_is_not_used(
-    change: tuple[str, str], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    change: tuple[str, str], whole: set[torch.dtype], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = cpu.SOURCE.read_text()
     assert change[0] in text
     wrong = tmp_path / "ensemble.c"
     wrong.write_text(text.replace(*change))
-    whole = set(cpu.kernels())
-    fresh()
     monkeypatch.setattr(cpu, "SOURCE", wrong)
     bad = {torch.bfloat16} if "v + 1" in change[0] else {torch.float32, torch.bfloat16}
     assert set(cpu.kernels()) == whole - bad
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_the_same_time(anew: Path) -> None:
     asks = "from implicitkit.kernels import cpu; print(len(cpu.kernels()))"
     running = [subprocess.Popen([sys.executable, "-c", asks], stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support import small_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from implicitkit.kernels import pool
 from implicitkit.kernels.pool import in_parallel, spans_of
+from oracles.models import small_model
 
 pytestmark = pytest.mark.usefixtures("plain_path")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from training_runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.coordinates import grid
 from implicitkit.losses import Adversarial, PatchDiscriminator
+from oracles.runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 SMALL = {"name": "adversarial", "channels": 4, "layers": 1, "lr": 1e-3, "every": 3, "weight": 0.1}
 DATA = {"points": "window", "window": 12}
@@ -171,6 +171,7 @@ def test_a_run_resumes_to_the_bit(tmp_path: Path) -> None:
     assert not identical(weights(whole), weights(plain))
 
 
+@pytest.mark.slow
 def test_two_processes_and_parts_of_a_step_learn_the_same(tmp_path: Path) -> None:
     alone = run(adversarial(tmp_path / "alone"))
     parts = run(adversarial(tmp_path / "parts", accumulate=2))

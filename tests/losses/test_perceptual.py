@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from torchvision import models
-from training_runs import entries, run, settings
 
 import implicitkit as ik
+from oracles.runs import entries, run, settings
 
 WINDOW = {"patch": 24, "points": "window", "window": 18}
 

@@ -7,7 +7,6 @@ import torch
 
 import implicitkit as ik
 from implicitkit.field.field import Prediction
-from implicitkit.losses import WeightedLoss
 
 LITERAL = {
     "l1": abs,
@@ -84,16 +83,6 @@ def test_psnr_is_each_pictures_own_averaged(values: tuple[torch.Tensor, torch.Te
     assert predicted.grad is not None and bool((predicted.grad[:, :2] != 0).all())
     with pytest.raises(ValueError, match="psnr takes a finite hole_weight >= 0 and eps > 0; received -1"):
         ik.create_loss({"name": "psnr", "hole_weight": -1})
-
-
-def test_a_total_weighs_its_terms(values: tuple[torch.Tensor, torch.Tensor]) -> None:
-    predicted, clean = values
-    total = WeightedLoss([{"name": "l1"}, {"name": "l2", "weight": 0.25}, {"name": "l1", "weight": 2}])
-    each = total.each(Prediction(predicted, {}), {"target": clean})
-    assert list(each) == ["l1", "l2", "l1_3"]
-    difference = predicted - clean
-    wanted = 3 * difference.abs().mean() + 0.25 * difference.square().mean()
-    torch.testing.assert_close(total.sum(each), wanted)
 
 
 @pytest.mark.parametrize("name", LITERAL)

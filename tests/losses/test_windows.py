@@ -8,16 +8,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import PHOTOS
-from training_runs import furthest, identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.config import DataConfig, TrainConfig, validate
 from implicitkit.coordinates import grid
 from implicitkit.images.folders import picture_files
-from implicitkit.losses import PictureLoss, pictures
 from implicitkit.losses.windows import as_pictures, window_in
 from implicitkit.training.data import TrainingCrops, collate
+from oracles import PHOTOS
+from oracles.runs import furthest, run, settings, weights
 
 
 def crops(spec: object, **data: object) -> TrainingCrops:
@@ -88,45 +87,6 @@ def test_losses_of_points_take_windows_as_they_are(tmp_path: Path) -> None:
     folder = run(settings(tmp_path / "run", data={"points": "window", "window": 8}, steps=4))
     parts = run(settings(tmp_path / "parts", data={"points": "window", "window": 8}, steps=4, accumulate=2))
     assert furthest(weights(folder), weights(parts)) < 1e-4
-
-
-class Blurred(PictureLoss):
-    """A stand-in for a loss of pictures."""
-
-    def of(self, prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        assert prediction.shape == truth.shape == (4, 3, 9, 9) or len(truth) == 1
-        return (prediction - truth).square().mean()
-
-
-@pytest.fixture
-def blurred():
-    class Plugin:
-        @ik.hookimpl
-        def register_losses(self, register):
-            register("a_tests_blurred", Blurred)
-
-    registered = ik.register_plugin(Plugin())
-    yield "a_tests_blurred"
-    ik.unregister_plugin(registered)
-
-
-def test_a_loss_of_pictures_is_handed_pictures(tmp_path: Path, blurred: str) -> None:
-    window = {"points": "window", "window": 9}
-    pictures = run(settings(tmp_path / "pictures", loss=blurred, data=window))
-    assert identical(weights(pictures), weights(run(settings(tmp_path / "again", loss=blurred, data=window))))
-    points = run(settings(tmp_path / "points", loss="l2", data=window))
-    assert furthest(weights(pictures), weights(points)) < 1e-4  # the same loss, summed in another order
-
-
-def test_a_loss_of_pictures_refuses_random_points(tmp_path: Path, blurred: str) -> None:
-    message = r"a_tests_blurred: a loss of pictures, but data\.points is 64; set data\.points: window"
-    with pytest.raises(ik.ConfigError, match=message):
-        run(settings(tmp_path / "run", loss=[{"name": "l1"}, {"name": blurred}]))
-    values = torch.rand(1, 4, 3)
-    with pytest.raises(ValueError, match="random and make no picture"):
-        pictures(ik.Prediction(values, {}), {"target": values})
-    with pytest.raises(ValueError, match="lpips compares RGB pictures; the model's decoder gives 5 values per point"):
-        pictures(ik.Prediction(torch.rand(1, 4, 5), {}), {"target": values, "window": (2, 2)}, "lpips")
 
 
 def test_what_a_run_stores_reads_back(tmp_path: Path) -> None:

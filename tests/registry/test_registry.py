@@ -126,15 +126,3 @@ def test_arguments_are_checked_by_their_annotations() -> None:
         ik.ArgumentError, match=r"encoder 'x', width: input should be a valid integer.*\(received 'wide'\)"
     ):
         made.create("x", width="wide")
-
-
-def test_built_ins_belong_to_us() -> None:
-    from implicitkit.registry import kinds
-
-    for kind in ("encoders", "decoders", "degradations", "models", "losses", "metrics", "protocols"):
-        for entry in getattr(kinds, kind).entries():
-            assert entry.owner.distribution == "implicitkit"
-            assert entry.summary
-            assert callable(entry.resolve())
-    assert ik.list_encoders("*edsr*") == ["edsr", "edsr_baseline"]
-    assert ik.list_models(pretrained=True) == ["liif_small"]

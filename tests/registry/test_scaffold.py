@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT
 
 from implicitkit.errors import UserError
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.registry.scaffold import new_plugin
+from oracles import ROOT
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -28,6 +28,7 @@ def test_the_example_in_the_repository_is_what_the_command_writes(tmp_path: Path
     assert files(new_plugin("example", tmp_path)) == files(ROOT / "plugins" / "example")
 
 
+@pytest.mark.slow
 def test_a_new_plugin_installs_and_passes_its_tests(tmp_path: Path) -> None:
     project = new_plugin("sine-wave", tmp_path)
     site = tmp_path / "site"

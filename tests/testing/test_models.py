@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reduced import DECODERS, ENCODERS
 
 import implicitkit as ik
 from implicitkit.testing import check_decoder, check_encoder
 from implicitkit.testing.models import check_gradients, check_round_trip
+from oracles.reduced import DECODERS, ENCODERS
 
 SIZE = (19, 26)
 

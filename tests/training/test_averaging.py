@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training_runs import identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.training.averaging import Average
+from oracles.runs import identical, run, settings, weights
 
 
 def walk(decay: float, steps: int) -> tuple[nn.Linear, Average, list[float]]:

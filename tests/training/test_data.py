@@ -1,9 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support import PHOTOS
 
 import implicitkit as ik
 from implicitkit.config import DataConfig
@@ -12,6 +12,19 @@ from implicitkit.images.folders import picture_files
 from implicitkit.images.io import Picture, write_picture
 from implicitkit.losses import missing_at
 from implicitkit.training.data import TrainingCrops, hold_out
+from oracles import PHOTOS
+
+NOISY = {"name": "noise", "sigma": [1, 20]}
+CHAINS: list[list[Any]] = [
+    ["blur", {"name": "super_resolution", "scale": [1, 3]}, NOISY, "jpeg"],
+    ["inpainting", {"name": "super_resolution", "scale": 2}, NOISY],
+    [
+        {"name": "super_resolution", "scale": [1, 2]},
+        "jpeg",
+        {"name": "super_resolution", "scale": [1, 2]},
+        "inpainting",
+    ],
+]
 
 SR = {"name": "super_resolution", "scale": [1, 4]}
 
@@ -118,13 +131,6 @@ def test_holding_out_is_even_and_complete() -> None:
         hold_out(files, 10)
 
 
-def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ik.DataError, match="holds no pictures"):
-        picture_files([tmp_path])
-    with pytest.raises(ik.DataError, match="there is no folder"):
-        picture_files([tmp_path / "x"])
-
-
 def test_points_can_be_drawn_where_pixels_are_missing() -> None:
     data = crops(points=100, in_holes=0.75, degrade={"name": "inpainting", "kind": "boxes", "ratio": [0.1, 0.3]})
     item = data[0]
@@ -137,3 +143,16 @@ def test_points_can_be_drawn_where_pixels_are_missing() -> None:
     assert torch.equal(item["target"][known], item["image"][:, at[0], at[1]].t()[known])
     whole = crops(points=100, in_holes=0.75, degrade={"name": "noise"})[0]
     assert whole["coords"].shape == (100, 2)  # no hole: the points stay as they are
+
+
+def spelt(spec: Any) -> str:
+    return " ".join(map(spelt, spec)) if isinstance(spec, list) else spec if isinstance(spec, str) else str(spec)
+
+
+@pytest.mark.parametrize("spec", CHAINS, ids=spelt)
+def test_chains_make_training_crops(spec: Any) -> None:
+    config = DataConfig(folders=[str(PHOTOS)], patch=12, points=16)
+    crops = TrainingCrops(picture_files([PHOTOS])[:1], config, ik.create_degradation(spec), seed=0, length=4)
+    for sample in (crops[k] for k in range(4)):
+        assert sample["image"].shape == (3, 12, 12) and sample["mask"].shape == (1, 12, 12)
+        assert sample["mask"].any() == ("inpainting" in spelt(spec))

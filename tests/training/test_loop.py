@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,64 +15,18 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from support import PHOTOS
 
 import implicitkit as ik
-from implicitkit.config import OptimiserConfig, TrainConfig, validate
 from implicitkit.errors import ConfigError
 from implicitkit.losses import Loss, WeightedLoss
-from implicitkit.training.loop import StepBatches, may_leave_unused, train
-from implicitkit.training.schedule import learning_rate
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+from implicitkit.training.loop import StepBatches, may_leave_unused
+from oracles.runs import ENVIRONMENT, identical, run, settings, weights
 
 
 def config(output: Path, **changes: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "model": {
-            "encoder": {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0},
-            "decoder": {"name": "liif", "hidden": [16], "skip": "bilinear"},
-        },
-        "data": {"folders": [str(PHOTOS)], "patch": 12, "points": 64, "held_out": 1},
-        "degradation": {"name": "super_resolution", "scale": [1, 4]},
-        "optimiser": {"lr": 1e-3, "schedule": "cosine"},
-        "validation": {"every": 1000, "scales": [2], "max_size": 48},
-        "output": str(output),
-        "steps": 24,
-        "batch": 4,
-        "log_every": 4,
-        "checkpoint_every": 4,
-    }
-    return {**base, **changes}
-
-
-def run(settings: dict[str, Any], *, resume: bool = False) -> Path:
-    return train(validate(TrainConfig, settings, "test"), resume=resume)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "last.safetensors")
-
-
-def identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
-    folder = run(config(tmp_path / "run", validation={"every": 12, "scales": [2, 3], "max_size": 48}))
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    steps = [e["step"] for e in log if e["event"] == "train"]
-    assert steps == list(range(4, 25, 4))
-    assert all({"loss", "lr", "crops_per_s", "seconds_left"} <= e.keys() for e in log if e["event"] == "train")
-    validations = [e for e in log if e["event"] == "validation"]
-    assert [e["step"] for e in validations] == [12, 24] and {"psnr_x2", "psnr_x3"} <= validations[0].keys()
-    assert sorted(p.name for p in (folder / "images").iterdir()) == ["step-12.png", "step-24.png"]
-    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["step-20", "step-24"]
-    assert list(folder.glob("events.out.tfevents*"))
-    assert yaml.safe_load((folder / "config.yaml").read_text())["batch"] == 4
-    best = ik.load_model(folder / "best.safetensors")
-    assert best.training_summary["validation_psnr_y"].keys() == {"x2", "x3"}
-    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 24
+    return settings(
+        output, **{"steps": 24, **changes, "optimiser": {"schedule": "cosine", **changes.get("optimiser", {})}}
+    )
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -87,20 +39,21 @@ def test_training_learns(tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0], losses
 
 
-def command(settings: dict[str, Any], file: Path, *options: str) -> list[str]:
-    file.write_text(yaml.safe_dump(settings))
+def command(asked: dict[str, Any], file: Path, *options: str) -> list[str]:
+    file.write_text(yaml.safe_dump(asked))
     return [sys.executable, "-m", "implicitkit", "train", str(file), *options]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
     whole = config(tmp_path / "whole", steps=60)  # as a process of its own: sums depend on the number of threads
     subprocess.run(command(whole, tmp_path / "w.yaml"), env=ENVIRONMENT, check=True, capture_output=True)
-    settings = config(tmp_path / "killed", steps=60)
+    asked = config(tmp_path / "killed", steps=60)
     log, kills = tmp_path / "killed" / "log.jsonl", 0
     for attempt in range(2):
         options = ["--resume"] if attempt else []
         process = subprocess.Popen(
-            command(settings, tmp_path / "c.yaml", *options), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+            command(asked, tmp_path / "c.yaml", *options), env=ENVIRONMENT, stderr=subprocess.DEVNULL
         )
         reached, deadline = 20 * (attempt + 1), time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -114,7 +67,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) ->
     assert kills == 2
     assert not (tmp_path / "killed" / "last.safetensors").exists()
     done = subprocess.run(
-        command(settings, tmp_path / "c.yaml", "--resume"), env=ENVIRONMENT, capture_output=True, text=True
+        command(asked, tmp_path / "c.yaml", "--resume"), env=ENVIRONMENT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stderr
@@ -124,9 +77,9 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bits(tmp_path: Path) ->
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
-    settings = config(tmp_path / "a", steps=6)
-    with_workers = config(tmp_path / "b", steps=6, data={**settings["data"], "workers": 2})
-    assert identical(weights(run(settings)), weights(run(with_workers)))
+    asked = config(tmp_path / "a", steps=6)
+    with_workers = config(tmp_path / "b", steps=6, data={"workers": 2})
+    assert identical(weights(run(asked)), weights(run(with_workers)))
 
 
 def test_two_ranks_take_the_same_step_together(tmp_path: Path) -> None:
@@ -147,24 +100,6 @@ def test_steps_are_shared_out_by_rank() -> None:
     assert batches == [[[12, 13], [18, 19]], [[14, 15], [20, 21]], [[16, 17], [22, 23]]]
 
 
-def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
-    folder = run(config(tmp_path / "run", steps=4))
-    before = (folder / "last.safetensors").read_bytes()
-    with pytest.raises(ik.UserError, match="already holds a run"):
-        run(config(tmp_path / "run", steps=4))
-    with pytest.raises(ik.UserError, match="another batch and seed"):
-        run(config(tmp_path / "run", steps=4, seed=5, batch=2), resume=True)
-    with pytest.raises(ik.UserError, match="no run to resume"):
-        run(config(tmp_path / "other"), resume=True)
-    assert (folder / "last.safetensors").read_bytes() == before
-
-
-def test_a_longer_run_may_continue(tmp_path: Path) -> None:
-    run(config(tmp_path / "run", steps=4))
-    folder = run(config(tmp_path / "run", steps=8), resume=True)
-    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 8
-
-
 def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path) -> None:
     run(config(tmp_path / "run", steps=4))
     wild = config(tmp_path / "run", optimiser={"lr": 1e30, "schedule": "constant"}, log_every=100, checkpoint_every=2)
@@ -177,31 +112,14 @@ def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path) -> 
     assert all(v.isfinite().all() for v in weights(folder).values())
 
 
-def test_a_run_killed_before_its_first_file_begins_again(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".deadbeef.part.yaml").write_text("half")
-    folder = run(config(tmp_path / "run", steps=2))
-    assert not list(folder.glob(".*.part*"))
-
-
-def test_damaged_checkpoints_say_what_to_do(tmp_path: Path) -> None:
-    folder = run(config(tmp_path / "run", steps=8))
-    (folder / "checkpoints" / "step-old").mkdir()
-    (folder / "checkpoints" / "step-8" / "optimizer.bin").write_bytes(b"damaged")
-    with pytest.raises(ik.UserError, match=r"step-8 cannot be read .*delete it to go on from the one before"):
-        run(config(tmp_path / "run", steps=8), resume=True)
-    shutil.rmtree(folder / "checkpoints" / "step-8")
-    run(config(tmp_path / "run", steps=8), resume=True)
-
-
 def test_bad_validation_pictures_are_found_before_the_first_step(tmp_path: Path) -> None:
     ik.write_image(tmp_path / "v" / "tiny.png", torch.rand(3, 6, 6)) if (tmp_path / "v").mkdir() is None else None
-    settings = config(tmp_path / "run", validation={"folders": [str(tmp_path / "v")], "scales": [4]})
+    asked = config(tmp_path / "run", validation={"folders": [str(tmp_path / "v")], "scales": [4]})
     with pytest.raises(ik.DataError, match=r"tiny\.png \(6×6 pixels\) is too small to validate on at scale 4"):
-        run(settings)
+        run(asked)
     (tmp_path / "v" / "tiny.png").write_bytes(b"junk")
     with pytest.raises(ik.ImageError, match=r"tiny\.png"):
-        run(settings)
+        run(asked)
     assert not (tmp_path / "run").exists()
 
 
@@ -220,19 +138,10 @@ def test_what_validates_does_not_train(tmp_path: Path, monkeypatch: pytest.Monke
     seen = []
     original = training.TrainingCrops
     monkeypatch.setattr(training, "TrainingCrops", lambda files, *rest: seen.extend(files) or original(files, *rest))
-    settings = config(tmp_path / "run", steps=1)
-    settings["data"]["folders"] *= 2  # the same folder twice
-    run(settings)
+    asked = config(tmp_path / "run", steps=1)
+    asked["data"]["folders"] *= 2  # the same folder twice
+    run(asked)
     assert len(seen) == 2 and len(set(seen)) == 2
-
-
-def test_schedules() -> None:
-    step = OptimiserConfig(lr=1.0)
-    assert [learning_rate(s, 10, step) for s in (0, 2, 4, 6, 8)] == [1, 0.5, 0.25, 0.125, 0.0625]
-    cosine = OptimiserConfig(lr=1.0, schedule="cosine", warmup=2, final_lr=0.1)
-    rates = [learning_rate(s, 12, cosine) for s in range(12)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert math.isclose(rates[7], 0.55) and rates[-1] < 0.13
 
 
 def test_a_run_may_start_from_weights(tmp_path: Path) -> None:
@@ -340,7 +249,7 @@ def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
 
     semantic["encoder"] = {**small, "trainable": False}
     model = {"encoder": small, "decoder": "a_tests_tinted", "conditions": {"semantic": semantic}}
-    settings = config(
+    asked = config(
         tmp_path / "second",
         model=model,
         loss=[{"name": "l1", "hole_weight": 2}, {"name": "a_tests_meaning", "weight": 0.5}],
@@ -348,7 +257,7 @@ def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
         steps=8,
         batch=2,
     )
-    second = run(settings)
+    second = run(asked)
     entries = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
     logged = [e for e in entries if e["event"] == "train"]
     for e in logged:
@@ -357,6 +266,6 @@ def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
     frozen = {k: v for k, v in after.items() if k.startswith("conditions.semantic.encoder.")}
     assert frozen and all(torch.equal(v, before[k.removeprefix("conditions.semantic.")]) for k, v in frozen.items())
     assert ik.load_model(second / "last.safetensors").conditions["semantic"].encoder.trainable is False
-    settings["weights"] = {"conditions": {"meaning": str(first / "best.safetensors")}}
+    asked["weights"] = {"conditions": {"meaning": str(first / "best.safetensors")}}
     with pytest.raises(ConfigError, match=r"conditions.meaning: the model has no such part"):
-        run({**settings, "output": str(tmp_path / "third")})
+        run({**asked, "output": str(tmp_path / "third")})

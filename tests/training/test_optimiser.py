@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support import small_model
 from torch import nn
-from training_runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 import implicitkit as ik
 from implicitkit.config import OptimiserConfig, TrainConfig, apply_settings, validate
@@ -19,6 +17,8 @@ from implicitkit.images.folders import picture_files
 from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.loop import StepBatches, parts_of
 from implicitkit.training.optimiser import build_optimiser, set_rate
+from oracles.models import small_model
+from oracles.runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 
 
 def composed() -> ik.ImplicitModel:
@@ -133,6 +133,7 @@ def test_parts_of_a_step_add_up_to_the_step(tmp_path: Path) -> None:
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_accumulate_as_one_does(tmp_path: Path) -> None:
     alone = run(settings(tmp_path / "alone", accumulate=2, ema=0.9))
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings(tmp_path / "pair", accumulate=2, ema=0.9)))

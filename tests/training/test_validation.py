@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from support import PHOTOS, small_model
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, validate
@@ -14,6 +13,8 @@ from implicitkit.degradations.base import seeded
 from implicitkit.losses import WeightedLoss
 from implicitkit.metrics import psnr_y
 from implicitkit.training.validation import Validator, as_colours, at_scales, centre
+from oracles import PHOTOS
+from oracles.models import small_model
 
 FILES = [PHOTOS / "chelsea.png", PHOTOS / "coffee.png"]
 

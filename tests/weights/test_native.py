@@ -5,11 +5,11 @@ import pytest
 import safetensors.torch
 import torch
 from safetensors import safe_open
-from support import small_model
 
 import implicitkit as ik
 from implicitkit.encoders.edsr import EDSR
 from implicitkit.weights.native import fill
+from oracles.models import small_model
 
 
 def test_a_file_alone_is_enough(tmp_path: Path, photo: torch.Tensor) -> None:

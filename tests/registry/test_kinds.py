@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from support import small_model
 
 import implicitkit as ik
+from oracles.models import small_model
 
 
 @pytest.fixture

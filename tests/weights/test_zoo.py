@@ -1,14 +1,21 @@
 """The model in the box: what it promises, and that it is clearly better than bicubic."""
 
+import json
+import re
+
 import pytest
 import torch
-from support import PHOTOS, ROOT
 
 import implicitkit as ik
 from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
 from implicitkit.registry.kinds import models, shipped_file
+from implicitkit.weights.authors import recognise
+from implicitkit.weights.native import fill
+from oracles import PARITY, PHOTOS, ROOT
+
+SHAPES = json.loads((PARITY / "official_state_dict_shapes.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +56,26 @@ def test_flat_colour_stays_flat(model: ik.ImplicitModel) -> None:
     for value in (0.0, 0.25, 0.5, 1.0):
         out = model.encode(torch.full((3, 12, 12), value)).render((31, 43))
         assert (out - value).abs().max() < 0.03
+
+
+def zoo_name(official: str) -> str:
+    """The zoo's name of ``edsr-baseline-lte-fast``: ``lte_plus_edsr_baseline``."""
+    encoder, decoder = re.fullmatch(r"(edsr-baseline|rdn|swinir)-(.*)", official).groups()
+    return f"{decoder.replace('lte-fast', 'lte_plus')}_{encoder.replace('-', '_')}"
+
+
+@pytest.mark.parametrize("official", SHAPES)
+def test_the_official_shapes_load_strictly(official: str) -> None:
+    shapes = SHAPES[official]
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    registered = official.removeprefix("edsr-baseline-").removeprefix("rdn-").removeprefix("swinir-")
+    for content in ({"model": {"name": registered, "args": {}, "sd": state}}, state):
+        checkpoint = recognise(content, "official")
+        with torch.device("meta"):
+            model, named = ik.create_model(checkpoint.spec), ik.create_model(zoo_name(official))
+        fill(model, checkpoint.tensors, "official")
+        assert len(checkpoint.tensors) + len(checkpoint.dropped) == len(shapes)
+        named_shapes = {key: value.shape for key, value in named.state_dict().items()}
+        assert named_shapes == {key: value.shape for key, value in model.state_dict().items()}
+    does_nothing = r"encoder\.(sub|add)_mean\.(weight|bias)|.*\.(attn_mask|relative_position_index)"
+    assert set(checkpoint.dropped) == {key for key in shapes if re.fullmatch(does_nothing, key)}

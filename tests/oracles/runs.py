@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from support import PHOTOS
 
 from implicitkit.config import TrainConfig, validate
 from implicitkit.training.loop import train
+from oracles import PHOTOS
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 

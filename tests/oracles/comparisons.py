@@ -6,10 +6,9 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from support import PHOTOS
-
 from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import validate
+from oracles import PHOTOS
 
 ENCODER = {"name": "edsr", "blocks": 1, "channels": 4, "res_scale": 1.0}
 TINY: dict[str, Any] = {

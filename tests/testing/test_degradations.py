@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import PHOTOS
 
 import implicitkit as ik
-from implicitkit.config import DataConfig
 from implicitkit.degradations.base import Step, seeded
-from implicitkit.images.folders import picture_files
 from implicitkit.registry.kinds import degradations
 from implicitkit.testing.degradations import CHECKS, check_degradation, check_range, check_shapes
-from implicitkit.training.data import TrainingCrops
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "super_resolution": [
@@ -104,15 +100,6 @@ def test_wrong_input_is_named(spec: Any) -> None:
         degradation.apply(torch.zeros(3, 29, 37, dtype=torch.uint8), record)
     with pytest.raises(ValueError, match="received 2"):
         degradation.apply(torch.rand(3, 3, 29, 37), [record, record])
-
-
-@pytest.mark.parametrize("spec", CHAINS, ids=spelt)
-def test_chains_make_training_crops(spec: Any) -> None:
-    config = DataConfig(folders=[str(PHOTOS)], patch=12, points=16)
-    crops = TrainingCrops(picture_files([PHOTOS])[:1], config, ik.create_degradation(spec), seed=0, length=4)
-    for sample in (crops[k] for k in range(4)):
-        assert sample["image"].shape == (3, 12, 12) and sample["mask"].shape == (1, 12, 12)
-        assert sample["mask"].any() == ("inpainting" in spelt(spec))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

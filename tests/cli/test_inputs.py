@@ -1,0 +1,59 @@
+"""What commands ask of their inputs and targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from implicitkit.cli.inputs import check_target, find_pictures, parse_bins, parse_size, parse_words, refuse_clashes
+from implicitkit.errors import UserError
+
+
+def test_folders_are_opened_and_a_file_named_twice_is_there_once(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    a, b = tmp_path / "a.jpg", tmp_path / "b.png"
+    assert find_pictures([tmp_path]) == [a, b]
+    assert find_pictures([b, tmp_path, tmp_path / "." / "b.png"]) == [b, a]
+    assert find_pictures([tmp_path], keep=lambda pictures: pictures[1:]) == [b]
+    with pytest.raises(UserError, match="holds no pictures"):
+        find_pictures([tmp_path], keep=lambda pictures: [])
+    with pytest.raises(UserError, match="there is no file .*none.png"):
+        find_pictures([tmp_path / "none.png"])
+
+
+def test_two_inputs_must_not_become_one_file_and_none_an_input() -> None:
+    a, b, out = Path("a.png"), Path("b.png"), Path("out.png")
+    refuse_clashes({a: [out], b: [Path("other.png")]})
+    with pytest.raises(UserError, match="a.png and b.png would both become out.png"):
+        refuse_clashes({a: [out], b: [out]})
+    with pytest.raises(UserError, match="a.png is the input itself"):
+        refuse_clashes({a: [out, a]})
+    with pytest.raises(UserError, match="b.png is an input itself"):
+        refuse_clashes({a: [b], b: [out]})
+
+
+def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
+    check_target(tmp_path / "new" / "x.png", force=False)  # the folder will be made
+    (tmp_path / "x.png").touch()
+    check_target(tmp_path / "x.png", force=True)
+    with pytest.raises(UserError, match="exists; pass --force"):
+        check_target(tmp_path / "x.png", force=False)
+    with pytest.raises(UserError, match="x.png is not a folder"):
+        check_target(tmp_path / "x.png" / "y.png", force=False)
+
+
+def test_sizes_are_height_and_width() -> None:
+    assert parse_size("1080x1920") == parse_size(" 1080 × 1920") == parse_size("1080,1920") == (1080, 1920)
+    for text in ("1080", "0x4", "4x", "-1x4", "1.5x2"):
+        with pytest.raises(UserError, match="received"):
+            parse_size(text)
+
+
+def test_bins_are_pairs_of_percentages() -> None:
+    assert parse_words("2 3,4") == ["2", "3", "4"] and parse_words("") == []
+    assert parse_bins("0-20 20-40.5") == [(0, 20), (20, 40.5)]
+    for text in ("", "20", "40-20", "20-101", "0-20 few"):
+        with pytest.raises(UserError, match="--bins are hole ratios"):
+            parse_bins(text)

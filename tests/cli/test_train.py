@@ -1,0 +1,48 @@
+"""``implicitkit train``: what it prints, and what it refuses before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from oracles import PHOTOS
+
+
+def test_train_from_the_command_line(run, tmp_path: Path) -> None:
+    config = {
+        "model": {"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": {"name": "liif", "hidden": [8]}},
+        "data": {"folders": [str(PHOTOS)], "patch": 8, "points": 16},
+        "degradation": {"name": "super_resolution", "scale": [1, 2]},
+        "output": str(tmp_path / "run"),
+        "steps": 3,
+        "log_every": 1,
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = run("train", path, "--set", "batch=2")
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(tmp_path / "run" / "last.safetensors")
+    assert "crops/s" in done.err and "left" in done.err
+    again = run("train", path, "--set", "batch=2")
+    assert again.code == 2 and "--resume" in again.errors[0]
+    for settings, message in (
+        (["data.folders=[nowhere]"], "there is no folder nowhere"),
+        (["data.patch=4000"], "are smaller than the largest training crop"),
+        (["degradation.scal=3"], "takes no 'scal'; did you mean 'scale'"),
+        (["model.decoder.name=liff"], "did you mean 'liif'"),
+        (["loss=l3"], "loss: unknown loss 'l3'"),
+        (["model.encoder.blocks=abc"], "model.encoder: encoder 'edsr', blocks: input should be a valid integer"),
+        (["model.decoder.hidden=5"], "model.decoder: decoder 'liif', hidden: "),
+        (["model.encoder.channels=-3"], "model.encoder: edsr takes blocks >= 0"),
+        (["model.encoder.ndim=4"], "ndim 1, 2 or 3"),
+        (["degradation.scale=[]"], "degradation: a scale is"),
+        (["degradation={scale: 4}"], "degradation.0.name: required, but not given"),
+        (["optimiser.betas=[2,3]"], "optimiser.betas.0: input should be less than 1 (received 2)"),
+        (["seed=99999999999"], "seed: input should be less than 4294967296"),
+        (["data.held_out=1", "validation.scales=[300]"], "is too small to validate on at scale 300"),
+    ):
+        flags = [x for s in (*settings, f"output={tmp_path / 'new'}") for x in ("--set", s)]
+        done = run("train", path, *flags)
+        assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
+        assert not (tmp_path / "new").exists()  # nothing is left of a run that could not begin

@@ -1,0 +1,52 @@
+"""A picture that is too large to encode is encoded in tiles; the result is the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from implicitkit import kernels
+from implicitkit.field import latents
+from oracles.memory import Limited, grid_points
+from oracles.models import conditioned_model, small_model
+
+pytestmark = pytest.mark.usefixtures("either_way")
+
+EXACT = {"atol": 2e-6, "rtol": 0.0}
+
+
+def test_a_picture_too_large_to_encode_is_encoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, picture = small_model(blocks=1), torch.rand(1, 3, 130, 140)
+    expected = model.encode(picture).render((150, 160), clamp=False)
+    limited = Limited(model.encoder.extract, lambda x: x.shape[2] * x.shape[3], 50 * 50)
+    monkeypatch.setattr(model.encoder, "extract", limited)
+    for tile in (None, 120):
+        field = model.encode(picture, tile=tile)
+        torch.testing.assert_close(field.render((150, 160), clamp=False), expected, **EXACT)
+        assert field._latents.tiling.tile < latents.MIN_TILE + 8
+        points = torch.rand(1, 40, 2) * 2 - 1
+        again = model.encode(picture, tile=tile)  # asked at points first
+        values = again(points, 0.1)
+        torch.testing.assert_close(values, field(points, 0.1), **EXACT)
+    assert limited.failed
+
+
+def test_what_cannot_be_made_smaller_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, picture = small_model(), torch.rand(3, 70, 70)
+    field = model.encode(picture)
+    monkeypatch.setattr(kernels, "query_grid", Limited(kernels.query_grid, grid_points, 0))
+    with pytest.raises(torch.OutOfMemoryError):
+        field.render((9, 9))
+    monkeypatch.setattr(model.encoder, "extract", Limited(model.encoder.extract, lambda x: x.numel(), 0))
+    with pytest.raises(torch.OutOfMemoryError):
+        model.encode(picture).render((9, 9))
+    with pytest.raises(torch.OutOfMemoryError):  # a graph is wanted: nothing can be tried again behind one's back
+        model.encode(picture, grad=True)
+
+
+def test_conditions_shrink_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, picture = conditioned_model(), torch.rand(1, 3, 90, 80)
+    expected = model.encode(picture).render((40, 50), clamp=False)
+    encoder = model.conditions["semantic"].encoder
+    monkeypatch.setattr(encoder, "extract", Limited(encoder.extract, lambda x: x.shape[2] * x.shape[3], 60 * 60))
+    torch.testing.assert_close(model.encode(picture).render((40, 50), clamp=False), expected, **EXACT)

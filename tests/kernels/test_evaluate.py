@@ -1,0 +1,115 @@
+"""When a kernel serves, and when the decoder is asked itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import implicitkit as ik
+from implicitkit import kernels
+from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.mlp import MLP
+from implicitkit.field import sampler
+from oracles.kernel import apart, both, needs_compiler
+from oracles.models import made
+
+SAME = 2e-6  # of the largest value: rounding of 24 bits
+
+pytestmark = needs_compiler
+
+
+def test_points_that_serve_every_picture(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("liif", "paper")
+    latent = model.encode(torch.rand(3, 3, 5, 6))._latents.whole
+    coords, cell = torch.rand(1, 40, 2) * 2 - 1, torch.full((1, 1, 2), 0.1)
+    with torch.no_grad():
+        expected, found = both(lambda: kernels.query(model.decoder, latent, coords, cell, {}))
+    assert ran and apart(found, expected) <= SAME
+
+
+class Doubled(LIIF):
+    def local(self, *arguments: Any) -> torch.Tensor:
+        return 2 * super().local(*arguments)
+
+
+def own_network(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    return ik.ImplicitModel(model.encoder, Doubled(8, hidden=[24])).eval()
+
+
+def hooked(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    model.decoder.rest[1].register_forward_hook(lambda module, inputs, output: output + 1)
+    return model
+
+
+def hooked_whole(model: ik.ImplicitModel) -> ik.ImplicitModel:
+    model.decoder.rest.register_forward_hook(lambda module, inputs, output: output + 1)
+    return model
+
+
+def other_layers(*layers: nn.Module) -> Callable[[ik.ImplicitModel], ik.ImplicitModel]:
+    def change(model: ik.ImplicitModel) -> ik.ImplicitModel:
+        model.decoder.rest = MLP(*layers)
+        return model
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        own_network,
+        hooked,
+        hooked_whole,
+        other_layers(nn.ReLU(), nn.Linear(24, 8), nn.GELU(), nn.Linear(8, 3)),
+        other_layers(nn.ReLU(), nn.Linear(24, 8), nn.Linear(8, 3)),
+        other_layers(nn.ReLU(), nn.Linear(24, 3), nn.ReLU()),
+        other_layers(nn.ReLU(), nn.LayerNorm(24), nn.Linear(24, 3)),
+    ],
+    ids=["a subclass", "a hook", "a hook on all", "gelu", "two in a row", "a ReLU last", "a norm"],
+)
+def test_what_it_does_not_know_takes_the_plain_path(
+    change: Callable[[ik.ImplicitModel], ik.ImplicitModel], ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, picture = change(made("liif", "paper")), torch.rand(3, 4, 4)
+    expected, found = both(lambda: model.encode(picture).render((7, 7), clamp=False))
+    assert not ran and torch.equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of vmap itself
+def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> None:
+    model, picture, coords = made("liif", "paper"), torch.rand(3, 5, 5), torch.rand(9, 2)
+    field = model.encode(picture)
+    with FlopCounterMode(display=False) as counter:
+        field(coords, 0.1)
+    assert counter.get_total_flops() > 0
+    model.encode(picture, grad=True)(coords, 0.1).sum().backward()
+    assert model.decoder.rest[1].weight.grad is not None
+    field(coords, torch.rand(9, 2) / 9)  # a cell for each point
+    with torch.autocast("cpu", dtype=torch.float16):
+        field(coords, 0.1)
+    with torch.autograd.forward_ad.dual_level():
+        field(torch.autograd.forward_ad.make_dual(coords, torch.ones_like(coords)), 0.1)
+    torch.func.vmap(lambda points: field(points, 0.1))(coords[None])
+    assert not ran
+    with torch.no_grad():
+        assert kernels.runs_in_large_blocks(model.decoder, picture, None)
+        for narrow in (
+            model.double(),
+            model.bfloat16(),
+        ):  # the latter is multiplied in float32 by some, without autocast
+            assert not kernels.runs_in_large_blocks(narrow.decoder, picture, None)
+
+
+def test_blocks_are_large_where_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("liif", "paper")
+    one, batch = model.encode(torch.rand(3, 5, 5))._sampler, model.encode(torch.rand(4, 3, 5, 5))._sampler
+    monkeypatch.setattr(sampler, "free_memory", lambda device: 10**15)
+    large = sampler.CPU_KERNEL_BLOCK * torch.get_num_threads()  # so that a block takes as long on any number of them
+    with torch.no_grad():
+        assert one.block(None) == one.block(torch.zeros(1, 1, 2)) == large and batch.block(None) == large // 4
+        assert one.block(torch.zeros(1, 5, 2)) == batch.block(torch.zeros(4, 1, 2)) == sampler.CPU_BLOCK

@@ -1,0 +1,65 @@
+"""A run directory: what it holds, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import implicitkit as ik
+from oracles.runs import run, settings
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    folder = run(settings(tmp_path / "run", steps=24, validation={"every": 12, "scales": [2, 3], "max_size": 48}))
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    steps = [e["step"] for e in log if e["event"] == "train"]
+    assert steps == list(range(4, 25, 4))
+    assert all({"loss", "lr", "crops_per_s", "seconds_left"} <= e.keys() for e in log if e["event"] == "train")
+    validations = [e for e in log if e["event"] == "validation"]
+    assert [e["step"] for e in validations] == [12, 24] and {"psnr_x2", "psnr_x3"} <= validations[0].keys()
+    assert sorted(p.name for p in (folder / "images").iterdir()) == ["step-12.png", "step-24.png"]
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["step-20", "step-24"]
+    assert list(folder.glob("events.out.tfevents*"))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["batch"] == 4
+    best = ik.load_model(folder / "best.safetensors")
+    assert best.training_summary["validation_psnr_y"].keys() == {"x2", "x3"}
+    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 24
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    folder = run(settings(tmp_path / "run", steps=4))
+    before = (folder / "last.safetensors").read_bytes()
+    with pytest.raises(ik.UserError, match="already holds a run"):
+        run(settings(tmp_path / "run", steps=4))
+    with pytest.raises(ik.UserError, match="another batch and seed"):
+        run(settings(tmp_path / "run", steps=4, seed=5, batch=2), resume=True)
+    with pytest.raises(ik.UserError, match="no run to resume"):
+        run(settings(tmp_path / "other"), resume=True)
+    assert (folder / "last.safetensors").read_bytes() == before
+
+
+def test_a_longer_run_may_continue(tmp_path: Path) -> None:
+    run(settings(tmp_path / "run", steps=4))
+    folder = run(settings(tmp_path / "run", steps=8), resume=True)
+    assert ik.load_model(folder / "last.safetensors").training_summary["steps"] == 8
+
+
+def test_a_run_killed_before_its_first_file_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".deadbeef.part.yaml").write_text("half")
+    folder = run(settings(tmp_path / "run", steps=2))
+    assert not list(folder.glob(".*.part*"))
+
+
+def test_damaged_checkpoints_say_what_to_do(tmp_path: Path) -> None:
+    folder = run(settings(tmp_path / "run", steps=8))
+    (folder / "checkpoints" / "step-old").mkdir()
+    (folder / "checkpoints" / "step-8" / "optimizer.bin").write_bytes(b"damaged")
+    with pytest.raises(ik.UserError, match=r"step-8 cannot be read .*delete it to go on from the one before"):
+        run(settings(tmp_path / "run", steps=8), resume=True)
+    shutil.rmtree(folder / "checkpoints" / "step-8")
+    run(settings(tmp_path / "run", steps=8), resume=True)
