@@ -5,9 +5,9 @@ import torch
 from support import PHOTOS, ROOT
 
 import implicitkit as ik
-from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
+from implicitkit.files import PHOTO
 from implicitkit.registry.kinds import models, shipped_file
 
 
