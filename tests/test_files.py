@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, digests of content, and locks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+import implicitkit as ik
 from implicitkit.errors import UserError
-from implicitkit.files import cache_folder, replacing, replacing_folder, write_json, write_text
+from implicitkit.files import (
+    cache_folder,
+    digest,
+    is_held,
+    read_json,
+    replacing,
+    replacing_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_takes_its_place_when_all_is_written(tmp_path: Path) -> None:
@@ -69,3 +80,30 @@ def test_where_what_can_be_made_again_is_kept(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "home", nowhere)
     with pytest.raises(UserError, match="set IMPLICITKIT_CACHE"):
         cache_folder()
+
+
+def test_a_folder_is_known_by_names_and_content(tmp_path: Path) -> None:
+    (tmp_path / "one" / "inner").mkdir(parents=True)
+    (tmp_path / "one" / "inner" / "a").write_text("a")
+    before = digest(tmp_path / "one")
+    assert digest(tmp_path / "one") == before != digest(tmp_path / "one" / "inner")
+    (tmp_path / "one" / "inner" / "a").write_text("b")
+    assert digest(tmp_path / "one") != before
+    assert (
+        digest(tmp_path / "one" / "inner" / "a") == "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"
+    )
+
+
+def test_a_lock_is_seen_and_left_alone(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "lock")
+    with FileLock(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock") and is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(ik.UserError, match=r"cannot read .*x.json: Expecting"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(ik.UserError, match="there is no file"):
+        read_json(tmp_path / "none.json")

@@ -139,6 +139,12 @@ class Plugins:
         """Those that could not be loaded."""
         return [plugin for plugin in self.loaded if plugin.error]
 
+    def versions(self) -> dict[str, str]:
+        """The distributions that plugins are of, with their versions; implicitkit itself is left out."""
+        self.load()
+        owners = [p.owner for p in self.loaded if p.source != "built in" and not p.error]
+        return dict(sorted((owner.distribution, owner.version) for owner in owners))
+
     def where(self) -> str:
         """Where a look-up has looked, for error messages: who filled the registries, and who failed to."""
         looked = ", ".join(str(plugin.owner) for plugin in self.loaded if not plugin.error)

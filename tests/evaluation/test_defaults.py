@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import implicitkit as ik
-from implicitkit.comparison.config import as_trained
+from implicitkit.evaluation.defaults import default_protocol
 
 NOISE = {"name": "noise", "sigma": [0, 75]}
 BLUR = {"name": "blur", "kind": ["gaussian", "motion"], "sigma": [1, 4], "length": [3, 21]}
@@ -33,18 +33,18 @@ BLUR = {"name": "blur", "kind": ["gaussian", "motion"], "sigma": [1, 4], "length
     ],
 )
 def test_levels_lie_along_the_ranges(degradation: Any, settings: dict[str, Any]) -> None:
-    spec = as_trained(degradation)
+    spec = default_protocol(degradation)
     assert spec == {"name": "restoration", "settings": settings}
     assert ik.create_protocol(spec).settings()["settings"].keys() == settings.keys()
 
 
 def test_holes_are_scored_by_their_ratio() -> None:
-    spec = as_trained({"name": "inpainting", "kind": "boxes", "ratio": [0.1, 0.5], "fill": "mean"})
+    spec = default_protocol({"name": "inpainting", "kind": "boxes", "ratio": [0.1, 0.5], "fill": "mean"})
     assert spec == {"name": "inpainting", "size": None, "kind": "boxes", "fill": "mean"}
     assert ik.create_protocol(spec).settings()["holes"]["fill"] == "mean"
-    assert as_trained([{"name": "inpainting", "kind": "folder", "folder": "masks"}])["masks"] == "masks"
+    assert default_protocol([{"name": "inpainting", "kind": "folder", "folder": "masks"}])["masks"] == "masks"
 
 
 def test_holes_with_something_else_are_restored() -> None:
     chain = [{"name": "inpainting", "kind": "boxes"}, {"name": "noise", "sigma": 10}]
-    assert as_trained(chain) == {"name": "restoration", "settings": {"inpainting and noise": chain}}
+    assert default_protocol(chain) == {"name": "restoration", "settings": {"inpainting and noise": chain}}
