@@ -41,6 +41,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tensor) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -113,6 +114,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         export(small_model(), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_page_shows_how_graphs_are_used(
     exported: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_process_is_charged_with_its_own_memory() -> None:
         child.run(["no-such-command"])
 
 
+@pytest.mark.slow
 def test_large_pictures_are_measured_from_the_command_line() -> None:
     small, larger, spread = large_rows(Settings(), sides=(12, 16))  # too small for the time to say anything
     assert 0.05 < small.value < 3 and "12²→48²" in small.what and small.goal is None
@@ -109,6 +110,7 @@ def test_time_is_linear_if_each_added_pixel_costs_the_same() -> None:
     assert not linear_row({1024: 9.0, 2048: 8.0, 4096: 30.0}).met
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
     target = tmp_path / "bench.json"

@@ -47,7 +47,7 @@ def test_render_is_the_field_at_the_pixel_centres(name: str, height: int, width:
 
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=6, deadline=None)
-@given(tile=st.integers(1, 40), size=st.tuples(st.integers(1, 50), st.integers(1, 50)), block=st.integers(1, 500))
+@given(tile=st.integers(1, 20), size=st.tuples(st.integers(1, 24), st.integers(1, 24)), block=st.integers(1, 500))
 def test_tiles_and_blocks_leave_no_seam(name: str, tile: int, size: tuple[int, int], block: int) -> None:
     torch.manual_seed(0)
     model = MODELS[name]()

@@ -126,19 +126,23 @@ def test_what_lies_where_nothing_may_be_executed_is_loaded_from_elsewhere(
     assert counted.read_text() == "once\n"
 
 
+@pytest.fixture(scope="module")
+def whole() -> set[torch.dtype]:
+    """The kernels that there are here."""
+    return set(cpu.kernels())
+
+
 @pytest.mark.parametrize(
     "change",
     [("0.5f) * r2", "0.4f) * r2"), ("relu((vec)acc[r][v + 1])", "relu((vec)acc[r][v])"), ("relu(moved)", "moved")],
 )
 def test_what_computes_something_else_is_not_used(
-    change: tuple[str, str], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    change: tuple[str, str], whole: set[torch.dtype], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = cpu.SOURCE.read_text()
     assert change[0] in text
     wrong = tmp_path / "ensemble.c"
     wrong.write_text(text.replace(*change))
-    whole = set(cpu.kernels())
-    fresh()
     monkeypatch.setattr(cpu, "SOURCE", wrong)
     bad = {torch.bfloat16} if "v + 1" in change[0] else {torch.float32, torch.bfloat16}
     assert set(cpu.kernels()) == whole - bad
