@@ -40,6 +40,7 @@ def calling(
     return Runner(jobs, threads, say)
 
 
+@pytest.mark.slow
 def test_a_failure_is_explained_and_takes_what_starts_from_it(
     runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_failure_is_explained_and_takes_what_starts_from_it(
     assert threads_of(liif) == 3 and threads_of(lte) is None
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_well_without_having_trained_has_failed(
     runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +158,7 @@ def test_what_was_there_before_is_taken_as_it_is(tmp_path: Path) -> None:
     assert how_made(steps, tmp_path) == {str(tmp_path / "seen.png"): {"how": "was there"}}
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ik.UserError, match=r"prepare: implicitkit list nothing failed: .*nothing"):
         Runner(1, 1, print).prepare(made_by(tmp_path, "list", "nothing"), tmp_path)
@@ -164,6 +167,7 @@ def test_a_command_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     assert not (tmp_path / "prepare.json").exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_was_stopped_is_resumed(tmp_path: Path) -> None:
     """--resume is added where the file that it resumes from is there; ``list`` says that it does not know it."""
     (tmp_path / "checkpoint").write_text("")
