@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 import implicitkit as ik
-from implicitkit.files import digest, is_held, read_json
+from implicitkit.files import digest, is_held, read_json, read_kept, write_kept
 
 
 def test_a_folder_is_known_by_names_and_content(tmp_path: Path) -> None:
@@ -36,3 +36,12 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     with pytest.raises(ik.UserError, match="there is no file"):
         read_json(tmp_path / "none.json")
+
+
+def test_a_kept_value_is_of_its_key(tmp_path: Path) -> None:
+    write_kept(tmp_path / "kept.json", {"of": (1, 2)}, [3])
+    assert read_kept(tmp_path / "kept.json", {"of": (1, 2)}) == [3]
+    assert read_kept(tmp_path / "kept.json", {"of": (1, 3)}) is None and read_kept(tmp_path / "none.json", 1) is None
+    for text in ("{", "[]", "3", '{"old": 1}'):
+        (tmp_path / "kept.json").write_text(text)
+        assert read_kept(tmp_path / "kept.json", {"of": (1, 2)}) is None
