@@ -85,7 +85,7 @@ def compare(
         evaluations = {scorer.label: evaluate(plan, scorer) for scorer in scorers}
     notes = read_notes(config.output)
     missing = {source.name: source.missing for row in plan.rows.values() for source in row if not source.finished}
-    report = {
+    report: dict[str, Any] = {
         "title": config.title or config.output.name,
         "notes": plan.config.notes,
         "config": {**config.model_dump(mode="json"), "threads": threads},
@@ -103,7 +103,8 @@ def compare(
         "plugins": plugins.versions(),
         "environment": {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {},
     }
-    write_json(config.output / "report.json", finite(report))
+    report = finite(report)  # what a page shows is what JSON can hold
+    write_json(config.output / "report.json", report)
     write_text(config.output / "report.md", markdown(report))
     return report
 
