@@ -83,6 +83,20 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"cannot read {path}: {error}") from None
 
 
+def write_kept(path: str | Path, key: Any, value: Any) -> None:
+    """Keep a value that was long to compute, with all that it depends on."""
+    write_text(path, json.dumps({"key": key, "value": value}, ensure_ascii=False))
+
+
+def read_kept(path: str | Path, key: Any) -> Any:
+    """The value that :func:`write_kept` wrote; None where there is none, or one of another key."""
+    try:
+        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        return kept["value"] if kept["key"] == json.loads(json.dumps(key)) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def is_held(lock: Path) -> bool:
     """Whether another process holds a lock now."""
     try:

@@ -15,9 +15,11 @@ from implicitkit.files import (
     digest,
     is_held,
     read_json,
+    read_kept,
     replacing,
     replacing_folder,
     write_json,
+    write_kept,
     write_text,
 )
 
@@ -107,3 +109,12 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     with pytest.raises(ik.UserError, match="there is no file"):
         read_json(tmp_path / "none.json")
+
+
+def test_a_kept_value_is_of_its_key(tmp_path: Path) -> None:
+    write_kept(tmp_path / "kept.json", {"of": (1, 2)}, [3])
+    assert read_kept(tmp_path / "kept.json", {"of": (1, 2)}) == [3]
+    assert read_kept(tmp_path / "kept.json", {"of": (1, 3)}) is None and read_kept(tmp_path / "none.json", 1) is None
+    for text in ("{", "[]", "3", '{"old": 1}'):
+        (tmp_path / "kept.json").write_text(text)
+        assert read_kept(tmp_path / "kept.json", {"of": (1, 2)}) is None

@@ -10,6 +10,7 @@ again, so a comparison that was stopped or killed goes on where it was.
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 from implicitkit.comparison.config import CompareConfig
 from implicitkit.comparison.grid import draw_grid
 from implicitkit.comparison.plan import GivenWeights, Plan, PlannedRun, make_plan
-from implicitkit.comparison.report import markdown, summarise
-from implicitkit.comparison.run import Runner, how_made, threads_of
-from implicitkit.comparison.scores import Progress, Scored, Scorer
+from implicitkit.comparison.report import markdown
+from implicitkit.comparison.run import Runner, read_notes, threads_of
+from implicitkit.comparison.scores import Progress, Scorer
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
 from implicitkit.errors import UserError
+from implicitkit.evaluation.statistics import differences, summary
 from implicitkit.files import write_json, write_text
 from implicitkit.nested import equal_and_different, finite
 from implicitkit.registry.kinds import plugins
@@ -29,6 +31,8 @@ from implicitkit.registry.plugins import VARIABLE
 from implicitkit.training.curves import draw_curves
 from implicitkit.training.runs import begin_run
 from implicitkit.version import __version__
+
+DIGITS = 6  # of a score in report.json
 
 
 def compare(
@@ -69,25 +73,27 @@ def compare(
         for run in runs:
             begin_run(run.config)
         runner.prepare(plan.config.prepare, config.output)
-    trained_on = config.base.get("degradation", [])
     scorers = [  # made before the training: a test set that cannot be used is found now, not hours later
-        Scorer(label, test, trained_on, where, progress) for label, test in plan.config.evaluation.items()
+        Scorer(label, test, config.base.get("degradation", []), where, progress)
+        for label, test in plan.config.evaluation.items()
     ]
     failed = runner.train(runs) if train else {}
     if not plan.finished:
         raise UserError(f"nothing to report: no run in {config.output / 'runs'} is finished")
     with cpu_threads(threads * config.jobs):
-        evaluations = {scorer.label: evaluate(plan, scorer, len(scorers) > 1) for scorer in scorers}
         machine = describe_machine(where)
-    report = {
+        evaluations = {scorer.label: evaluate(plan, scorer) for scorer in scorers}
+    notes = read_notes(config.output)
+    missing = {source.name: source.missing for row in plan.rows.values() for source in row if not source.finished}
+    report: dict[str, Any] = {
         "title": config.title or config.output.name,
         "notes": plan.config.notes,
         "config": {**config.model_dump(mode="json"), "threads": threads},
         "evaluations": evaluations,
         **describe_runs(plan),
-        "prepared": how_made(plan.config.prepare, config.output),
+        "prepared": {step.makes: notes.get(step.makes, {"how": "was there"}) for step in plan.config.prepare},
         "failed": failed,
-        "missing": {**plan.missing, **{name: f"failed: {why}" for name, why in failed.items()}},
+        "missing": {**missing, **{name: f"failed: {why}" for name, why in failed.items()}},
         "remarks": [remark for scorer in scorers for remark in scorer.remarks],
         "folder": str(config.output),
         "source": source,
@@ -97,26 +103,41 @@ def compare(
         "plugins": plugins.versions(),
         "environment": {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {},
     }
-    write_json(config.output / "report.json", finite(report))
+    report = finite(report)  # what a page shows is what JSON can hold
+    write_json(config.output / "report.json", report)
     write_text(config.output / "report.md", markdown(report))
     return report
 
 
-def evaluate(plan: Plan, scorer: Scorer, several: bool) -> dict[str, Any]:
-    """What the report says of one evaluation; ``several`` says whether there are others."""
-    output = plan.config.output
+def evaluate(plan: Plan, scorer: Scorer) -> dict[str, Any]:
+    """What the report says of one evaluation: scores per picture, their means, differences to each reference, costs."""
+    output, references = plan.config.output, plan.config.reference
     trivial = scorer("what needs no training", GivenWeights("", None, output))
-    scored: dict[str, dict[str, Scored]] = {}
-    files = {row: scorer.pictures(output) for row in trivial.scores}
+    rows = {row: {"given": scores} for row, scores in trivial.scores.items()}
+    costs, files = dict(trivial.costs), {row: scorer.pictures(output) for row in rows}
     for label, sources in plan.finished.items():
-        scored[label] = {str(source.seed): scorer(label, source, keep=source is sources[0]) for source in sources}
+        scored = {str(source.seed): scorer(label, source, keep=source is sources[0]) for source in sources}
+        rows[label] = {seed: one.scores[label] for seed, one in scored.items()}
+        each = [one.costs[label] for one in scored.values()]
+        times = [cost["seconds"] for cost in each if cost["seconds"] is not None]
+        costs[label] = {**each[0], "seconds": statistics.median_high(times) if times else None}
         files[label] = scorer.pictures(sources[0].folder)
-    evaluation = summarise(trivial, scored, plan.config.reference)
-    evaluation |= {"protocol": scorer.spec["name"], "spec": scorer.spec, "data": str(scorer.data)}
-    evaluation["examples"] = scorer.count
-    grid = output / (f"grid-{scorer.label}.png" if several else "grid.png")
-    evaluation["grid"] = draw_grid(plan.config, evaluation, files, scorer.lower_is_better, grid)
-    return evaluation
+    evaluation = {
+        "protocol": scorer.spec["name"],
+        "spec": scorer.spec,
+        "protocol_settings": trivial.settings,
+        "data": str(scorer.data),
+        "examples": scorer.count,
+        "trivial_rows": list(trivial.scores),
+        "units": trivial.units,
+        "tables": trivial.tables,
+        "summary": {label: summary(list(seeds.values())) for label, seeds in rows.items()},
+        "differences": {reference: differences(rows, reference) for reference in references if reference in rows},
+        "costs": costs,
+        "scores": finite(rows, DIGITS),
+    }
+    grid = output / (f"grid-{scorer.label}.png" if len(plan.config.evaluation) > 1 else "grid.png")
+    return evaluation | {"grid": draw_grid(plan.config, evaluation, files, scorer.lower_is_better, grid)}
 
 
 def describe_runs(plan: Plan) -> dict[str, Any]:
@@ -124,22 +145,17 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
     methods: dict[str, Any] = {}
     trained: dict[str, list[PlannedRun]] = {}
     for label, row in plan.finished.items():
-        for source in row:
-            if isinstance(source, PlannedRun):
-                trained.setdefault(label, []).append(source)
-                methods.setdefault(label, {"runs": []})["runs"].append(_describe(source))
-            else:
-                passes = {"passes": source.passes} if source.passes else {}
-                methods[label] = {"weights": str(source.weights), **passes}
-    budgets = {
-        label: runs[0].config.model_dump(mode="json", exclude={"model", "output", "seed"})
-        for label, runs in trained.items()
-    }
-    equal, different = equal_and_different(budgets)
+        if runs := [source for source in row if isinstance(source, PlannedRun)]:
+            trained[label] = runs
+            methods[label] = {"runs": [_describe(run) for run in runs]}
+        else:
+            methods[label] = {"weights": str(row[0].weights), **({"passes": row[0].passes} if row[0].passes else {})}
     if trained:
-        draw_curves(
-            {label: [run.curve for run in runs] for label, runs in trained.items()}, plan.config.output / "curves.png"
-        )
+        curves = {label: [run.curve for run in runs] for label, runs in trained.items()}
+        draw_curves(curves, plan.config.output / "curves.png")
+    own = {"model", "output", "seed"}  # what is not part of the budget
+    budgets = {label: runs[0].config.model_dump(mode="json", exclude=own) for label, runs in trained.items()}
+    equal, different = equal_and_different(budgets)
     return {
         "methods": methods,
         "curves": "curves.png" if trained else None,

@@ -114,11 +114,6 @@ class Plan:
         finished = {label: [source for source in row if source.finished] for label, row in self.rows.items()}
         return {label: row for label, row in finished.items() if row}
 
-    @property
-    def missing(self) -> dict[str, str]:
-        """What cannot be scored yet, and why."""
-        return {source.name: source.missing for row in self.rows.values() for source in row if not source.finished}
-
     def ordered(self, only: Collection[str] = ()) -> list[PlannedRun]:
         """All runs in the order of training: seed by seed, so that early on there is something of every method, and
         each behind the one that it starts from.

@@ -107,7 +107,7 @@ class Runner:
             self.say("another process prepares this comparison; waiting")
         with FileLock(lock):
             for step in steps:
-                notes = read_json(output / NOTES) if (output / NOTES).is_file() else {}
+                notes = read_notes(output)
                 how = step.command or step.model_dump(mode="json")["cut"]
                 before = notes.get(step.makes, {"how": how})["how"]
                 if not Path(step.makes).exists():
@@ -207,7 +207,6 @@ def threads_of(run: PlannedRun) -> int | None:
     return int(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def how_made(steps: Sequence[Preparation], output: Path) -> dict[str, Any]:
-    """What the notes say of each thing that was prepared."""
-    notes = read_json(output / NOTES) if (output / NOTES).is_file() else {}
-    return {step.makes: notes.get(step.makes, {"how": "was there"}) for step in steps}
+def read_notes(output: Path) -> dict[str, Any]:
+    """How things were prepared: what was made -> note."""
+    return dict(read_json(output / NOTES)) if (output / NOTES).is_file() else {}

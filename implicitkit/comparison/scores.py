@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import create_available
 from implicitkit.evaluation.watch import Watch
-from implicitkit.files import digest, write_text
+from implicitkit.files import digest, read_kept, write_kept
 from implicitkit.metrics import Metric
 from implicitkit.nested import texts_in
 from implicitkit.version import __version__
@@ -101,11 +100,12 @@ class Scorer:
         """
         file, pictures = source.folder / f"scores-{self.label}.json", self.pictures(source.folder)
         key = {**self.key, "label": label, "weights": self._digest(source), "passes": source.passes}
-        scored = _read(file, key)
+        stored = read_kept(file, key)
+        scored = None if stored is None else Scored(**stored)
         if scored is None or (keep and not (scored.pictures and pictures.is_file())):
             source.folder.mkdir(parents=True, exist_ok=True)
             scored = self._score(label, source, pictures if keep else None)
-            write_text(file, json.dumps({"key": key, "scored": asdict(scored)}, ensure_ascii=False))
+            write_kept(file, key, asdict(scored))
         return scored
 
     def _digest(self, source: Source) -> str:
@@ -115,20 +115,19 @@ class Scorer:
         return digest(source.weights) if Path(source.weights).is_file() else fingerprint(load_model(source.weights))
 
     def _score(self, label: str, source: Source, pictures: Path | None) -> Scored:
-        models = {} if source.weights is None else {label: load_model(source.weights).to(self.device)}
-        for model in models.values():
+        models, answers = {}, dict.fromkeys(self.protocol.trivial_rows)
+        if source.weights is not None:
+            model = load_model(source.weights).to(self.device)
             model.passes = source.passes or model.passes
+            models, answers = {label: model}, {label: self.protocol.answer(model, self.data, {})}
         watch, options = Watch(), dict[str, Any](metrics=self.metrics)
         if type(self.protocol).evaluate is Protocol.evaluate:  # a plugin's own may not know them
             options |= {"seen": watch, "trivial": not models}
         with self.progress(f"scoring {label}", self.count) if self.progress else nullcontext() as tell:
             scores = self.protocol.evaluate(models, self.data, progress=tell, **options)
-        if models:
-            costs = {row: watch.costs(row, m, self.protocol.answer(m, self.data, {})) for row, m in models.items()}
-        else:
-            costs = {row: watch.costs(row) for row in self.protocol.trivial_rows}
         if pictures is not None:
             watch.write(pictures)
+        costs = {row: watch.costs(row, models.get(row), answer) for row, answer in answers.items()}
         return Scored(
             {row: scores.values[row] for row in costs},
             {row: asdict(cost) for row, cost in costs.items()},
@@ -137,12 +136,3 @@ class Scorer:
             self.protocol.settings(),
             pictures is not None,
         )
-
-
-def _read(file: Path, key: Mapping[str, Any]) -> Scored | None:
-    """The scores that are kept, if they are of ``key``."""
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        return Scored(**stored["scored"]) if stored["key"] == json.loads(json.dumps(key)) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

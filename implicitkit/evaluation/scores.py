@@ -138,6 +138,6 @@ def score_text(value: float | None, unit: str, sign: str = "") -> str:
     >>> score_text(27.314, "dB"), score_text(0.98765, ""), score_text(None, "dB")
     ('27.31', '0.9877', '–')
     """
-    if value is None or math.isnan(value):
+    if value is None:
         return "–"
     return f"{value:{sign}.{2 if unit == 'dB' else 4}f}"

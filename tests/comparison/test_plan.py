@@ -87,7 +87,7 @@ def test_the_weights_of_another_methods_run(tmp_path: Path) -> None:
     plan = make_plan(checked(settings))
     (given,), run = plan.rows["twice"], plan.rows["LTE"][1]
     assert given.run == run and given.weights == run.weights and given.passes == 2 and not given.finished
-    assert plan.missing["twice"] == "takes the weights of LTE/seed-1, which is not trained yet"
+    assert given.missing == "takes the weights of LTE/seed-1, which is not trained yet"
     assert list(plan.rows) == ["twice", "LIIF", "LTE"]
     settings["methods"]["twice"]["weights_only"] = "LTE/seed-7"
     with pytest.raises(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from filelock import FileLock
 import implicitkit as ik
 from implicitkit.comparison.config import Preparation
 from implicitkit.comparison.plan import PlannedRun, make_plan
-from implicitkit.comparison.run import Job, Runner, how_made, threads_of
+from implicitkit.comparison.run import Job, Runner, read_notes, threads_of
 from implicitkit.training.runs import begin_run
 from oracles import PHOTOS
 from oracles.comparisons import checked, tiny
@@ -139,13 +138,13 @@ def test_a_command_is_run_once_and_its_making_noted(tmp_path: Path) -> None:
     said: list[str] = []
     runner = Runner(1, 1, said.append)
     runner.prepare(made_by(tmp_path, *command), tmp_path)
-    notes = how_made(made_by(tmp_path, *command), tmp_path)
+    notes = read_notes(tmp_path)
     assert said == [f"making {tmp_path / 'seen.png'}"] and (tmp_path / "seen.png").is_file()
     note = notes[str(tmp_path / "seen.png")]
     assert note["how"] == command and note["threads"] == 1 and note["seconds"] > 0
     before = (tmp_path / "seen.png").stat().st_mtime_ns
     runner.prepare(made_by(tmp_path, *command), tmp_path)
-    assert how_made(made_by(tmp_path, *command), tmp_path) == notes
+    assert read_notes(tmp_path) == notes
     assert len(said) == 1 and (tmp_path / "seen.png").stat().st_mtime_ns == before
     with pytest.raises(ik.ConfigError, match=r"was made in another way \(implicitkit degrade .*--spec jpeg\)"):
         runner.prepare(made_by(tmp_path, *command, "--quality", "80"), tmp_path)
@@ -155,7 +154,7 @@ def test_what_was_there_before_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "seen.png").write_bytes(b"")
     steps = made_by(tmp_path, "degrade")
     Runner(1, 1, print).prepare(steps, tmp_path)
-    assert how_made(steps, tmp_path) == {str(tmp_path / "seen.png"): {"how": "was there"}}
+    assert read_notes(tmp_path) == {}
 
 
 @pytest.mark.slow
@@ -179,6 +178,6 @@ def test_a_command_that_was_stopped_is_resumed(tmp_path: Path) -> None:
 def test_a_damaged_note_is_said(tmp_path: Path) -> None:
     (tmp_path / "prepare.json").write_text("{")
     with pytest.raises(ik.UserError, match="cannot read"):
-        how_made([], tmp_path)
-    (tmp_path / "prepare.json").write_text(json.dumps({"a": 1}))
-    assert how_made([], tmp_path) == {}
+        read_notes(tmp_path)
+    (tmp_path / "prepare.json").unlink()
+    assert read_notes(tmp_path) == {}
