@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -47,7 +47,8 @@ def test_render_is_the_field_at_the_pixel_centres(name: str, height: int, width:
 
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=6, deadline=None)
-@given(tile=st.integers(1, 20), size=st.tuples(st.integers(1, 24), st.integers(1, 24)), block=st.integers(1, 500))
+@given(tile=st.integers(5, 24), size=st.tuples(st.integers(1, 32), st.integers(1, 32)), block=st.integers(20, 500))
+@example(tile=1, size=(6, 5), block=1)
 def test_tiles_and_blocks_leave_no_seam(name: str, tile: int, size: tuple[int, int], block: int) -> None:
     torch.manual_seed(0)
     model = MODELS[name]()
