@@ -29,6 +29,8 @@ from oracles.comparisons import checked, tiny
 
 ENVIRONMENT = {**os.environ, "IMPLICITKIT_PLUGINS": "none", "OMP_NUM_THREADS": "1"}
 
+pytestmark = pytest.mark.slow  # four trainings and their scores in processes, once for all of them
+
 
 def call(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "implicitkit", "compare", str(file), *options]
@@ -163,7 +165,6 @@ def test_a_changed_configuration_is_one_line(copied: dict[str, Any], tmp_path: P
     assert "LIIF/seed-0" in outcome.err and "steps was 20 and is 21" in outcome.err
 
 
-@pytest.mark.slow
 def test_only_one_run_is_repeated_from_the_report_and_has_the_same_scores(
     whole: Path, report: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -177,7 +178,6 @@ def test_only_one_run_is_repeated_from_the_report_and_has_the_same_scores(
     assert again["evaluations"]["inpainting"]["differences"] == {}  # of a reference that is not there
 
 
-@pytest.mark.slow
 def test_killed_and_gone_on_with_it_gives_the_same_weights(whole: Path, tmp_path: Path) -> None:
     """The comparison is told to end, and takes its run with it; then the run itself is killed; then it is let go on."""
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tiny(tmp_path / "out")))
@@ -205,7 +205,6 @@ def test_killed_and_gone_on_with_it_gives_the_same_weights(whole: Path, tmp_path
     assert resumed.keys() == direct.keys() and all(torch.equal(resumed[k], direct[k]) for k in direct)
 
 
-@pytest.mark.slow
 def test_what_failed_is_said_and_the_rest_reported(copied: dict[str, Any], tmp_path: Path) -> None:
     copied["methods"]["broken"] = {**copied["methods"]["LIIF"], "weights": "nowhere.safetensors", "seeds": [7]}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(copied))
