@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from implicitkit.comparison import PHOTO
 from implicitkit.create import create_model, load_model
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
 from implicitkit.field.field import Field
+from implicitkit.files import PHOTO
 from implicitkit.images.io import read_image
 from implicitkit.model import ImplicitModel
 from implicitkit.registry.kinds import models

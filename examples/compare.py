@@ -52,13 +52,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        done = compare(comparison(arguments.output or Path(temporary), arguments.steps), say=print)
-        test = done.report["evaluations"]["plain"]
+        report = compare(comparison(arguments.output or Path(temporary), arguments.steps), say=print)
+        test = report["evaluations"]["plain"]
         for method, settings in test["summary"].items():
             print(f"{method}: {settings['4']['psnr']['mean']:.2f} dB at x4")
         found = test["differences"]["LIIF"]["LTE"]["4"]["psnr"]
         print(f"LTE minus LIIF: {found['mean']:+.2f} dB, 95 % interval {found['low']:+.2f} to {found['high']:+.2f}")
-        print((done.folder / "report.md").read_text().splitlines()[0])
+        print((Path(report["folder"]) / "report.md").read_text().splitlines()[0])
 
 
 if __name__ == "__main__":

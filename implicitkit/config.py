@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from implicitkit.errors import ConfigError, UserError, nearest
+from implicitkit.nested import unshared
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -270,7 +271,8 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}{at} is not YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must hold a mapping at its top; received {type(value).__name__}")
-    return value
+    loaded: dict[str, Any] = unshared(value)
+    return loaded
 
 
 def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

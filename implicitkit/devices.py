@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +85,17 @@ def describe_machine(device: torch.device) -> str:
         threads = torch.get_num_threads()
         hardware = f"{processor_name()}, {threads} thread{'' if threads == 1 else 's'}"
     return f"{hardware}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute with a known number of threads, on which the last bits of sums depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def processor_name() -> str:

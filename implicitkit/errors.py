@@ -65,6 +65,24 @@ def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
 
 
+def check_known(name: str, known: Iterable[str], what: str) -> str:
+    """``name``, if it is among the ``known``.
+
+    Raises:
+        ConfigError: it is not; the message begins with ``what``.
+
+    >>> check_known("metods", ["methods", "seeds"], "unknown key")
+    Traceback (most recent call last):
+    implicitkit.errors.ConfigError: unknown key 'metods'; did you mean 'methods'?
+    """
+    names = list(dict.fromkeys(known))
+    if name not in names:
+        near = nearest(name, names)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+        raise ConfigError(f"{what} {name!r}; {hint}")
+    return name
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of an error's message, or the error's type if it has none.
 

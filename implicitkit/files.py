@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -11,7 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from implicitkit.errors import UserError
+
+ASSETS = Path(__file__).parent / "assets"
+"""The files that come with the package."""
+PHOTO = ASSETS / "astronaut.png"  # NASA, public domain
 
 
 @contextmanager
@@ -101,6 +108,53 @@ def describe_content(path: str | Path) -> str | None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """The value that a JSON file holds.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def write_kept(path: str | Path, key: Any, value: Any) -> None:
+    """Keep a value that was long to compute, with all that it depends on."""
+    write_text(path, json.dumps({"key": key, "value": value}, ensure_ascii=False))
+
+
+def read_kept(path: str | Path, key: Any) -> Any:
+    """The value that :func:`write_kept` wrote; None where there is none, or one of another key."""
+    try:
+        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        return kept["value"] if kept["key"] == json.loads(json.dumps(key)) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_held(lock: Path) -> bool:
+    """Whether another process holds a lock now."""
+    try:
+        FileLock(lock).acquire(blocking=False).lock.release()
+    except Timeout:
+        return True
+    return False
+
+
+def digest(path: str | Path) -> str:
+    """The SHA-256 of a file's content, or of the names and the content of all files in a folder."""
+    path = Path(path)
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = (f"{file.relative_to(path).as_posix()} {digest(file)}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def cache_folder() -> Path:

@@ -33,6 +33,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("devices",),
     ("config",),
     ("files",),
+    ("nested",),
     ("errors",),
     ("version",),
 )

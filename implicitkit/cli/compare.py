@@ -34,17 +34,18 @@ def compare(
     """Train methods on equal terms, score them and write a report; run again after a stop, it resumes."""
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison
-    from implicitkit.comparison.report import scores_of
+    from implicitkit.comparison.report import table
     from implicitkit.config import apply_settings, validate
 
     entries = apply_settings(load_comparison(config), settings or [])
+    if output is not None:
+        entries = {**entries, "output": str(output)}
     if jobs is not None:
         entries = {**entries, "jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
     comparison = validate(CompareConfig, entries, str(config))
     with _stopped_in_a_line():
-        done = run(
+        report = run(
             comparison,
-            output=output,
             only=only or [],
             train=not report_only,
             device=device,
@@ -53,14 +54,16 @@ def compare(
             source=str(config),
             command=shlex.join(["implicitkit", *(a for a in sys.argv[1:] if a != "--debug")]),
         )
-    for text in scores_of(done.report):
-        typer.echo(text)
-    typer.echo(str(done.folder / "report.md"))
-    if done.failed:
-        names = "; ".join(f"{name}: {why}" for name, why in done.failed.items())
+    for evaluation in report["evaluations"].values():
+        for metrics in filter(None, evaluation["tables"].values()):
+            typer.echo(table("scores", evaluation, metrics[0]))
+    page = Path(report["folder"]) / "report.md"
+    typer.echo(str(page))
+    if report["failed"]:
+        names = "; ".join(f"{name}: {why}" for name, why in report["failed"].items())
         raise UserError(
-            f"{len(done.failed)} of the runs failed ({names}); the others are in {done.folder / 'report.md'}, and the "
-            "same command tries again"
+            f"{len(report['failed'])} of the runs failed ({names}); the others are in {page}, and the same command "
+            "tries again"
         )
 
 

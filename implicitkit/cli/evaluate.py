@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,6 +100,7 @@ def evaluate(
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
     from implicitkit.files import write_json
+    from implicitkit.nested import finite
     from implicitkit.version import __version__
 
     options = apply_settings({}, settings or [])
@@ -135,8 +135,8 @@ def evaluate(
             "implicitkit": __version__,
             "seconds": round(time.monotonic() - start, 1),
             "units": scores.units,
-            "mean": _finite(scores.means()),
-            f"per_{scores.item}": _finite(scores.values),
+            "mean": finite(scores.means()),  # the PSNR of equal pictures is infinite
+            f"per_{scores.item}": finite(scores.values),
         }
         records = {"records": scores.records} if scores.records else {}
         write_json(output, {**report, **records})
@@ -186,10 +186,3 @@ def _create_metrics(text: str | None, lpips_weights: str | None, device: str) ->
     if not created:
         raise UserError(f"--metrics are names such as 'psnr_y ssim'; received {text!r}")
     return created
-
-
-def _finite(value: Any) -> Any:
-    """``value`` for JSON, with null for infinity, the PSNR of equal pictures."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,3 @@
 """Methods side by side: trained on the same budget, scored by the same protocol, reported with their costs
-(:func:`~implicitkit.comparison.compare.compare`); and pictures side by side (:mod:`~implicitkit.comparison.figures`).
+(:func:`~implicitkit.comparison.compare.compare`).
 """
-
-from implicitkit.comparison.figures import PHOTO, compare_upscaling
-
-__all__ = ["PHOTO", "compare_upscaling"]

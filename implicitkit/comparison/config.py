@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from implicitkit.config import Strict, TrainConfig, load_yaml
-from implicitkit.errors import ConfigError, nearest
+from implicitkit.errors import ConfigError, check_known
+from implicitkit.evaluation.defaults import default_protocol
+from implicitkit.files import read_json
 
 LABEL = re.compile(r"\w[\w +()-]*")
 MetricSpecs = list[str | dict[str, Any]]
 USUAL: MetricSpecs = ["psnr", "ssim", "l1"]
-SET_BY_US = ("output", "seed")
-"""Entries of a training configuration that a comparison fills in itself."""
+TRAINING_KEYS = [key for key in TrainConfig.model_fields if key not in ("output", "seed")]  # the comparison sets those
 
 
 class Overrides(Strict):
@@ -28,15 +28,11 @@ class Overrides(Strict):
     model_config = ConfigDict(extra="allow")
     model: str | dict[str, Any] | None = Field(None, description="a spec, or a registered name")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            own = [*cls.model_fields, *(key for key in TrainConfig.model_fields if key not in SET_BY_US)]
-            for key in value:
-                if key not in own:
-                    raise ValueError(f"unknown key {key!r}; {did_you_mean(str(key), own)}")
-        return value
+    @model_validator(mode="after")
+    def _are_of_training(self) -> Overrides:
+        for key in self.training:
+            check_known(key, [*type(self).model_fields, *TRAINING_KEYS], "unknown key")
+        return self
 
     @property
     def training(self) -> dict[str, Any]:
@@ -105,7 +101,7 @@ class Evaluation(Strict):
 
     def spec(self, degradation: Any) -> dict[str, Any]:
         """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
-        named = as_trained(degradation) if self.protocol is None else {"name": self.protocol}
+        named = default_protocol(degradation) if self.protocol is None else {"name": self.protocol}
         return {**named, **(self.model_extra or {})}
 
 
@@ -138,12 +134,11 @@ class CompareConfig(Strict):
     @field_validator("base")
     @classmethod
     def _base_is_shared(cls, base: dict[str, Any]) -> dict[str, Any]:
-        for key in ("model", *SET_BY_US):
+        for key in ("model", "output", "seed"):
             if key in base:
                 raise ValueError(f"base holds what all runs share; {key!r} is not of it")
         for key in base:
-            if key not in TrainConfig.model_fields:
-                raise ValueError(f"unknown key {key!r}; {did_you_mean(key, list(TrainConfig.model_fields))}")
+            check_known(key, TRAINING_KEYS, "unknown key")
         return base
 
     @field_validator("evaluation", mode="before")
@@ -159,117 +154,31 @@ class CompareConfig(Strict):
             for label in getattr(self, kind):
                 if not LABEL.fullmatch(label):
                     raise ValueError(f"{kind}: a label becomes a file's name: letters, digits, _ +-(); not {label!r}")
-        clash = self.stages.keys() & self.methods.keys()
-        if clash:
+        if clash := self.stages.keys() & self.methods.keys():
             raise ValueError(f"stages and methods share the label {min(clash)!r}; rename one")
         for label in self.reference:
-            self._must_know("reference", label, self.methods)
+            check_known(label, self.methods, "reference: unknown")
         if self.pictures.highlight is not None:
-            self._must_know("pictures.highlight", self.pictures.highlight, self.methods)
+            check_known(self.pictures.highlight, self.methods, "pictures.highlight: unknown")
         for label, method in self.methods.items():
             if isinstance(method.first, str):
-                self._must_know(f"methods.{label}.first", method.first, self.stages)
+                check_known(method.first, self.stages, f"methods.{label}.first: unknown")
         for label, stage in self.stages.items():
             if stage.model is None:
                 raise ValueError(f"stages.{label}: a stage needs a model")
         return self
-
-    @staticmethod
-    def _must_know(where: str, label: str, known: Mapping[str, Any]) -> None:
-        if label not in known:
-            raise ValueError(f"{where}: unknown {label!r}; {did_you_mean(label, list(known))}")
 
 
 def load_comparison(path: Path) -> dict[str, Any]:
     """The configuration in a YAML file, or the one that a ``report.json`` was made with.
 
     Raises:
-        ConfigError: there is no such file, or it holds neither.
+        UserError: there is no such file, or it holds neither.
     """
     if path.suffix != ".json":
-        loaded: dict[str, Any] = unshared(load_yaml(path))
-        return loaded
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        config = report["config"]
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{path} is not the report.json of a comparison") from None
+        return load_yaml(path)
+    report = read_json(path)
+    config = report.get("config") if isinstance(report, dict) else None
     if not isinstance(config, dict):
         raise ConfigError(f"{path} is not the report.json of a comparison")
     return config
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """What to say of an unknown name.
-
-    >>> did_you_mean("metods", ["methods", "seeds"]), did_you_mean("x", ["methods", "seeds"])
-    ("did you mean 'methods'?", 'there are: methods, seeds')
-    """
-    near = nearest(name, known)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(dict.fromkeys(known)) or 'none'}"
-
-
-def unshared(value: Any) -> Any:
-    """A copy without shared parts: YAML's aliases are one object, and ``--set`` would change them all."""
-    if isinstance(value, dict):
-        return {key: unshared(inner) for key, inner in value.items()}
-    return [unshared(inner) for inner in value] if isinstance(value, list) else value
-
-
-SHARES = (1 / 3, 2 / 3, 1.0)
-"""How far along each range the levels lie."""
-LEVELS = ("mild", "middling", "strong")
-
-
-def as_trained(degradation: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:
-    """The spec of a protocol for what ``degradation`` does.
-
-    Holes alone are scored by ``inpainting``, by bins of hole ratios. Anything else is scored by ``restoration`` at
-    three levels: a third, two thirds and the whole way along every range ``[low, high]`` among its settings; as it is,
-    where it has none.
-
-    >>> as_trained({"name": "super_resolution", "scale": [1, 4]})["settings"].keys()
-    dict_keys(['scale 2', 'scale 3', 'scale 4'])
-    """
-    listed = [degradation] if isinstance(degradation, (str, Mapping)) else list(degradation)
-    steps: list[dict[str, Any]] = [{"name": step} if isinstance(step, str) else dict(step) for step in listed]
-    if len(steps) == 1 and steps[0]["name"] == "inpainting":
-        return _inpainting(steps[0])
-    ranges = [(k, key) for k, step in enumerate(steps) for key in _ranges(step)]
-    if not ranges:
-        return {"name": "restoration", "settings": {" and ".join(step["name"] for step in steps): _one(steps)}}
-    settings = {}
-    for level, share in zip(LEVELS, SHARES, strict=True):
-        fixed = [dict(step) for step in steps]
-        for k, key in ranges:
-            low, high = (float(end) for end in steps[k][key])
-            fixed[k][key] = round(low + share * (high - low), 6)
-        label = f"{ranges[0][1]} {fixed[ranges[0][0]][ranges[0][1]]:.4g}" if len(ranges) == 1 else level
-        settings[label] = _one(fixed)
-    return {"name": "restoration", "settings": settings}
-
-
-def _inpainting(step: Mapping[str, Any]) -> dict[str, Any]:
-    spec: dict[str, Any] = {"name": "inpainting", "size": None}
-    if "fill" in step:
-        spec["fill"] = step["fill"]
-    if "folder" in step:
-        return {**spec, "masks": step["folder"]}
-    return {**spec, **({"kind": step["kind"]} if "kind" in step else {})}
-
-
-def _ranges(step: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in step.items():
-        pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_number(v) for v in value)
-        if pair and value[0] < value[1]:
-            yield key
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _one(steps: list[dict[str, Any]]) -> Any:
-    return steps if len(steps) > 1 else steps[0]

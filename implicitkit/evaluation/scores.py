@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from implicitkit.create import create_metric
-from implicitkit.errors import DataError
+from implicitkit.errors import DataError, WeightsError
 from implicitkit.metrics import Metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
@@ -97,6 +97,17 @@ def create_metrics(metrics: Metrics) -> list[Metric]:
     return created
 
 
+def create_available(metrics: Metrics) -> tuple[list[Metric], dict[str, str]]:
+    """Those of the metrics whose weights can be had; and of the others, name -> why not."""
+    created, left_out = [], {}
+    for metric in metrics:
+        try:
+            created += create_metrics([metric])
+        except WeightsError as error:
+            left_out[str(metric["name"] if isinstance(metric, Mapping) else metric)] = str(error)
+    return created, left_out
+
+
 def by_name(files: Iterable[Path]) -> dict[str, Path]:
     """Picture files by name without suffix.
 
@@ -132,10 +143,12 @@ def setting_name(setting: str) -> str:
     return f"×{setting}" if NUMBER.fullmatch(setting) else setting
 
 
-def score_text(value: float, unit: str, sign: str = "") -> str:
-    """A score with the digits that tables print; ``sign="+"`` for differences.
+def score_text(value: float | None, unit: str, sign: str = "") -> str:
+    """A score with the digits that tables print, or a dash where there is none; ``sign="+"`` for differences.
 
-    >>> score_text(27.314, "dB"), score_text(0.98765, "")
-    ('27.31', '0.9877')
+    >>> score_text(27.314, "dB"), score_text(0.98765, ""), score_text(None, "dB")
+    ('27.31', '0.9877', '–')
     """
+    if value is None:
+        return "–"
     return f"{value:{sign}.{2 if unit == 'dB' else 4}f}"

@@ -153,6 +153,12 @@ class Plugins:
         """The plugins that failed to load."""
         return [plugin for plugin in self.loaded if plugin.error]
 
+    def versions(self) -> dict[str, str]:
+        """The distributions that plugins are of, with their versions; implicitkit itself is left out."""
+        self.load()
+        owners = [p.owner for p in self.loaded if p.source != "built in" and not p.error]
+        return dict(sorted((owner.distribution, owner.version) for owner in owners))
+
     def where(self) -> str:
         """The loaded and the failed plugins, for error messages."""
         owners = ", ".join(str(plugin.owner) for plugin in self.loaded if not plugin.error)

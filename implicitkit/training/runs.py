@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +17,11 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from implicitkit.config import TrainConfig, load_yaml, validate
-from implicitkit.errors import UserError
+from implicitkit.errors import ConfigError, UserError
 from implicitkit.files import write_text
 from implicitkit.images.io import write_image
 from implicitkit.model import ImplicitModel
+from implicitkit.nested import flattened
 from implicitkit.training.validation import Validation
 
 Report = Callable[[dict[str, Any]], None]
@@ -36,21 +37,33 @@ class Stateful(Protocol):
         """Restore a written state."""
 
 
-# Keys that may differ on resume. ``steps`` and ``optimiser`` change the schedule from there on, to train for longer or
-# more gently; the others change nothing that a step computes.
-RESUMABLE_KEYS = (
-    "steps",
-    "optimiser",
+NEUTRAL_KEYS = (
     "output",
-    "validation",
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
     "license",
     "trained_on",
+    "data.workers",
+    "data.cache",
 )
-RESUMABLE_DATA_KEYS = ("workers", "cache")
-OPTIMISER_STATE_KEYS = ("name", "weight_decay", "parts")  # decide the layout of the optimiser's state
+"""Entries that change nothing that a step computes."""
+RESUMABLE_KEYS = (
+    *NEUTRAL_KEYS,
+    "validation",
+    "steps",
+    "optimiser.lr",
+    "optimiser.betas",
+    "optimiser.schedule",
+    "optimiser.warmup",
+    "optimiser.milestones",
+    "optimiser.gamma",
+    "optimiser.final_lr",
+    "optimiser.clip",
+)
+"""What may differ on resuming. ``steps`` and most of ``optimiser`` are what one changes to go on for longer, or more
+gently: the schedule follows them from there on.
+"""
 
 
 class Run:
@@ -80,8 +93,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-            write_text(self.folder / "config.yaml", text)
+            _write_config(self.config)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
             for leftover in (self.folder / "checkpoints").glob(".*.part"):
                 shutil.rmtree(leftover)
@@ -217,18 +229,52 @@ class Run:
             write_text(log, "".join(lines))
 
     def _check_same(self) -> None:
-        stored = validate(TrainConfig, load_yaml(self.folder / "config.yaml"), str(self.folder / "config.yaml"))
-        old, new = (_fixed_settings(c) for c in (stored, self.config))
-        changed = [key for key in new if old.get(key) != new[key]]
+        changed = changed_entries(self.folder / "config.yaml", self.config, RESUMABLE_KEYS)
         if changed:
             raise UserError(
-                f"the run in {self.folder} was started with another {' and '.join(changed)}; resume it "
+                f"the run in {self.folder} was started with another {' and '.join(list(changed)[:5])}; resume it "
                 "with its own config.yaml"
             )
 
 
-def _fixed_settings(config: TrainConfig) -> dict[str, Any]:
-    settings = config.model_dump(mode="json", exclude=set(RESUMABLE_KEYS))
-    settings["data"] = {key: value for key, value in settings["data"].items() if key not in RESUMABLE_DATA_KEYS}
-    optimiser = config.optimiser.model_dump(mode="json")
-    return settings | {f"optimiser.{key}": optimiser[key] for key in OPTIMISER_STATE_KEYS}
+def begin_run(config: TrainConfig) -> None:
+    """Put ``config.yaml`` into its run directory, for ``train(config, resume=True)`` to begin or to go on; or check
+    that the one there is of the same run, in everything that moves a number.
+
+    Raises:
+        ConfigError: it is of another run; the message names what differs.
+        UserError: the folder holds something else, or cannot be written.
+    """
+    folder = config.output
+    if (folder / "config.yaml").is_file():
+        changed = changed_entries(folder / "config.yaml", config, NEUTRAL_KEYS)
+        if changed:
+            what = [f"{key} was {before!r} and is {now!r}" for key, (before, now) in changed.items()]
+            raise ConfigError(
+                f"the run in {folder} was begun with another configuration: {'; '.join(what[:3])}; choose another "
+                "output, or remove the folder to train it again"
+            )
+    elif any(p.name.endswith(".safetensors") or p.name == "checkpoints" for p in folder.glob("*")):
+        raise UserError(f"{folder} holds something else than this run; choose another output")
+    if not (folder / "last.safetensors").is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from None
+        _write_config(config)
+
+
+def _write_config(config: TrainConfig) -> None:
+    write_text(config.output / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def changed_entries(file: Path, config: TrainConfig, free: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """In what ``config`` differs from the configuration in ``file``, apart from the entries or sections ``free``.
+
+    Returns:
+        The entry's dotted path -> what it was, and what it is.
+    """
+    stored = validate(TrainConfig, load_yaml(file), str(file))
+    before, now = (dict(flattened(c.model_dump(mode="json"))) for c in (stored, config))
+    changed = {key: (before.get(key), now.get(key)) for key in before | now if before.get(key) != now.get(key)}
+    return {key: values for key, values in changed.items() if not {key, key.split(".")[0]} & set(free)}

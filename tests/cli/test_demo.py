@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 import implicitkit as ik
+from implicitkit.cli.demo import busiest
 from implicitkit.images.io import read_picture
 from oracles.models import small_model
 
@@ -28,3 +29,10 @@ def test_demo_on_a_tiny_photo_says_what_it_needs(run, tmp_path: Path) -> None:
     weights = small_model().save(tmp_path / "m.safetensors")
     done = run("demo", "-o", tmp_path / "x.png", "--photo", tmp_path / "tiny.png", "--model", weights)
     assert done.code == 2 and "at least 32 pixels a side" in done.err
+
+
+def test_the_detail_is_where_most_happens() -> None:
+    picture = torch.zeros(3, 64, 64)
+    picture[:, 33:47, 17:31] = torch.rand(3, 14, 14)
+    rows, columns = busiest(picture, 16)
+    assert (rows, columns) == (slice(32, 48), slice(16, 32))

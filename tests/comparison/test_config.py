@@ -1,50 +1,71 @@
-"""The test follows the degradation that is trained on."""
+"""What a comparison reads, and what it refuses."""
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import implicitkit as ik
-from implicitkit.comparison.config import as_trained
+from implicitkit.comparison.config import load_comparison
+from implicitkit.config import apply_settings
+from oracles.comparisons import ENCODER, TINY, checked
 
-NOISE = {"name": "noise", "sigma": [0, 75]}
-BLUR = {"name": "blur", "kind": ["gaussian", "motion"], "sigma": [1, 4], "length": [3, 21]}
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    settings = copy.deepcopy(TINY)
+    *parents, last = path.split(".")
+    at = settings
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return settings
 
 
 @pytest.mark.parametrize(
-    ("degradation", "settings"),
+    ("path", "value", "message"),
     [
-        (NOISE, {f"sigma {s}": {"name": "noise", "sigma": float(s)} for s in (25, 50, 75)}),
-        ("jpeg", {"jpeg": {"name": "jpeg"}}),
-        ({"name": "noise", "sigma": [20, 20]}, {"noise": {"name": "noise", "sigma": [20, 20]}}),
-        (
-            BLUR,
-            {
-                level: {**BLUR, "sigma": sigma, "length": length}
-                for level, sigma, length in (("mild", 2, 9), ("middling", 3, 15), ("strong", 4, 21))
-            },
-        ),
-        (
-            [{"name": "super_resolution", "scale": [1, 4]}, "jpeg"],
-            {f"scale {s}": [{"name": "super_resolution", "scale": float(s)}, {"name": "jpeg"}] for s in (2, 3, 4)},
-        ),
+        ("reference", ["LIF"], r"reference: unknown 'LIF'; did you mean 'LIIF'\?"),
+        ("pictures", {"highlight": "SAIR"}, r"pictures.highlight: unknown 'SAIR'; there are: LIIF, LTE"),
+        ("metods", {}, r"metods: unknown key.*did you mean 'methods'\?"),
+        ("methods.LTE.optimizer", {}, r"methods.LTE: unknown key 'optimizer'; did you mean 'optimiser'\?"),
+        ("methods.LTE.seed", 3, r"methods.LTE: unknown key 'seed'; did you mean 'seeds'\?"),
+        ("methods.LTE", {"steps": 3}, r"methods.LTE: a method needs a model, or weights_only"),
+        ("methods.LTE.passes", 2, r"methods.LTE: passes goes with weights_only"),
+        ("methods.LTE.first", "begin", r"methods.LTE.first: unknown 'begin'; there are: none"),
+        ("base.model", {}, r"base: base holds what all runs share; 'model' is not of it"),
+        ("base.stesp", 3, r"base: unknown key 'stesp'; did you mean 'steps'\?"),
+        ("methods.a/b", {"model": "x"}, r"a label becomes a file's name.*'a/b'"),
+        ("stages", {"LTE": {"model": {}}}, r"stages and methods share the label 'LTE'"),
+        ("prepare", [{"makes": "x"}], r"prepare.0: give command or cut, and not both"),
+        ("evaluation", {"protocol": "inpainting"}, r"evaluation.inpainting.data: required"),
+        ("seeds", [], r"seeds: .*at least 1"),
     ],
 )
-def test_levels_lie_along_the_ranges(degradation: Any, settings: dict[str, Any]) -> None:
-    spec = as_trained(degradation)
-    assert spec == {"name": "restoration", "settings": settings}
-    assert ik.create_protocol(spec).settings()["settings"].keys() == settings.keys()
+def test_mistakes_are_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ik.ConfigError, match=message):
+        checked(broken(path, value))
 
 
-def test_holes_are_scored_by_their_ratio() -> None:
-    spec = as_trained({"name": "inpainting", "kind": "boxes", "ratio": [0.1, 0.5], "fill": "mean"})
-    assert spec == {"name": "inpainting", "size": None, "kind": "boxes", "fill": "mean"}
-    assert ik.create_protocol(spec).settings()["holes"]["fill"] == "mean"
-    assert as_trained([{"name": "inpainting", "kind": "folder", "folder": "masks"}])["masks"] == "masks"
+def test_a_setting_changes_one_of_two_that_an_alias_made_equal(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump({"a": ENCODER, "b": ENCODER}))  # written as an anchor and its alias
+    assert "&id001" in file.read_text()
+    assert apply_settings(load_comparison(file), ["a.blocks=3"]) == {"a": {**ENCODER, "blocks": 3}, "b": ENCODER}
 
 
-def test_holes_with_something_else_are_restored() -> None:
-    chain = [{"name": "inpainting", "kind": "boxes"}, {"name": "noise", "sigma": 10}]
-    assert as_trained(chain) == {"name": "restoration", "settings": {"inpainting and noise": chain}}
+def test_what_is_no_report_is_said(tmp_path: Path) -> None:
+    for text, message in (
+        ("[]", "not the report"),
+        ("{}", "not the report"),
+        ('{"config": 3}', "not"),
+        ("no", "cannot read"),
+    ):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(ik.UserError, match=message):
+            load_comparison(tmp_path / "report.json")
+    with pytest.raises(ik.UserError, match="there is no file"):
+        load_comparison(tmp_path / "none.json")

@@ -23,8 +23,8 @@ CONFIGS = sorted((ROOT / "configs" / "compare").glob("*.yaml"))
 def test_the_pages_example_holds(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     plan = make_plan(validate(CompareConfig, yaml.safe_load(example), "the page"))
-    assert plan.labels == ["LIIF", "LTE", "mine"] and len(plan.ordered()) == 6
-    assert plan.runs["LTE"][0].config.optimiser.lr == 2e-4
+    assert list(plan.rows) == ["LIIF", "LTE", "mine"] and len(plan.ordered()) == 6
+    assert plan.rows["LTE"][0].config.optimiser.lr == 2e-4
 
 
 @pytest.mark.parametrize("section", [CompareConfig, Method, Preparation, Cut, Grid])
@@ -43,9 +43,9 @@ def test_every_option_is_on_the_page() -> None:
 def test_the_configurations_hold(file: Path) -> None:
     config = validate(CompareConfig, load_comparison(file), file.name)
     plan = make_plan(config)
-    for runs in plan.runs.values():
-        ik.create_model(runs[0].config.model)
-    for evaluation in plan.evaluation.values():
+    for run in plan.ordered():
+        ik.create_model(run.config.model)
+    for evaluation in plan.config.evaluation.values():
         ik.create_protocol(evaluation.spec(config.base["degradation"]))
     assert f"implicitkit compare configs/compare/{file.name}" in file.read_text(encoding="utf-8")
 

@@ -1,67 +1,61 @@
-"""From scores to the report and its tables."""
+"""The tables of a report."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
+from implicitkit.comparison.report import table
 
-import pytest
-
-from implicitkit.comparison.plan import make_plan
-from implicitkit.comparison.report import count, differences, differences_table, equal_and_different, finite, interval
-from oracles.comparisons import checked, tiny
+CELL = {"mean": 1.0, "low": 0.81, "high": 1.24, "p_holm": 0.01}
 
 
-def rows(**means: float) -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
-    pictures = [str(k) for k in range(8)]
-    shifts = {p: (k - 3.5) / 10 for k, p in enumerate(pictures)}
-    values = {label: {p: mean + shifts[p] * mean for p in pictures} for label, mean in means.items()}
-    return {label: {"0": {"4": {"psnr": value}}} for label, value in values.items()}
+def differences(cell: dict[str, float] | None) -> str:
+    """The row of b."""
+    evaluation = {
+        "units": {"psnr_hole": "dB"},
+        "differences": {"a": {"b": {"4": {"psnr_hole": cell} if cell else {}}, "c": {"4": {"psnr_hole": CELL}}}},
+        "costs": {name: {"macs": macs, "seconds": 0.5} for name, macs in (("a", 200), ("b", 500), ("c", None))},
+    }
+    lines = table("differences", evaluation, "a", "psnr_hole").splitlines()
+    assert lines[:2] == ["| PSNR of the hole, dB, minus a | ×4 | MACs | time |", "| --- | --- | --- | --- |"]
+    assert lines[3] == "| c | **+1.00 [+0.81, +1.24]** | – | ×1 |" and len(lines) == 4
+    return lines[2]
 
 
-def test_differences_are_corrected_for_the_tests_of_one_metric() -> None:
-    table = differences(rows(a=1.0, b=1.5, c=3.0), "a")
-    assert list(table) == ["b", "c"]
-    for label, mean in (("b", 0.5), ("c", 2.0)):
-        cell = table[label]["4"]["psnr"]
-        assert (
-            cell["mean"] == pytest.approx(mean)
-            and cell["tests"] == 2
-            and cell["p_holm"] == pytest.approx(2 * cell["p"])
-        )
-        assert cell["seeds"] == [1, 1] and cell["pictures"] == 8
+def test_a_gain_stands_beside_what_it_costs_and_is_bold_where_chance_is_excluded() -> None:
+    assert differences(CELL) == "| b | **+1.00 [+0.81, +1.24]** | ×2.5 | ×1 |"
+    assert differences({**CELL, "p_holm": 0.2}) == "| b | +1.00 [+0.81, +1.24] | ×2.5 | ×1 |"
+    assert differences({**CELL, "low": -0.1}) == "| b | +1.00 [-0.10, +1.24] | ×2.5 | ×1 |"
+    old = {key: value for key, value in CELL.items() if key != "p_holm"}  # of a report before the correction
+    assert differences(old) == "| b | **+1.00 [+0.81, +1.24]** | ×2.5 | ×1 |"
+    assert differences(None) == "| b | – | ×2.5 | ×1 |"
 
 
-def test_a_gain_stands_beside_what_it_costs() -> None:
+def test_scores_with_their_spread() -> None:
+    cells = {
+        "A": {"mean": 27.314, "spread": 0.051},
+        "B": {"mean": 26.0, "spread": None},
+        "C": {"mean": None, "spread": None},
+    }
     evaluation = {
         "units": {"psnr": "dB"},
-        "differences": {"a": differences(rows(a=1.0, b=2.0), "a")},
-        "costs": {"a": {"macs": 200, "seconds": 0.5}, "b": {"macs": 500, "seconds": 0.25}},
+        "summary": {name: {"20-40": {"psnr": cell}} for name, cell in cells.items()},
     }
-    lines = differences_table(evaluation, "a", "psnr").splitlines()
-    assert lines[0] == "| PSNR, dB, minus a | ×4 | MACs | time |"
-    assert lines[2].startswith("| b | **+1.00 [") and lines[2].endswith("| ×2.5 | ×0.5 |")
+    assert table("scores", evaluation, "psnr").splitlines() == [
+        "| PSNR, dB | 20–40 % |",
+        "| --- | --- |",
+        "| A | 27.31 ± 0.05 |",
+        "| B | 26.00 |",
+        "| C | – |",
+    ]
 
 
-def test_what_is_bold() -> None:
-    cell = {"mean": 0.5, "low": 0.31, "high": 0.74, "p_holm": 0.01}
-    assert interval(cell, "dB") == "**+0.50 [+0.31, +0.74]**"
-    assert interval({**cell, "p_holm": 0.2}, "dB") == "+0.50 [+0.31, +0.74]" and interval(None, "dB") == "–"
-    assert interval({k: v for k, v in cell.items() if k != "p_holm"}, "dB").startswith("**")  # an older report
-
-
-def test_large_numbers() -> None:
-    assert [count(n) for n in (None, 12, 1_234, 5_600_000, 1.7e9)] == ["–", "12", "1.23 k", "5.6 M", "1.7 G"]
-
-
-def test_json_has_no_infinity() -> None:
-    assert finite({"a": [1.5, math.inf], "b": {"c": math.nan, "d": 3}}) == {"a": [1.5, None], "b": {"c": None, "d": 3}}
-    assert finite([1.23456, 2], 2) == [1.23, 2]
-
-
-def test_what_is_equal_and_what_is_not(tmp_path: Path) -> None:
-    plan = make_plan(checked(tiny(tmp_path)))
-    equal, different = equal_and_different({label: runs[0] for label, runs in plan.runs.items()})
-    assert different == {"optimiser.lr": {"LIIF": 1e-3, "LTE": 2e-3}}
-    assert equal["steps"] == 20 and equal["batch"] == 2 and equal["degradation"][0]["ratio"] == [0.1, 0.4]
-    assert not any(key.startswith(("model", "output", "seed")) for key in equal)
+def test_costs_of_stages_and_of_weights_from_elsewhere() -> None:
+    cost = {"total": 66131, "trainable": 203, "macs": 1.7e9, "seconds": 0.01234}
+    evaluation = {"costs": {"mean": {"macs": None, "seconds": None}, "A": cost, "given": cost}}
+    first = {"steps": 500, "label": "begin", "seconds": 10.0}
+    runs = [{"steps": 1500, "seconds": s, "first": {**first}} for s in (100.0, 120.0)]
+    lines = table("costs", {"A": {"runs": runs}, "given": {"weights": "x"}}, evaluation).splitlines()
+    assert lines[2:] == [
+        "| mean | – | – | – | – | – | – |",
+        "| A | 66,131 | 203 | 1.7 G | 0.0123 | 1,500 after 500 of begin | 120 |",
+        "| given | 66,131 | 203 | 1.7 G | 0.0123 | – | – |",
+    ]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.comparison import PHOTO
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.evaluation import bicubic, make_pair, score
+from implicitkit.files import PHOTO
 from implicitkit.registry.kinds import models, shipped_file
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill

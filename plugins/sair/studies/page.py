@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from implicitkit.comparison.report import costs_table, differences_table, scores_table
+from implicitkit.comparison.report import table
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
@@ -33,11 +33,11 @@ def section(name: str, report: Mapping[str, Any], findings: str) -> str:
     parts = [f"## {report['title']}", report["notes"], findings]
     for evaluation in report["evaluations"].values():
         shown = [metrics[0] for metrics in evaluation["tables"].values() if metrics]
-        parts += [scores_table(evaluation, metric) for metric in shown]
-        parts += [differences_table(evaluation, r, shown[-1]) for r in evaluation["differences"]]
+        parts += [table("scores", evaluation, metric) for metric in shown]
+        parts += [table("differences", evaluation, r, shown[-1]) for r in evaluation["differences"]]
         if evaluation["grid"]:
             parts.append(f"![pictures](comparison/{name}/{evaluation['grid']['file']})")
-        parts.append(costs_table(report, evaluation))
+        parts.append(table("costs", report["methods"], evaluation))
     if report["curves"]:
         parts.append(f"![training curves](comparison/{name}/{report['curves']})")
     parts.append(f"{report['machine']}. [The whole report](comparison/{name}/report.md), with every table, the budget, "

@@ -10,10 +10,11 @@ import pytest
 import implicitkit as ik
 from implicitkit.comparison.compare import compare
 from implicitkit.comparison.config import CompareConfig, load_comparison
-from implicitkit.comparison.plan import make_plan, write_config
-from implicitkit.comparison.run import cut
+from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate
+from implicitkit.images.squares import cut_squares
 from implicitkit.training.loop import train
+from implicitkit.training.runs import begin_run
 from implicitkit_sair.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]
@@ -45,8 +46,8 @@ def test_they_differ_by_the_line_of_their_degradation() -> None:
 def test_the_test_follows_the_degradation(name: str, tmp_path: Path) -> None:
     config = validate(CompareConfig, loaded(name, tmp_path), name)
     plan = make_plan(config)
-    assert list(plan.runs) == ["LIIF", "LTE", "control", "SAIR", "SemLTE"]
-    protocol = ik.create_protocol(plan.evaluation["test"].spec(config.base["degradation"]))
+    assert list(plan.rows) == ["LIIF", "LTE", "control", "SAIR", "SemLTE"]
+    protocol = ik.create_protocol(plan.config.evaluation["test"].spec(config.base["degradation"]))
     found = protocol.settings()
     settings = found["settings"] if "settings" in found else [f"{low:g}-{high:g}" for low, high in found["bins"]]
     assert list(settings) == QUICK[name]
@@ -63,15 +64,15 @@ def test_from_photographs_to_a_report(tmp_path: Path, monkeypatch: pytest.Monkey
     settings["prepare"][0]["cut"]["test_every"] = 40
     config = validate(CompareConfig, settings, "quick")
     plan = make_plan(config)
-    squares, mae = plan.prepare
+    squares, mae = plan.config.prepare
     assert squares.cut is not None and mae.command is not None
-    cut(squares.cut, Path(squares.makes))
+    cut_squares(squares.cut.folders, Path(squares.makes), side=squares.cut.side, test_every=squares.cut.test_every)
     width, depth = (int(mae.command[mae.command.index(flag) + 1]) for flag in ("--width", "--depth"))
     pretrain(Path(mae.command[1]), Path(mae.makes), Settings(width=width, depth=depth, steps=1, batch=1, size=48))
     for run in plan.ordered():
-        write_config(run)
+        begin_run(run.config)
         train(run.config, resume=True)
-    report = compare(config, train=False, device="cpu").report
+    report = compare(config, train=False, device="cpu")
     costs = report["evaluations"]["test"]["costs"]
     assert costs["control"]["total"] == costs["SAIR"]["total"] > costs["LIIF"]["total"]
     assert list(report["evaluations"]["test"]["differences"]) == ["control", "LIIF"]

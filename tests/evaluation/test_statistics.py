@@ -8,7 +8,15 @@ import statistics
 import numpy as np
 import pytest
 
-from implicitkit.comparison.statistics import bootstrap_difference, gains_of, holm, mean_and_spread, shared_pictures
+from implicitkit.evaluation.statistics import (
+    bootstrap_difference,
+    differences,
+    gains_of,
+    holm,
+    mean_and_spread,
+    ranked,
+    shared_pictures,
+)
 
 
 def scores(seeds: int, pictures: int, mean: float, seed: int, spread: float = 1.0) -> list[dict[str, float]]:
@@ -89,3 +97,40 @@ def test_spread_over_seeds() -> None:
     mean, spread = mean_and_spread(values)
     assert mean == pytest.approx(statistics.mean(values)) and spread == pytest.approx(statistics.stdev(values))
     assert mean_and_spread([3.0]) == (3.0, None) and math.isnan(mean_and_spread([])[0])
+
+
+GAINS = {"a": 0.1, "b": -0.5, "c": 2.0, "d": 0.3, "e": 1.0}
+
+
+def test_the_best_the_median_and_the_worst() -> None:
+    assert ranked(GAINS, 3) == [("best gain", "c"), ("median gain", "d"), ("worst gain", "b")]
+    assert ranked(GAINS, 1) == [("median gain", "d")]
+    assert ranked(GAINS, 2) == [("best gain", "c"), ("worst gain", "b")]
+    assert [picture for _, picture in ranked(GAINS, 9)] == ["c", "e", "d", "a", "b"]
+    assert [what for what, _ in ranked(GAINS, 5)] == [
+        "best gain",
+        "75 % gain",
+        "median gain",
+        "25 % gain",
+        "worst gain",
+    ]
+
+
+def rows(**means: float) -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
+    pictures = [str(k) for k in range(8)]
+    shifts = {p: (k - 3.5) / 10 for k, p in enumerate(pictures)}
+    values = {label: {p: mean + shifts[p] * mean for p in pictures} for label, mean in means.items()}
+    return {label: {"0": {"4": {"psnr": value}}} for label, value in values.items()}
+
+
+def test_differences_are_corrected_for_the_tests_of_one_metric() -> None:
+    table = differences(rows(a=1.0, b=1.5, c=3.0), "a")
+    assert list(table) == ["b", "c"]
+    for label, mean in (("b", 0.5), ("c", 2.0)):
+        cell = table[label]["4"]["psnr"]
+        assert (
+            cell["mean"] == pytest.approx(mean)
+            and cell["tests"] == 2
+            and cell["p_holm"] == pytest.approx(2 * cell["p"])
+        )
+        assert cell["seeds"] == [1, 1] and cell["pictures"] == 8

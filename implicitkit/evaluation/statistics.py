@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ BATCH = 500  # resamples at a time, to bound memory
 
 Runs = Sequence[Mapping[str, Any]]
 """One mapping per seed: picture -> score; null, as JSON writes infinity, is no finite score."""
+PerPicture = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""``[setting][metric][picture]``: the scores of one run, as :class:`~implicitkit.evaluation.scores.Scores` has them."""
 Indices = NDArray[np.int64]
+RANKS = {0.0: "best", 0.5: "median", 1.0: "worst"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,52 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def differences(rows: Mapping[str, Mapping[str, PerPicture]], reference: str) -> dict[str, Any]:
+    """All differences to one method, each a dictionary of what :class:`Difference` holds.
+
+    Args:
+        rows: method -> seed -> scores.
+        reference: one of the methods.
+
+    Returns:
+        Method -> setting -> metric -> difference, with its ``p_holm``, corrected for all ``tests`` of one metric.
+    """
+    others = {label: list(seeds.values()) for label, seeds in rows.items() if label != reference}
+    tests: dict[str, dict[tuple[str, str], Difference]] = defaultdict(dict)
+    for label, runs in others.items():
+        for setting, metrics in runs[0].items():
+            for metric in metrics:
+                ours, theirs = (
+                    [run.get(setting, {}).get(metric, {}) for run in seeds]
+                    for seeds in (runs, rows[reference].values())
+                )
+                if difference := bootstrap_difference(ours, theirs):
+                    tests[metric][label, setting] = difference
+    table: dict[str, Any] = {label: {} for label in others}
+    for metric, family in tests.items():
+        corrected = holm([difference.p for difference in family.values()])
+        for ((label, setting), difference), p in zip(family.items(), corrected, strict=True):
+            numbers = {**asdict(difference), "seeds": list(difference.seeds), "p_holm": p, "tests": len(family)}
+            table[label].setdefault(setting, {})[metric] = numbers
+    return table
+
+
+def summary(runs: Sequence[PerPicture]) -> dict[str, Any]:
+    """Setting -> metric -> ``mean`` and ``spread`` over the runs (seeds) of one method, and the ``seeds``' own means.
+
+    >>> summary([{"4": {"psnr": {"a": 27.0, "b": 29.0}}}, {"4": {"psnr": {"a": 26.0, "b": 26.0}}}])["4"]["psnr"]["mean"]
+    27.0
+    """
+    table: dict[str, Any] = {}
+    for setting, metrics in runs[0].items():
+        for metric in metrics:
+            pictures = [list(run[setting][metric].values()) for run in runs]
+            means = [sum(values) / len(values) if values else math.nan for values in pictures]
+            mean, spread = mean_and_spread(means)
+            table.setdefault(setting, {})[metric] = {"mean": mean, "spread": spread, "seeds": means}
+    return table
+
+
 def shared_pictures(runs: Runs) -> list[str]:
     """The pictures that all runs have a finite score of."""
     finite = [{p for p, score in run.items() if score is not None and math.isfinite(score)} for run in runs]
@@ -132,6 +182,20 @@ def gains_of(method: Runs, reference: Runs) -> dict[str, float]:
         {p: sum(r[p] for r in runs) / len(runs) for p in shared_pictures(runs)} for runs in (method, reference)
     )
     return {picture: ours[picture] - theirs[picture] for picture in ours if picture in theirs}
+
+
+def ranked(gains: Mapping[str, float], count: int) -> list[tuple[str, str]]:
+    """Pictures spread evenly over the sorted gains, the best first: (what it is, picture).
+
+    >>> ranked({"a": 0.1, "b": -0.5, "c": 2.0}, count=3)
+    [('best gain', 'c'), ('median gain', 'a'), ('worst gain', 'b')]
+    """
+    pictures = sorted(gains, key=lambda picture: (-gains[picture], picture))
+    count = min(count, len(pictures))
+    shares = np.linspace(0, 1, count).tolist() if count != 1 else [0.5]
+    ranks = [RANKS.get(share, f"{100 * (1 - share):.0f} %") for share in shares]
+    places = [round(share * (len(pictures) - 1)) for share in shares]
+    return [(f"{rank} gain", pictures[place]) for rank, place in zip(ranks, places, strict=True)]
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
