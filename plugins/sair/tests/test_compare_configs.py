@@ -14,7 +14,7 @@ from implicitkit.comparison.plan import make_plan, write_config
 from implicitkit.comparison.run import cut
 from implicitkit.config import validate
 from implicitkit.training.loop import train
-from implicitkit_sair.pretrain import Settings, pretrain
+from implicitkit_sair.training.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "plugins" / "sair" / "configs" / "compare"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from implicitkit_sair.cli.inpaint import inpaint
 from implicitkit_sair.cli.segment import segment
-from implicitkit_sair.pretrain import pretrain_mae
-from implicitkit_sair.prototypes import make_prototypes
+from implicitkit_sair.training.pretrain import pretrain_mae
+from implicitkit_sair.training.prototypes import make_prototypes
 
 if TYPE_CHECKING:
     import typer

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
-from implicitkit.errors import UserError
+from implicitkit import UserError
+from implicitkit.cli import check_target, find_pictures, refuse_clashes, run_each
 
 BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
 COMPANIONS = (BESIDE, "_reference")
@@ -66,10 +65,10 @@ def inpaint(
     for job in jobs:
         job.check(force)
 
-    from implicitkit.create import load_model
+    from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images.io import read_picture, write_picture
-    from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
+    from implicitkit.images import read_picture, write_picture
+    from implicitkit_sair.inpainting.painting import check_mask, check_painter, inpaint_picture, read_mask
 
     filling = _parse_fill(fill)
     where = choose_device(device)
@@ -108,7 +107,7 @@ class Job:
 
     def check(self, force: bool) -> None:
         """Raise :class:`UserError` if the target is in the way or cannot be written."""
-        from implicitkit.images.io import check_writable
+        from implicitkit.images import check_writable
 
         check_writable(self.target, (1, 1))
         check_target(self.target, force)
@@ -122,7 +121,7 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
     Raises:
         UserError: a file or a mask is missing, or an output would replace an input.
     """
-    from implicitkit.images.io import WRITABLE
+    from implicitkit.images import WRITABLE
 
     many = image.is_dir()
     sources = find_pictures([image], _pictures_only)
@@ -148,7 +147,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images.folders import pictures_in
+    from implicitkit.images import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")
@@ -188,7 +187,7 @@ def default_model() -> str:
 
 
 def _parse_fill(text: str | None) -> float | str | None:
-    from implicitkit.images.filling import FILLS
+    from implicitkit.images import FILLS
 
     if text is None or text in FILLS:
         return text

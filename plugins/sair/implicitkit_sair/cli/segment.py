@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from implicitkit.cli.inputs import check_target, parse_size
-from implicitkit.errors import UserError
+from implicitkit import UserError
+from implicitkit.cli import check_target, parse_size
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
 
 STAGES = ("completed", "raw", "both")
@@ -60,16 +60,15 @@ def segment(
 
     import numpy as np
 
-    from implicitkit.create import load_model
+    from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images.filling import fill_holes
-    from implicitkit.images.io import read_image, write_picture
+    from implicitkit.images import fill_holes, write_picture
     from implicitkit.images.resize import resize
-    from implicitkit_sair.inpainting import check_mask, read_mask
-    from implicitkit_sair.label_maps import write_label_map
-    from implicitkit_sair.overlay import Panel, draw_overlay
-    from implicitkit_sair.segmentation import Segmentation, segment, semantic_model
+    from implicitkit_sair.inpainting.painting import check_mask, read_mask
+    from implicitkit_sair.segmentation.label_maps import write_label_map
+    from implicitkit_sair.segmentation.labelling import Segmentation, segment, semantic_model
+    from implicitkit_sair.segmentation.overlay import Panel, draw_overlay
 
     picture = read_image(image)
     missing = None if mask is None else read_mask(mask, hole, threshold)
@@ -115,7 +114,7 @@ def _check_targets(
     image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
 ) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
-    from implicitkit.images.io import check_writable
+    from implicitkit.images import check_writable
 
     inputs = [path for path in (image, mask) if path is not None]
     targets = [path for path in (output, labels, scores) if path is not None]
