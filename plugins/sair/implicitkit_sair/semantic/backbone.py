@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
+from implicitkit.errors import first_line, nearest
 from implicitkit.files import cache_folder
-from implicitkit.weights import fill, is_safetensors, read_pickled
+from implicitkit.weights import fill
+from implicitkit_sair.semantic.state_dicts import quiet
 
 FOLDER, HUB = "local-dir:", "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth")  # of a folder, the best first
@@ -45,7 +44,7 @@ def build(model: str, options: Mapping[str, Any], pretrained: bool = False) -> A
     _check_name(model)
     for any_size in ANY_SIZE:
         try:
-            with _quiet():
+            with quiet():
                 return timm.create_model(model, pretrained=pretrained, num_classes=0, **{**any_size, **options})
         except TypeError as error:
             if not any(f"'{option}'" in str(error) for option in any_size):
@@ -152,7 +151,7 @@ def _check_name(model: str) -> None:
     architecture, _, _ = model.partition(".")
     if ":" in model or timm.is_model(architecture):
         return
-    near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
+    near = nearest(model, timm.list_models(), count=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise UnknownNameError(f"timm has no model {model!r}{hint} (timm.list_models() names them)")
 
@@ -177,49 +176,5 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def read(file: Path) -> dict[str, Tensor]:
-    """A state dict, as it is or within a checkpoint.
-
-    Raises:
-        WeightsError: the file is damaged, holds something else, or reading it would execute code.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    content: Any
-    if is_safetensors(file):
-        try:
-            content = load_file(str(file))
-        except SafetensorError as error:
-            raise WeightsError(f"{file} is not a whole safetensors file: {error}") from None
-    else:
-        content = read_pickled(file)
-    for key in ("state_dict", "model", "teacher"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{file} is no state dict, names and tensors")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
-
-
 def _tuple(value: Any) -> tuple[Any, ...]:
     return () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without timm's notes on weights that are left out, and the hub client's on every retry."""
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

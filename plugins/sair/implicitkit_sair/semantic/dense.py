@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from implicitkit import UserError
+from implicitkit.errors import first_line
 from implicitkit_sair.semantic.backbone import (
     FOLDER,
     HUB,
     build,
-    first_line,
     load,
     located,
     own_size,
-    read,
     saved_arguments,
     weight_file,
 )
 from implicitkit_sair.semantic.base import SemanticEncoder
 from implicitkit_sair.semantic.filling import Fill, check_fill
 from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.state_dicts import read_state_dict
 from implicitkit_sair.semantic.tokens import is_plain, plain_tokens
 
 DEFAULT = "vit_small_patch14_dinov2"
@@ -104,7 +104,7 @@ class Dense(SemanticEncoder):
         file = weight_file(model, weights, sha256) if pretrained or weights is not None or sha256 else None
         net = build(model, options, pretrained and file is None)
         if file is not None:
-            state = read(file)
+            state = read_state_dict(file)
             size = own_size(net, state)
             if size and "img_size" not in options:  # timm would resize the positions, once and for all
                 options["img_size"] = size

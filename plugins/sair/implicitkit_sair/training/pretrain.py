@@ -15,9 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,61 +153,6 @@ def pretrain(
     _write(output, encoder.state_dict(), _metadata(encoder.architecture, training=training, license=license))
     checkpoint.unlink(missing_ok=True)
     return output
-
-
-def pretrain_mae(
-    folder: Annotated[Path, typer.Argument(help="Pictures, searched recursively; no labels are needed.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = Settings.steps,
-    batch: Annotated[int, typer.Option(help="Crops per step.")] = Settings.batch,
-    size: Annotated[int, typer.Option(help="Side of a crop, pixels; a multiple of the patch.")] = Settings.size,
-    scale: Annotated[float, typer.Option(help="Crops are shrunk by a random factor up to this.")] = Settings.scale,
-    hidden: Annotated[float, typer.Option(help="Fraction of the patches that is hidden.")] = Settings.hidden,
-    patch: Annotated[int, typer.Option(help="Side of a patch, pixels.")] = Settings.patch,
-    width: Annotated[int, typer.Option(help="Width of the tokens.")] = Settings.width,
-    depth: Annotated[int, typer.Option(help="Number of blocks.")] = Settings.depth,
-    heads: Annotated[int, typer.Option(help="Attention heads per block.")] = Settings.heads,
-    out_channels: Annotated[int | None, typer.Option(help="Features per patch (default: the width).")] = None,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = Settings.lr,
-    seed: Annotated[int, typer.Option(help="Decides on everything random.")] = Settings.seed,
-    workers: Annotated[int, typer.Option(help="Processes that prepare crops.")] = Settings.workers,
-    log_every: Annotated[int, typer.Option(help="Steps between reports.")] = Settings.log_every,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = Settings.checkpoint_every,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps or xpu.")] = "auto",
-    license: Annotated[str, typer.Option(help="Terms of the weights, written into the file.")] = "",
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint beside the output.")] = False,
-) -> None:
-    """Pre-train the encoder mae_small on FOLDER: hidden patches of unlabelled pictures are what it learns from."""
-    from implicitkit import UserError
-    from implicitkit.cli import bar
-
-    try:
-        settings = Settings(
-            patch=patch,
-            width=width,
-            depth=depth,
-            heads=heads,
-            out_channels=out_channels,
-            steps=steps,
-            batch=batch,
-            size=size,
-            scale=scale,
-            hidden=hidden,
-            lr=lr,
-            seed=seed,
-            workers=workers,
-            log_every=log_every,
-            checkpoint_every=checkpoint_every,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    with bar("pre-training", steps) as progress:
-
-        def report(entry: dict[str, Any]) -> None:
-            progress.update(entry["step"], f"loss {entry['loss']:.4f}  lr {entry['lr']:.1e}")
-
-        pretrain(folder, output, settings, resume=resume, device=device, license=license, report=report)
-    typer.echo(str(output))
 
 
 def _check_output(output: Path, resume: bool) -> Path:

@@ -117,7 +117,8 @@ def test_a_model_that_comes_with_the_package_is_the_default(
     )
     (installed / "implicitkit_sair" / "weights").mkdir()
     shutil.copy(painter, installed / "implicitkit_sair" / "weights" / "sair_small_faces.safetensors")
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    core = Path(ik.__file__).parents[1]  # the one that is being tested
+    environment = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{core}"}
     code = (
         "import implicitkit as ik; print(ik.list_models(pretrained=True));"
         "a = ik.create_model('sair_small_faces', pretrained=True); b = ik.create_model('sair_small_faces');"

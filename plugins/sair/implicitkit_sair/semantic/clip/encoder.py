@@ -34,7 +34,7 @@ class CLIP(SemanticEncoder):
             (``embed_dim``, ``vision_cfg``, ``text_cfg``).
         pretrained: one of open_clip's tags for that model (``openai``, ``laion2b_s34b_b88k``),
             ``hf-hub:Organisation/Name`` (which brings its architecture along), or a file: a state dict as ``.pt`` or
-            ``.safetensors``, or OpenAI's own archive. None leaves it random.
+            ``.safetensors``. None leaves it random.
         mode: ``"vanilla"``, ``"maskclip"``, ``"sclip"``, ``"clearclip"`` or ``"naclip"``; a ResNet and
             timm's towers have only ``"maskclip"``.
         fill: what the network sees in a hole: ``"mean"`` the colour it was trained around, ``"zero"`` black, ``"blur"``

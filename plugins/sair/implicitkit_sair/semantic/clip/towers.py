@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
 from implicitkit.errors import first_line, nearest
-from implicitkit.weights import fill, is_safetensors, read_pickled
+from implicitkit.weights import fill
 from implicitkit_sair.semantic.clip.timm_towers import allow_any_size, check_tower, is_timms, patch_of, takes
-from implicitkit_sair.semantic.clip.torchscript import is_torchscript, read_torchscript
+from implicitkit_sair.semantic.state_dicts import quiet, read_entries, read_state_dict
 
 DEFAULT = "ViT-B-16"
 HUB = "hf-hub:"
@@ -80,7 +78,7 @@ def recipe(model: str | Mapping[str, Any], pretrained: str | None, quick_gelu: b
             f"there is no file {pretrained}, and no weights of that name for {name}; pretrained= takes a .pt or "
             f".safetensors file, {HUB}Organisation/Name, or one of open_clip's tags: {', '.join(tags) or 'none'}"
         )
-    if not quick_gelu and (named or _is_openais(file)):
+    if not quick_gelu and (named or any(key in OPENAI_ENTRIES for key in read_entries(file))):
         quick_gelu = _agreed(quick_gelu, True, pretrained)
     if quick_gelu is None and config["vision_cfg"].get("timm_model_name"):
         quick_gelu = named  # timm's networks say themselves what they are made of
@@ -144,7 +142,7 @@ def image_tower(made: Recipe) -> nn.Module:
         check_tower(tower, made.name)
         allow_any_size(tower)
     if made.file is not None:
-        state = read_weights(made.file)
+        state = read_state_dict(made.file, beside=OPENAI_ENTRIES)
         own = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
         fill(tower, own or state, str(made.file))  # without any prefix, it holds the image tower alone
     return tower
@@ -178,54 +176,14 @@ def text_tower(made: Recipe) -> nn.Module:
         raise WeightsError(f"{made.name} was built without a weight file, so it has no text tower to embed words with")
     tower = _build(made, NO_VISION, text)
     del tower.visual
-    state = {
-        key.removeprefix("text."): v for key, v in read_weights(made.file).items() if not key.startswith("visual.")
-    }
+    both = read_state_dict(made.file, beside=OPENAI_ENTRIES)
+    state = {key.removeprefix("text."): value for key, value in both.items() if not key.startswith("visual.")}
     state.pop("logit_bias", None)
     if "logit_scale" in state:
         state["logit_scale"] = state["logit_scale"].reshape(())
     fill(tower, state, f"the text tower in {made.file}")
     frozen: nn.Module = tower.eval().requires_grad_(False)
     return frozen
-
-
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """A CLIP's state dict, read without executing anything.
-
-    Raises:
-        WeightsError: there is no such file, it is damaged, or holds something else.
-    """
-    return {key: value for key, value in _read(file).items() if key not in OPENAI_ENTRIES}
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise WeightsError(f"there is no file {file}")
-    content: Any
-    if is_safetensors(file):
-        try:
-            content = load_file(str(file))
-        except SafetensorError as error:
-            raise WeightsError(f"{file} is not a whole safetensors file: {error}") from None
-    else:
-        content = read_torchscript(file) if is_torchscript(file) else read_pickled(file)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    wrong = not isinstance(content, Mapping) or any(
-        not isinstance(value, Tensor) for key, value in content.items() if key not in OPENAI_ENTRIES
-    )
-    if wrong:
-        keys = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
-        raise WeightsError(f"{file} is no CLIP's state dict (visual.conv1.weight, ...); found {keys or 'nothing'}")
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def _is_openais(file: Path) -> bool:
-    """Whether a file bears OpenAI's mark: three numbers beside the weights."""
-    return any(key in OPENAI_ENTRIES for key in _read(file))
 
 
 def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> Any:
@@ -240,8 +198,11 @@ def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> 
 def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool | None) -> Recipe:
     import open_clip
 
-    repository = pretrained.removeprefix(HUB)
-    described = json.loads(_download(repository, "open_clip_config.json").read_text(encoding="utf-8"))
+    def download(file: str) -> Path:
+        return _download(pretrained, f"{file} of {repository}", lambda: fetch(repository, file))
+
+    fetch, repository = open_clip.pretrained.download_pretrained_from_hf, pretrained.removeprefix(HUB)
+    described = json.loads(download("open_clip_config.json").read_text(encoding="utf-8"))
     config, seen_as = described.get("model_cfg", described), described.get("preprocess_cfg", {})
     if model != DEFAULT and configuration(model)[1]["vision_cfg"] != config["vision_cfg"]:
         raise UserError(f"{pretrained} holds another architecture than the given model; leave model= out")
@@ -251,69 +212,33 @@ def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool 
         _agreed(quick_gelu, bool(config.get("quick_gelu", False)), pretrained),
         tuple(seen_as.get("mean", open_clip.OPENAI_DATASET_MEAN)),
         tuple(seen_as.get("std", open_clip.OPENAI_DATASET_STD)),
-        _download(repository, open_clip.constants.HF_WEIGHTS_NAME),
+        download(open_clip.constants.HF_WEIGHTS_NAME),
         True,
     )
 
 
 def _fetch(name: str, tag: str, entry: Mapping[str, Any]) -> Path:
-    """The file of an open_clip tag, from a cache or the net."""
+    """The file of an open_clip tag, from a cache or the net; rather a ``.safetensors`` than a pickle."""
     import open_clip
 
     repository, _, file = str(entry.get("hf_hub", "")).rpartition("/")
-    if repository:
-        return _download(repository, file or open_clip.constants.HF_WEIGHTS_NAME, f"{name} {tag!r}")
+    what = f"{file or open_clip.constants.HF_WEIGHTS_NAME} of {repository}" if repository else str(entry.get("url"))
+    return _download(f"{name} {tag!r}", what, lambda: open_clip.download_pretrained(dict(entry)))
+
+
+def _download(weights: str, file: str, fetch: Callable[[], str]) -> Path:
+    """What ``fetch`` returns, its failure as one line."""
+    from huggingface_hub import constants
+
     try:
-        return Path(open_clip.download_pretrained(dict(entry)))
-    except Exception as error:
-        cache = Path("~/.cache/clip").expanduser()
-        raise _unavailable(f"{name} {tag!r}", str(entry.get("url")), cache, error) from None
-
-
-def _download(repository: str, file: str, wanted: str = "") -> Path:
-    """A file of a hub repository, from the cache or the net; rather a ``.safetensors`` than a pickle."""
-    import open_clip
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    names = [file]
-    if file.endswith((".bin", ".pth", ".pt")):
-        safe = {open_clip.constants.HF_WEIGHTS_NAME: [open_clip.constants.HF_SAFE_WEIGHTS_NAME]}
-        names = [*safe.get(file, []), str(Path(file).with_suffix(".safetensors")), file]
-    for name in names:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    missing: Exception = WeightsError("it has no such file")
-    for name in names:
-        try:
-            with _quiet():
-                return Path(hf_hub_download(repository, name))
-        except Exception as error:  # the hub's client raises many kinds
-            missing = error
-            if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, EntryNotFoundError):
-                break  # no network, no such repository, ...: another name would fare no better
-    where = Path(constants.HF_HUB_CACHE)
-    raise _unavailable(wanted or HUB + repository, f"{' or '.join(names)} of {repository}", where, missing)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the hub client's notes on every retry."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _unavailable(wanted: str, file: str, cache: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"the weights {wanted} need {file}, which is not in {cache} and cannot be downloaded ({first_line(error)}); "
-        "download it elsewhere and pass pretrained=/path/to/the/file, or put it into the cache"
-    )
+        with quiet():
+            return Path(fetch())
+    except Exception as error:  # open_clip, the hub's client and urllib raise many kinds
+        raise WeightsError(
+            f"the weights {weights} need {file}, which is not in {constants.HF_HUB_CACHE} and cannot be downloaded "
+            f"({first_line(error)}); download it elsewhere and pass pretrained=/path/to/the/file, or put it into the "
+            "cache"
+        ) from None
 
 
 def _agreed(asked: bool | None, known: bool, where: str) -> bool:
