@@ -29,7 +29,7 @@ def pretrain_mae(
             metavar="KEY=VALUE",
             help="Repeatable. Of the network: patch (its side, pixels), width (of the tokens), depth (blocks), heads "
             "(per block), out_channels (features per patch; default: the width). Of the training: scale (crops are "
-            "shrunk by a random factor up to this), hidden (share of the patches), log_every, checkpoint_every (steps).",
+            "shrunk by a random factor up to this), hidden (share of patches), log_every, checkpoint_every (steps).",
         ),
     ] = None,
 ) -> None:
