@@ -40,9 +40,8 @@ def pretrain_mae(
     from implicitkit_sair.cli.options import PretrainMAE
 
     rare = validate(PretrainMAE, apply_settings({}, settings or []), "--set")
-    common = {"steps": steps, "batch": batch, "size": size, "lr": lr, "seed": seed, "workers": workers}
     try:
-        chosen = Settings(**common, **rare.model_dump())
+        chosen = Settings(steps=steps, batch=batch, size=size, lr=lr, seed=seed, workers=workers, **rare.model_dump())
     except ValueError as error:
         raise UserError(str(error)) from None
     with bar("pre-training", steps) as progress:
