@@ -1,1 +1,5 @@
 """Features and coordinates to values, one file per paper."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

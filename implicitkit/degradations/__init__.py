@@ -1,1 +1,5 @@
 """Degradations, from clean pictures to a model's inputs: one file per kind."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,26 +7,31 @@
 (:mod:`~implicitkit.evaluation.restoration`). The functions ``evaluate...`` score any method, not only models.
 """
 
-from implicitkit.evaluation.inpainting import evaluate_inpainting, mean_fill
-from implicitkit.evaluation.protocol import Answer, Example, ModelMethod, Protocol
+from implicitkit.evaluation.inpainting import create_holes, evaluate_inpainting, hole_spec, mean_fill
+from implicitkit.evaluation.protocol import Answer, Example, ModelMethod, Progress, Protocol
 from implicitkit.evaluation.restoration import as_degraded, evaluate_restoration
-from implicitkit.evaluation.scores import Scores, markdown_table
+from implicitkit.evaluation.scores import Metrics, Scores, by_name, markdown_table
 from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bicubic, evaluate, make_pair, score
 
 __all__ = [
     "Answer",
     "Example",
+    "Metrics",
     "ModelMethod",
     "Pair",
+    "Progress",
     "Protocol",
     "Scores",
     "TestSet",
     "Upscaler",
     "as_degraded",
     "bicubic",
+    "by_name",
+    "create_holes",
     "evaluate",
     "evaluate_inpainting",
     "evaluate_restoration",
+    "hole_spec",
     "make_pair",
     "markdown_table",
     "mean_fill",

@@ -1,6 +1,5 @@
 """Files and pixels: reading and writing pictures, resizing, transparency, upscaling."""
 
-from implicitkit.errors import ImageError
-from implicitkit.images.io import Picture, read_image, read_picture, write_image, write_picture
+import lazy_loader
 
-__all__ = ["ImageError", "Picture", "read_image", "read_picture", "write_image", "write_picture"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

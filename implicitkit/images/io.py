@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from implicitkit.devices import free_memory
-from implicitkit.errors import ImageError, first_line
+from implicitkit.errors import ImageError as ImageError
+from implicitkit.errors import first_line
 from implicitkit.files import describe_content, replacing
 from implicitkit.images.png import SIGNATURE, ColourSpace, png_header, read_png, write_png
 from implicitkit.images.tiff import MAGIC, read_tiff, tiff_size, write_tiff

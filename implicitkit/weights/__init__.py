@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from implicitkit.errors import WeightsError, first_line
 from implicitkit.weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from implicitkit.weights.native import fill as fill
+    from implicitkit.weights.native import fingerprint as fingerprint
+    from implicitkit.weights.native import read_metadata as read_metadata
+    from implicitkit.weights.pickled import read_pickled as read_pickled
+else:  # these import torch, when they are first used
+    _LAZY = {"native": ["fill", "fingerprint", "read_metadata"], "pickled": ["read_pickled"]}
+    __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
 
 MODEL_FILE = "model.safetensors"
 """The model's file in a hub repository or a folder."""

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.coordinates import cell_size, grid
-from implicitkit.degradations.base import seeded
-from implicitkit.images.io import write_picture
+from implicitkit.degradations import seeded
+from implicitkit.images import write_picture
 from implicitkit_sair import inpaint, segment
-from implicitkit_sair.overlay import Panel, draw_overlay
+from implicitkit_sair.segmentation.overlay import Panel, draw_overlay
 
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "coffee.png"
 SPEC = {

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import implicitkit as ik
-from implicitkit_sair.filling import FILLS, Fill
-from implicitkit_sair.semantic_encoder import SemanticEncoder
+from implicitkit_sair.semantic.base import SemanticEncoder
+from implicitkit_sair.semantic.filling import FILLS, Fill
 
 STAGES = (  # (in, out, stride) of the separable convolutions behind the first convolution
     ((8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)),
@@ -102,8 +102,7 @@ def separable(channels: int, out: int, stride: int) -> nn.Sequential:
 
 def load(encoder: MobileNetV1, file: Path) -> None:
     """Fill the encoder from the classifier's checkpoint; nothing in it is executed."""
-    from implicitkit.weights.native import fill
-    from implicitkit.weights.pickled import read_pickled
+    from implicitkit.weights import fill, read_pickled
 
     stored = read_pickled(file)
     state = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}

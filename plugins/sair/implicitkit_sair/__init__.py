@@ -12,6 +12,7 @@ representation (``air``) paints with it. Every part is registered by name and wo
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import implicitkit as ik
@@ -19,40 +20,45 @@ import implicitkit as ik
 if TYPE_CHECKING:
     import typer
 
-    from implicitkit.hookspecs import Register
-    from implicitkit_sair.inpainting import inpaint
-    from implicitkit_sair.segmentation import segment
-    from implicitkit_sair.text import encode_text
+    from implicitkit_sair.inpainting.painting import inpaint
+    from implicitkit_sair.segmentation.labelling import segment
+    from implicitkit_sair.semantic.clip.text import encode_text
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "encode_text", "inpaint", "segment"]
 
-_HOME = {"encode_text": "text", "inpaint": "inpainting", "segment": "segmentation"}
+_HOME = {"encode_text": "semantic.clip.text", "inpaint": "inpainting.painting", "segment": "segmentation.labelling"}
 
 
 @ik.hookimpl
-def register_encoders(register: Register) -> None:
+def register_encoders(register: Callable[..., Any]) -> None:
     """Semantic and appearance encoders."""
-    register("clip", f"{__name__}.clip:CLIP", summary="any open_clip image tower as dense, text-aligned features")
     register(
-        "dense", f"{__name__}.dense_encoder:Dense", summary="any timm backbone's own features, frozen: DINOv2, ..."
+        "clip",
+        f"{__name__}.semantic.clip.encoder:CLIP",
+        summary="any open_clip image tower as dense, text-aligned features",
     )
     register(
-        "mae_small", f"{__name__}.mae:MAESmall", summary="a small ViT, pre-trained without labels on one's own folder"
+        "dense", f"{__name__}.semantic.dense:Dense", summary="any timm backbone's own features, frozen: DINOv2, ..."
+    )
+    register(
+        "mae_small",
+        f"{__name__}.semantic.mae:MAESmall",
+        summary="a small ViT, pre-trained without labels on one's own folder",
     )
     register("sair_appearance", f"{__name__}.appearance:Appearance", summary="SAIR's encoder of (masked picture, mask)")
 
 
 @ik.hookimpl
-def register_decoders(register: Register) -> None:
+def register_decoders(register: Callable[..., Any]) -> None:
     """SIR, AIR, and LTE with semantics."""
-    register("sir", f"{__name__}.sir:SIR", summary="completes a semantic map, at any coordinate")
-    register("air", f"{__name__}.air:AIR", summary="appearance features and the semantic field -> colour")
-    register("sem_lte", f"{__name__}.sem_lte:SemLTE", summary="LTE with the same injection of semantics")
+    register("sir", f"{__name__}.decoders.sir:SIR", summary="completes a semantic map, at any coordinate")
+    register("air", f"{__name__}.decoders.air:AIR", summary="appearance features and the semantic field -> colour")
+    register("sem_lte", f"{__name__}.decoders.sem_lte:SemLTE", summary="LTE with the same injection of semantics")
 
 
 @ik.hookimpl
-def register_models(register: Register) -> None:
+def register_models(register: Callable[..., Any]) -> None:
     """SAIR at the paper's size and at one for two cores, and the capacity-matched controls without meaning."""
     from implicitkit_sair.models import SHIPPED, WEIGHTS
 
@@ -74,19 +80,21 @@ def register_models(register: Register) -> None:
 
 
 @ik.hookimpl
-def register_losses(register: Register) -> None:
+def register_losses(register: Callable[..., Any]) -> None:
     """What SIR is trained with."""
     register(
-        "semantic", f"{__name__}.losses:Semantic", summary="the semantic field against the clean picture's features"
+        "semantic",
+        f"{__name__}.training.losses:Semantic",
+        summary="the semantic field against the clean picture's features",
     )
 
 
 @ik.hookimpl
-def register_protocols(register: Register) -> None:
+def register_protocols(register: Callable[..., Any]) -> None:
     """How meaning is scored."""
     register(
         "segmentation",
-        f"{__name__}.segmentation_scores:SegmentationProtocol",
+        f"{__name__}.segmentation.protocol:SegmentationProtocol",
         summary="mIoU on ADE20K's layout, whole and with holes, before and after SIR",
     )
 

@@ -97,7 +97,7 @@ def control(spec: dict[str, Any]) -> dict[str, Any]:
 def _stored(name: str) -> dict[str, Any]:
     import json
 
-    from implicitkit.weights.native import read_metadata
+    from implicitkit.weights import read_metadata
 
     spec: dict[str, Any] = json.loads(read_metadata(WEIGHTS / f"{name}.safetensors")["spec"])
     return spec

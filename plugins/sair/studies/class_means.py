@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import implicitkit as ik
-from implicitkit.images.io import read_image
-from implicitkit_sair.label_maps import LabelledFolder, read_label_map
-from implicitkit_sair.segmentation import before_completion, semantic_field
+from implicitkit import read_image
+from implicitkit_sair.segmentation.label_maps import LabelledFolder, read_label_map
+from implicitkit_sair.segmentation.labelling import before_completion, semantic_field
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import implicitkit as ik
-from implicitkit.images.folders import picture_files
+from implicitkit.images import picture_files
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.evaluation import evaluate_inpainting, mean_fill
-from implicitkit.images.filling import fill_holes
+from implicitkit.images import fill_holes
 from implicitkit_sair import inpaint
 
 SOLVERS = ("harmonic", "biharmonic")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import implicitkit as ik
-from implicitkit_sair.label_maps import write_label_map
+from implicitkit_sair.segmentation.label_maps import write_label_map
 
 
 class Colours(ik.Encoder):

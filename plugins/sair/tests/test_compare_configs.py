@@ -15,7 +15,7 @@ from implicitkit.config import validate
 from implicitkit.images.squares import cut_squares
 from implicitkit.training.loop import train
 from implicitkit.training.runs import begin_run
-from implicitkit_sair.pretrain import Settings, pretrain
+from implicitkit_sair.training.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "plugins" / "sair" / "configs" / "compare"

@@ -19,7 +19,7 @@ import implicitkit as ik
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.training.loop import train
 from implicitkit_sair import models
-from implicitkit_sair.pretrain import Settings, pretrain
+from implicitkit_sair.training.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parents[1] / "examples" / "photos"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from implicitkit_sair.cli.flags import InpaintParser, PretrainParser, SegmentParser
 from implicitkit_sair.cli.inpaint import inpaint
+from implicitkit_sair.cli.pretrain import pretrain_mae
+from implicitkit_sair.cli.prototypes import make_prototypes
 from implicitkit_sair.cli.segment import segment
-from implicitkit_sair.pretrain import pretrain_mae
-from implicitkit_sair.prototypes import make_prototypes
 
 if TYPE_CHECKING:
     import typer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add every sub-command to ``app``."""
-    app.command("inpaint")(inpaint)
-    app.command("segment")(segment)
-    app.command("pretrain-mae")(pretrain_mae)
+    app.command("inpaint", cls=InpaintParser)(inpaint)
+    app.command("segment", cls=SegmentParser)(segment)
+    app.command("pretrain-mae", cls=PretrainParser)(pretrain_mae)
     app.command("make-prototypes")(make_prototypes)

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
-from implicitkit.errors import UserError
+from implicitkit import UserError
+from implicitkit.cli import check_target, find_pictures, refuse_clashes, run_each
 
 BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
 COMPANIONS = (BESIDE, "_reference")
@@ -32,7 +31,6 @@ def inpaint(
         ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
-    threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
     passes: Annotated[
         int | None, typer.Option(min=1, help="How often the picture goes through [default: the model's].")
     ] = None,
@@ -43,40 +41,42 @@ def inpaint(
             "training]."
         ),
     ] = None,
-    view: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Pixels: the side at which the model sees a crop around a hole; 0: the whole picture as it is "
-            "[default: what it was trained at].",
-        ),
-    ] = None,
-    dilate: Annotated[int, typer.Option(min=0, help="Grow the holes by so many pixels.")] = 0,
-    feather: Annotated[int, typer.Option(min=0, help="Fade into the picture over so many pixels around a hole.")] = 0,
     raw: Annotated[
         bool, typer.Option("--raw", help="The model's whole output; else known pixels are put back.")
     ] = False,
-    tile: Annotated[int | None, typer.Option(min=1, help="Encode in tiles of so many pixels.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Repeatable: threshold (white is what is brighter, of 1), view (pixels: the side at which the model "
+            "sees a crop around a hole; 0: the whole picture as it is), dilate (grow the holes by so many pixels), "
+            "feather (fade into the picture over so many pixels), tile (encode in tiles of so many pixels).",
+        ),
+    ] = None,
 ) -> None:
     """Fill the holes of pictures: grey, alpha, 16 bits and colour profiles are kept."""
+    from implicitkit.config import apply_settings, validate
+    from implicitkit_sair.cli.options import Inpaint
+
+    rare = validate(Inpaint, apply_settings({}, settings or []), "--set")
     jobs = plan(image, mask, output)
     for job in jobs:
         job.check(force)
 
-    from implicitkit.create import load_model
+    from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images.io import read_picture, write_picture
-    from implicitkit_sair.inpainting import check_mask, check_painter, inpaint_picture, read_mask
+    from implicitkit.images import read_picture, write_picture
+    from implicitkit_sair.inpainting.painting import check_mask, check_painter, inpaint_picture, read_mask
 
     filling = _parse_fill(fill)
     where = choose_device(device)
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
-        check_mask(
-            read_picture(jobs[0].source).rgb(), read_mask(jobs[0].mask, hole, threshold), f"the mask {jobs[0].mask}"
-        )
+        holes = read_mask(jobs[0].mask, hole, rare.threshold)
+        check_mask(read_picture(jobs[0].source).rgb(), holes, f"the mask {jobs[0].mask}")
     chosen, model = model is not None, model or default_model()
     network = load_model(model).to(where)
     if not chosen and network.license:
@@ -84,16 +84,17 @@ def inpaint(
     check_painter(network, model)
 
     def work(job: Job, report: Callable[[float], None]) -> str:
-        picture, holes = read_picture(job.source), read_mask(job.mask, hole, threshold)
+        picture, holes = read_picture(job.source), read_mask(job.mask, hole, rare.threshold)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
-        how = {"fill": filling, "passes": passes, "tile": tile, "precision": number_format, "view": view}
-        how |= {"dilate": dilate, "feather": feather}
+        how = {"fill": filling, "passes": passes, "precision": number_format}
+        how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
         result = inpaint_picture(network, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(job.target, result)
+        write_picture(job.target, result, lossless=True)
         size, share = "×".join(map(str, picture.size)), float(holes.double().mean())
-        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format})"
+        note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
 
     run_each(jobs, work, "inpainting")
 
@@ -108,7 +109,7 @@ class Job:
 
     def check(self, force: bool) -> None:
         """Raise :class:`UserError` if the target is in the way or cannot be written."""
-        from implicitkit.images.io import check_writable
+        from implicitkit.images import check_writable
 
         check_writable(self.target, (1, 1))
         check_target(self.target, force)
@@ -122,7 +123,7 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
     Raises:
         UserError: a file or a mask is missing, or an output would replace an input.
     """
-    from implicitkit.images.io import WRITABLE
+    from implicitkit.images import WRITABLE
 
     many = image.is_dir()
     sources = find_pictures([image], _pictures_only)
@@ -148,7 +149,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     Raises:
         UserError: there is none, or more than one.
     """
-    from implicitkit.images.folders import pictures_in
+    from implicitkit.images import pictures_in
 
     if not mask.exists():
         raise UserError(f"there is no file {mask}")
@@ -188,7 +189,7 @@ def default_model() -> str:
 
 
 def _parse_fill(text: str | None) -> float | str | None:
-    from implicitkit.images.filling import FILLS
+    from implicitkit.images import FILLS
 
     if text is None or text in FILLS:
         return text

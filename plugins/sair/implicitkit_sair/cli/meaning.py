@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from implicitkit.errors import UserError
+from implicitkit import UserError
 
 if TYPE_CHECKING:
-    from implicitkit.model import ImplicitModel
-    from implicitkit_sair.vocabulary import Vocabulary
+    from implicitkit import ImplicitModel
+    from implicitkit_sair.segmentation.vocabulary import Vocabulary
 
 
 def parse_classes(text: str) -> list[str]:
     """Class names from ``"sky, tree"``, or from a text file with one per line."""
-    from implicitkit_sair.vocabulary import check_names, read_names
+    from implicitkit_sair.segmentation.vocabulary import check_names, read_names
 
     names = [word.strip() for word in text.split(",")]
     if len(names) == 1 and Path(text).suffix == ".txt":
@@ -35,9 +35,9 @@ def make_vocabulary(
     templates: Path | None,
     text_weights: str | None,
 ) -> Vocabulary:
-    """See :func:`~implicitkit_sair.vocabulary.choose_vocabulary`; errors speak of flags."""
-    from implicitkit_sair.segmentation import semantic_model
-    from implicitkit_sair.vocabulary import choose_vocabulary
+    """See ``choose_vocabulary``; errors speak of flags."""
+    from implicitkit_sair.segmentation.labelling import semantic_model
+    from implicitkit_sair.segmentation.vocabulary import choose_vocabulary
 
     encoder = semantic_model(model).encoder
     return choose_vocabulary(encoder, classes, embeddings, names, templates, text_weights, spell=_flag)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from implicitkit.cli.inputs import check_target, parse_size
-from implicitkit.errors import UserError
+from implicitkit import UserError
+from implicitkit.cli import check_target, parse_size
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
 
 STAGES = ("completed", "raw", "both")
@@ -24,60 +24,57 @@ def segment(
         Path | None, typer.Option(help="A mask of the picture's size: its white pixels are missing, see --hole.")
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
-    threshold: Annotated[float, typer.Option(help="White is what is brighter than this, of 1.")] = 0.5,
     stage: Annotated[
         str, typer.Option(help="completed, raw (the encoder's features as they are), or both side by side.")
     ] = "completed",
-    size: Annotated[
-        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Of the result [default: the picture's].")
-    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Write the label map here: k for the k-th class, a grey .png or .tif.")
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Write the scores (classes, H, W) here: an .npy file.")] = None,
-    embeddings: Annotated[
-        Path | None, typer.Option(help="Embeddings made elsewhere: .npy or .safetensors, a row for each class.")
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="What its rows are called, one per line; --classes chooses among them.")
-    ] = None,
-    templates: Annotated[
-        Path | None, typer.Option(help="Sentences with {} for a class's name, one per line, averaged.")
-    ] = None,
-    text_weights: Annotated[
-        str | None, typer.Option(help="Where the text tower is, if the model's file has none: a tag, hub id or file.")
-    ] = None,
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the colours.")] = 0.55,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Repeatable. Where the words come from: embeddings (made elsewhere: .npy or .safetensors, a row for "
+            "each class), names (what its rows are called, one per line; --classes chooses among them), templates "
+            "(sentences with {} for a class's name, one per line, averaged), text_weights (where the text tower is, if "
+            "the model's file has none: a tag, hub id or file). Also size (HEIGHTxWIDTH of the result), opacity (of "
+            "the colours), threshold (white is what is brighter, of 1) and precision (auto, float32 or bfloat16).",
+        ),
+    ] = None,
 ) -> None:
     """Say which of some classes every pixel belongs to; a hole's meaning is completed first."""
     if stage not in STAGES:
         raise UserError(f"--stage is one of {', '.join(STAGES)}; received {stage!r}")
-    wanted, result_size = parse_classes(classes), None if size is None else parse_size(size)
+    from implicitkit.config import apply_settings, validate
+    from implicitkit_sair.cli.options import Segment
+
+    rare = validate(Segment, apply_settings({}, settings or []), "--set")
+    wanted, result_size = parse_classes(classes), None if rare.size is None else parse_size(rare.size)
     _check_targets(image, mask, output, labels, scores, force)
 
     import numpy as np
 
-    from implicitkit.create import load_model
+    from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images.filling import fill_holes
-    from implicitkit.images.io import read_image, write_picture
+    from implicitkit.images import fill_holes, write_picture
     from implicitkit.images.resize import resize
-    from implicitkit_sair.inpainting import check_mask, read_mask
-    from implicitkit_sair.label_maps import write_label_map
-    from implicitkit_sair.overlay import Panel, draw_overlay
-    from implicitkit_sair.segmentation import Segmentation, segment, semantic_model
+    from implicitkit_sair.inpainting.painting import check_mask, read_mask
+    from implicitkit_sair.segmentation.label_maps import write_label_map
+    from implicitkit_sair.segmentation.labelling import Segmentation, segment, semantic_model
+    from implicitkit_sair.segmentation.overlay import Panel, draw_overlay
 
     picture = read_image(image)
-    missing = None if mask is None else read_mask(mask, hole, threshold)
+    missing = None if mask is None else read_mask(mask, hole, rare.threshold)
     holes = None if missing is None else check_mask(picture, missing, f"the mask {mask}")
     where = choose_device(device)
-    number_format = choose_precision(precision, where)
+    number_format = choose_precision(rare.precision, where)
     network = load_model(model).to(where)
-    vocabulary = make_vocabulary(network, wanted, embeddings, names, templates, text_weights)
+    vocabulary = make_vocabulary(network, wanted, rare.embeddings, rare.names, rare.templates, rare.text_weights)
     if holes is not None:
         picture = fill_holes(picture[None], holes[None], network.hole_fill)[0]
     field = semantic_model(network).encode(picture, missing, precision=number_format, fill=network.hole_fill)
@@ -100,7 +97,7 @@ def segment(
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(
-            all_or_none.enter_context(replacing(output)), draw_overlay(under, panels, vocabulary.names, opacity)
+            all_or_none.enter_context(replacing(output)), draw_overlay(under, panels, vocabulary.names, rare.opacity)
         )
         if labels is not None:
             write_label_map(all_or_none.enter_context(replacing(labels)), main.labels)
@@ -115,7 +112,7 @@ def _check_targets(
     image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
 ) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
-    from implicitkit.images.io import check_writable
+    from implicitkit.images import check_writable
 
     inputs = [path for path in (image, mask) if path is not None]
     targets = [path for path in (output, labels, scores) if path is not None]

@@ -1,0 +1,10 @@
+"""What a plugin may import from this room; docs/plugins.md says what each is for."""
+
+from .batch import run_each as run_each
+from .inputs import (
+    check_target as check_target,
+    find_pictures as find_pictures,
+    parse_size as parse_size,
+    refuse_clashes as refuse_clashes,
+)
+from .progress import bar as bar

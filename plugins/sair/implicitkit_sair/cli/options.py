@@ -1,0 +1,60 @@
+"""The rarer options of the sub-commands, given as ``--set KEY=VALUE``, with their types and defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from implicitkit.config import Strict
+from implicitkit_sair.training.pretrain import Settings
+
+
+class Inpaint(Strict):
+    """Of ``inpaint``; lengths are pixels."""
+
+    threshold: float = 0.5
+    """White is what is brighter than this, of 1."""
+    view: int | None = Field(None, ge=0)
+    """The side at which the model sees a crop around a hole; 0: the whole picture as it is; None: as in training."""
+    dilate: int = Field(0, ge=0)
+    """Grow the holes by so many pixels."""
+    feather: int = Field(0, ge=0)
+    """Fade into the picture over so many pixels around a hole."""
+    tile: int | None = Field(None, ge=1)
+    """Encode in tiles of so many pixels."""
+
+
+class Segment(Strict):
+    """Of ``segment``."""
+
+    threshold: float = 0.5
+    """White is what is brighter than this, of 1."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the result; None: the picture's."""
+    embeddings: Path | None = None
+    """Embeddings made elsewhere: ``.npy`` or ``.safetensors``, a row for each class."""
+    names: Path | None = None
+    """What its rows are called, one per line; the classes are chosen among them."""
+    templates: Path | None = None
+    """Sentences with ``{}`` for a class's name, one per line, averaged."""
+    text_weights: str | None = None
+    """Where the text tower is, if the model's file has none: a tag, hub id or file."""
+    opacity: float = Field(0.55, ge=0, le=1)
+    """Of the colours."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+class PretrainMAE(Strict):
+    """Of ``pretrain-mae``: the network, and what few change about its training."""
+
+    patch: int = Settings.patch
+    width: int = Settings.width
+    depth: int = Settings.depth
+    heads: int = Settings.heads
+    out_channels: int | None = Settings.out_channels
+    scale: float = Settings.scale
+    hidden: float = Settings.hidden
+    log_every: int = Settings.log_every
+    checkpoint_every: int = Settings.checkpoint_every

@@ -1,0 +1,1 @@
+"""Painting holes in pictures of any size."""

@@ -1,0 +1,205 @@
+"""Filling holes: of tensors, and of picture files with everything they carry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit import DataError, ImplicitModel, UserError, images
+from implicitkit.images import Fill, Picture, fill_transparent, to_pixels, to_tensor
+from implicitkit_sair.inpainting.surroundings import crops_around, paint_crop, trained_view
+
+
+def inpaint(
+    model: ImplicitModel,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    passes: int | None = None,
+    raw: bool = False,
+    fill: Fill | None = None,
+    tile: int | None = None,
+    precision: str | None = None,
+    view: int | None = None,
+    dilate: int = 0,
+    feather: int = 0,
+) -> Tensor:
+    """``image`` with its holes painted by ``model``.
+
+    What the picture holds where the mask is 1 is never seen: ``fill`` takes its place.
+
+    Args:
+        model: one that takes a picture and a mask and gives a picture.
+        image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
+        mask: ``(1, H, W)`` or ``(B, 1, H, W)``, above 0.5 where pixels are missing.
+        passes: how often the picture goes through (default: the model's own number).
+        raw: give the model's whole output; by default the known pixels are put back as they were.
+        fill: what stands in the holes, as in the ``inpainting`` degradation: a value in [0, 1], one per channel,
+            ``"mean"``, ``"noise"``, ``"harmonic"`` or ``"biharmonic"`` (default: the model's own).
+        tile: encode in tiles of so many pixels; see :meth:`ImplicitModel.encode`.
+        precision: see :meth:`ImplicitModel.encode`.
+        view: the longest side, in pixels, at which the model sees a crop around a hole; 0 shows it the whole picture as
+            it is. By default that is what the model was trained at: a large picture then costs what its holes cost.
+        dilate: grow the holes by so many pixels first, for masks that leave a rim.
+        feather: fade into the picture over so many pixels around the holes; 0 keeps every known pixel as it was.
+
+    Returns:
+        The shape of ``image``, in [0, 1], on the model's device.
+
+    Raises:
+        DataError: the sizes differ, or a mask is all hole or no hole.
+        ValueError: the model takes no mask or does not give pictures.
+    """
+    check_painter(model)
+    hole = grow(check_mask(image, mask), dilate)
+    how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
+    known, whole = trained_view(model)
+    if view is None:
+        view = 0 if raw or known is None or tile is not None else known
+    if view and max(image.shape[-2:]) > view:
+        painted = _paint_each(model, image, hole, view, whole, how)
+    else:
+        field = model.encode(image, hole.to(image.dtype), **how)
+        painted = field.render(field.size)
+    return painted if raw else blend(image.to(painted), painted, hole.to(painted.device), feather)
+
+
+def grow(hole: Tensor, pixels: int) -> Tensor:
+    """The holes ``(..., 1, H, W)`` grown by so many pixels to each side.
+
+    Raises:
+        ValueError: ``pixels`` is negative.
+    """
+    if pixels < 0:
+        raise ValueError(f"dilate is a number of pixels, at least 0; received {pixels}")
+    if pixels == 0:
+        return hole
+    flat = hole.reshape(-1, 1, *hole.shape[-2:]).float()
+    return (F.max_pool2d(flat, 2 * pixels + 1, stride=1, padding=pixels) > 0.5).reshape(hole.shape)
+
+
+def blend(image: Tensor, painted: Tensor, hole: Tensor, feather: int = 0) -> Tensor:
+    """``painted`` inside the holes, ``image`` outside, and a ramp of ``feather`` pixels around each hole.
+
+    Raises:
+        ValueError: ``feather`` is negative.
+    """
+    if feather < 0:
+        raise ValueError(f"feather is a number of pixels, at least 0; received {feather}")
+    if feather == 0:
+        return torch.where(hole, painted, image)
+    weight = hole.to(painted)
+    for step in range(1, feather + 1):
+        ring = grow(hole, step).to(painted) * (1 - step / (feather + 1))
+        weight = torch.maximum(weight, ring)
+    return image + weight * (painted - image)
+
+
+def _paint_each(
+    model: ImplicitModel, image: Tensor, hole: Tensor, view: int, whole: bool, how: dict[str, Any]
+) -> Tensor:
+    """Pictures ``(..., 3, H, W)`` with their holes painted, one crop around a hole after the other."""
+    device = next(model.parameters()).device
+    pictures = image.reshape(-1, *image.shape[-3:]).to(device, torch.float32)
+    holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-2:])
+    painted = pictures.clone()
+    for picture, missing, result in zip(pictures, holes, painted, strict=True):
+        mask = missing[None].to(picture)
+        if whole:
+            result.copy_(paint_crop(model, picture, mask, view, **how))
+            continue
+        for crop in crops_around(missing.cpu(), view):
+            window = (slice(None), *crop.window)
+            values = paint_crop(model, picture[window], mask[window], view, **how)
+            result[window] = torch.where(crop.own.to(device), values, result[window])
+    return painted.reshape(image.shape)
+
+
+def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any) -> Picture:
+    """Like :func:`inpaint` for a decoded file: grey stays grey, 16 bits stay 16 bits, alpha and profile are kept.
+
+    Known pixels come back as the very integers they were, unless ``raw`` is asked for.
+
+    Args:
+        model: see :func:`inpaint`.
+        picture: of any kind.
+        mask: ``(1, H, W)``, see :func:`inpaint`.
+        raw: see :func:`inpaint`.
+        how: the other arguments of :func:`inpaint`.
+    """
+    colour = picture.rgb()
+    hole = check_mask(colour, mask)
+    if picture.alpha is not None:  # the colours that a file stores where nothing shows are arbitrary
+        known = to_tensor(picture.alpha[..., None]) * ~hole
+        colour = fill_transparent(colour, known)
+    outside = hole if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    painted = inpaint(model, colour, mask, raw=raw, **how)
+    if picture.is_grey:
+        painted = painted.mean(0, keepdim=True)
+    pixels = to_pixels(painted, picture.bits)
+    if not raw:
+        pixels = np.where(outside[0, :, :, None].numpy(), pixels, picture.pixels)
+    return replace(picture, pixels=pixels)
+
+
+def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> Tensor:
+    """A mask file as ``(1, H, W)`` float32: 1 where pixels are missing.
+
+    Args:
+        path: a picture of any kind, see :func:`implicitkit.images.read_mask`.
+        hole: which of its pixels are missing, ``"white"`` (brighter than ``threshold``) or ``"black"`` (the others).
+        threshold: in [0, 1), of the largest value.
+
+    Raises:
+        ValueError: ``hole`` or ``threshold`` is neither of these.
+        ImageError: the file cannot be read, or it is not clear what it says.
+    """
+    if hole not in ("white", "black"):
+        raise ValueError(f"the hole of a mask picture is white or black; received {hole!r}")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"a threshold is at least 0 and less than 1; received {threshold}")
+    return torch.from_numpy(images.read_mask(path, hole, threshold)).float()[None]
+
+
+def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
+    """``mask`` as booleans, True where ``image`` is missing.
+
+    Raises:
+        DataError: the sizes differ, or a mask is all hole or no hole; ``what`` names it.
+    """
+    if mask.ndim not in (3, image.ndim) or mask.shape[-3] != 1 or mask.shape[:-3] not in ((), image.shape[:-3]):
+        raise DataError(
+            f"a mask is (1, H, W), or (B, 1, H, W) beside a batch; received {tuple(mask.shape)} for a picture of "
+            f"{tuple(image.shape)}"
+        )
+    (height, width), size = mask.shape[-2:], image.shape[-2:]
+    if (height, width) != size:
+        raise DataError(
+            f"{what} has {height}×{width} pixels, the picture {size[0]}×{size[1]}; their sizes must be the same"
+        )
+    hole = mask > 0.5
+    missing = hole.flatten(-3).sum(-1)
+    if bool((missing == 0).any()):
+        raise DataError(f"{what} has no hole, so there is nothing to fill; are white and black the other way round?")
+    if bool((missing == height * width).any()):
+        raise DataError(f"{what} is all hole, so nothing is known; are white and black the other way round?")
+    return hole
+
+
+def check_painter(model: ImplicitModel, what: str = "the model") -> None:
+    """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures."""
+    if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
+        raise UserError(f"{what} does not map RGB pictures to RGB pictures, so it cannot inpaint")
+    if not model.takes_mask:
+        raise UserError(
+            f"{what} takes no mask, so it cannot know what is missing (its inputs: {', '.join(model.inputs)})"
+        )
+    steps = [step.get("name") for step in model.training_summary.get("degradation") or []]
+    if steps and "inpainting" not in steps:
+        raise UserError(f"{what} was trained to undo {' and '.join(map(str, steps))}, not to fill holes")

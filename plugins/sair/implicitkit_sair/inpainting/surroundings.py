@@ -1,0 +1,123 @@
+"""Where to look when a hole is filled: a crop around it, at the size that the model was trained at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit import ImplicitModel
+from implicitkit.images import fill_holes
+
+MARGIN = 0.25  # of a view: a hole this far inside a crop belongs to it
+SHARE = 0.25  # of a shrunk pixel: missing from here on
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of the picture, and which of its missing pixels are to be painted from it."""
+
+    rows: slice
+    columns: slice
+    own: Tensor
+    """``(H, W)`` of the crop, True at the pixels that are painted here; all missing ones stay hidden."""
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The crop as an index of the last two axes."""
+        return self.rows, self.columns
+
+
+def trained_view(model: ImplicitModel) -> tuple[int | None, bool]:
+    """The side in pixels of the pictures a model was trained on, and whether they were whole pictures.
+
+    ``(None, False)`` where its file does not say.
+    """
+    data = model.training_summary.get("data") or {}
+    return data.get("patch"), bool(data.get("whole", False))
+
+
+def crops_around(hole: Tensor, view: int) -> Iterator[Crop]:
+    """Squares that together hold every missing pixel, each with its surroundings.
+
+    A square is as large as its hole and half of that on each side, and at least ``view`` pixels, as far as the picture
+    goes. Holes that lie well inside a square are painted from it too, so that text costs a few crops, not one a letter.
+
+    Args:
+        hole: ``(H, W)``, True where a pixel is missing.
+        view: the side, in pixels, that the model knows.
+
+    Example:
+        >>> import torch
+        >>> hole = torch.zeros(100, 300, dtype=torch.bool)
+        >>> hole[50:54, 20:24] = hole[50:54, 290:294] = True
+        >>> [(crop.rows, crop.columns) for crop in crops_around(hole, 64)]
+        [(slice(20, 84, None), slice(0, 64, None)), (slice(20, 84, None), slice(236, 300, None))]
+    """
+    from scipy import ndimage
+
+    groups, _ = ndimage.label(hole.numpy(), structure=np.ones((3, 3)))
+    boxes = ndimage.find_objects(groups)
+    order = sorted(range(len(boxes)), key=lambda k: -max(span.stop - span.start for span in boxes[k]))
+    done = np.zeros(len(boxes), bool)
+    for first in order:
+        if done[first]:
+            continue
+        longest = max(span.stop - span.start for span in boxes[first])
+        side = max(view, 2 * longest)
+        window = tuple(_around(span, side, n) for span, n in zip(boxes[first], hole.shape, strict=True))
+        inside = [k for k in order if not done[k] and (k == first or _well_inside(boxes[k], window, hole.shape, view))]
+        done[inside] = True
+        own = np.isin(groups[window], np.array(inside) + 1)
+        yield Crop(window[0], window[1], torch.from_numpy(own))
+
+
+def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, **how: object) -> Tensor:
+    """A crop ``(3, H, W)`` as the model paints it; one that is larger than ``view`` is seen shrunk.
+
+    Of a model whose output is added to a solver's (``skip: harmonic``), only what it adds is enlarged, and the solver
+    runs at full size: sharp up to the hole's edge, whatever the scale.
+
+    Args:
+        model: see :func:`implicitkit_sair.inpaint`.
+        picture: ``(3, H, W)`` in [0, 1].
+        mask: ``(1, H, W)``, 1 where missing.
+        view: the longest side, in pixels, at which the model sees the crop.
+        how: other arguments of :meth:`ImplicitModel.encode`.
+    """
+    size = tuple(picture.shape[1:])
+    factor = view / max(size)
+    if factor >= 1:
+        field = model.encode(picture, mask, **how)  # type: ignore[arg-type]
+        return field.render(size)
+    small = [max(8, round(n * factor)) for n in size]
+    base = fill_holes(picture[None], mask[None], model.decoder.fill or "harmonic")
+    shrunk = F.interpolate(base, small, mode="bilinear", antialias=True).clamp(0, 1)
+    missing = (F.interpolate(mask[None], small, mode="area") > SHARE).to(mask.dtype)
+    field = model.encode(shrunk[0], missing[0], **how)  # type: ignore[arg-type]
+    painted = field.render(size, clamp=False)
+    if model.decoder.fill is None:
+        return painted.clamp(0, 1)
+    start = fill_holes(shrunk, missing, model.decoder.fill).to(painted)
+    return (base[0].to(painted) + painted - F.interpolate(start, size, mode="bilinear")[0]).clamp(0, 1)
+
+
+def _around(span: slice, side: int, n: int) -> slice:
+    """``side`` pixels around ``span``, inside an axis of ``n``."""
+    side = min(side, n)
+    start = (span.start + span.stop - side) // 2
+    start = min(max(0, start), n - side)
+    return slice(start, start + side)
+
+
+def _well_inside(box: tuple[slice, ...], window: tuple[slice, ...], size: torch.Size, view: int) -> bool:
+    for span, around, n in zip(box, window, size, strict=True):
+        low = around.start + (int(view * MARGIN) if around.start else 0)
+        high = around.stop - (int(view * MARGIN) if around.stop < n else 0)
+        if span.start < low or span.stop > high:
+            return False
+    return True

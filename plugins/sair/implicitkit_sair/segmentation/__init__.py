@@ -1,0 +1,1 @@
+"""Which class every pixel belongs to, and how that is scored."""

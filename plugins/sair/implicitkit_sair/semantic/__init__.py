@@ -1,0 +1,1 @@
+"""What is at each place: encoders of meaning, with and without words."""

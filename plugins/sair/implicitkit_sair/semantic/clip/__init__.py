@@ -1,0 +1,1 @@
+"""open_clip's towers as encoders of meaning, and their words."""

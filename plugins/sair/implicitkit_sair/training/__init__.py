@@ -1,0 +1,1 @@
+"""What SAIR is trained with: the loss, pre-training, prototypes."""
