@@ -286,7 +286,7 @@ def test_several_evaluations_have_a_table_and_a_grid_each(copied: dict[str, Any]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pictures": {"setting": "0-20"}}, r"pictures.setting: there is no '0-20'; did you mean '20-40'"),
+        ({"pictures": {"setting": "0-20"}}, r"pictures.setting: there is no '0-20'; there are: 20-40"),
         ({"evaluation": {"protocol": "inpaintin", "data": "x"}}, r"evaluation.inpaintin: .*inpainting"),
         ({"evaluation": {"protocol": "inpainting", "data": "nowhere"}}, r"no folder nowhere"),
         ({"evaluation": {"protocol": "inpainting", "data": "x", "sise": 3}}, r"evaluation.inpainting: .*size"),
