@@ -7,6 +7,7 @@ from itertools import islice
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder, Features
@@ -14,15 +15,13 @@ from implicitkit.encoders.base import Encoder, Features
 
 def partition(x: Tensor, window: int) -> Tensor:
     """``(B, H, W, C)`` cut into windows: ``(B * H/w * W/w, w * w, C)``, row by row."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // window, window, w // window, window, c)
-    return x.transpose(2, 3).reshape(-1, window * window, c)
+    return rearrange(x, "b (rows y) (columns x) c -> (b rows columns) (y x) c", y=window, x=window)
 
 
 def unpartition(windows: Tensor, window: int, h: int, w: int) -> Tensor:
     """The inverse of :func:`partition`: ``(B, H, W, C)``."""
-    x = windows.reshape(-1, h // window, w // window, window, window, windows.shape[-1])
-    return x.transpose(2, 3).reshape(-1, h, w, windows.shape[-1])
+    cut = {"rows": h // window, "columns": w // window, "y": window, "x": window}
+    return rearrange(windows, "(b rows columns) (y x) c -> b (rows y) (columns x) c", **cut)
 
 
 def relative_index(window: int, device: torch.device) -> Tensor:
@@ -57,13 +56,12 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, index: Tensor, mask: Tensor | None) -> Tensor:
         """``x`` ``(M, N, C)`` windows of N pixels; ``index`` ``(N, N)``; ``mask`` ``(M / B, N, N)`` or None."""
-        m, n, c = x.shape
-        q, k, v = self.qkv(x).reshape(m, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        bias = self.bias[index].permute(2, 0, 1)[None]
+        q, k, v = rearrange(self.qkv(x), "m n (three heads c) -> three m heads n c", three=3, heads=self.heads)
+        bias = rearrange(self.bias[index], "n k heads -> 1 heads n k")
         if mask is not None:
-            bias = (bias + mask[:, None]).repeat(m // len(mask), 1, 1, 1)
+            bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        result: Tensor = self.out(attended.transpose(1, 2).reshape(m, n, c))
+        result: Tensor = self.out(rearrange(attended, "m heads n c -> m n (heads c)"))
         return result
 
 
@@ -242,9 +240,9 @@ def append_window(x: Tensor, window: int) -> Tensor:
 
 def to_last(x: Tensor) -> Tensor:
     """``(B, C, H, W)`` -> ``(B, H, W, C)``."""
-    return x.permute(0, 2, 3, 1)
+    return rearrange(x, "b c h w -> b h w c")
 
 
 def to_first(x: Tensor) -> Tensor:
     """``(B, H, W, C)`` -> ``(B, C, H, W)``."""
-    return x.permute(0, 3, 1, 2)
+    return rearrange(x, "b h w c -> b c h w")

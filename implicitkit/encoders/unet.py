@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder, for_convolutions
@@ -120,13 +121,13 @@ class Attention(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        cells = x.shape[2:]
-        tokens = x.flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(self.before(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        tokens = tokens + self.project(attended)
+        tokens = rearrange(x, "b c h w -> b (h w) c")
+        qkv = self.qkv(self.before(tokens))
+        q, k, v = rearrange(qkv, "b n (three heads c) -> three b heads n c", three=3, heads=self.heads)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        tokens = tokens + self.project(rearrange(attended, "b heads n c -> b n (heads c)"))
         tokens = tokens + self.mlp(self.between(tokens))
-        map: Tensor = tokens.transpose(1, 2).unflatten(-1, cells)
+        map: Tensor = rearrange(tokens, "b (h w) c -> b c h w", h=x.shape[2])
         return map
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
@@ -148,7 +149,7 @@ class Adversarial(Loss):
         fake, real = 2 * fake - 1, 2 * real - 1
         if self.mask:
             missing = missing_at(batch["mask"], batch["coords"])
-            missing = missing.to(real).transpose(1, 2).unflatten(2, (height, width))
+            missing = rearrange(missing.to(real), "b (h w) c -> b c h w", h=height, w=width)
             fake, real = torch.cat([fake, missing], 1), torch.cat([real, missing], 1)
         if torch.is_grad_enabled():
             self._shown.append((fake.detach(), real))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from implicitkit.coordinates import Size
@@ -48,4 +49,4 @@ def as_pictures(values: Tensor, batch: Mapping[str, Any]) -> Tensor:
     if "window" not in batch:
         raise ValueError("the points of this batch are random and make no picture; set data.points: window")
     height, width = batch["window"]
-    return values.transpose(1, 2).reshape(len(values), -1, height, width)
+    return rearrange(values, "b (h w) c -> b c h w", h=height, w=width)

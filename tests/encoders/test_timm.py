@@ -205,7 +205,7 @@ def test_timm_is_asked_for_names_only_behind_the_colon(monkeypatch: pytest.Monke
 
 
 def test_only_a_name_with_a_colon_stands_for_others() -> None:
-    with pytest.raises(ValueError, match="'plain' with expand"):
+    with pytest.raises(ValueError, match="takes expand; received 'plain'"):
         Registry("encoder").register("plain", Timm, expand=lambda: [])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit import WeightsError
@@ -85,13 +86,13 @@ class MAESmall(SemanticEncoder):
     def see(self, x: Tensor) -> Tensor:
         height, width = (n // self.stride for n in x.shape[2:])
         features = self.attend(self.tokens(x), cells(height, width, x.device))
-        map: Tensor = features.transpose(1, 2).unflatten(-1, (height, width))
+        map: Tensor = rearrange(features, "b (h w) c -> b c h w", h=height)
         return map
 
     def tokens(self, x: Tensor) -> Tensor:
         """The patches of a normalised picture ``(B, 3, H, W)``, embedded, row by row: ``(B, N, width)``."""
-        embedded: Tensor = self.embed(x)
-        return embedded.flatten(2).transpose(1, 2)
+        embedded: Tensor = rearrange(self.embed(x), "b c h w -> b (h w) c")
+        return embedded
 
     def attend(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """The features ``(B, N, out_channels)`` of patches ``(B, N, width)`` at ``positions`` ``(N, 2)`` or

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit_sair.semantic.kept import Kept
@@ -34,7 +35,7 @@ class Tokens:
     def map(self, patches: Tensor) -> Tensor:
         """Something of each patch that took part ``(B, K, D)`` as a map ``(B, D, rows, columns)``, zero elsewhere."""
         whole = patches if self.kept is None else self.kept.spread(patches)
-        grid: Tensor = whole.transpose(1, 2).unflatten(-1, self.cells)
+        grid: Tensor = rearrange(whole, "b (h w) c -> b c h w", h=self.cells[0])
         return grid
 
     @property
@@ -107,9 +108,9 @@ def positions(net: Any, cells: tuple[int, int], antialias: bool) -> tuple[Tensor
     before, table = net.pos_embed[:, :count], net.pos_embed[:, count:]
     native = tuple(net.patch_embed.grid_size)
     if native != cells:
-        grid = table.float().transpose(1, 2).unflatten(-1, native)
+        grid = rearrange(table.float(), "b (h w) c -> b c h w", h=native[0])
         resized = F.interpolate(grid, cells, mode="bicubic", antialias=antialias)
-        table = resized.flatten(2).transpose(1, 2).to(table.dtype)
+        table = rearrange(resized, "b c h w -> b (h w) c").to(table.dtype)
     return (before if count else None), table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 PERIOD = 100.0  # of the slowest rotation over 2π, in patches: longer than the pictures one trains on are wide
@@ -63,8 +64,8 @@ class Block(nn.Module):
         return x
 
     def _attend(self, x: Tensor, positions: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, size) each
+        q, k, v = rearrange(self.qkv(x), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads)
         angle = angles(positions, q.shape[-1])
         angle = angle[:, None] if angle.ndim == 3 else angle
         seen = F.scaled_dot_product_attention(rotate(q, angle), rotate(k, angle), v)
-        return seen.transpose(1, 2).flatten(2)
+        return rearrange(seen, "b heads n c -> b n (heads c)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit_sair.semantic.mae import MAESmall
@@ -65,5 +66,5 @@ def pick(tokens: Tensor, which: Tensor) -> Tensor:
 
 def patches(picture: Tensor, side: int) -> Tensor:
     """The patches of ``(B, C, H, W)``, row by row, each with mean 0 and variance 1: ``(B, N, C * side**2)``."""
-    flat = F.unfold(picture, side, stride=side).transpose(1, 2)
+    flat = rearrange(picture, "b c (h y) (w x) -> b (h w) (c y x)", y=side, x=side)
     return (flat - flat.mean(-1, keepdim=True)) / (flat.var(-1, keepdim=True, unbiased=False) + 1e-6).sqrt()

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit_sair.semantic.kept import Kept
@@ -52,7 +53,7 @@ def dense_vit(net: Any, x: Tensor, mode: Mode, kept: Kept | None = None) -> Tens
         return out
 
     features = run(slice(None), None) if kept is None else kept.spread(kept.apart(run, prefix=0))
-    map: Tensor = features.transpose(1, 2).unflatten(-1, cells)
+    map: Tensor = rearrange(features, "b (h w) c -> b c h w", h=cells[0])
     return map
 
 
@@ -78,7 +79,7 @@ def _embed(net: Any, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The class token ``(C,)`` and the patches ``(B, N, C)`` with their positions, and how the patches lie."""
     grid: Tensor = net.conv1(x)
     cells = grid.shape[2], grid.shape[3]
-    patches = grid.flatten(2).transpose(1, 2)
+    patches = rearrange(grid, "b c h w -> b (h w) c")
     table = positions(net.positional_embedding, net.grid_size, cells).to(patches.dtype)
     cls: Tensor = net.class_embedding.to(patches.dtype) + table[0]
     return cls, patches + table[1:], cells
@@ -132,7 +133,7 @@ def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode, kept: 
     if mode == "maskclip":
         projected: Tensor = attention.out_proj(v)
         return projected
-    q, k, v = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
+    q, k, v = (rearrange(part, "b n (heads c) -> b heads n c", heads=attention.num_heads) for part in (q, k, v))
     match mode:
         case "sclip":
             seen = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
@@ -146,7 +147,7 @@ def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode, kept: 
             seen = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
         case _:
             raise ValueError(f"the mode of clip is one of {', '.join(MODES)}; received {mode!r}")
-    projected = attention.out_proj(seen.transpose(1, 2).flatten(2))
+    projected = attention.out_proj(rearrange(seen, "b heads n c -> b n (heads c)"))
     return projected
 
 

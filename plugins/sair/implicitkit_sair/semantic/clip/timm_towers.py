@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit import UserError
@@ -198,5 +199,5 @@ def _cell_by_cell(tower: Any, map: Tensor, size: torch.Size) -> Tensor:
         cells = map.flatten(0, 2)
         cells = cells[:, None, None] if last else cells[..., None, None]
     features: Tensor = tower.head(trunk.forward_head(cells))
-    grid: Tensor = features.unflatten(0, (-1, rows, columns)).movedim(-1, 1)
+    grid: Tensor = rearrange(features, "(b h w) c -> b c h w", h=rows, w=columns)
     return grid
