@@ -188,8 +188,8 @@ class ImplicitModel(nn.Module):
         passes = self.passes if passes is None else passes
         if passes < 1:
             raise ValueError(f"passes is at least 1; received {passes}")
-        if isinstance(image, Tensor) and image.is_floating_point():
-            check_values(image)
+        known, missing = self.check_inputs(image, mask)
+        check_values(known if missing is None else torch.where(missing > 0.5, 0, known))
         how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad}
         field = Field(self, image, mask, conditions=conditions, fill=self.hole_fill if fill is None else fill, **how)
         for _ in range(passes - 1):

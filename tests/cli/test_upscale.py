@@ -180,7 +180,7 @@ def test_bad_files_are_one_line(run, weights: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, message in (
         ("empty.png", "0 bytes"),
-        ("text.jpg", "not a picture"),
+        ("text.jpg", "is a text file"),
         ("none.png", "there is no file"),
         ("folder", "holds no pictures"),
     ):
