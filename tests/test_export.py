@@ -96,7 +96,7 @@ def test_other_models_are_refused_in_one_line(spec: dict, message: str, tmp_path
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
-    monkeypatch.setattr(module, "SAME", -1.0)
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
     with pytest.raises(ik.UserError, match="graphs differ from the model by"):
         export(model, tmp_path / "out", "pt2")
     monkeypatch.undo()

@@ -41,7 +41,7 @@ def test_a_loss_of_pictures_is_handed_pictures(tmp_path: Path, blurred: str) -> 
 
 
 def test_a_loss_of_pictures_refuses_random_points(tmp_path: Path, blurred: str) -> None:
-    message = r"a_tests_blurred: a loss of pictures, but data\.points is 64, which are random; set data\.points: window"
+    message = r"a_tests_blurred: a loss of pictures, but data\.points is 64; set data\.points: window"
     with pytest.raises(ik.ConfigError, match=message):
         run(settings(tmp_path / "run", loss=[{"name": "l1"}, {"name": blurred}]))
     values = torch.rand(1, 4, 3)
