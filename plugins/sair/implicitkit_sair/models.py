@@ -7,7 +7,7 @@ from typing import Any
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {
-    "sair_faces": "a SAIR that starts from the membrane, trained on small pictures of faces; what `inpaint` uses",
+    "sair_faces": "a SAIR that starts from a thin plate, trained on small pictures of faces; what `inpaint` uses",
     "sair_small_faces": "a SAIR trained on small pictures of faces for three minutes, from a mean colour",
     "liif_small_faces": "LIIF of the same training, told nothing of meaning",
     "lte_small_faces": "LTE of the same training, told nothing of meaning",

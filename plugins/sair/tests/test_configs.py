@@ -116,7 +116,7 @@ def test_the_config_of_faces_trains_from_the_shipped_semantics(place: Path, tmp_
     config["weights"] = {"conditions": {"semantic": {"encoder": str(tmp_path / "mae_semantic.safetensors")}}}
     losses_of(run(config), "loss", "loss_psnr", "loss_semantic")
     model = ik.load_model(tmp_path / "run" / "last.safetensors")
-    assert model.hole_fill == "harmonic" and model.training_summary["data"] == {"patch": 16, "whole": False}
+    assert model.hole_fill == "biharmonic" and model.training_summary["data"] == {"patch": 16, "whole": False}
 
 
 def test_the_small_configs_differ_by_the_line_of_their_degradation() -> None:

@@ -79,8 +79,8 @@ def crops_around(hole: Tensor, view: int) -> Iterator[Crop]:
 def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, **how: object) -> Tensor:
     """A crop ``(3, H, W)`` as the model paints it; one that is larger than ``view`` is seen shrunk.
 
-    Of a model whose output is added to a solver's (``skip: harmonic``), only what it adds is enlarged, and the solver
-    runs at full size: sharp up to the hole's edge, whatever the scale.
+    What the known pixels at full size are beyond what the model paints there is spread into the hole as a membrane, as
+    in Poisson editing (Pérez et al., SIGGRAPH 2003): sharp up to the hole's edge, whatever the scale.
 
     Args:
         model: see :func:`implicitkit_sair.inpaint`.
@@ -100,10 +100,8 @@ def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, *
     missing = (F.interpolate(mask[None], small, mode="area") > SHARE).to(mask.dtype)
     field = model.encode(shrunk[0], missing[0], **how)  # type: ignore[arg-type]
     painted = field.render(size, clamp=False)
-    if model.decoder.fill is None:
-        return painted.clamp(0, 1)
-    start = fill_holes(shrunk, missing, model.decoder.fill).to(painted)
-    return (base[0].to(painted) + painted - F.interpolate(start, size, mode="bilinear")[0]).clamp(0, 1)
+    beyond = fill_holes((picture.to(painted) - painted)[None], mask[None].to(painted), "harmonic")[0]
+    return (painted + beyond).clamp(0, 1)
 
 
 def _around(span: slice, side: int, n: int) -> slice:
