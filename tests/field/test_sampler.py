@@ -7,6 +7,7 @@ import torch
 
 from implicitkit import kernels
 from implicitkit.field import sampler
+from implicitkit.kernels.pool import MAX_WORKERS
 from oracles.memory import Limited, grid_points
 from oracles.models import small_model
 
@@ -49,7 +50,7 @@ def test_blocks_follow_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
     one, batch = model.encode(torch.rand(3, 8, 8))._sampler, model.encode(torch.rand(4, 3, 8, 8))._sampler
     each = torch.rand(1, 9, 2)  # a cell for each point: no kernel
-    assert one.block(each) == sampler.CPU_BLOCK
+    assert one.block(each) == sampler.CPU_BLOCK * min(torch.get_num_threads(), MAX_WORKERS)
     monkeypatch.setattr(sampler, "free_memory", lambda device: 100 * sampler.QUERY_BYTES)
     assert one.block(each) == one.block(None) == 100 and batch.block(each) == batch.block(None) == 25
     monkeypatch.setattr(sampler, "free_memory", lambda device: 0)
