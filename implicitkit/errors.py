@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -90,3 +92,21 @@ def first_line(error: BaseException) -> str:
     ('no such layer', 'KeyboardInterrupt')
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Only errors from the loggers of other libraries; ours says in one line what is to be said.
+
+    >>> import logging
+    >>> with quiet("timm"):
+    ...     logging.getLogger("timm").warning("unused weights")
+    """
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -8,7 +8,6 @@ uses it, ``cell (1, N, 2)``, and returns ``values (1, N, out)`` in [0, 1], not c
 from __future__ import annotations
 
 import importlib.util
-import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows
-from implicitkit.errors import UserError, first_line
+from implicitkit.errors import UserError, first_line, quiet
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
 from implicitkit.version import __version__
@@ -236,12 +235,6 @@ def _difference(model: ImplicitModel, runs: dict[str, Run], size: tuple[int, int
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the tracers' progress reports."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet("torch.onnx"):
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+        yield

@@ -92,6 +92,8 @@ def describe_content(path: str | Path) -> str | None:
     """What a file is, by its first bytes; None where they do not tell."""
     with Path(path).open("rb") as file:
         head = file.read(512)
+    if not head:
+        return "empty (0 bytes)"
     if head[4:8] == b"ftyp":
         return BRANDS.get(head[8:12].lower(), "a video")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -100,7 +102,7 @@ def describe_content(path: str | Path) -> str | None:
     if (known := next((what for magic, what in CONTENTS.items() if start.startswith(magic)), None)) is not None:
         return known
     with suppress(UnicodeDecodeError):
-        if (head and head.decode("utf-8").isprintable()) or head.decode("utf-8").replace("\n", " ").isprintable():
+        if all(letter.isprintable() or letter.isspace() for letter in head.decode("utf-8")):
             return "a text file"
     return None
 

@@ -39,7 +39,6 @@ ORDER = (  # what stands further up may import what stands further down, never t
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOT_MODULES, ROOM_FILES = 13, 13
-STILL_UPWARDS: set[tuple[str, str]] = set()  # arrows that still run back up, each with its reason
 STILL_LARGE = {"cli": 16}  # a file a command
 TESTS = Path(__file__).parent
 WITHOUT_TWIN = {  # modules that nothing in particular tests
@@ -93,13 +92,8 @@ def test_every_room_has_a_place_in_the_order() -> None:
 
 
 def test_no_arrow_runs_back_up() -> None:
-    upwards = {
-        f"{a} -> {b}": sorted(files)
-        for (a, b), files in arrows().items()
-        if LEVEL[a] >= LEVEL[b] and (a, b) not in STILL_UPWARDS
-    }
+    upwards = {f"{a} -> {b}": sorted(files) for (a, b), files in arrows().items() if LEVEL[a] >= LEVEL[b]}
     assert not upwards
-    assert all(arrow in arrows() for arrow in STILL_UPWARDS), "an exception that is no longer needed"
 
 
 def test_the_root_and_the_rooms_are_small() -> None:

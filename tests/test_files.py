@@ -93,7 +93,8 @@ def test_where_what_can_be_made_again_is_kept(tmp_path: Path, monkeypatch: pytes
 NOT_WEIGHTS = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n": "a Git LFS pointer, not the file itself",
     b"\n<!DOCTYPE html><html><title>Sign in</title></html>": "a web page, not the file itself",
-    b"some words\nand more": "a text file",
+    b"some words\r\n\tand more": "a text file",
+    b"": r"empty \(0 bytes\)",
     b"RIFF\x10\0\0\0WEBPVP8 ": "a WebP picture",
     b"\xff\xd8\xff\xe0\0\x10JFIF": "a JPEG picture",
 }

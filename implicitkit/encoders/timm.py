@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.encoders.base import Encoder
-from implicitkit.errors import UnknownNameError, UserError, WeightsError, first_line, nearest
+from implicitkit.errors import UnknownNameError, UserError, WeightsError, first_line, nearest, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 ANY_SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """The option for pictures of any size in timm's families."""
@@ -164,7 +162,7 @@ def _build(model: str, channels: int, arguments: Mapping[str, Any], pretrained: 
     for any_size in ANY_SIZE_OPTIONS:
         settings = {**any_size, **arguments}
         try:
-            with _quiet():
+            with quiet("timm", "huggingface_hub"):
                 return timm.create_model(
                     model, pretrained=pretrained, features_only=True, in_chans=channels, **settings
                 )
@@ -235,17 +233,3 @@ def _per_channel(values: Sequence[float], channels: int) -> Sequence[float] | fl
 
 def _as_list(values: Sequence[float] | float) -> list[float] | float:
     return float(values) if isinstance(values, (int, float)) else [float(v) for v in values]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence timm's notes on unused weights and the hub client's on retries."""
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -113,7 +113,7 @@ def _without_degraded(files: list[Path], scale: float) -> list[Path]:
     if not clean or len(clean) == len(files):
         return files
     same = [file for file in clean if f"_SRF_{scale:g}_" in file.stem]
-    return same or clean
+    return list({file.stem.partition("_SRF_")[0]: file for file in same or clean}.values())  # each picture once
 
 
 def make_pair(name: str, clean: Tensor, scale: float) -> Pair:

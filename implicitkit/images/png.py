@@ -20,6 +20,7 @@ COMPRESSION_LEVEL = 4
 FILTER_STRATEGY = 1  # zlib's strategy for rows that are differences: files are a tenth smaller
 HEADER_BYTES = len(SIGNATURE) + 4 + 4 + 13 + 4  # bytes up to the end of the IHDR chunk: length, name, body, checksum
 SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # colour type -> samples per pixel when decoded
+MAX_PROFILE_BYTES = 64 << 20
 SRGB = {
     b"gAMA": struct.pack(">I", 45455),
     b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
@@ -70,7 +71,7 @@ def read_png(path: Path) -> PNG:
         raise ValueError(f"it is an animation of {frames} pictures; save one of them")
     icc = None
     if b"iCCP" in chunks:
-        icc = zlib.decompress(chunks[b"iCCP"].partition(b"\0")[2][1:])
+        icc = _decompress(chunks[b"iCCP"].partition(b"\0")[2][1:])
     named = () if icc is not None or b"sRGB" in chunks else ((k, chunks[k]) for k in SRGB if k in chunks)
     colour_space = tuple((name, body) for name, body in named if not _is_srgb(name, body))
     return PNG(imagecodecs.png_decode(data), icc, colour_space, _orientation(chunks.get(b"eXIf")))
@@ -119,6 +120,15 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if name in (b"iCCP", b"sRGB", b"eXIf", b"acTL", *SRGB):
             yield name, data[start + 8 : start + 8 + length]
         start += length + 12
+
+
+def _decompress(data: bytes) -> bytes:
+    """A profile, whose size a file does not say: it may be made to fill the memory."""
+    decompressor = zlib.decompressobj()
+    profile = decompressor.decompress(data, MAX_PROFILE_BYTES)
+    if decompressor.unconsumed_tail:
+        raise ValueError(f"its colour profile has more than {MAX_PROFILE_BYTES >> 20} MiB")
+    return profile
 
 
 def _is_srgb(name: bytes, body: bytes) -> bool:

@@ -93,6 +93,7 @@ def _check_one_picture(file: Any, page: Any, tags: dict[int, Any]) -> None:
     if DNG_VERSION in tags or page.subfiletype & REDUCED:
         raise ValueError("its first page is a thumbnail, as in a camera's raw file; develop it to a TIFF or PNG")
     count = sum(1 for other in file.pages if not other.subfiletype & REDUCED)
+    count = max(count, (file.imagej_metadata or {}).get("images", 1))  # ImageJ writes a stack as one page
     if count > 1:
         raise ValueError(f"it is a TIFF of {count} pages; save one of them")
     if page.is_tiled and page.imagedepth > 1:

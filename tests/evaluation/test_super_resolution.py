@@ -92,3 +92,14 @@ def test_pictures_of_one_name_do_not_vanish(tmp_path: Path, clean: torch.Tensor)
         ik.write_image(tmp_path / folder / "1.png", clean)
     with pytest.raises(ik.DataError, match="have one name"):
         list(TestSet(tmp_path).pairs(2))
+
+
+def test_a_folder_of_all_versions_is_scored_by_its_clean_pictures(tmp_path: Path, clean: torch.Tensor) -> None:
+    """As SelfExSR has them: three scales of a picture, its low resolution and other methods' results side by side."""
+    for picture in (1, 2):
+        for scale in (2, 4):
+            for ending in ("HR", "LR", "bicubic"):
+                ik.write_image(tmp_path / f"img_00{picture}_SRF_{scale}_{ending}.png", clean)
+    for scale, found in ((2, "SRF_2"), (4, "SRF_4"), (3, "SRF_")):
+        names = [pair.name for pair in TestSet(tmp_path).pairs(scale)]
+        assert len(names) == 2 and all(found in name and name.endswith("_HR") for name in names)

@@ -137,6 +137,16 @@ def test_a_colour_space_is_kept_or_refused(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "srgb.png").colour_space == ()
 
 
+def test_a_profile_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PROFILE_BYTES", 1 << 20)
+    for size in (1 << 20, (1 << 20) + 1):
+        profile = _chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(size)))
+        (tmp_path / f"{size}.png").write_bytes(png(2, 2, 8, 0, b"\1\2", profile))
+    assert read_picture(tmp_path / f"{1 << 20}.png").icc == bytes(1 << 20)
+    with pytest.raises(ik.ImageError, match="its colour profile has more than 1 MiB"):
+        read_picture(tmp_path / f"{(1 << 20) + 1}.png")
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("implicitkit.images.io.free_memory", lambda device: 1 << 30)
     monkeypatch.setattr("imagecodecs.png_decode", lambda data: pytest.fail("it was decoded"))

@@ -81,6 +81,12 @@ def test_a_raw_file_is_not_its_thumbnail(tmp_path: Path) -> None:
         read_picture(tmp_path / "photo.dng")
 
 
+def test_a_stack_of_imagej_is_named(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([GREY, GREY, GREY]), imagej=True)
+    with pytest.raises(ik.ImageError, match="a TIFF of 3 pages; save one of them"):
+        read_picture(tmp_path / "stack.tif")
+
+
 def test_a_pyramid_is_one_picture(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(RGB, photometric="rgb", metadata=None)

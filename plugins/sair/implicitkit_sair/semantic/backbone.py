@@ -13,10 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
-from implicitkit.errors import first_line, nearest
+from implicitkit.errors import first_line, nearest, quiet
 from implicitkit.files import cache_folder
 from implicitkit.weights import fill
-from implicitkit_sair.semantic.state_dicts import quiet
 
 FOLDER, HUB = "local-dir:", "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth")  # of a folder, the best first
@@ -44,7 +43,7 @@ def build(model: str, options: Mapping[str, Any], pretrained: bool = False) -> A
     _check_name(model)
     for any_size in ANY_SIZE:
         try:
-            with quiet():
+            with quiet("timm", "huggingface_hub"):
                 return timm.create_model(model, pretrained=pretrained, num_classes=0, **{**any_size, **options})
         except TypeError as error:
             if not any(f"'{option}'" in str(error) for option in any_size):

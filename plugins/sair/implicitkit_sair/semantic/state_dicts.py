@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +60,3 @@ def read_entries(file: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file} is no state dict, names and tensors; found {type(content).__name__}")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without timm's notes on weights that are left out, and the hub client's on every retry."""
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
-from implicitkit.errors import first_line, nearest
+from implicitkit.errors import first_line, nearest, quiet
 from implicitkit.weights import fill
 from implicitkit_sair.semantic.clip.timm_towers import allow_any_size, check_tower, is_timms, patch_of, takes
-from implicitkit_sair.semantic.state_dicts import quiet, read_entries, read_state_dict
+from implicitkit_sair.semantic.state_dicts import read_entries, read_state_dict
 
 DEFAULT = "ViT-B-16"
 HUB = "hf-hub:"
@@ -231,7 +231,7 @@ def _download(weights: str, file: str, fetch: Callable[[], str]) -> Path:
     from huggingface_hub import constants
 
     try:
-        with quiet():
+        with quiet("timm", "huggingface_hub"):
             return Path(fetch())
     except Exception as error:  # open_clip, the hub's client and urllib raise many kinds
         raise WeightsError(
