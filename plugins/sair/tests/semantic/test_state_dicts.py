@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from implicitkit import WeightsError
-from implicitkit_sair.semantic.state_dicts import quiet, read_entries, read_state_dict
+from implicitkit.errors import quiet
+from implicitkit_sair.semantic.state_dicts import read_entries, read_state_dict
 
 WEIGHT = torch.arange(3.0)
 
