@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from implicitkit import WeightsError
-from implicitkit.errors import quiet
 from implicitkit_sair.semantic.state_dicts import read_entries, read_state_dict
 
 WEIGHT = torch.arange(3.0)
@@ -56,12 +54,3 @@ def test_what_is_none(content: Any, found: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="there is no file .*none.pt"):
         read_state_dict(tmp_path / "none.pt")
-
-
-def test_loggers_are_as_before() -> None:
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    with pytest.raises(ValueError, match="any"), quiet():
-        assert logger.level == logging.ERROR
-        raise ValueError("any")
-    assert logger.level == before
