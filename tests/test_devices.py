@@ -9,7 +9,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit import devices
-from implicitkit.devices import explain_precision, free_memory, is_out_of_memory, unless_out_of_memory
+from implicitkit.devices import bfloat16_speedup, explain_precision, free_memory, is_out_of_memory, unless_out_of_memory
 from oracles.memory import ERRORS
 
 
@@ -51,11 +51,13 @@ def test_auto_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         "float32",
         "bfloat16 keeps 8 bits of a value, the picture has 16",
     )
-    for amx, avx, expected in (
-        (True, True, ("bfloat16", "the processor has AMX")),
-        (False, True, ("bfloat16", "the processor has AVX512-BF16")),
-        (False, False, ("float32", "the processor has no instructions for bfloat16")),
+    for amx, avx, ratio, expected in (
+        (True, True, 3.0, ("bfloat16", "measured 3.0 times as fast as float32, by AMX")),
+        (False, True, 1.9, ("bfloat16", "measured 1.9 times as fast as float32, by AVX512-BF16")),
+        (False, True, 0.58, ("float32", "bfloat16, by AVX512-BF16, is measured 0.58 times as fast")),
+        (False, False, 9.0, ("float32", "the processor has no instructions for bfloat16")),
     ):
+        monkeypatch.setattr(devices, "bfloat16_speedup", lambda ratio=ratio: ratio)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx=avx: avx, raising=False)
         assert explain_precision("auto", cpu) == expected
@@ -67,3 +69,30 @@ def test_auto_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain_precision("auto", torch.device("mps"))[0] == "float32"
     with pytest.raises(ik.UserError, match="the precision is auto"):
         explain_precision("half", cpu)
+
+
+def test_bfloat16_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure() -> float:
+        measured.append(1)
+        return 0.5813
+
+    monkeypatch.setattr(devices, "cache_folder", lambda: tmp_path / "new")
+    monkeypatch.setattr(devices, "_measure_bfloat16", measure)
+    assert bfloat16_speedup() == bfloat16_speedup() == 0.581 and len(measured) == 1
+    threads = torch.get_num_threads()
+    with devices.cpu_threads(threads + 1):
+        bfloat16_speedup()
+    assert len(measured) == 2, "another number of threads is another machine"
+    assert bfloat16_speedup() == 0.581 and len(measured) == 2, "the first is still known"
+    for damaged in ("", "[1]", "{", '{"x": "y"}'):
+        (tmp_path / "new/bfloat16.json").write_text(damaged)
+        assert bfloat16_speedup() == 0.581
+    assert len(measured) == 6
+
+
+def test_a_cache_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(devices, "cache_folder", lambda: tmp_path / "file/below")
+    assert bfloat16_speedup() > 0
