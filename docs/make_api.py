@@ -1,4 +1,5 @@
-"""Write ``docs/api.md``: every public name of ``implicitkit`` with the first sentence of its docstring.
+"""Write ``docs/api.md``, every public name with the first sentence of its docstring, and ``docs/public_api.txt``, with
+its arguments: what a test compares, so that no name and no argument goes unseen.
 
 python docs/make_api.py
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import implicitkit as ik
@@ -40,5 +42,37 @@ def sentence(thing: object) -> str:
     return first.replace("|", "\\|")
 
 
+def snapshot() -> str:
+    """Every public name with its arguments and defaults; of a class its own public methods as well."""
+    lines: list[str] = []
+    for module, prefix in ((ik, "ik"), (testing, "testing")):
+        for name in module.__all__:
+            lines += described(f"{prefix}.{name}", getattr(module, name))
+    return "\n".join(lines) + "\n"
+
+
+def described(name: str, thing: object) -> list[str]:
+    """A function's line, or a class's lines."""
+    if not inspect.isclass(thing):
+        return [name + (arguments(thing) if callable(thing) and thing is not ik.hookimpl else "")]
+    lines = [name if issubclass(thing, Exception) else name + arguments(thing)]
+    for attribute, value in sorted(vars(thing).items()):
+        if attribute.startswith("_") or issubclass(thing, Exception):
+            continue
+        value = getattr(value, "__func__", value)  # a class method's function
+        if inspect.isfunction(value):
+            lines.append(f"{name}.{attribute}{arguments(value)}")
+        elif isinstance(value, property):
+            lines.append(f"{name}.{attribute}")
+    return lines
+
+
+def arguments(thing: Callable[..., object]) -> str:
+    """Names, kinds and defaults, without the types, which may become wider."""
+    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(thing).parameters.values()]
+    return str(inspect.Signature([p for p in parameters if p.name != "self"]))
+
+
 if __name__ == "__main__":
+    Path(__file__).with_name("public_api.txt").write_text(snapshot(), encoding="utf-8")
     Path(__file__).with_name("api.md").write_text(page(), encoding="utf-8")

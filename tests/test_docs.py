@@ -87,6 +87,21 @@ def test_every_public_name_is_documented() -> None:
     assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == make_api["page"]()
 
 
+def test_no_public_name_and_no_argument_changes_unseen() -> None:
+    now = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["snapshot"]().splitlines()
+    promised = (ROOT / "docs" / "public_api.txt").read_text(encoding="utf-8").splitlines()
+    changes = [f"+ {line}" for line in now if line not in promised] + [
+        f"- {line}" for line in promised if line not in now
+    ]
+    assert not changes, "the public names differ from docs/public_api.txt; if that is meant, run docs/make_api.py"
+
+
+def test_changes_are_of_a_kind_that_the_changelog_has() -> None:
+    for file in (ROOT / "changes").iterdir():
+        assert file.name == "README.md" or file.suffixes[-2] in (".added", ".changed", ".fixed", ".removed"), file.name
+        assert file.read_text(encoding="utf-8").strip(), file.name
+
+
 def test_every_hook_and_registry_is_in_the_plugins_page() -> None:
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     for hook in HOOKS:
