@@ -239,11 +239,15 @@ def load_file(path: str | Path) -> ImplicitModel:
 
 
 def load_pretrained(entry: Entry[Any]) -> ImplicitModel:
-    """A named model with the weights that its distribution ships.
+    """A named model with the weights that its distribution ships, or that are known and fetched.
 
     Raises:
-        WeightsError: it ships none; the message has the ``advice`` of the entry's metadata.
+        WeightsError: it has none, with the ``advice`` of the entry's metadata; or no source gives them.
     """
+    if known := entry.metadata.get("known"):
+        from implicitkit.weights.fetching import fetch
+
+        return load_file(fetch(known))
     if not entry.metadata.get("pretrained"):
         names = ", ".join(models.names(pretrained=True)) or "none"
         advice = entry.metadata.get("advice", "train it with `implicitkit train`, or load a weight file of it")

@@ -118,7 +118,7 @@ def test_mistakes_in_a_spec_are_named(spec: dict[str, object], message: str) -> 
 
 def test_pretrained_needs_weights() -> None:
     with pytest.raises(ik.WeightsError, match="comes without weights; load the authors' .pth .* weights: liif_small"):
-        ik.create_model("liif_edsr_baseline", pretrained=True)
+        ik.create_model("lte_rdn", pretrained=True)
 
 
 def test_a_second_pass_sees_the_first_ones_output(photo: torch.Tensor) -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from implicitkit.errors import WeightsError
+from implicitkit.errors import WeightsError, first_line
 from implicitkit.metrics.base import Metric
+from implicitkit.weights import is_safetensors
+from implicitkit.weights.fetching import fetch
+from implicitkit.weights.known import KNOWN
 from implicitkit.weights.pickled import read_pickled
 
 Net = Literal["alex", "vgg", "squeeze"]
@@ -26,8 +30,8 @@ class LPIPS(Metric):
     pixel, weighted per channel, averaged over pixels and summed over layers; the mean over a batch.
 
     The ``lpips`` package computes it in float32 and holds the channels' weights. The features are torchvision's,
-    trained on ImageNet, from ``weights`` or torch's hub cache, to which they are downloaded. Grey pictures are
-    repeated. It takes no mask, as features depend on the pixels around.
+    trained on ImageNet, from ``weights``, torch's hub cache, or the sources that ``implicitkit weights`` lists.
+    Grey pictures are repeated. It takes no mask, as features depend on the pixels around.
 
     Args:
         shave: see :class:`~implicitkit.metrics.Metric`.
@@ -116,7 +120,7 @@ def _build(net: str, backbone: Mapping[str, Tensor], where: str) -> torch.nn.Mod
 
 
 def _published(net: str) -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights, from torch's hub cache or the network."""
+    """Torchvision's ImageNet weights, from torch's hub cache, our own, or the network."""
     import torchvision
 
     url = getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.url
@@ -124,19 +128,21 @@ def _published(net: str) -> dict[str, Tensor]:
     file = cache / url.rpartition("/")[2]
     if not file.is_file():
         try:
+            if f"lpips_{net}" in KNOWN:
+                return _read(fetch(f"lpips_{net}"))
             cache.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2], progress=False)
-        except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
+        except (OSError, RuntimeError, WeightsError) as error:  # no network, or a wrong checksum
             raise WeightsError(
                 f"lpips with {net} needs {file.name}, which is not in {cache} and cannot be downloaded from {url} "
-                f"({error}); put it there, or pass weights= (--lpips-weights on the command line)"
+                f"({first_line(error)}); put it there, or pass weights= (--lpips-weights on the command line)"
             ) from None
     return _read(file)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
     """A state dict, read without executing code."""
-    state = read_pickled(file)
+    state = load_file(file) if file.is_file() and is_safetensors(file) else read_pickled(file)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file} is not a state dict; received {type(state).__name__}")
     return dict(state)

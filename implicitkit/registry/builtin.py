@@ -73,7 +73,8 @@ def register_models(register: Register) -> None:
         "metasr_rdn": "MetaSR with RDN, as LIIF's authors compare with",
         "metasr_swinir": "MetaSR with SwinIR, as LTE's authors compare with",
     }.items():
-        register(name, f"{zoo}:{name}", summary=summary, metadata=published)
+        known = {"known": name} if name == "liif_edsr_baseline" else {}  # implicitkit.weights.known has the authors'
+        register(name, f"{zoo}:{name}", summary=summary, metadata={**published, **known})
 
 
 @hookimpl

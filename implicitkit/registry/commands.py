@@ -14,6 +14,7 @@ COMMANDS = {
     "info": "implicitkit.cli.info:info",
     "convert": "implicitkit.cli.convert:convert",
     "export": "implicitkit.cli.export:export",
+    "weights": "implicitkit.cli.weights:weights",
     "config-schema": "implicitkit.cli.config_schema:config_schema",
     "plugins": "implicitkit.cli.plugins:plugins",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def test_without_weights_one_line_says_what_is_needed(tmp_path: Path, monkeypatc
         raise OSError("no route to host")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
     with pytest.raises(ik.WeightsError) as refused:
         ik.create_metric("lpips")
     text = str(refused.value)

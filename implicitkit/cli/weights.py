@@ -1,0 +1,56 @@
+"""``implicitkit weights``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def weights(
+    action: Annotated[
+        Literal["list", "get", "verify"],
+        typer.Argument(help="list what is known; get files into the cache folder; verify those that are there."),
+    ] = "list",
+    names: Annotated[list[str] | None, typer.Argument(help="Names of the list (default: all).")] = None,
+) -> None:
+    """List, get and verify the weight files of others that are known by name."""
+    from implicitkit.weights.known import KNOWN, known_file
+
+    chosen = [known_file(name).name for name in names or KNOWN]
+    {"list": _list, "get": _get, "verify": _verify}[action](chosen)
+
+
+def _list(names: list[str]) -> None:
+    from implicitkit.weights.fetching import is_here, location
+    from implicitkit.weights.known import KNOWN
+
+    for name in names:
+        known = KNOWN[name]
+        state = f"here: {location(name)}" if is_here(name) else f"not here (implicitkit weights get {name})"
+        typer.echo(f"{name}: {known.task}")
+        typer.echo(f"  {known.size / 1e6:.1f} MB, {known.licence}{f'; {known.scores}' if known.scores else ''}")
+        typer.echo(f"  sha256 {known.sha256}")
+        for source in known.sources:
+            typer.echo(f"  from {source.place}")
+        typer.echo(f"  {state}")
+
+
+def _get(names: list[str]) -> None:
+    from implicitkit.weights.fetching import fetch
+
+    for name in names:
+        typer.echo(fetch(name, lambda line: typer.echo(line, err=True)))
+
+
+def _verify(names: list[str]) -> None:
+    from implicitkit.errors import WeightsError
+    from implicitkit.weights.fetching import is_here, is_intact, location
+
+    damaged = []
+    for name in names:
+        state = "not here" if not is_here(name) else "intact" if is_intact(name) else "DAMAGED"
+        typer.echo(f"{name}: {state}")
+        damaged += [str(location(name))] if state == "DAMAGED" else []
+    if damaged:
+        raise WeightsError(f"delete what is damaged, and get it again: {', '.join(damaged)}")
