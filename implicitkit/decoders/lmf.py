@@ -53,6 +53,8 @@ class LMF(LocalEnsembleDecoder):
     20
     """
 
+    exports = True
+
     def __init__(
         self,
         in_channels: int = 64,

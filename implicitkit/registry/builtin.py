@@ -26,6 +26,13 @@ def register_encoders(register: Register) -> None:
 
 
 @hookimpl
+def register_necks(register: Register) -> None:
+    """The built-in necks."""
+    register("thera_plus", "implicitkit.necks.convnext:ConvNeXt", summary="Thera Plus's ConvNeXt blocks (2025)")
+    register("thera_pro", "implicitkit.necks.swin:Swin", summary="Thera Pro's shifted-window attention (2025)")
+
+
+@hookimpl
 def register_decoders(register: Register) -> None:
     """The built-in decoders."""
     register("liif", "implicitkit.decoders.liif:LIIF", summary="local implicit image function (CVPR 2021)")
