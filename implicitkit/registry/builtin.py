@@ -40,7 +40,10 @@ def register_decoders(register: Register) -> None:
     register("nearest", f"{readout}:Nearest", summary="the features of the nearest cell, mapped linearly")
     register("bilinear", f"{readout}:Bilinear", summary="the features interpolated linearly, mapped linearly")
     register("lmf", "implicitkit.decoders.lmf:LMF", summary="latent modulated function, applied to LIIF (CVPR 2024)")
-    register("thera", "implicitkit.decoders.thera:Thera", summary="neural heat fields, anti-aliased (2025)")
+    register("thera", "implicitkit.decoders.basis.thera:Thera", summary="neural heat fields, anti-aliased (2025)")
+    basis = "implicitkit.decoders.basis"
+    register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
+    register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")

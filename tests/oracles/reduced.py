@@ -44,4 +44,6 @@ DECODERS: dict[str, dict[str, Any]] = {
     "bilinear": {"name": "bilinear"},
     "lmf": {"name": "lmf", "hidden": 4, "depth": 2, "latent_hidden": [8]},
     "thera": {"name": "thera", "components": 4},
+    "ope": {"name": "ope", "max_frequency": 1},
+    "gb_lsr": {"name": "gb_lsr", "order": 3},
 }
