@@ -44,6 +44,11 @@ def register_decoders(register: Register) -> None:
     basis = "implicitkit.decoders.basis"
     register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
     register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
+    galerkin = "implicitkit.decoders.galerkin"
+    register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
+    register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
+    register("linf", "implicitkit.decoders.joint.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
