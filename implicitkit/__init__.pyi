@@ -7,6 +7,7 @@ from .create import (
     create_loss as create_loss,
     create_metric as create_metric,
     create_model as create_model,
+    create_neck as create_neck,
     create_protocol as create_protocol,
     list_decoders as list_decoders,
     list_degradations as list_degradations,
@@ -14,6 +15,7 @@ from .create import (
     list_losses as list_losses,
     list_metrics as list_metrics,
     list_models as list_models,
+    list_necks as list_necks,
     list_protocols as list_protocols,
     load_model as load_model,
     register_decoder as register_decoder,
@@ -22,11 +24,12 @@ from .create import (
     register_loss as register_loss,
     register_metric as register_metric,
     register_model as register_model,
+    register_neck as register_neck,
     register_plugin as register_plugin,
     register_protocol as register_protocol,
     unregister_plugin as unregister_plugin,
 )
-from .decoders.base import Decoder as Decoder
+from .decoders.base import Decoder as Decoder, Question as Question
 from .decoders.local_ensemble import LocalEnsembleDecoder as LocalEnsembleDecoder
 from .degradations.base import Degradation as Degradation, Degraded as Degraded
 from .encoders.base import Encoder as Encoder, Features as Features
@@ -48,4 +51,5 @@ from .hookspecs import hookimpl as hookimpl
 from .images.io import read_image as read_image, write_image as write_image
 from .metrics.base import Metric as Metric
 from .model import ImplicitModel as ImplicitModel
+from .necks.base import Neck as Neck
 from .version import __version__ as __version__

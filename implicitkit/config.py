@@ -62,6 +62,9 @@ class ModelSpec(Strict):
 
     encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     decoder: PartSpec = Field(description="name, or a mapping with name and arguments")
+    neck: list[PartSpec] = Field(
+        default_factory=list, description="what refines the features between them: one name or mapping, or a list"
+    )
     conditions: dict[str, ModelSpec] = Field(default_factory=dict, description="models whose fields the decoder reads")
     inputs: list[Literal["image", "mask"]] = Field(default=["image"], description="inputs of the encoder")
     scales: tuple[float, float] | None = Field(default=None, description="magnifications it was trained on")
@@ -71,6 +74,11 @@ class ModelSpec(Strict):
         description="fill of holes in the encoder's input: a value in [0, 1], one per channel, mean, noise, harmonic "
         "or biharmonic (default: as in training, or 0.5)",
     )
+
+    @field_validator("neck", mode="before")
+    @classmethod
+    def _one_or_many(cls, neck: Any) -> Any:
+        return [neck] if isinstance(neck, str | Mapping) else neck
 
     @field_validator("scales")
     @classmethod

@@ -28,6 +28,7 @@ from implicitkit.registry.kinds import (
     losses,
     metrics,
     models,
+    necks,
     plugins,
     protocols,
     shipped_file,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
     from implicitkit.model import ImplicitModel
+    from implicitkit.necks.base import Neck
     from implicitkit.weights.checkpoint import Checkpoint
 
 Spec = str | Mapping[str, Any]
@@ -75,6 +77,16 @@ def create_decoder(name: Spec, **arguments: Any) -> Decoder:
     """
     decoder: Decoder = create_part(decoders, name, **arguments)
     return decoder
+
+
+def create_neck(name: Spec, **arguments: Any) -> Neck:
+    """A neck by name or spec; give ``in_channels`` unless the encoder has 64 features per cell.
+
+    >>> create_neck("thera_plus", in_channels=8, blocks=[[8, 1], [12, 1]]).out_channels
+    12
+    """
+    neck: Neck = create_part(necks, name, **arguments)
+    return neck
 
 
 def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degradation:
@@ -155,7 +167,7 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
 
 
 def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
-    """The model of a spec; the decoder's ``in_channels`` default to the encoder's features.
+    """The model of a spec; ``in_channels`` of necks and decoder default to the features before them.
 
     Raises:
         ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
@@ -171,7 +183,18 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
         encoder_spec.setdefault("mask_channels", 1)
     with naming(f"{where}.encoder"):
         encoder = create_encoder(encoder_spec)
-    decoder_spec.setdefault("in_channels", encoder.out_channels)
+    refiners, channels = [], encoder.out_channels
+    for k, part in enumerate(spec.neck):
+        neck_spec = part.as_dict()
+        trainable = neck_spec.pop("trainable", None)
+        neck_spec.setdefault("in_channels", channels)
+        with naming(f"{where}.neck" + (f".{k}" if len(spec.neck) > 1 else "")):
+            neck = create_neck(neck_spec)
+        if trainable is not None:
+            neck.trainable = bool(trainable)
+        refiners.append(neck)
+        channels = neck.out_channels
+    decoder_spec.setdefault("in_channels", channels)
     if encoder.ndim != 2:
         decoder_spec.setdefault("ndim", encoder.ndim)
     with naming(f"{where}.decoder"):
@@ -185,7 +208,14 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
     with naming(f"{where}.fill"):
         fill = spec.fill if spec.fill is None else check_fill(spec.fill)
     return ImplicitModel(
-        encoder, decoder, conditions, inputs=spec.inputs, scales=spec.scales, passes=spec.passes, fill=fill
+        encoder,
+        decoder,
+        conditions,
+        necks=refiners,
+        inputs=spec.inputs,
+        scales=spec.scales,
+        passes=spec.passes,
+        fill=fill,
     )
 
 
@@ -324,6 +354,15 @@ def list_decoders(pattern: str | None = None) -> list[str]:
     return decoders.names(pattern)
 
 
+def list_necks(pattern: str | None = None) -> list[str]:
+    """Names of necks.
+
+    >>> list_necks()
+    ['thera_plus', 'thera_pro']
+    """
+    return necks.names(pattern)
+
+
 def list_degradations(pattern: str | None = None) -> list[str]:
     """Names of degradations.
 
@@ -402,6 +441,15 @@ def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
     >>> _ = register_decoder("tiny_example", lambda in_channels=64: LIIF(in_channels, hidden=[8]), replace=True)
     """
     return enrol(decoders, name, factory, **how)
+
+
+def register_neck(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a neck; see :func:`register_encoder`.
+
+    >>> from implicitkit.necks.convnext import ConvNeXt
+    >>> _ = register_neck("thin_example", lambda in_channels=64: ConvNeXt(in_channels, [[8, 1]]), replace=True)
+    """
+    return enrol(necks, name, factory, **how)
 
 
 def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:

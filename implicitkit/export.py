@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from implicitkit.coordinates import grid
-from implicitkit.decoders.base import Inputs
-from implicitkit.decoders.liif import LIIF
-from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.lte import LTE, LTEPlus
-from implicitkit.decoders.rows import Rows
-from implicitkit.decoders.skip import picture_rows
+from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.errors import UserError, first_line, quiet
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
@@ -43,15 +39,15 @@ class EncoderGraph(nn.Module):
 
     def __init__(self, model: ImplicitModel) -> None:
         super().__init__()
-        self.encoder, self.decoder = model.encoder, model.decoder
+        self.encoder, self.necks, self.decoder = model.encoder, model.necks, model.decoder
         self.mean, self.std = model.mean, model.std
 
     def forward(self, image: Tensor) -> Tensor:
         """``(1, C, H, W)`` -> ``(1, H, W, K)``."""
         features = self.encoder(image)
-        latent = self.decoder.prepare(features, Inputs((image - self.mean) / self.std), {})
-        rows: Tensor = latent.features.rows.unflatten(1, features.map.shape[2:])
-        return rows
+        for neck in self.necks:
+            features = replace(features, map=neck(features.map))
+        return self.decoder.pack(self.decoder.prepare(features, Inputs((image - self.mean) / self.std), {}))
 
 
 class DecoderGraph(nn.Module):
@@ -66,12 +62,8 @@ class DecoderGraph(nn.Module):
         self, latent: Tensor, coords: Tensor, cell: Tensor | None = None, image: Tensor | None = None
     ) -> Tensor:
         """``(1, H, W, K)``, ``(1, N, 2)``, ``(1, N, 2)``, ``(1, C, H, W)`` -> ``(1, N, out)``."""
-        grid = tuple(latent.shape[1:3])
-        rows = Rows(latent.flatten(1, 2), grid, (0, 0), grid)
-        extra = None
-        if image is not None:
-            extra = picture_rows(Inputs((image - self.mean) / self.std), self.decoder.out_channels)
-        values = self.decoder.query(Latent(rows, grid, extra), coords, cell, {})
+        inputs = None if image is None else Inputs((image - self.mean) / self.std)
+        values = self.decoder.query(self.decoder.unpack(latent, inputs), coords, cell, {})
         return values * self.std + self.mean
 
 
@@ -88,7 +80,7 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
     """Write two graphs and their description ``export.json`` into a new folder, and compare them with the model.
 
     Args:
-        model: LIIF, LTE or LTE+ on pictures, with an encoder that keeps the picture's size.
+        model: of pictures, with a decoder that can be exported (:attr:`Decoder.exports`) and an encoder that keeps the picture's size.
         folder: must not exist.
         format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, the format of ``torch.export``.
 
@@ -131,8 +123,8 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
 def check_exportable(model: ImplicitModel) -> None:
     """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
-    if type(decoder) not in (LIIF, LTE, LTEPlus):
-        raise UserError(f"liif, lte and lte_plus can be exported; this model's decoder is {type(decoder).__name__}")
+    if not decoder.exports or decoder.conditions or type(decoder).begin is not Decoder.begin:
+        raise UserError(f"the decoder {decoder.title} says that it cannot be exported (Decoder.exports)")
     if model.ndim != 2:
         raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")
     if model.takes_mask or model.passes != 1:
@@ -154,7 +146,7 @@ def examples(model: ImplicitModel, size: tuple[int, int], points: int) -> dict[s
     decoder = {"latent": latent, "coords": coords}
     if model.decoder.uses_cell:
         decoder["cell"] = torch.rand(1, points, 2, generator=generator) * 0.2
-    if model.decoder.skip == "bilinear":
+    if model.decoder.reads_picture:
         decoder["image"] = image
     return {"encoder": {"image": image}, "decoder": decoder}
 

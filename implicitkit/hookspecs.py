@@ -42,6 +42,11 @@ def register_encoders(register: Register) -> None:
 
 
 @hookspec
+def register_necks(register: Register) -> None:
+    """Necks: the factory returns an :class:`implicitkit.Neck` and takes ``in_channels``."""
+
+
+@hookspec
 def register_decoders(register: Register) -> None:
     """Decoders: the factory returns an :class:`implicitkit.Decoder` and takes ``in_channels``."""
 

@@ -1,8 +1,10 @@
-"""The model: an encoder, a decoder, and the models whose fields the decoder reads."""
+"""The model: an encoder, necks, a decoder, and the models whose fields the decoder reads."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.images.io import check_values
+from implicitkit.necks.base import Neck
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.native import fingerprint, write_native
 
@@ -25,6 +28,7 @@ class ImplicitModel(nn.Module):
         encoder: picture -> features.
         decoder: features and coordinates -> values.
         conditions: one model per name in ``decoder.conditions``.
+        necks: what refines the encoder's features before the decoder gets them, in order.
         inputs: the encoder's inputs: ``("image",)`` or ``("image", "mask")``.
         scales: the range of magnifications it was trained on, if any.
         fill: how to fill missing pixels for the encoder, see :func:`implicitkit.images.filling.fill_holes`; None: as
@@ -52,6 +56,7 @@ class ImplicitModel(nn.Module):
         decoder: Decoder,
         conditions: Mapping[str, ImplicitModel] | None = None,
         *,
+        necks: Sequence[Neck] = (),
         inputs: Sequence[str] = ("image",),
         scales: tuple[float, float] | None = None,
         passes: int = 1,
@@ -63,13 +68,14 @@ class ImplicitModel(nn.Module):
         self.scales = scales
         self.passes = passes
         self.encoder = encoder
+        self.necks: Sequence[Neck] = nn.ModuleList(necks)  # type: ignore[assignment]
         self.decoder = decoder
         self.conditions: dict[str, ImplicitModel] = nn.ModuleDict(conditions or {})  # type: ignore[assignment]
         self.training_summary: dict[str, Any] = {}
         self.license = ""
         self._check_parts()
         decoder.connect(dict(self.conditions.items()))
-        for part in (encoder, decoder):
+        for part in (encoder, *necks, decoder):
             if not part.trainable:
                 part.requires_grad_(False).eval()
 
@@ -81,7 +87,7 @@ class ImplicitModel(nn.Module):
         ImplicitModel(edsr_baseline -> liif, 1.6 M parameters, trained ×1–×4)
         """
         parts = [
-            f"{self.encoder.title} -> {self.decoder.title}",
+            " -> ".join(part.title for part in (self.encoder, *self.necks, self.decoder)),
             *(f"{name}: {c.encoder.title} -> {c.decoder.title}" for name, c in self.conditions.items()),
             f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
         ]
@@ -95,6 +101,27 @@ class ImplicitModel(nn.Module):
     def ndim(self) -> int:
         """Dimensions of the coordinates: 2 for pictures."""
         return self.encoder.ndim
+
+    @property
+    def sight(self) -> int | None:
+        """How far a pixel matters to a query, in pixels: the encoder's radius, the necks' and the decoder's reach;
+        None: everywhere, so that the picture cannot be encoded in tiles.
+
+        >>> import implicitkit as ik
+        >>> ik.create_model("liif_edsr_baseline").sight
+        36
+        """
+        steps = [*(neck.radius for neck in self.necks), self.decoder.reach]
+        if self.encoder.radius is None or None in steps:
+            return None
+        return self.encoder.radius + sum(cells for cells in steps if cells is not None) * self.encoder.stride
+
+    def refine(self, map: Tensor) -> Tensor:
+        """The encoder's map after all necks; frozen ones without gradients."""
+        for neck in self.necks:
+            with nullcontext() if neck.trainable else torch.no_grad():
+                map = neck(map)
+        return map
 
     @property
     def takes_mask(self) -> bool:
@@ -139,6 +166,9 @@ class ImplicitModel(nn.Module):
             "encoder": _spec_of(self.encoder, "encoder"),
             "decoder": _spec_of(self.decoder, "decoder"),
         }
+        if len(self.necks):
+            necks = [_spec_of(neck, "neck") for neck in self.necks]
+            spec["neck"] = necks[0] if len(necks) == 1 else necks
         if self.conditions:
             spec["conditions"] = {name: condition.spec for name, condition in self.conditions.items()}
         if self.inputs != ("image",):
@@ -215,7 +245,7 @@ class ImplicitModel(nn.Module):
     def train(self, mode: bool = True) -> ImplicitModel:
         """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
-        for part in (self.encoder, self.decoder):
+        for part in (self.encoder, *self.necks, self.decoder):
             if not part.trainable:
                 part.eval()
         return self
@@ -277,7 +307,8 @@ class ImplicitModel(nn.Module):
     def _published_parts(self, where: str = "") -> dict[str, dict[str, str]]:
         """The frozen parts with published weights: path -> source, and the SHA-256 of their tensors."""
         parts: dict[str, dict[str, str]] = {}
-        for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
+        necks = {f"necks.{k}": neck for k, neck in enumerate(self.necks)}
+        for name, part in {"encoder": self.encoder, **necks, "decoder": self.decoder}.items():
             if not part.trainable and part.source:
                 parts[where + name] = {"source": part.source, "sha256": fingerprint(part)}
         for name, condition in self.conditions.items():
@@ -297,11 +328,16 @@ class ImplicitModel(nn.Module):
                 f"{names[0]} has stride {encoder.stride} and size_multiple {encoder.size_multiple}; "
                 "size_multiple must be a multiple of the stride"
             )
-        if encoder.out_channels != decoder.in_channels:
-            raise ValueError(
-                f"{names[0]} gives {encoder.out_channels} features per cell, {names[1]} takes {decoder.in_channels}; "
-                f"create the decoder with in_channels={encoder.out_channels}"
-            )
+        parts = [encoder, *self.necks, decoder]
+        for giver, taker in pairwise(parts):
+            kind = "decoder" if taker is decoder else "neck"
+            if taker.ndim != encoder.ndim:
+                raise ValueError(f"{type(taker).__name__} is a {kind} of {taker.ndim} dimensions, not {encoder.ndim}")
+            if giver.out_channels != taker.in_channels:
+                raise ValueError(
+                    f"{type(giver).__name__} gives {giver.out_channels} features per cell, {type(taker).__name__} takes "
+                    f"{taker.in_channels}; create the {kind} with in_channels={giver.out_channels}"
+                )
         declared, given = set(decoder.conditions), set(self.conditions.keys())
         if declared != given:
             raise ValueError(
@@ -322,7 +358,7 @@ class ImplicitModel(nn.Module):
             )
 
 
-def _spec_of(part: Encoder | Decoder, kind: str) -> dict[str, Any]:
+def _spec_of(part: Encoder | Neck | Decoder, kind: str) -> dict[str, Any]:
     spec = part.spec
     if spec is None:
         raise ValueError(

@@ -22,6 +22,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("field",),
     ("kernels",),
     ("decoders",),
+    ("necks",),
     ("encoders",),
     ("metrics",),
     ("degradations",),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-KINDS = ("encoders", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+KINDS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
 
 
 def list_names(

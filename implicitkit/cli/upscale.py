@@ -34,6 +34,10 @@ def upscale(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
     """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
@@ -44,6 +48,7 @@ def upscale(
         _check_target(*jobs[0], force)
 
     from implicitkit.create import load_model
+    from implicitkit.decoders.options import parse_options
     from implicitkit.devices import choose_device, explain_precision
     from implicitkit.images.io import check_writable, read_picture, write_picture
     from implicitkit.images.upscale import upscale_picture
@@ -53,6 +58,11 @@ def upscale(
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
+
+    try:
+        options = network.decoder.check_options(parse_options(option or []))
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
     def work(job: Job, report: Callable[[float], None]) -> str:
         source, target = job
@@ -67,6 +77,7 @@ def upscale(
             new_size,
             tile=tile_side,
             precision=number_format,
+            options=options,
             progress=lambda done: report(done / (new_size[0] * new_size[1])),
         )
         target.parent.mkdir(parents=True, exist_ok=True)

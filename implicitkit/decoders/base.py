@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -11,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from implicitkit.coordinates import Size, mesh
+from implicitkit.decoders.options import check_options
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.encoders.part import Part
 
@@ -87,6 +89,56 @@ class Inputs:
         object.__setattr__(self, "origin", self.origin or (0,) * len(pixels))
 
 
+@dataclass(frozen=True)
+class Question:
+    """All that is asked of a picture at once: one ``render``, or one call at points.
+
+    Attributes:
+        cell: the output pixel's size ``(B or 1, N or 1, d)`` in the features' extent, as in :meth:`Decoder.query`.
+        axes: the coordinates of the whole grid, per axis, of a render; None at points.
+        points: ``(B or 1, N, d)``, all points of a call; None for a grid.
+        options: the decoder's options, defaults included.
+        block: how many points to evaluate at a time; what is computed must not depend on it beyond rounding.
+
+    >>> question = Question(None, axes=(torch.zeros(5), torch.zeros(4)), block=8)
+    >>> question.count, [tuple(part.shape) for part, _ in question.blocks()]
+    (20, [(1, 8, 2), (1, 8, 2), (1, 4, 2)])
+    """
+
+    cell: Tensor | None
+    axes: tuple[Tensor, ...] | None = None
+    points: Tensor | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    block: int = 1 << 13
+
+    @property
+    def count(self) -> int:
+        """The number of points, per picture."""
+        if self.axes is not None:
+            return math.prod(len(axis) for axis in self.axes)
+        return 0 if self.points is None else self.points.shape[1]
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """All points in order, ``(points (B or 1, n, d), their cells)`` with ``n`` at most :attr:`block`; with a graph
+        all at once.
+        """
+        step = self.count if torch.is_grad_enabled() else max(1, self.block)
+        for start in range(0, self.count, max(1, step)):
+            span = slice(start, min(start + step, self.count))
+            cell = self.cell if self.cell is None or self.cell.shape[1] == 1 else self.cell[:, span]
+            yield self._part(span), cell
+
+    def _part(self, span: slice) -> Tensor:
+        if self.axes is None:
+            assert self.points is not None
+            return self.points[:, span]
+        index, parts = torch.arange(span.start, span.stop, device=self.axes[0].device), []
+        for axis in reversed(self.axes):
+            parts.append(axis.float()[index % len(axis)])
+            index = index // len(axis)
+        return torch.stack(parts[::-1], dim=-1)[None]
+
+
 class Decoder(Part):
     """Features and coordinates -> values ``(B, N, out_channels)``.
 
@@ -100,7 +152,10 @@ class Decoder(Part):
         output: ``"picture"`` (values in the model's output space, mapped back by the field) or ``"embedding"``
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
-        reach: how far from a query, in cells, a feature matters; the halo of a tile follows from it.
+        reach: how far from a query, in cells, a feature matters; the halo of a tile follows from it. None: everywhere,
+            so that the picture cannot be encoded in tiles.
+        options: the options of a question, name -> default (a bool, int, float, str or None); see :meth:`begin`.
+        exports: whether :mod:`implicitkit.export` can write it: :meth:`pack` and :meth:`unpack` work.
         fill: how to fill the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None: as
             the encoder's.
 
@@ -121,8 +176,10 @@ class Decoder(Part):
     uses_cell: bool = True
     output: Literal["picture", "embedding"] = "picture"
     conditions: ClassVar[tuple[str, ...]] = ()
-    reach: int = 1
+    reach: int | None = 1
     fill: str | None = None
+    options: ClassVar[Mapping[str, Any]] = {}
+    exports: bool = False
 
     @property
     def queried(self) -> tuple[str, ...]:
@@ -140,11 +197,44 @@ class Decoder(Part):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement prepare()")
 
+    def begin(self, latent: Any, question: Question) -> Any:
+        """Compute once what all points of a question share; what it returns is the ``latent`` of its queries.
+
+        It is called once per ``render`` or call at points (with tiles: once per tile) and must leave ``latent`` as it
+        is. Blocks, tiles and threads must not change the values. The default returns ``latent`` itself.
+
+        Args:
+            latent: what :meth:`prepare` returned.
+            question: the cell, the whole grid or all points, and the options.
+        """
+        return latent
+
+    def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The options of a question, with the defaults of those left out.
+
+        Raises:
+            ValueError: one is unknown, or has a value of the wrong kind. A decoder with ranges checks them here too.
+        """
+        return check_options(self.title, self.options, options or {})
+
+    def pack(self, latent: Any) -> Tensor:
+        """The latent of a whole picture as one tensor ``(1, H, W, K)``, for :mod:`implicitkit.export`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement pack()")
+
+    def unpack(self, packed: Tensor, inputs: Inputs | None) -> Any:
+        """The latent of what :meth:`pack` returned, and the picture (given if :attr:`reads_picture`)."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement unpack()")
+
+    @property
+    def reads_picture(self) -> bool:
+        """Whether :meth:`unpack` needs the picture."""
+        return False
+
     def query(self, latent: Any, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
         """Values at points.
 
         Args:
-            latent: what :meth:`prepare` returned.
+            latent: what :meth:`begin` returned: by default that of :meth:`prepare`.
             coords: ``(B, N, d)`` float32 in the extent of the features.
             cell: ``(B or 1, N or 1, d)`` float32, the size of an output pixel in the same units; None if unused.
             conditions: the values ``(B, N, C)`` of each condition in :attr:`queried` at the same points.

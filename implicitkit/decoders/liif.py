@@ -41,6 +41,8 @@ class LIIF(SkipDecoder):
     76
     """
 
+    exports = True
+
     def __init__(
         self,
         in_channels: int = 64,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
+from implicitkit.decoders.base import Condition, Inputs, Question, in_float32, never_finer
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.encoders.base import Features
 from implicitkit.encoders.edsr import CONVOLUTIONS
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A picture whose latent MLP waits for the output pixel's size: the values of its first layer."""
+
+    first: Tensor
+    features: Features
 
 
 class LMF(LocalEnsembleDecoder):
@@ -33,7 +43,7 @@ class LMF(LocalEnsembleDecoder):
     that does not depend on ``d`` and ``p``.
 
     Differences from the paper: its latent MLP reads the output pixel's size too, which binds a latent to one size; here
-    only the render MLP reads it, so one latent serves every size. Controllable multi-scale rendering, which skips
+    only the render MLP reads it, unless ``latent_cell``, so one latent serves every size. Controllable multi-scale rendering, which skips
     points where the modulations are weak, is left out. The paper's networks are 2-D; the equations hold for any.
 
     Args:
@@ -48,10 +58,14 @@ class LMF(LocalEnsembleDecoder):
         scale_max: the largest trained magnification; the default cell of ``render`` is never finer than at this one, as
             in the authors' test. None: no limit.
         ndim: 1, 2 or 3.
+        latent_cell: tell the latent MLP the output pixel's size too, as published (the registered name ``lm_liif``). It
+            then runs once per question; where the points of a call differ in size, it is told their mean.
 
     >>> LMF(in_channels=8, hidden=4, depth=2).latent[-1].out_channels  # a code, 2 scales and 2 shifts of 4
     20
     """
+
+    exports = True
 
     def __init__(
         self,
@@ -65,14 +79,18 @@ class LMF(LocalEnsembleDecoder):
         cell_decode: bool = True,
         scale_max: float | None = 4.0,
         ndim: int = 2,
+        latent_cell: bool = False,
     ) -> None:
         super().__init__()
+        self.exports = not latent_cell
         if min(in_channels, out_channels, hidden, depth, *latent_hidden) < 1 or ndim not in CONVOLVE:
             raise ValueError(
                 "lmf takes positive widths and depth and ndim 1, 2 or 3; received "
                 f"in_channels={in_channels}, out_channels={out_channels}, hidden={hidden}, depth={depth}, "
                 f"latent_hidden={list(latent_hidden)}, ndim={ndim}"
             )
+        if latent_cell and not cell_decode:
+            raise ValueError("latent_cell=true tells the latent MLP the output pixel's size; it needs cell_decode=true")
         if scale_max is not None and not scale_max > 0:
             raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
@@ -86,13 +104,32 @@ class LMF(LocalEnsembleDecoder):
         for before, after in pairwise(widths):
             latent += [nn.ReLU(inplace=True), conv(before, after, 1)]
         self.latent = nn.Sequential(*latent)
+        self.latent_size = nn.Linear(ndim, widths[0], bias=False) if latent_cell else None
         self.first = nn.Linear(hidden + ndim * (1 + cell_decode), hidden)
         self.rest = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth - 1))
         self.last = nn.Linear(hidden, out_channels)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent | Pending:
+        first = self.latent[0](features.map)
+        if self.latent_size is not None:
+            return Pending(first, features)
+        return self._modulations(features, first)
+
+    def begin(self, latent: Latent | Pending, question: Question) -> Latent:
+        if isinstance(latent, Latent):
+            return latent
+        assert question.cell is not None and self.latent_size is not None
+        size = self.in_cells(question.cell.mean(1, keepdim=True), latent.features.grid, len(question.cell), 1)
+        told = self.latent_size(size)
+        return self._modulations(latent.features, latent.first + told.reshape(*told.shape, *(1,) * self.ndim))
+
+    def _modulations(self, features: Features, first: Tensor) -> Latent:
+        """The rest of the latent MLP, behind its first layer."""
         width = self.hidden
-        code, scale, shift = self.latent(features.map).split([width, width * self.depth, width * self.depth], dim=1)
+        wide = first
+        for layer in self.latent[1:]:
+            wide = F.relu(wide) if isinstance(layer, nn.ReLU) else layer(wide)
+        code, scale, shift = wide.split([width, width * self.depth, width * self.depth], dim=1)
         scale = 1 + scale
         kernel = self.first.weight[:, :width].reshape(width, width, *(1,) * self.ndim)
         known = CONVOLVE[self.ndim](code, kernel, self.first.bias) * scale[:, :width] + shift[:, :width]
@@ -112,3 +149,14 @@ class LMF(LocalEnsembleDecoder):
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         return never_finer(cell, extent, self.scale_max)
+
+
+class LMLIIF(LMF):
+    """LM-LIIF as published: :class:`LMF` whose latent MLP is told the output pixel's size.
+
+    >>> LMLIIF(in_channels=8).latent_size.out_features
+    208
+    """
+
+    def __init__(self, in_channels: int = 64, out_channels: int = 3, latent_cell: bool = True, **arguments: Any) -> None:
+        super().__init__(in_channels, out_channels, latent_cell=latent_cell, **arguments)

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from implicitkit.coordinates import Size, open_mesh
-from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.neighbours import Neighbours, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
@@ -82,6 +82,13 @@ class LocalEnsembleDecoder(Decoder):
         return Latent(Rows.of(projected, features.origin, features.grid), features.extent, extra)
 
     lay_out = to_latent  # its former name
+
+    def pack(self, latent: Latent) -> Tensor:
+        return latent.features.rows.unflatten(1, latent.features.cells)
+
+    def unpack(self, packed: Tensor, inputs: Inputs | None) -> Latent:
+        grid = tuple(packed.shape[1:-1])
+        return Latent(Rows(packed.flatten(1, -2), grid, (0,) * len(grid), grid), grid)
 
     def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
         flat = {name: value.flatten(0, 1) for name, value in conditions.items()}

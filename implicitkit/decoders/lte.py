@@ -41,6 +41,7 @@ class LTE(SkipDecoder):
     16
     """
 
+    exports = True
     pairs: ClassVar[Literal["consecutive", "halves"]] = "consecutive"
 
     def __init__(

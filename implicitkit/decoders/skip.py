@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ class SkipDecoder(LocalEnsembleDecoder):
     """A local ensemble that adds the input picture to its values; ``latent.extra`` holds it (:func:`picture_rows`)."""
 
     skip: Skip = "none"
+
+    @property
+    def reads_picture(self) -> bool:
+        return self.skip != "none"
+
+    def unpack(self, packed: Tensor, inputs: Inputs | None) -> Latent:
+        picture = None if inputs is None else picture_rows(inputs, self.out_channels)
+        return replace(super().unpack(packed, inputs), extra=picture)
 
     def finish(self, latent: Latent, per_axis: Sequence[Tensor], blended: Tensor) -> Tensor:
         if latent.extra is None:

@@ -1,4 +1,4 @@
-"""The base of encoders and decoders: trainable or frozen, the source of the weights, and the spec."""
+"""The base of encoders, necks and decoders: trainable or frozen, the source of the weights, and the spec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Part(nn.Module):
-    """An encoder or a decoder.
+    """An encoder, a neck or a decoder.
 
     Attributes:
         trainable: False: the part is frozen. A class sets the default, a spec overrides it (``{"name": ...,

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from torch import Tensor
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.devices import PRECISIONS
 from implicitkit.field.latents import Composed, Latents
-from implicitkit.field.sampler import Sampler
+from implicitkit.field.sampler import Asked, Sampler
 from implicitkit.field.tiles import Window, assembled, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
 Cell = Tensor | float | Sequence[float] | None
+Options = Mapping[str, Any] | None
 
 
 class Prediction(NamedTuple):
@@ -35,6 +36,13 @@ class Prediction(NamedTuple):
     """``(B, N, out)``; pictures in [0, 1] (not clamped), embeddings as they are."""
     conditions: dict[str, Tensor]
     """``(B, N, C)`` per requested condition, for losses."""
+
+
+class Questions(NamedTuple):
+    """A question to a field, and the same to the fields it reads."""
+
+    own: Asked
+    conditions: dict[str, Questions]
 
 
 class Field:
@@ -89,7 +97,7 @@ class Field:
                 condition,
                 self._image,
                 self._mask if condition.takes_mask else None,
-                tile=None if condition.encoder.radius is None else tile,
+                tile=None if condition.sight is None else tile,
                 precision=precision,
                 grad=grad,
                 fill=condition.fill,
@@ -112,13 +120,15 @@ class Field:
         parts += [self.precision or str(self._image.dtype).removeprefix("torch."), str(self.device)]
         return f"Field({', '.join(parts + ['with a mask'] * (self._mask is not None))})"
 
-    def __call__(self, coords: Tensor, cell: Cell = None) -> Tensor:
+    def __call__(self, coords: Tensor, cell: Cell = None, *, options: Options = None) -> Tensor:
         """Values at points.
 
         Args:
             coords: ``(N, d)`` or ``(B, N, d)``, order ``(y, x)``; the picture covers ``[-1, 1]^d``.
             cell: size of an output pixel in the same units: a number, ``(d,)``, ``(N, d)`` or ``(B, N, d)``.
                 Needed if the decoder uses it.
+            options: of the question, such as ``{"temperature": 0.8}``; the decoder's :attr:`~Decoder.options` names
+                them.
 
         Returns:
             ``(N, out)``, or ``(B, N, out)`` if the picture or the points are batched. Pictures in [0, 1], not clamped.
@@ -126,16 +136,19 @@ class Field:
         batched = self.batched or coords.ndim == 3
         coords, cells = self._check_points(coords, cell)
         with _modes(self):
-            result = self._at_points(coords, cells).values
+            result = self._at_points(coords, cells, options=options).values
         return result if batched else result[0]
 
-    def predict(self, coords: Tensor, cell: Cell = None, wanted: Collection[str] | None = None) -> Prediction:
+    def predict(
+        self, coords: Tensor, cell: Cell = None, wanted: Collection[str] | None = None, *, options: Options = None
+    ) -> Prediction:
         """Like calling the field, with the values of conditions; always batched.
 
         Args:
             coords: see :meth:`__call__`.
             cell: see :meth:`__call__`.
             wanted: names of conditions to return (default: all).
+            options: see :meth:`__call__`.
         """
         coords, cells = self._check_points(coords, cell)
         names = tuple(self._read) if wanted is None else wanted
@@ -143,7 +156,7 @@ class Field:
         if unknown:
             raise ValueError(f"wanted are {sorted(unknown)}; the model reads {sorted(self._read) or 'none'}")
         with _modes(self):
-            return self._at_points(coords, cells, names)
+            return self._at_points(coords, cells, names, options)
 
     def render(
         self,
@@ -153,6 +166,7 @@ class Field:
         *,
         clamp: bool = True,
         block: int | None = None,
+        options: Options = None,
     ) -> Tensor:
         """The field on a pixel grid.
 
@@ -162,12 +176,13 @@ class Field:
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
             block: queries to evaluate at a time (default: by device); the result does not depend on it.
+            options: see :meth:`__call__`.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
         """
         size = check_size(size, self.model.ndim)
-        canvas = assembled(self.blocks(size, box, cell, clamp=clamp, block=block), size)
+        canvas = assembled(self.blocks(size, box, cell, clamp=clamp, block=block, options=options), size)
         return canvas if self.batched else canvas[0]
 
     def blocks(
@@ -178,6 +193,7 @@ class Field:
         *,
         clamp: bool = True,
         block: int | None = None,
+        options: Options = None,
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
         """Yield the blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than
         memory.
@@ -189,10 +205,12 @@ class Field:
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; call the field at points for one cell each")
 
+        with _modes(self):
+            questions = self._ask(per_axis, cells, default, self.model.decoder.check_options(options))
+
         def evaluate(window: Window) -> Tensor:
             with _modes(self):
-                part = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
-                values = self._on_grid(part, cells, default)
+                values = self._on_grid(questions, window)
                 return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
 
         if block is None:
@@ -224,16 +242,28 @@ class Field:
         view.conditions = {name: field._as_batch(batched) for name, field in self.conditions.items()}
         return view
 
-    def _on_grid(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool) -> Tensor:
-        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
-        queried = self.model.decoder.queried
-        conditions = {name: self._read[name]._on_grid(per_axis, cell, default) for name in queried}
-        return self._sampler.on_grid(per_axis, cell, default, conditions)
+    def _ask(
+        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, options: Mapping[str, Any]
+    ) -> Questions:
+        """A question on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
+        conditions = {}
+        for name in self.model.decoder.queried:
+            read = self._read[name]
+            conditions[name] = read._ask(per_axis, cell, default, read.model.decoder.check_options(None))
+        return Questions(self._sampler.ask(per_axis, cell, default, options), conditions)
 
-    def _at_points(self, coords: Tensor, cell: Tensor | None, names: Collection[str] = ()) -> Prediction:
+    def _on_grid(self, questions: Questions, window: Window) -> Tensor:
+        """Values ``(B, out, *S)`` on a window of a question's grid."""
+        conditions = {name: self._read[name]._on_grid(asked, window) for name, asked in questions.conditions.items()}
+        return self._sampler.on_grid(questions.own, window, conditions)
+
+    def _at_points(
+        self, coords: Tensor, cell: Tensor | None, names: Collection[str] = (), options: Options = None
+    ) -> Prediction:
         queried = self.model.decoder.queried
+        asked = self._sampler.ask_at(coords, cell, self.model.decoder.check_options(options))
         values = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*queried, *names))}
-        own = self._sampler.at_points(coords, cell, {name: values[name] for name in queried})
+        own = self._sampler.at_points(asked, {name: values[name] for name in queried})
         return Prediction(own, {name: values[name] for name in names})
 
     def _check_points(self, coords: Tensor, cell: Cell) -> tuple[Tensor, Tensor | None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,6 +19,7 @@ from implicitkit.devices import unless_out_of_memory
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.field.tiles import Tiling
 from implicitkit.images.filling import fill_holes
+from implicitkit.necks.base import Neck
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Field
@@ -33,6 +36,17 @@ class Composed(Protocol):
     inputs: tuple[str, ...]
     encoder: Encoder
     decoder: Decoder
+
+    @property
+    def necks(self) -> Sequence[Neck]:
+        """What the features pass between them, in order."""
+
+    @property
+    def sight(self) -> int | None:
+        """How far a pixel matters to a query, in pixels; None: everywhere."""
+
+    def refine(self, map: Tensor) -> Tensor:
+        """The encoder's map after all necks."""
 
     @property
     def conditions(self) -> Mapping[str, Any]:
@@ -96,7 +110,7 @@ class Latents:
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
-        if tile is None and (grad or model.encoder.radius is None or side <= MIN_TILE):
+        if tile is None and (grad or model.sight is None or side <= MIN_TILE):
             self.extent = self._encode_whole()
             return
         if tile is None:
@@ -138,7 +152,7 @@ class Latents:
                 continue
 
     def _encode_or_shrink(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
-        if self._grad or tiling.tile <= max(MIN_TILE, self._model.encoder.size_multiple):
+        if self._grad or tiling.tile <= max(MIN_TILE, tiling.align):
             return self._encode_tile(tiling, tile, picture)
         latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
         if latent is None:
@@ -170,18 +184,17 @@ class Latents:
         x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
         with nullcontext() if model.encoder.trainable else torch.no_grad():
             features: Features = model.encoder(x)
-        return features
+        return replace(features, map=model.refine(features.map)) if len(model.necks) else features
 
     def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
         return Inputs((image - self._model.mean) / self._model.std, mask, origin, size)
 
     def _plan(self, tile: int) -> Tiling:
-        encoder, decoder = self._model.encoder, self._model.decoder
-        if encoder.radius is None:
-            raise ValueError(
-                f"{type(encoder).__name__} sees the whole picture at once, so it cannot encode in tiles; "
-                "encode without tile="
-            )
+        encoder, necks, decoder = self._model.encoder, self._model.necks, self._model.decoder
+        if self._model.sight is None:
+            sees_all = {encoder: encoder.radius, **{neck: neck.radius for neck in necks}, decoder: decoder.reach}
+            part = next(type(part).__name__ for part, far in sees_all.items() if far is None)
+            raise ValueError(f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile=")
         if tile < 1:
             raise ValueError(f"tile is a positive number of pixels; received {tile}")
         return Tiling.plan(
@@ -189,6 +202,6 @@ class Latents:
             tile=tile,
             stride=encoder.stride,
             multiple=encoder.size_multiple,
-            radius=encoder.radius,
-            reach=decoder.reach,
+            sight=self._model.sight,
+            align=math.lcm(encoder.size_multiple, *(neck.size_multiple * encoder.stride for neck in necks)),
         )

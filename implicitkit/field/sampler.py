@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -11,15 +13,49 @@ from torch import Tensor
 
 from implicitkit import kernels
 from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.base import Decoder, Question
 from implicitkit.devices import free_memory
-from implicitkit.field.latents import Latents
+from implicitkit.field.latents import MAX_CACHED_TILES, Latents
 from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
 from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # the same for kernels: some tenths of a second
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
+
+
+class Asked:
+    """A question to a picture, and the latents with which the decoder began it (:meth:`Decoder.begin`), made when first
+    needed and kept unless there is a graph.
+    """
+
+    def __init__(self, decoder: Decoder, latents: Latents, question: Question, *, keep: bool) -> None:
+        self._decoder, self._latents, self.question, self._keep = decoder, latents, question, keep
+        self._begun: OrderedDict[Any, Any] = OrderedDict()
+        self._plain = type(decoder).begin is Decoder.begin
+
+    def whole(self) -> Any:
+        """The begun latent of the whole picture."""
+        if self._plain:
+            return self._latents.whole
+        if None not in self._begun:
+            self._begun[None] = self._decoder.begin(self._latents.whole, self.question)
+        return self._begun[None]
+
+    def tile(self, tiling: Tiling, tile: Size, picture: int | None = None) -> Any:
+        """The begun latent of one tile; see :meth:`Latents.tile`."""
+        latent = self._latents.tile(tiling, tile, picture)
+        if self._plain:
+            return latent
+        key = (tiling.tile, tile, picture)
+        if key in self._begun:
+            return self._begun[key]
+        begun = self._decoder.begin(latent, self.question if picture is None else _of_picture(self.question, picture))
+        if self._keep:
+            self._begun[key] = begun
+            while len(self._begun) > MAX_CACHED_TILES:
+                self._begun.popitem(last=False)
+        return begun
 
 
 class Sampler:
@@ -36,20 +72,32 @@ class Sampler:
         self._mean, self._std, self._grad = mean, std, grad
         self._size: Size = tuple(image.shape[2:])
 
-    def on_grid(
-        self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, conditions: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Values ``(B, out, *S)`` on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
-        inside, cell = self._to_extent(per_axis, cell, default)
+    def ask(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, options: Mapping[str, Any]) -> Asked:
+        """A question on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
+        inside, own = self._to_extent(per_axis, cell, default)
+        return self._asked(Question(own, axes=tuple(inside), options=options, block=self.block(cell)))
+
+    def ask_at(self, coords: Tensor, cell: Tensor | None, options: Mapping[str, Any]) -> Asked:
+        """A question at points ``(B, N, d)``."""
+        per_axis, own = self._to_extent(coords.unbind(-1), cell, default=False)
+        return self._asked(
+            Question(own, points=torch.stack(per_axis, dim=-1), options=options, block=self.block(cell))
+        )
+
+    def on_grid(self, asked: Asked, window: Window, conditions: Mapping[str, Tensor]) -> Tensor:
+        """Values ``(B, out, *S)`` on a window of the question's grid."""
+        cell, per_axis = asked.question.cell, asked.question.axes
+        assert per_axis is not None
+        inside = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
         if self._latents.tiling is None:
-            return self._map_back(kernels.query_grid(self._decoder, self._latents.whole, inside, cell, conditions))
+            return self._map_back(kernels.query_grid(self._decoder, asked.whole(), inside, cell, conditions))
 
         def evaluate(tiling: Tiling) -> Tensor:
             def tiles() -> Iterator[tuple[Window, Tensor]]:
                 for run in product(*(tiling.runs(axis, k) for k, axis in enumerate(inside))):
                     window = tuple(span for _, span in run)
                     part = [axis[span] for axis, span in zip(inside, window, strict=True)]
-                    latent = self._latents.tile(tiling, tuple(tile for tile, _ in run))
+                    latent = asked.tile(tiling, tuple(tile for tile, _ in run))
                     own = {name: value[(slice(None), slice(None), *window)] for name, value in conditions.items()}
                     yield window, self._map_back(kernels.query_grid(self._decoder, latent, part, cell, own))
 
@@ -57,12 +105,12 @@ class Sampler:
 
         return self._latents.on_tiles(evaluate)
 
-    def at_points(self, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
-        """Values ``(B, N, out)`` at ``coords`` ``(B, N, d)``."""
-        per_axis, cell = self._to_extent(coords.unbind(-1), cell, default=False)
-        points = torch.stack(per_axis, dim=-1)
+    def at_points(self, asked: Asked, conditions: Mapping[str, Tensor]) -> Tensor:
+        """Values ``(B, N, out)`` at all points of the question."""
+        cell, points = asked.question.cell, asked.question.points
+        assert points is not None
         if self._latents.tiling is None:
-            return self._in_blocks(self._latents.whole, points, cell, conditions)
+            return self._in_blocks(asked.whole(), points, cell, conditions)
 
         def evaluate(tiling: Tiling) -> Tensor:
             owners = torch.stack([tiling.owners(axis, k) for k, axis in enumerate(points.unbind(-1))], dim=-1)
@@ -72,7 +120,7 @@ class Sampler:
                 for tile in torch.unique(owners[b], dim=0).tolist():
                     at = (owners[b] == torch.tensor(tile, device=owners.device)).all(-1).nonzero()[:, 0]
                     own_cell, own = _part(cells, {name: value[b : b + 1] for name, value in conditions.items()}, at)
-                    latent = self._latents.tile(tiling, tuple(tile), b)
+                    latent = asked.tile(tiling, tuple(tile), b)
                     values[b, at] = self._in_blocks(latent, points[b : b + 1, at], own_cell, own)[0]
             return values
 
@@ -96,6 +144,9 @@ class Sampler:
         else:
             limit = GPU_KERNEL_BLOCK // len(self._image) if large else GPU_BLOCK
         return max(1, min(limit, free_memory(device) // (QUERY_BYTES * len(self._image))))
+
+    def _asked(self, question: Question) -> Asked:
+        return Asked(self._decoder, self._latents, question, keep=not self._grad)
 
     def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
         """The decoder's values at ``points`` ``(B, N, d)``, in blocks unless a graph is kept."""
@@ -134,3 +185,9 @@ def _part(
     """The cells and the conditions' values of some points."""
     own = cell if cell is None or cell.shape[1] == 1 else cell[:, at]
     return own, {name: value[:, at] for name, value in conditions.items()}
+
+
+def _of_picture(question: Question, b: int) -> Question:
+    """The question to one picture of the batch."""
+    cell, points = (x if x is None or len(x) == 1 else x[b : b + 1] for x in (question.cell, question.points))
+    return replace(question, cell=cell, points=points)

@@ -26,7 +26,7 @@ MAX_BLOCK_WIDTH = 256  # points
 class Tiling:
     """A picture of ``size`` (padded: ``extent``) cut into tiles of ``tile`` pixels with ``halo`` pixels around each.
 
-    >>> tiling = Tiling.plan((100, 60), tile=32, stride=1, multiple=1, radius=5, reach=2)
+    >>> tiling = Tiling.plan((100, 60), tile=32, stride=1, multiple=1, sight=7)
     >>> tiling.halo, tiling.crop((1, 0))
     (7, (slice(25, 71, None), slice(0, 39, None)))
     """
@@ -36,17 +36,23 @@ class Tiling:
     stride: int
     tile: int
     halo: int
+    align: int = 1
 
     @classmethod
-    def plan(cls, size: Size, *, tile: int, stride: int, multiple: int, radius: int, reach: int) -> Tiling:
-        """Round ``tile`` and the halo up to ``multiple``, the encoder's size multiple (itself one of the stride)."""
+    def plan(
+        cls, size: Size, *, tile: int, stride: int, multiple: int, sight: int, align: int | None = None
+    ) -> Tiling:
+        """Tiles of a picture that the encoder pads to ``multiple`` (itself one of the stride).
 
-        def up(n: int) -> int:
-            return -(-n // multiple) * multiple
+        ``tile`` and the halo, ``sight`` pixels, are rounded up to ``align`` (default: ``multiple``), a multiple of
+        ``multiple`` at which windows of encoder and necks begin.
+        """
+        align = multiple if align is None else align
 
-        extent = tuple(up(n) for n in size)
-        halo = up(radius + reach * stride)
-        return cls(size, extent, stride, up(tile), halo)
+        def up(n: int, to: int) -> int:
+            return -(-n // to) * to
+
+        return cls(size, tuple(up(n, multiple) for n in size), stride, up(tile, align), up(sight, align), align)
 
     @property
     def grid(self) -> Size:

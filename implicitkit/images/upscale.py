@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,8 +67,9 @@ def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool
 class Upscaler(Protocol):
     """Enlarges pictures; :class:`implicitkit.ImplicitModel` is one."""
 
-    encoder: Any
-    decoder: Any
+    @property
+    def sight(self) -> int | None:
+        """How far a pixel matters to a query, in pixels; None: everywhere."""
 
     def parameters(self) -> Iterator[Any]:
         """Its weights."""
@@ -83,12 +84,12 @@ def choose_tile(model: Upscaler, size: tuple[int, int]) -> int | None:
     None (whole) for global encoders, and up to 768 pixels a side if half of the free memory suffices; else 512, or what
     half of the free memory holds, at least 64.
     """
-    if model.encoder.radius is None:
+    if model.sight is None:
         return None
     room = free_memory(next(model.parameters()).device) // 2 // PIXEL_BYTES
     if max(size) <= MAX_WHOLE_SIDE and size[0] * size[1] <= room:
         return None
-    tile, halo = DEFAULT_TILE, model.encoder.radius + model.decoder.reach * model.encoder.stride
+    tile, halo = DEFAULT_TILE, model.sight
     while tile > MIN_TILE and (tile + 2 * halo) ** 2 > room:
         tile //= 2
     return tile
@@ -102,6 +103,7 @@ def upscale_picture(
     tile: int | str | None = "auto",
     precision: str | None = None,
     progress: Callable[[int], Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Picture:
     """Render ``picture`` at ``size`` with its alpha, depth and profile.
 
@@ -113,6 +115,7 @@ def upscale_picture(
             Where memory runs out, smaller tiles are used.
         precision: see :meth:`ImplicitModel.encode`.
         progress: called with the number of output pixels done.
+        options: of the question, see :class:`implicitkit.Field`.
 
     >>> import implicitkit as ik
     >>> picture = Picture(np.zeros((8, 6, 1), dtype=np.uint16))
@@ -129,7 +132,7 @@ def upscale_picture(
     field = model.encode(colour, tile=None if tile is None else int(tile), precision=precision)
     canvas: Pixels = np.empty((*size, channels), dtype=picture.pixels.dtype)
     done = 0
-    for (rows, columns), values in field.blocks(size):
+    for (rows, columns), values in field.blocks(size, options=options):
         block = values[0].mean(0, keepdim=True) if picture.is_grey else values[0]
         canvas[rows, columns] = to_pixels(block, picture.bits)
         done += block.shape[1] * block.shape[2]

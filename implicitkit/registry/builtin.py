@@ -26,6 +26,13 @@ def register_encoders(register: Register) -> None:
 
 
 @hookimpl
+def register_necks(register: Register) -> None:
+    """The built-in necks."""
+    register("thera_plus", "implicitkit.necks.convnext:ConvNeXt", summary="Thera Plus's ConvNeXt blocks (2025)")
+    register("thera_pro", "implicitkit.necks.swin:Swin", summary="Thera Pro's shifted-window attention (2025)")
+
+
+@hookimpl
 def register_decoders(register: Register) -> None:
     """The built-in decoders."""
     register("liif", "implicitkit.decoders.liif:LIIF", summary="local implicit image function (CVPR 2021)")
@@ -33,7 +40,15 @@ def register_decoders(register: Register) -> None:
     register("nearest", f"{readout}:Nearest", summary="the features of the nearest cell, mapped linearly")
     register("bilinear", f"{readout}:Bilinear", summary="the features interpolated linearly, mapped linearly")
     register("lmf", "implicitkit.decoders.lmf:LMF", summary="latent modulated function, applied to LIIF (CVPR 2024)")
-    register("thera", "implicitkit.decoders.thera:Thera", summary="neural heat fields, anti-aliased (2025)")
+    register("thera", "implicitkit.decoders.basis.thera:Thera", summary="neural heat fields, anti-aliased (2025)")
+    basis = "implicitkit.decoders.basis"
+    register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
+    register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
+    galerkin = "implicitkit.decoders.galerkin"
+    register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
+    register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
+    register("linf", "implicitkit.decoders.joint.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")

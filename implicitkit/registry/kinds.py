@@ -1,4 +1,4 @@
-"""The seven registries and their plugins."""
+"""The eight registries and their plugins."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def _registry(kind: str) -> Registry[Any]:
 
 # The entries' types (Encoder, Decoder, ...) are defined further up; finding a name needs none of them.
 encoders = _registry("encoder")
+necks = _registry("neck")
 decoders = _registry("decoder")
 degradations = _registry("degradation")
 models: Registry[dict[str, Any]] = _registry("model")
@@ -38,6 +39,7 @@ protocols = _registry("protocol")
 plugins = Plugins(
     {
         "register_encoders": encoders,
+        "register_necks": necks,
         "register_decoders": decoders,
         "register_degradations": degradations,
         "register_models": models,

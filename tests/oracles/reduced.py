@@ -44,4 +44,10 @@ DECODERS: dict[str, dict[str, Any]] = {
     "bilinear": {"name": "bilinear"},
     "lmf": {"name": "lmf", "hidden": 4, "depth": 2, "latent_hidden": [8]},
     "thera": {"name": "thera", "components": 4},
+    "ope": {"name": "ope", "max_frequency": 1},
+    "gb_lsr": {"name": "gb_lsr", "order": 3},
+    "linf": {"name": "linf", "width": 8, "depth": 1, "flow_layers": 2},
+    "lm_liif": {"name": "lm_liif", "hidden": 4, "depth": 2, "latent_hidden": [8]},
+    "srno": {"name": "srno", "width": 8, "heads": 2},
+    "hiif": {"name": "hiif", "width": 8, "heads": 2},
 }

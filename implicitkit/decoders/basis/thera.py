@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.decoders.base import in_float32
+from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.neighbours import axis_neighbours, combine
-from implicitkit.decoders.readout import read_nearest
-from implicitkit.decoders.rows import Rows
-from implicitkit.decoders.skip import picture_rows, read_linear
-from implicitkit.encoders.base import Features
-
-READ = {"nearest": read_nearest, "bilinear": read_linear}
 
 
-class Thera(Decoder):
+class Thera(BasisDecoder):
     """Each cell is a small sum of waves, and a larger output pixel damps each wave exactly as a blur would.
 
     With ``x`` the offset from the nearest cell's centre and ``t`` the squared size of the output pixel, both in cells,
@@ -38,8 +31,8 @@ class Thera(Decoder):
     is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone.
 
     Differences from the paper: ``t`` is a number per axis, ``exp(-kappa * sum_k w_k^2 t_k)``, so that output pixels
-    need not be square (equal where they are); the "Plus" and "Pro" refinements, ConvNeXt and SwinIR blocks before the
-    1x1 convolution, are left to the encoder; and the average over four rotated inputs is left to the caller. The
+    need not be square (equal where they are), theirs is that of the heights; the "Plus" and "Pro" refinements are the
+    necks ``thera_plus`` and ``thera_pro``; and the average over four rotated inputs is left to the caller. The
     parameters number 8,385 at 64 features and 32 waves; the paper's 8,256 are the same without the convolution's bias
     and ``kappa``. Pictures only (2-D), as in the paper, whose ``kappa`` is derived for two dimensions.
 
@@ -51,6 +44,8 @@ class Thera(Decoder):
             the disc of that radius, so that ``p(|w|)`` grows with ``|w|`` (appendix A.5).
         skip: what ``b2`` is: the ``"nearest"`` input pixel (as in the paper), ``"bilinear"`` interpolation of the
             input, or ``"none"``.
+        shift: added to each channel with the skip, in the model's output space; the authors' networks, which add the
+            mean of pictures to a residual, need ``2 * mean``, ``[0.8976, 0.8742, 0.808]``.
 
     >>> sum(p.numel() for p in Thera(in_channels=64, components=32).parameters())
     8385
@@ -62,11 +57,16 @@ class Thera(Decoder):
         out_channels: int = 3,
         components: int = 32,
         max_frequency: float = 16.0,
-        skip: Literal["nearest", "bilinear", "none"] = "nearest",
+        skip: PictureSkip = "nearest",
+        shift: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if skip not in (*READ, "none"):
-            raise ValueError(f"skip is 'nearest', 'bilinear' or 'none'; received {skip!r}")
+        check_skip_of_basis(skip)
+        if shift is not None and (skip == "none" or len(shift) != out_channels):
+            raise ValueError(
+                f"shift is one number per channel, added with a skip; received {list(shift)} with skip={skip!r} and "
+                f"out_channels={out_channels}"
+            )
         if min(in_channels, out_channels, components) < 1 or not max_frequency > 0:
             raise ValueError(
                 "thera takes positive channels, components and max_frequency; received "
@@ -74,6 +74,7 @@ class Thera(Decoder):
                 f"max_frequency={max_frequency}"
             )
         self.in_channels, self.out_channels, self.skip = in_channels, out_channels, skip
+        self.shift = None if shift is None else [float(value) for value in shift]
         self.components = components
         radius = math.pi * max_frequency * torch.rand(components).sqrt()
         angle = 2 * math.pi * torch.rand(components)
@@ -81,40 +82,25 @@ class Thera(Decoder):
         self.diffusivity = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))  # appendix A.2
         self.hyper = nn.Conv2d(in_channels, components * (1 + out_channels), 1)
 
-    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
-        picture = None if self.skip == "none" else picture_rows(inputs, self.out_channels)
-        rows = Rows.of(self.hyper(features.map), features.origin, features.grid)
-        return Latent(rows, features.extent, picture)
+    def coefficients(self, map: Tensor) -> Tensor:
+        parameters = self.hyper(map)
+        with in_float32(map.device.type):  # A sin(wx + b) = A cos b sin wx + A sin b cos wx
+            phases, amplitudes = parameters.float().tensor_split([self.components], dim=1)
+            amplitudes = amplitudes.unflatten(1, (self.out_channels, self.components))
+            parts = [amplitudes * phases.cos()[:, None], amplitudes * phases.sin()[:, None]]
+            return torch.cat(parts, dim=2).flatten(1, 2)
 
-    def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
-        source, per_axis = latent.features, coords.float().unbind(-1)
-        cells = [axis_neighbours(x, n, ensemble=False) for x, n in zip(per_axis, source.grid, strict=True)]
-        near = combine(cells, source.cells, source.origin)
-        index, offset = near.row[0], near.offset[0] / 2  # from half a cell to cells
-        parameters = source.take(index).unflatten(0, (-1, index.shape[1]))
-        if cell is not None:
-            cell = cell.float() * torch.tensor(source.grid, dtype=torch.float32, device=cell.device) / 2
-        values = self.heat(parameters, offset, cell)
-        if latent.extra is not None:
-            values = values + READ[self.skip](latent.extra, latent.extent, per_axis)
-        return values
+    def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
+        y, x = (part[..., None] / 2 for part in offset)  # from half a cell to cells
+        along_y, along_x = self.frequencies.float().unbind(1)
+        angle = along_y * y + along_x * x
+        waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        if cell is None:
+            return waves
+        size = (cell / 2).square()
+        damping = torch.exp(-self.diffusivity.float() * (size @ self.frequencies.float().square().t()))
+        return waves * torch.cat([damping, damping], dim=-1)
 
-    def heat(self, parameters: Tensor, offset: Tensor, cell: Tensor | None) -> Tensor:
-        """The local fields ``Phi - b2``, in float32 at any precision.
-
-        Args:
-            parameters: ``(B, N, components * (1 + out_channels))``, the phases and then each channel's amplitudes.
-            offset: ``(B or 1, N, 2)`` the query minus the cell's centre, in cells.
-            cell: ``(B or 1, N or 1, 2)`` the output pixel's size in cells; None does not damp.
-
-        Returns:
-            ``(B, N, out_channels)``.
-        """
-        with in_float32(parameters.device.type):
-            phases, amplitudes = parameters.float().tensor_split([self.components], dim=-1)
-            frequencies = self.frequencies.float()
-            waves = torch.sin(offset @ frequencies.t() + phases)
-            if cell is not None:
-                waves = waves * torch.exp(-self.diffusivity.float() * (cell.square() @ frequencies.square().t()))
-            amplitudes = amplitudes.unflatten(-1, (self.out_channels, self.components))
-            return torch.matmul(amplitudes, waves[..., None])[..., 0]
+    def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
+        picture = super().skipped(latent, per_axis)
+        return picture if self.shift is None else picture + torch.tensor(self.shift, device=picture.device)

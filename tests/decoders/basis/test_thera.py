@@ -12,7 +12,7 @@ import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.thera import Thera
+from implicitkit.decoders.basis.thera import Thera
 from implicitkit.encoders.base import Features
 
 

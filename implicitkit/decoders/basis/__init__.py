@@ -1,0 +1,1 @@
+"""Decoders that are linear in the latent, one file per paper."""

@@ -1,0 +1,1 @@
+"""Decoders with attention over all points of a question, one file per paper."""

@@ -1,0 +1,1 @@
+"""Decoders that see several neighbouring cells at once, one file per paper."""

@@ -1,0 +1,104 @@
+"""A joint view of the cells around a query: all at once, instead of one after the other and blended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from implicitkit.coordinates import nearest_index, pixel_centres
+from implicitkit.decoders.base import Condition, Decoder, Inputs
+from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
+from implicitkit.decoders.rows import Rows
+from implicitkit.decoders.skip import picture_rows, read_linear
+from implicitkit.encoders.base import Features
+
+
+class Around(NamedTuple):
+    """The ``k`` cells around each query."""
+
+    rows: Tensor
+    """``(B, N, k, K)``: their latent rows."""
+    offset: Tensor
+    """``(B or 1, N, k, d)`` float32: the query minus each cell's centre, in half cells."""
+    weight: Tensor
+    """``(B or 1, N, k)`` float32: LIIF's shares of corners; 1 / k in a window."""
+    inside: Tensor
+    """``(B or 1, N, k)`` bool: whether the cell is one of the picture's; outside, rows are those of the border."""
+    cell: Tensor | None
+    """``(B or 1, N or 1, d)`` float32: the output pixel's size in half cells; None if unused."""
+    coords: Tensor
+    """``(B or 1, N, d)`` float32: the queries."""
+
+
+class JointDecoder(Decoder):
+    """Hands all cells around a query to one function. A subclass writes :meth:`project` and :meth:`joint`.
+
+    Attributes:
+        window: None: the 2^d corners that LIIF reads, in its order. A number ``r``: the ``(2 r + 1)^d`` cells around the
+            nearest one, row by row.
+        skip: whether the linearly interpolated input picture is added.
+
+    >>> class Mean(JointDecoder):
+    ...     in_channels, uses_cell, window, reach, skip = 3, False, 1, 1, False
+    ...     def project(self, map):
+    ...         return map
+    ...     def joint(self, latent, around):
+    ...         return (around.rows * around.inside[..., None]).mean(2)
+    >>> latent = Mean().prepare(Features(torch.ones(1, 3, 4, 4), (4, 4)), None, {})
+    >>> Mean().query(latent, torch.zeros(1, 5, 2), None, {}).shape
+    torch.Size([1, 5, 3])
+    """
+
+    window: int | None = None
+    skip: bool = True
+
+    def project(self, map: Tensor) -> Tensor:
+        """The map ``(B, K, *cells)`` whose rows :meth:`joint` gets, of the features ``(B, in_channels, *cells)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement project()")
+
+    def joint(self, latent: Latent, around: Around) -> Tensor:
+        """``(B, N, out_channels)`` of the cells around ``N`` queries; ``latent`` is that of the question."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement joint()")
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
+        picture = picture_rows(inputs, self.out_channels) if self.skip else None
+        return Latent(Rows.of(self.project(features.map), features.origin, features.grid), features.extent, picture)
+
+    def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        source, per_axis = latent.features, coords.float().unbind(-1)
+        if self.window is None:
+            near = [axis_neighbours(x, n) for x, n in zip(per_axis, source.grid, strict=True)]
+        else:
+            near = [_window(x, n, self.window) for x, n in zip(per_axis, source.grid, strict=True)]
+        inside = [
+            AxisNeighbours(a.cell.clamp(0, n - 1), a.offset, ((a.cell >= 0) & (a.cell < n)).float())
+            for a, n in zip(near, source.grid, strict=True)
+        ]
+        shares, stored = (combine(cells, source.cells, source.origin) for cells in (near, inside))
+        rows = [source.take(index).unflatten(0, (len(source.rows), -1)) for index in stored.row]
+        size = None
+        if cell is not None and self.uses_cell:
+            size = cell.float() * torch.tensor(source.grid, dtype=torch.float32, device=cell.device)
+        around = Around(
+            torch.stack(rows, dim=2),
+            shares.offset.movedim(0, 2),
+            shares.weight.movedim(0, -1),
+            stored.weight.movedim(0, -1) > 0,
+            size,
+            coords.float(),
+        )
+        values = self.joint(latent, around).float()
+        return values if latent.extra is None else values + read_linear(latent.extra, latent.extent, per_axis)
+
+
+def _window(x: Tensor, n: int, radius: int) -> AxisNeighbours:
+    """The cells within ``radius`` of the nearest one on an axis, also beyond its ends."""
+    nearest = nearest_index(x.clamp(-1 + 1e-6, 1 - 1e-6), n)
+    steps = torch.arange(-radius, radius + 1, device=x.device).reshape(-1, *(1,) * x.ndim)
+    offset = (x - pixel_centres(n, device=x.device)[nearest]) * n - 2 * steps
+    return AxisNeighbours(nearest + steps, offset, torch.full_like(offset, 1 / (2 * radius + 1)))
+

@@ -1,0 +1,1 @@
+"""What stands between an encoder and a decoder: a feature map to a feature map with the same cells."""
