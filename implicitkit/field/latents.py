@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Inputs
@@ -49,6 +49,9 @@ class Composed(Protocol):
     @property
     def uses_cell(self) -> bool:
         """Whether points need the size of an output pixel."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights."""
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Pictures and masks as float32 batches on the model's device."""
@@ -168,8 +171,8 @@ class Latents:
     def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
         model = self._model
         x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
-        with nullcontext() if model.encoder.trainable else torch.no_grad():
-            features: Features = model.encoder(x)
+        with nullcontext() if model.encoder.trainable or x.requires_grad else torch.no_grad():
+            features: Features = model.encoder(x)  # a frozen encoder passes on gradients by the picture
         return features
 
     def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
