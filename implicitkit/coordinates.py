@@ -49,6 +49,8 @@ def check_box(box: Sequence[float] | None, ndim: int) -> Box:
     """``box`` as ``2 * ndim`` finite floats with ``lo < hi`` on every axis (``None``: the whole extent)."""
     if box is None:
         return whole(ndim)
+    if any(isinstance(v, Tensor) and v.requires_grad for v in (box, *box)):
+        raise ValueError("a box is plain numbers, without gradients; ask the field at coords to differentiate by them")
     values = tuple(float(v) for v in box)
     lows, highs = values[:ndim], values[ndim:]
     if len(values) != 2 * ndim or not all(map(math.isfinite, values)):
@@ -76,6 +78,8 @@ def check_cell(
     """``cell``, a number, ``(d,)``, ``(N or 1, d)`` or ``(B or 1, N or 1, d)``, as ``(B or 1, N or 1, d)`` float32;
     raises ``ValueError`` for others.
     """
+    if not isinstance(cell, Tensor) and isinstance(cell, Sequence) and any(isinstance(side, Tensor) for side in cell):
+        cell = torch.stack([torch.as_tensor(side) for side in cell])  # as_tensor alone drops gradients
     value = torch.as_tensor(cell, dtype=torch.float32, device=device)
     if value.ndim < 2:
         if value.ndim == 1 and len(value) != ndim:
@@ -142,7 +146,7 @@ def nearest_index(x: Tensor, n: int) -> Tensor:
     >>> nearest_index(torch.tensor([-1.0, 0.1, 1.0]), 4)
     tensor([0, 2, 3])
     """
-    return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp_(0, n - 1)
+    return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp(0, n - 1)
 
 
 def mirrored(positions: Tensor, n: int) -> Tensor:

@@ -203,13 +203,15 @@ class ImplicitModel(nn.Module):
                 use smaller tiles (and blocks of queries), with the same result, unless ``grad``.
             precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the networks (coordinates stay float32);
                 None keeps autocast as it is.
-            grad: keep the graph, to differentiate by weights or coordinates. Training uses :meth:`forward`.
+            grad: keep the graph, to differentiate by coordinates, the picture or the weights (docs/concepts.md).
+                Without it, asking for a derivative is an error. Training uses :meth:`forward`.
             conditions: fields to read instead of encoding the picture with the model's own conditions.
             passes: number of passes (default: the model's own ``passes``).
             fill: how to fill the picture where ``mask`` is 1 (default: :attr:`hole_fill`).
 
         Raises:
-            ValueError: the picture or the mask does not fit, or holds values far outside of [0, 1] or NaN.
+            ValueError: the picture or the mask does not fit, holds values far outside of [0, 1] or NaN, or requires a
+                gradient without ``grad``.
 
         >>> import implicitkit as ik
         >>> ik.load_model("liif_small").encode(torch.rand(2, 3, 8, 8), tile=4)
@@ -297,10 +299,14 @@ class ImplicitModel(nn.Module):
                 f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
             )
         mask = mask.to(device, torch.float32).reshape(-1, 1, *image.shape[2:])
-        if not 0 <= float(mask.min()) <= float(mask.max()) <= 1:
+        try:
+            low, high = (float(end) for end in mask.detach().aminmax())
+        except RuntimeError:  # torch.func.vmap has many values in place of one
+            low, high = 0.0, 1.0
+        if not 0 <= low <= high <= 1:
             raise ValueError(
-                f"a mask is 1 where a pixel is missing and 0 where it is known; received values from "
-                f"{float(mask.min()):g} to {float(mask.max()):g}"
+                "a mask is 1 where a pixel is missing and 0 where it is known; received values from "
+                f"{low:g} to {high:g}"
             )
         return image, mask.expand(len(image), -1, *image.shape[2:])
 

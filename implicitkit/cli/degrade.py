@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes
+from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes, without_results
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
     for given in inputs:
         if given.is_dir() and given.resolve() == output.resolve():
             raise UserError(f"{output} is the folder of the inputs; choose another --output")
-    sources = find_pictures(inputs)
+    sources = find_pictures(inputs, without_results)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output.suffix and not output.is_dir() and (not many or output.suffix.lower() in WRITABLE):
         if many:

@@ -72,7 +72,7 @@ def compare_upscaling(
     whole.append(("truth", to_pixels(pair.clean)))
     window = busiest(pair.clean, side=max(8, min(height, width) // 4))
     details = [("detail", pixels[window]) for _, pixels in whole]
-    title = f"{pair.low.shape[1]} x {pair.low.shape[2]} to {height} x {width} pixels, factor {scale:g}"
+    title = f"{pair.low.shape[2]} x {pair.low.shape[1]} to {width} x {height} pixels, factor {scale:g}"
     return sheet([whole, details], [title], largest=width), scores
 
 

@@ -7,8 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import typer
+
 from implicitkit.errors import UserError
 
+RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+)$")  # what upscale adds to a name
+COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
@@ -39,6 +43,27 @@ def find_pictures(
         else:
             raise UserError(f"there is no file {given}")
     return list({source.resolve(): source for source in sources}.values())
+
+
+def without_results(pictures: list[Path]) -> list[Path]:
+    """The pictures of a folder that no earlier command made of others in it: neither ``a_x2.png`` beside ``a.jpg``, nor
+    the mask and the reference that ``degrade`` writes. What is left out is said in one line on stderr.
+    """
+    stems = {picture.stem for picture in pictures}
+
+    def is_result(picture: Path) -> bool:
+        stem = picture.stem
+        if RESULT.search(stem):
+            return RESULT.sub("", stem) in stems
+        base = COMPANION.sub("", stem)
+        return base != stem and picture.with_name(f"{base}_record.json").exists()
+
+    results = [picture for picture in pictures if is_result(picture)]
+    if results:
+        more = f" and {len(results) - 3} more" if len(results) > 3 else ""
+        names = ", ".join(picture.name for picture in results[:3]) + more
+        typer.echo(f"left out as results of earlier runs: {names} (name them to process them)", err=True)
+    return [picture for picture in pictures if picture not in results]
 
 
 def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:
@@ -72,18 +97,18 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Parse height and width.
+    """Parse ``WIDTHxHEIGHT``, as other tools write it, into ``(H, W)``, as Python has it.
 
     Raises:
         UserError: they are not two positive numbers.
 
-    >>> parse_size("1080x1920")
+    >>> parse_size("1920x1080")
     (1080, 1920)
     """
     match = re.fullmatch(r"(\d+)\s*[xX×,]\s*(\d+)", text.strip())
     if match is None or int(match[1]) < 1 or int(match[2]) < 1:
-        raise UserError(f"--size is HEIGHTxWIDTH in pixels, such as 1080x1920; received {text!r}")
-    return int(match[1]), int(match[2])
+        raise UserError(f"--size is WIDTHxHEIGHT in pixels, such as 1920x1080; received {text!r}")
+    return int(match[2]), int(match[1])
 
 
 def parse_words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, parse_size, refuse_clashes
+from implicitkit.cli.inputs import check_target, find_pictures, parse_size, refuse_clashes, without_results
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,21 +27,28 @@ def upscale(
         typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
     ] = None,
     scale: Annotated[float | None, typer.Option(help="Magnification, any positive number [default: 4].")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Exact size in pixels.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Exact size in pixels: width first, such as 1920x1080.")
+    ] = None,
     width: Annotated[int | None, typer.Option(help="Width; the height follows unless given.")] = None,
     height: Annotated[int | None, typer.Option(help="Height; the width follows unless given.")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Of another aspect: the largest size within the box.")] = False,
+    crop: Annotated[bool, typer.Option("--crop", help="Of another aspect: fill the box, cut the centre.")] = False,
+    stretch: Annotated[bool, typer.Option("--stretch", help="Of another aspect: distort the picture.")] = False,
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False),
+        typer.Option(
+            metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
     """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
-    how = _parse_size(scale, size, width, height)
+    how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
     tile_side = _parse_tile(tile)
     jobs = plan(inputs, output, how)
     if len(jobs) == 1 and not inputs[0].is_dir():
@@ -54,6 +61,8 @@ def upscale(
     from implicitkit.images.upscale import upscale_picture
 
     first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad file fails before loading the model
+    if first is not None:
+        how.of(first.size)
     where = choose_device(device)
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
@@ -79,10 +88,11 @@ def upscale(
             precision=number_format,
             options=options,
             progress=lambda done: report(done / (new_size[0] * new_size[1])),
+            whole=how.whole(picture.size),
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(target, result)
-        before, after = (f"{n}×{m}" for n, m in (picture.size, new_size))
+        before, after = (f"{w}×{h}" for h, w in (picture.size, new_size))
         reason = f": {why}" if why else ""
         return f"{source} {before} -> {target} {after} ({where}, {number_format}{reason})"
 
@@ -104,12 +114,7 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
     """
     from implicitkit.images.io import WRITABLE
 
-    def without_results(pictures: list[Path]) -> list[Path]:
-        """Drop the results of an earlier run, which are beside their inputs."""
-        stems = {p.stem for p in pictures}
-        return [p for p in pictures if p.stem.removesuffix(f"_{how.label}") not in stems - {p.stem}]
-
-    sources = find_pictures(inputs, without_results) if output is None else find_pictures(inputs)
+    sources = find_pictures(inputs, without_results)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
         return [Job(sources[0], output)]
@@ -135,7 +140,16 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
     check_target(target, force)
 
 
-def _parse_size(scale: float | None, size: str | None, width: int | None, height: int | None) -> Enlargement:
+def _parse_aspect(fit: bool, crop: bool, stretch: bool) -> str | None:
+    chosen = [name for name, value in (("fit", fit), ("crop", crop), ("stretch", stretch)) if value]
+    if len(chosen) > 1:
+        raise UserError(f"give one of --fit, --crop and --stretch; received {' and '.join(f'--{c}' for c in chosen)}")
+    return chosen[0] if chosen else None
+
+
+def _parse_size(
+    scale: float | None, size: str | None, width: int | None, height: int | None, aspect: str | None
+) -> Enlargement:
     """The output's size from the options."""
     from implicitkit.images.upscale import Enlargement
 
@@ -150,7 +164,9 @@ def _parse_size(scale: float | None, size: str | None, width: int | None, height
     scale = DEFAULT_SCALE if scale is None else scale
     if not 0 < scale <= MAX_SCALE:
         raise UserError(f"--scale is a positive number up to {MAX_SCALE:g}; received {scale}")
-    return Enlargement(scale, height, width)
+    if aspect and not (height and width):
+        raise UserError(f"--{aspect} goes with a box: --size, or --width and --height")
+    return Enlargement(scale, height, width, aspect)
 
 
 def _parse_tile(tile: str) -> int | str:

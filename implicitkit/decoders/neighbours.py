@@ -103,6 +103,6 @@ def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
     low = position.floor()
     fraction = position - low
     first = low.to(torch.int64)
-    second = (first + 1).clamp_(max=n - 1)
+    second = (first + 1).clamp(max=n - 1)
     offset = torch.stack([fraction, fraction - 1])
     return AxisNeighbours(torch.stack([first, second]), offset, torch.stack([1 - fraction, fraction]))

@@ -62,7 +62,7 @@ class Bin:
         low, high = self.counts(math.prod(size))
         if low > high:
             raise ValueError(
-                f"no whole number of missing pixels in a picture of {size[0]}×{size[1]} gives a hole ratio from "
+                f"no whole number of missing pixels in a picture of {size[1]}×{size[0]} pixels gives a hole ratio from "
                 f"{self}; make the bin wider or the picture larger"
             )
         return min(max(round(target * math.prod(size)), low), high)
@@ -240,8 +240,8 @@ def centred(size: tuple[int, int], ratios: Bin, target: float) -> Mask:
         return np.zeros(size, dtype=bool)
     if miss[best] == np.inf:
         raise ValueError(
-            f"no rectangle in the middle of a picture of {height}×{width} covers a fraction of {ratios} of it; make "
-            "the ratio's bin wider or the picture larger"
+            f"no rectangle in the middle of a picture of {width}×{height} pixels covers a fraction of {ratios} of it; "
+            "make the ratio's bin wider or the picture larger"
         )
     mask = np.zeros(size, dtype=bool)
     top, left = (height - h[best]) // 2, (width - w[best]) // 2
@@ -264,4 +264,4 @@ def half(size: tuple[int, int], side: str, ratios: Bin) -> Mask:
             part = slice(0, count) if side in ("left", "top") else slice(lines - count, lines)
             mask[(slice(None), part) if axis else (part, slice(None))] = True
             return mask
-    raise ValueError(f"half of a picture of {size[0]}×{size[1]} has no hole ratio from {ratios}; make the bin wider")
+    raise ValueError(f"half of a picture of {size[1]}×{size[0]} pixels has no hole ratio from {ratios}; widen the bin")

@@ -100,7 +100,7 @@ class Timm(Encoder):
         self.size_multiple = multiple or self.stride
         if self.native_size and not _takes(trial, channels, native):
             raise UserError(
-                f"timm's {model!r} gives no feature maps of pictures of its own {native[0]}x{native[1]} pixels"
+                f"timm's {model!r} gives no feature maps of pictures of its own {native[1]}×{native[0]} pixels"
             )
 
         self._portable: dict[str, Any] = {}

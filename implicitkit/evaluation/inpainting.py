@@ -145,7 +145,7 @@ def prepare(picture: Tensor, size: int | None, where: str = "a picture") -> Tens
         side = min(height, width)
         if side < size:
             raise DataError(
-                f"{where} has {height}×{width} pixels, the protocol {size}×{size}; pass a smaller size, or none (0 on "
+                f"{where} has {width}×{height} pixels, the protocol {size}×{size}; pass a smaller size, or none (0 on "
                 "the command line) for whole pictures"
             )
         top, left = (height - side) // 2, (width - side) // 2

@@ -131,8 +131,8 @@ def _fit(name: str, low: Tensor, clean: Tensor, scale: float) -> Pair:
     size = [round(n * scale) for n in low.shape[1:]]
     if any(n > m or m - n > scale for n, m in zip(size, clean.shape[1:], strict=True)):
         raise DataError(
-            f"{name}: a low-resolution picture of {low.shape[1]}×{low.shape[2]} at ×{scale:g} "
-            f"does not fit a clean one of {clean.shape[1]}×{clean.shape[2]}"
+            f"{name}: a low-resolution picture of {low.shape[2]}×{low.shape[1]} at ×{scale:g} "
+            f"does not fit a clean one of {clean.shape[2]}×{clean.shape[1]}"
         )
     return Pair(name, low, clean[:, : size[0], : size[1]])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
 from implicitkit.devices import PRECISIONS
+from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
 from implicitkit.field.latents import Composed, Latents
 from implicitkit.field.sampler import Asked, Sampler
 from implicitkit.field.tiles import Window, assembled, in_blocks
@@ -82,6 +83,10 @@ class Field:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad, self.precision = model, grad, precision
+        if not grad:
+            refuse_derivatives("the image", image)
+            refuse_derivatives("the mask", mask)
+            refuse_transformed("the weights", model.parameters())
         self.batched = image.ndim == model.ndim + 2
         self._image, self._mask = model.check_inputs(image, mask)
         if fill is not None and self._mask is not None:
@@ -268,12 +273,17 @@ class Field:
 
     def _check_points(self, coords: Tensor, cell: Cell) -> tuple[Tensor, Tensor | None]:
         coords = check_points(coords, len(self._image), self.model.ndim, device=self.device)
+        if not self.grad:
+            refuse_derivatives("the coords", coords)
         return coords, self._check_cell(cell, coords.shape[1])
 
     def _check_cell(self, cell: Cell, points: int) -> Tensor | None:
         """``cell`` as ``(B or 1, N or 1, d)`` float32, or None if unused."""
         if cell is not None:
-            return check_cell(cell, len(self._image), points, self.model.ndim, device=self.device)
+            checked = check_cell(cell, len(self._image), points, self.model.ndim, device=self.device)
+            if not self.grad:
+                refuse_derivatives("the cell", checked)
+            return checked
         if self.model.uses_cell:
             raise ValueError("this model needs cell=, the size of an output pixel (2/n for n pixels across a picture)")
         return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Inputs
@@ -63,6 +63,9 @@ class Composed(Protocol):
     @property
     def uses_cell(self) -> bool:
         """Whether points need the size of an output pixel."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights."""
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Pictures and masks as float32 batches on the model's device."""
@@ -182,8 +185,8 @@ class Latents:
     def _encode(self, image: Tensor, mask: Tensor | None) -> Features:
         model = self._model
         x = torch.cat([image, mask], dim=1) if mask is not None and "mask" in model.inputs else image
-        with nullcontext() if model.encoder.trainable else torch.no_grad():
-            features: Features = model.encoder(x)
+        with nullcontext() if model.encoder.trainable or x.requires_grad else torch.no_grad():
+            features: Features = model.encoder(x)  # a frozen encoder passes on gradients by the picture
         return replace(features, map=model.refine(features.map)) if len(model.necks) else features
 
     def _inputs(self, image: Tensor, mask: Tensor | None, origin: Size = (), size: Size = ()) -> Inputs:
@@ -194,7 +197,9 @@ class Latents:
         if self._model.sight is None:
             sees_all = {encoder: encoder.radius, **{neck: neck.radius for neck in necks}, decoder: decoder.reach}
             part = next(type(part).__name__ for part, far in sees_all.items() if far is None)
-            raise ValueError(f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile=")
+            raise ValueError(
+                f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile="
+            )
         if tile < 1:
             raise ValueError(f"tile is a positive number of pixels; received {tile}")
         return Tiling.plan(

@@ -17,3 +17,4 @@ from .io import (
     write_picture as write_picture,
 )
 from .transparency import fill_transparent as fill_transparent
+from .upscale import Enlargement as Enlargement, refuse_distortion as refuse_distortion

@@ -93,7 +93,12 @@ def _check(picture: Tensor, mask: Tensor) -> Tensor:
             f"a fill takes pictures (B, C, H, W) and masks (B, 1, H, W); received {tuple(picture.shape)} and "
             f"{tuple(mask.shape)}"
         )
-    return mask > 0.5
+    hole = mask > 0.5
+    if picture.requires_grad and torch.is_grad_enabled() and bool(hole.any()):
+        raise ValueError(
+            "harmonic and biharmonic fills have no gradient by the picture; pass fill='mean' or a number, or detach it"
+        )
+    return hole
 
 
 def _plate(picture: NDArray[np.float64], hole: NDArray[np.bool_]) -> Tensor:

@@ -111,7 +111,10 @@ def check_values(image: Tensor, what: str = "a picture") -> None:
         raise ValueError(f"{what} holds floats in [0, 1]; received {image.dtype} (image.float() / 255 for 8 bits)")
     if image.numel() == 0:
         return
-    low, high = (float(end) for end in image.detach().aminmax())
+    try:
+        low, high = (float(end) for end in image.detach().aminmax())
+    except RuntimeError:  # torch.func.vmap has many values in place of one
+        return
     if not math.isfinite(low + high):
         raise ValueError(
             f"{what} holds finite values in [0, 1]; received NaN or infinity (torch.nan_to_num removes them)"
@@ -257,7 +260,7 @@ def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) ->
     if limit and max(size) > limit:
         raise ImageError(
             f"{path}: {suffix[1:].upper()} holds at most {limit} pixels a side, the picture has "
-            f"{size[0]}×{size[1]}; use .png"
+            f"{size[1]}×{size[0]}; use .png"
         )
     if alpha and suffix in (".jpg", ".jpeg"):
         raise ImageError(f"{path}: JPEG holds no transparency; use .png, .webp or .tif")
@@ -300,11 +303,11 @@ def check_decodable(path: Path, size: tuple[int, int], pixel_bytes: int = 4) -> 
     decoded, and float32 RGB.
     """
     if 0 in size:
-        raise ImageError(f"{path} has no pixels ({size[0]}×{size[1]})")
+        raise ImageError(f"{path} has no pixels ({size[1]}×{size[0]})")
     needed, free = size[0] * size[1] * (pixel_bytes + 3 * 4), free_memory(torch.device("cpu"))
     if needed > free:
         raise ImageError(
-            f"{path} has {size[0]}×{size[1]} pixels; {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} free"
+            f"{path} has {size[1]}×{size[0]} pixels; {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} free"
         )
 
 

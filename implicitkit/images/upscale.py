@@ -18,6 +18,8 @@ from implicitkit.images.transparency import fill_transparent
 
 MAX_WHOLE_SIDE = 768  # larger pictures are encoded in tiles
 DEFAULT_TILE, MIN_TILE = 512, 64
+MAX_DISTORTION = 0.01  # relative change of the aspect that nobody sees
+ASPECTS = "--fit (the largest size within it), --crop (fill it, cut the centre) or --stretch"
 PIXEL_BYTES = 1 << 14  # per input pixel while encoding: EDSR takes 2 kB, RDN 8 kB
 CPU = torch.device("cpu")
 
@@ -26,30 +28,84 @@ CPU = torch.device("cpu")
 class Enlargement:
     """The output's size: by ``scale``, or ``height`` and ``width`` (one alone keeps the aspect).
 
+    With both, ``aspect`` says what happens to a picture of another aspect: ``"stretch"`` it, ``"fit"`` it (the largest
+    size within the box) or ``"crop"`` it (fill the box, cut the centre); None refuses changes above 1 %.
+
     >>> Enlargement(width=100).of((60, 80)), Enlargement(scale=3.5).label
     ((75, 100), 'x3.5')
+    >>> Enlargement(height=90, width=90, aspect="fit").of((60, 80))
+    (68, 90)
     """
 
     scale: float = 1.0
     height: int | None = None
     width: int | None = None
+    aspect: str | None = None
 
     def of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The output size ``(H, W)`` for an input of ``size``, at least one pixel each way."""
+        """The output size ``(H, W)`` for an input of ``size``, at least one pixel each way.
+
+        Raises:
+            UserError: it changes the aspect, and ``aspect`` is None.
+        """
+        if self.height and self.width:
+            if self.aspect == "fit":
+                return self._scaled(size, min(self.height / size[0], self.width / size[1]))
+            if self.aspect is None:
+                refuse_distortion(size, (self.height, self.width), ASPECTS)
+            return self.height, self.width
         scale = self.scale
         if self.height is not None:
             scale = self.height / size[0]
         elif self.width is not None:
             scale = self.width / size[1]
-        height, width = (max(1, round(n * scale)) for n in size)
+        height, width = self._scaled(size, scale)
         return self.height or height, self.width or width
+
+    def whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size ``(H, W)`` of the whole picture at the output's scale: larger than :meth:`of` where it is cropped.
+
+        >>> Enlargement(height=90, width=90, aspect="crop").whole((60, 80))
+        (90, 120)
+        """
+        if self.aspect != "crop" or not (self.height and self.width):
+            return self.of(size)
+        height, width = self._scaled(size, max(self.height / size[0], self.width / size[1]))
+        return max(height, self.height), max(width, self.width)
+
+    def _scaled(self, size: tuple[int, int], scale: float) -> tuple[int, int]:
+        height, width = (max(1, round(n * scale)) for n in size)
+        return height, width
 
     @property
     def label(self) -> str:
-        """For file names: ``x3.7``, ``1080x1920``, ``w1920``, ``h1080``."""
+        """For file names: ``x3.7``, ``1920x1080`` (width, height), ``w1920``, ``h1080``."""
         if self.height and self.width:
-            return f"{self.height}x{self.width}"
+            return f"{self.width}x{self.height}"
         return f"w{self.width}" if self.width else f"h{self.height}" if self.height else f"x{self.scale:g}"
+
+
+def refuse_distortion(before: tuple[int, int], after: tuple[int, int], ways: str) -> None:
+    """Raise :class:`UserError` if the aspects of two sizes ``(H, W)`` differ by more than 1 % and more than rounding.
+
+    Args:
+        before: the picture's size.
+        after: the size that is asked for.
+        ways: the options that allow it, for the message.
+
+    >>> refuse_distortion((400, 600), (1111, 1667), ASPECTS)
+    """
+    ratio = (after[1] * before[0]) / (after[0] * before[1])
+    change = max(ratio, 1 / ratio) - 1
+    rounded = (
+        after[0] == max(1, round(after[1] * before[0] / before[1])),
+        after[1] == max(1, round(after[0] * before[1] / before[0])),
+    )
+    if change > MAX_DISTORTION and not any(rounded):
+        raise UserError(
+            f"{after[1]}×{after[0]} (width×height) changes the aspect of a picture of {before[1]}×{before[0]} by "
+            f"{change:.1%}; pass {ways}"
+        )
 
 
 def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False) -> None:
@@ -59,7 +115,7 @@ def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool
     available = free_memory(CPU)
     if needed > available:
         raise UserError(
-            f"a picture of {size[0]}×{size[1]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
+            f"a picture of {size[1]}×{size[0]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
             "GB are free; ask for a smaller size"
         )
 
@@ -104,6 +160,7 @@ def upscale_picture(
     precision: str | None = None,
     progress: Callable[[int], Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    whole: tuple[int, int] | None = None,
 ) -> Picture:
     """Render ``picture`` at ``size`` with its alpha, depth and profile.
 
@@ -116,6 +173,7 @@ def upscale_picture(
         precision: see :meth:`ImplicitModel.encode`.
         progress: called with the number of output pixels done.
         options: of the question, see :class:`implicitkit.Field`.
+        whole: the size ``(H, W)`` of the whole picture, of which the centre, ``size``, is rendered (default: ``size``).
 
     >>> import implicitkit as ik
     >>> picture = Picture(np.zeros((8, 6, 1), dtype=np.uint16))
@@ -132,7 +190,11 @@ def upscale_picture(
     field = model.encode(colour, tile=None if tile is None else int(tile), precision=precision)
     canvas: Pixels = np.empty((*size, channels), dtype=picture.pixels.dtype)
     done = 0
-    for (rows, columns), values in field.blocks(size, options=options):
+    whole = size if whole is None else whole
+    first = [(n - m) // 2 for n, m in zip(whole, size, strict=True)]
+    ends = [first, [a + n for a, n in zip(first, size, strict=True)]]
+    box = None if whole == size else [2 * at / n - 1 for end in ends for at, n in zip(end, whole, strict=True)]
+    for (rows, columns), values in field.blocks(size, box, options=options):
         block = values[0].mean(0, keepdim=True) if picture.is_grey else values[0]
         canvas[rows, columns] = to_pixels(block, picture.bits)
         done += block.shape[1] * block.shape[2]
@@ -141,5 +203,7 @@ def upscale_picture(
     alpha = None
     if picture.alpha is not None:
         with torch.no_grad():
-            alpha = to_pixels(resize(to_tensor(picture.alpha[..., None]), size), picture.bits)[..., 0]
+            large = resize(to_tensor(picture.alpha[..., None]), whole)
+            part = large[:, first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
+            alpha = to_pixels(part, picture.bits)[..., 0]
     return Picture(canvas, alpha, picture.icc, picture.colour_space)

@@ -163,9 +163,11 @@ def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Ten
     form = form_of(decoder)
     if form is None:
         return None
-    kernel = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
     tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
-    return None if kernel is None or not only_values(*tensors) else (kernel, form)
+    if not only_values(*tensors):
+        return None
+    kernel = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
+    return None if kernel is None else (kernel, form)
 
 
 def _by_kernel(

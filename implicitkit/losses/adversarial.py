@@ -143,7 +143,7 @@ class Adversarial(Loss):
         height, width = real.shape[2:]
         if min(height, width) < self.smallest:
             raise ValueError(
-                f"adversarial looks at windows of at least {self.smallest} pixels a side; received {height}×{width}; "
+                f"adversarial looks at windows of at least {self.smallest} pixels a side; received {width}×{height}; "
                 "make data.window or data.patch larger, or its layers fewer"
             )
         fake, real = 2 * fake - 1, 2 * real - 1

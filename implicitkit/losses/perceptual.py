@@ -38,7 +38,7 @@ class Perceptual(PictureLoss):
         if min(height, width) < MIN_SIDES[self.net]:
             raise ValueError(
                 f"lpips with {self.net} compares windows of at least {MIN_SIDES[self.net]} pixels a side; received "
-                f"{height}×{width}; make data.window or data.patch larger"
+                f"{width}×{height}; make data.window or data.patch larger"
             )
         network = self._network.to(truth.device)
         distance: Tensor = network(prediction, truth, normalize=True)  # from [0, 1] to [-1, 1]

@@ -27,7 +27,7 @@ def window_in(size: Size, window: Size, generator: torch.Generator) -> Tensor:
     [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
     """
     if any(m > n for m, n in zip(window, size, strict=True)):
-        raise ValueError(f"a window of {window[0]}×{window[1]} does not fit into {size[0]}×{size[1]} pixels")
+        raise ValueError(f"a window of {window[1]}×{window[0]} does not fit into {size[1]}×{size[0]} pixels")
     top, left = (int(torch.randint(n - m + 1, (), generator=generator)) for n, m in zip(size, window, strict=True))
     rows, columns = torch.arange(top, top + window[0]), torch.arange(left, left + window[1])
     return (rows[:, None] * size[1] + columns).flatten()

@@ -93,7 +93,7 @@ def shaved(picture: Tensor, shave: int | Sequence[int]) -> Tensor:
         )
     for cut, side in zip(cuts, (height, width), strict=True):
         if cut and 2 * cut >= side:
-            raise ValueError(f"a picture of {height}×{width} has nothing left after shaving {cut} pixels")
+            raise ValueError(f"a picture of {width}×{height} has nothing left after shaving {cut} pixels")
     return picture[..., cuts[0] : height - cuts[0], cuts[1] : width - cuts[1]]
 
 

@@ -67,7 +67,7 @@ class LPIPS(Metric):
         if channels not in (1, 3) or min(height, width) < side:
             raise ValueError(
                 f"{self.name} compares RGB or grey pictures of at least {side}×{side} pixels; received "
-                f"{channels} channels of {height}×{width}"
+                f"{channels} channels of {width}×{height}"
             )
         pictures = [
             p.to(self.device, torch.float32).reshape(-1, channels, height, width).expand(-1, 3, -1, -1)

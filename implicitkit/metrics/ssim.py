@@ -44,7 +44,7 @@ class SSIM(Metric):
         side = UNIFORM_SIDE if self.window == "uniform" else GAUSSIAN_SIDE
         height, width = target.shape[-2:]
         if min(height, width) < side:
-            raise ValueError(f"the {side}×{side} window of {self.name} does not fit a picture of {height}×{width}")
+            raise ValueError(f"the {side}×{side} window of {self.name} does not fit a picture of {width}×{height}")
         similarity = self._map(prediction, target, side)
         return mean_where(similarity, None if mask is None else shaved(mask, side // 2))
 

@@ -120,7 +120,7 @@ class TrainingCrops(Dataset[Sample]):
             h, w = pictures.sizes[small[0]]
             raise DataError(
                 f"{len(small)} of {len(files)} pictures are smaller than the largest training crop of {largest} pixels "
-                f"({pictures.files[small[0]]}: {h}×{w}); set data.too_small to skip or mirror, or make "
+                f"({pictures.files[small[0]]}: {w}×{h}); set data.too_small to skip or mirror, or make "
                 "data.patch or the scale smaller"
             )
         if self.dropped == len(files):

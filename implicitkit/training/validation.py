@@ -132,7 +132,7 @@ class Validator:
             if min(clean.shape[1:]) < MIN_SIDE * largest:
                 h, w = clean.shape[1:]
                 raise DataError(
-                    f"{file} ({h}×{w} pixels) is too small to validate on at scale {largest:g}; "
+                    f"{file} ({w}×{h} pixels) is too small to validate on at scale {largest:g}; "
                     f"it needs {math.ceil(MIN_SIDE * largest)} a side: leave it out or lower validation.scales"
                 )
         self.examples: list[Example] = []

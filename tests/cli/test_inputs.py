@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from implicitkit.cli.inputs import check_target, find_pictures, parse_bins, parse_size, parse_words, refuse_clashes
+from implicitkit.cli.inputs import (
+    check_target,
+    find_pictures,
+    parse_bins,
+    parse_size,
+    parse_words,
+    refuse_clashes,
+    without_results,
+)
 from implicitkit.errors import UserError
 
 
@@ -44,8 +52,29 @@ def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
         check_target(tmp_path / "x.png" / "y.png", force=False)
 
 
-def test_sizes_are_height_and_width() -> None:
-    assert parse_size("1080x1920") == parse_size(" 1080 × 1920") == parse_size("1080,1920") == (1080, 1920)
+def test_results_of_earlier_runs_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [
+        "a.jpg",
+        "a_x2.png",
+        "a_x2_x3.png",
+        "a_800x600.jpg",
+        "a_w9.png",
+        "b_x2.png",
+        "c.png",
+        "c_mask.png",
+        "d_mask.png",
+    ]
+    files = [tmp_path / name for name in names]
+    (tmp_path / "c_record.json").touch()
+    kept = [path.name for path in without_results(files)]
+    assert kept == ["a.jpg", "b_x2.png", "c.png", "d_mask.png"]  # whose originals, or records, are not there
+    expected = "left out as results of earlier runs: a_x2.png, a_x2_x3.png, a_800x600.jpg and 2 more"
+    assert capsys.readouterr().err == f"{expected} (name them to process them)\n"
+    assert without_results(files[:1]) == files[:1] and capsys.readouterr().err == ""
+
+
+def test_sizes_are_width_and_height() -> None:
+    assert parse_size("1920x1080") == parse_size(" 1920 × 1080") == parse_size("1920,1080") == (1080, 1920)
     for text in ("1080", "0x4", "4x", "-1x4", "1.5x2"):
         with pytest.raises(UserError, match="received"):
             parse_size(text)

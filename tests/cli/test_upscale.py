@@ -36,10 +36,15 @@ def cat(tmp_path: Path) -> Path:
     ("options", "size"),
     [
         (["--scale", "3.7"], (148, 185)),
-        (["--size", "33x77"], (33, 77)),
+        (["--size", "77x33", "--stretch"], (33, 77)),
+        (["--size", "100x80"], (80, 100)),
+        (["--size", "201x160"], (160, 201)),  # less than 1 %: nobody sees it
+        (["--size", "77x33", "--fit"], (33, 41)),
+        (["--size", "40x60", "--fit"], (32, 40)),
+        (["--size", "77x33", "--crop"], (33, 77)),
         (["--width", "100"], (80, 100)),
         (["--height", "81"], (81, 101)),
-        (["--width", "60", "--height", "20"], (20, 60)),
+        (["--width", "60", "--height", "20", "--stretch"], (20, 60)),
         (["--scale", "0.5"], (20, 25)),
         ([], (160, 200)),
         (["--scale", "2", "--tile", "16"], (80, 100)),
@@ -50,13 +55,13 @@ def test_sizes(run, cat: Path, weights: str, tmp_path: Path, options: list[str],
     done = run("upscale", cat, "-o", tmp_path / "out.png", "--model", weights, *options)
     assert done.code == 0, done.err
     assert read_picture(tmp_path / "out.png").size == size
-    assert f"{size[0]}×{size[1]}" in done.out
+    assert f"50×40 -> {tmp_path / 'out.png'} {size[1]}×{size[0]}" in done.out
 
 
 def test_names_beside_the_input(run, cat: Path, weights: str) -> None:
     for options, name in (
         (["--scale", "1.5"], "cat_x1.5.png"),
-        (["--size", "9x8"], "cat_9x8.png"),
+        (["--size", "9x7"], "cat_9x7.png"),
         (["--width", "9"], "cat_w9.png"),
     ):
         assert run("upscale", cat, "--model", weights, *options).code == 0
@@ -130,7 +135,12 @@ def test_a_folder_keeps_going_and_reports_the_bad_at_the_end(run, cat: Path, wei
 def test_one_pixel_and_a_strip(run, weights: str, tmp_path: Path) -> None:
     ik.write_image(tmp_path / "dot.png", torch.full((3, 1, 1), 0.4))
     ik.write_image(tmp_path / "strip.png", torch.rand(3, 1, 40000))
-    assert run("upscale", tmp_path / "dot.png", "-o", tmp_path / "o.png", "--model", weights, "--size", "5x6").code == 0
+    assert (
+        run(
+            "upscale", tmp_path / "dot.png", "-o", tmp_path / "o.png", "--model", weights, "--size", "5x6", "--crop"
+        ).code
+        == 0
+    )
     assert (
         run("upscale", tmp_path / "strip.png", "-o", tmp_path / "s.png", "--model", weights, "--scale", "1.25").code
         == 0
@@ -151,10 +161,18 @@ def test_one_pixel_and_a_strip(run, weights: str, tmp_path: Path) -> None:
         (["--scale", "1e300"], "--scale is a positive number up to 1e+06"),
         (["--device", "meta"], "the device 'meta' cannot be used"),
         (["--scale", "big"], "--scale"),
-        (["--size", "12"], "--size is HEIGHTxWIDTH"),
-        (["--size", "0x5"], "--size is HEIGHTxWIDTH"),
+        (["--size", "12"], "--size is WIDTHxHEIGHT"),
+        (
+            ["--size", "90x60"],
+            "90×60 (width×height) changes the aspect of a picture of 50×40 by 20.0%; pass --fit (the ",
+        ),
+        (["--size", "60x90"], "or --stretch"),
+        (["--width", "90", "--height", "60"], "--crop (fill it, cut the centre)"),
+        (["--fit", "--crop", "--size", "9x9"], "give one of --fit, --crop and --stretch; received --fit and --crop"),
+        (["--fit", "--width", "9"], "--fit goes with a box: --size, or --width and --height"),
+        (["--size", "0x5"], "--size is WIDTHxHEIGHT"),
         (["--width", "-3"], "--width is a positive number"),
-        (["--size", "1000000x1000000"], "1000000×1000000 pixels needs 9,000.0 GB"),
+        (["--size", "1000000x800000"], "1000000×800000 pixels needs 7,200.0 GB"),
         (["--tile", "x"], "--tile is auto or"),
         (["--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["--precision", "int4"], "precision is auto"),
@@ -222,6 +240,24 @@ def test_a_folder_twice_does_not_enlarge_its_own_results(run, cat: Path, weights
     for _ in range(2):
         run("upscale", cat.parent, "--model", weights, "--scale", "1.5", "--force")
     assert sorted(p.name for p in cat.parent.iterdir()) == ["cat.png", "cat_x1.5.png"]
+
+
+def test_a_folder_twice_at_other_sizes_leaves_out_what_it_made(run, cat: Path, weights: str) -> None:
+    for options in (["--scale", "1.5"], ["--width", "60"], ["--size", "20x16"]):
+        assert run("upscale", cat.parent, "--model", weights, *options).code == 0
+    done = run("upscale", cat.parent, "--model", weights, "--height", "20", "-o", cat.parent / "out")
+    assert done.code == 0 and sorted(p.name for p in (cat.parent / "out").iterdir()) == ["cat.png"]
+    assert "left out as results of earlier runs: cat_20x16.png, cat_w60.png, cat_x1.5.png" in done.err
+    again = run("upscale", cat.parent, "--model", weights, "--scale", "2")
+    assert again.code == 0 and again.out.count("->") == 1  # nor what lies in the folder of results
+
+
+def test_of_a_folder_only_the_pictures_of_another_aspect_fail(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    image = ik.read_image(cat)
+    ik.write_image(tmp_path / "tall.png", image[:, :, :20])
+    done = run("upscale", tmp_path, "-o", tmp_path / "out", "--model", weights, "--size", "25x20")
+    assert done.code == 2 and "error: 1 of 2 pictures failed" in done.err and "tall.png: 25×20" in done.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["cat.png"]
 
 
 def test_debug_shows_the_traceback(run, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_half_of_an_odd_picture_is_the_half_in_the_bin() -> None:
     picture = torch.rand(3, 5, 5)
     assert ik.create_degradation("inpainting", kind="half")(picture).mask.sum() == 10
     assert ik.create_degradation("inpainting", kind="half", ratio=[0.5, 0.7])(picture).mask.sum() == 15
-    with pytest.raises(ValueError, match="half of a picture of 5×5 has no hole ratio from 0.45 to 0.55"):
+    with pytest.raises(ValueError, match="half of a picture of 5×5 pixels has no hole ratio from 0.45 to 0.55"):
         ik.create_degradation("inpainting", kind="half", ratio=[0.45, 0.55])(picture)
 
 

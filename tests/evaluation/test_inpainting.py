@@ -152,7 +152,7 @@ def test_pictures_are_squares_of_one_size() -> None:
     assert (small - exact).abs().max() <= 0.5 / 255 + 1e-6
     assert torch.equal((small * 255).round() / 255, small)
     assert torch.equal(prepare(picture[:, :64, :64], 64), picture[:, :64, :64])
-    with pytest.raises(ik.DataError, match="cat has 300×451 pixels, the protocol 301×301"):
+    with pytest.raises(ik.DataError, match="cat has 451×300 pixels, the protocol 301×301"):
         prepare(picture, 301, "cat")
 
 

@@ -69,7 +69,7 @@ def test_each_protocol_has_its_usual_metric(clean: torch.Tensor, tmp_path: Path)
 def test_what_does_not_fit_is_named(tmp_path: Path, clean: torch.Tensor) -> None:
     write_set(tmp_path, clean, "edsr")
     ik.write_image(tmp_path / "LR_bicubic" / "X2" / "catx2.png", clean[:, :30, :30])
-    with pytest.raises(ik.DataError, match="30×30 at ×2 does not fit a clean one of 97×101"):
+    with pytest.raises(ik.DataError, match="30×30 at ×2 does not fit a clean one of 101×97"):
         list(TestSet(tmp_path).pairs(2))
     (tmp_path / "LR_bicubic" / "X2" / "catx2.png").unlink()
     with pytest.raises(ik.DataError, match=r"no low-resolution picture for cat\.png"):

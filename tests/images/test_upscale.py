@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from implicitkit import kernels
+from implicitkit.errors import UserError
 from implicitkit.images import upscale
 from implicitkit.images.io import Picture
 from implicitkit.images.upscale import Enlargement, choose_tile, upscale_picture
@@ -14,7 +15,32 @@ def test_enlargements() -> None:
     assert Enlargement(scale=2.5).of((10, 20)) == (25, 50)
     assert Enlargement(width=30).of((10, 20)) == (15, 30)
     assert Enlargement(height=30).of((10, 20)) == (30, 60)
-    assert Enlargement(height=3, width=4).of((10, 20)) == (3, 4)
+    assert Enlargement(height=3, width=4, aspect="stretch").of((10, 20)) == (3, 4)
+    assert Enlargement(height=3, width=4, aspect="fit").of((10, 20)) == (2, 4)
+    assert Enlargement(height=3, width=4, aspect="crop").of((10, 20)) == (3, 4)
+    assert Enlargement(height=3, width=4, aspect="crop").whole((10, 20)) == (3, 6)
+    assert Enlargement(scale=2.0).whole((10, 20)) == (20, 40)
+    assert Enlargement(height=17, width=10).of((5, 3)) == (17, 10)  # 2 % off, by rounding alone
+    for size in ((3, 4), (101, 198), (198, 101)):
+        with pytest.raises(UserError, match=f"{size[1]}×{size[0]} .width×height. changes the aspect .* of 20×10 by"):
+            Enlargement(height=size[0], width=size[1]).of((10, 20))
+
+
+@pytest.mark.parametrize("size", [(40, 33), (25, 60)])
+def test_a_crop_is_the_centre_of_the_whole(size: tuple[int, int]) -> None:
+    generator = np.random.default_rng(0)
+    pixels, alpha = (
+        generator.integers(0, 256, (12, 15, 3), dtype=np.uint8),
+        generator.integers(0, 256, (12, 15), dtype=np.uint8),
+    )
+    model, how = small_model(), Enlargement(height=size[0], width=size[1], aspect="crop")
+    height, width = how.whole((12, 15))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    whole = upscale_picture(model, Picture(pixels, alpha), (height, width))
+    part = upscale_picture(model, Picture(pixels, alpha), size, whole=(height, width))
+    window = (slice(top, top + size[0]), slice(left, left + size[1]))
+    assert part.size == size and np.abs(whole.pixels[window].astype(int) - part.pixels).max() <= 1  # ties of rounding
+    assert np.array_equal(whole.alpha[window], part.alpha)
     assert Enlargement(scale=0.01).of((10, 20)) == (1, 1)
     assert Enlargement(width=7).of((1, 40000)) == (1, 7)
 

@@ -38,7 +38,7 @@ def test_a_window_is_a_rectangle_of_the_picture(data: st.DataObject) -> None:
 def test_a_window_falls_everywhere() -> None:
     places = {int(window_in((5, 6), (3, 3), torch.Generator().manual_seed(seed))[0]) for seed in range(300)}
     assert len(places) == 3 * 4
-    with pytest.raises(ValueError, match="a window of 6×6 does not fit into 5×6 pixels"):
+    with pytest.raises(ValueError, match="a window of 6×6 does not fit into 6×5 pixels"):
         window_in((5, 6), (6, 6), torch.Generator())
 
 

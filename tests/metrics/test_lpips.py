@@ -77,7 +77,7 @@ def test_nets_have_names_of_their_own_and_say_what_they_take(backbone: Callable[
     x, y = torch.rand(2, 3, 19, 22)
     inner = (slice(None), slice(1, -1), slice(1, -1))
     assert metric(x, y) == pytest.approx(literal("squeeze", x[inner], y[inner]), rel=1e-5)
-    with pytest.raises(ValueError, match="at least 17×17 pixels; received 3 channels of 16×20"):
+    with pytest.raises(ValueError, match="at least 17×17 pixels; received 3 channels of 20×16"):
         metric(x[:, :18], y[:, :18])
     with pytest.raises(ValueError, match="it takes no mask"):
         metric(x, y, torch.ones(1, 19, 22))

@@ -61,7 +61,7 @@ def test_ssim_is_scikit_images_at_any_size(height: int, width: int, channels: in
 
 
 def test_a_window_must_fit() -> None:
-    with pytest.raises(ValueError, match="the 7×7 window of ssim does not fit a picture of 6×9"):
+    with pytest.raises(ValueError, match="the 7×7 window of ssim does not fit a picture of 9×6"):
         ssim(torch.rand(3, 6, 9), torch.rand(3, 6, 9))
     with pytest.raises(ValueError, match="received 'square'"):
         ssim(torch.rand(3, 9, 9), torch.rand(3, 9, 9), window="square")  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ def main() -> None:
         picture = ik.read_image(file)
         top, left = ((n - side) // 2 for n in picture.shape[1:])
         if min(top, left) < 0:
-            raise SystemExit(f"{file} has {picture.shape[1]}×{picture.shape[2]} pixels, fewer than {side} a side")
+            raise SystemExit(f"{file} has {picture.shape[2]}×{picture.shape[1]} pixels, fewer than {side} a side")
         ik.write_image(arguments.target / f"{file.stem}.png", picture[:, top : top + side, left : left + side])
 
 

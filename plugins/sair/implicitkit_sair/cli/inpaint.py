@@ -92,7 +92,7 @@ def inpaint(
         result = inpaint_picture(network, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(job.target, result, lossless=True)
-        size, share = "×".join(map(str, picture.size)), float(holes.double().mean())
+        size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
         return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
 

@@ -32,7 +32,7 @@ class Segment(Strict):
     threshold: float = 0.5
     """White is what is brighter than this, of 1."""
     size: str | None = None
-    """HEIGHTxWIDTH of the result; None: the picture's."""
+    """WIDTHxHEIGHT of the result; None: the picture's."""
     embeddings: Path | None = None
     """Embeddings made elsewhere: ``.npy`` or ``.safetensors``, a row for each class."""
     names: Path | None = None

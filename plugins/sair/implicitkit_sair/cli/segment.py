@@ -32,6 +32,8 @@ def segment(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Write the scores (classes, H, W) here: an .npy file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    fit: Annotated[bool, typer.Option("--fit", help="Where --size has another aspect: the largest within it.")] = False,
+    stretch: Annotated[bool, typer.Option("--stretch", help="Where --size has another aspect: distort.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
     settings: Annotated[
         list[str] | None,
@@ -41,7 +43,7 @@ def segment(
             help="Repeatable. Where the words come from: embeddings (made elsewhere: .npy or .safetensors, a row for "
             "each class), names (what its rows are called, one per line; --classes chooses among them), templates "
             "(sentences with {} for a class's name, one per line, averaged), text_weights (where the text tower is, if "
-            "the model's file has none: a tag, hub id or file). Also size (HEIGHTxWIDTH of the result), opacity (of "
+            "the model's file has none: a tag, hub id or file). Also size (WIDTHxHEIGHT of the result), opacity (of "
             "the colours), threshold (white is what is brighter, of 1) and precision (auto, float32 or bfloat16).",
         ),
     ] = None,
@@ -53,7 +55,9 @@ def segment(
     from implicitkit_sair.cli.options import Segment
 
     rare = validate(Segment, apply_settings({}, settings or []), "--set")
-    wanted, result_size = parse_classes(classes), None if rare.size is None else parse_size(rare.size)
+    if fit and stretch:
+        raise UserError("give one of --fit and --stretch")
+    wanted, box = parse_classes(classes), None if rare.size is None else parse_size(rare.size)
     _check_targets(image, mask, output, labels, scores, force)
 
     import numpy as np
@@ -61,7 +65,7 @@ def segment(
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images import fill_holes, write_picture
+    from implicitkit.images import Enlargement, fill_holes, refuse_distortion, write_picture
     from implicitkit.images.resize import resize
     from implicitkit_sair.inpainting.painting import check_mask, read_mask
     from implicitkit_sair.segmentation.label_maps import write_label_map
@@ -70,6 +74,10 @@ def segment(
 
     picture = read_image(image)
     missing = None if mask is None else read_mask(mask, hole, rare.threshold)
+    shape = (picture.shape[1], picture.shape[2])
+    if box is not None and not (fit or stretch):
+        refuse_distortion(shape, box, "--fit (the largest size within it) or --stretch")
+    result_size = None if box is None else Enlargement(1, *box, "fit" if fit else "stretch").of(shape)
     holes = None if missing is None else check_mask(picture, missing, f"the mask {mask}")
     where = choose_device(device)
     number_format = choose_precision(rare.precision, where)
@@ -105,7 +113,7 @@ def segment(
             np.save(all_or_none.enter_context(replacing(scores)), main.scores.cpu().numpy())
     counts = main.labels.flatten().bincount(minlength=len(vocabulary)).tolist()
     shares = [f"{name} {count / main.labels.numel():.1%}" for name, count in zip(vocabulary.names, counts, strict=True)]
-    typer.echo(f"{image} -> {output} {shown[0]}×{shown[1]}: {', '.join(shares)} ({where}, {number_format})")
+    typer.echo(f"{image} -> {output} {shown[1]}×{shown[0]}: {', '.join(shares)} ({where}, {number_format})")
 
 
 def _check_targets(

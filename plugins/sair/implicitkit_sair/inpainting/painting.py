@@ -181,7 +181,7 @@ def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
     (height, width), size = mask.shape[-2:], image.shape[-2:]
     if (height, width) != size:
         raise DataError(
-            f"{what} has {height}×{width} pixels, the picture {size[0]}×{size[1]}; their sizes must be the same"
+            f"{what} has {width}×{height} pixels, the picture {size[1]}×{size[0]}; their sizes must be the same"
         )
     hole = mask > 0.5
     missing = hole.flatten(-3).sum(-1)

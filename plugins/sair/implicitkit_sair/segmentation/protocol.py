@@ -169,8 +169,8 @@ def _read(file: Path, map_file: Path, classes: int) -> tuple[Tensor, Tensor]:
     picture, truth = read_image(file), read_label_map(map_file, classes)
     if picture.shape[1:] != truth.shape:
         raise DataError(
-            f"{file} has {picture.shape[1]}×{picture.shape[2]} pixels, its label map {truth.shape[0]}×"
-            f"{truth.shape[1]}; they must be the same"
+            f"{file} has {picture.shape[2]}×{picture.shape[1]} pixels, its label map {truth.shape[1]}×"
+            f"{truth.shape[0]}; they must be the same"
         )
     return picture, truth
 

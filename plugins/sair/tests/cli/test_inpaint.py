@@ -34,7 +34,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 def test_inpaint_a_file(run, pair: tuple[Path, Path], painter: Path, tmp_path: Path) -> None:
     done = run("inpaint", *pair, "-o", tmp_path / "out.png", "--model", painter, "--precision", "float32")
     assert done.code == 0, done.err
-    assert "20×24" in done.out and "missing" in done.out
+    assert "24×20" in done.out and "missing" in done.out
     expected = inpaint(small_painter(), ik.read_image(pair[0]), disc(20, 24))
     assert (ik.read_image(tmp_path / "out.png") - expected).abs().max() <= 0.5 / 255 + 1e-6
     raw = run("inpaint", *pair, "-o", tmp_path / "raw.png", "--model", painter, "--raw", "--passes", 2)
@@ -190,7 +190,7 @@ def test_bad_files_of_inpaint(run, pair: tuple[Path, Path], painter: Path, tmp_p
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty").mkdir()
     for mask, message in (
-        ("small.png", f"the mask {tmp_path / 'small.png'} has 19×24 pixels, the picture 20×24"),
+        ("small.png", f"the mask {tmp_path / 'small.png'} has 24×19 pixels, the picture 24×20"),
         ("none.png", "has no hole, so there is nothing to fill"),
         ("all.png", "is all hole, so nothing is known"),
         ("alpha.png", "is a mask with colours and transparency"),

@@ -32,10 +32,10 @@ def test_segment_writes_what_python_says(run, semantics: tuple[Path, Path], tmp_
     ik.write_image(tmp_path / "hole.png", disc(20, 24))
     model, bank = semantics
     call = ("segment", tmp_path / "a.png", "-o", tmp_path / "o.png", "--model", model, "--embeddings", bank)
-    call = (*call, "--classes", "sky, tree, sea", "--mask", tmp_path / "hole.png", "--size", "33x40", "--stage", "both")
+    call = (*call, "--classes", "sky, tree, sea", "--mask", tmp_path / "hole.png", "--size", "40x33", "--stage", "both")
     done = run(*call, "--labels", tmp_path / "l.png", "--scores", tmp_path / "s.npy")
     assert done.code == 0, done.err
-    assert "33×40: sky " in done.out and ", tree " in done.out
+    assert "40×33: sky " in done.out and ", tree " in done.out
     seen = torch.where(disc(20, 24) > 0.5, 0.5, ik.read_image(tmp_path / "a.png"))
     field = saved_semantics().encode(seen, disc(20, 24))
     labels, scores = segment(field, ["a", "b", "c"], (33, 40), embeddings=torch.from_numpy(np.load(bank)))
@@ -74,7 +74,9 @@ def test_segment_chooses_classes_by_name(run, semantics: tuple[Path, Path], tmp_
         (["--classes", "no.txt"], "there is no file no.txt"),
         (["--classes", "sky,treee", "--names", "BANK"], "there is no class 'treee' among the 3 that have an embedding"),
         (["--stage", "after"], "--stage is one of completed, raw, both; received 'after'"),
-        (["--size", "12"], "--size is HEIGHTxWIDTH"),
+        (["--size", "12"], "--size is WIDTHxHEIGHT"),
+        (["--size", "90x12"], "pass --fit (the largest size within it) or --stretch"),
+        (["--size", "90x12", "--fit", "--stretch"], "give one of --fit and --stretch"),
         (["--set", "opacitee=1"], "did you mean 'opacity'"),
         (["--opacity", "2"], "--set: opacity"),
         (["--mask", "none.png"], "there is no file none.png"),

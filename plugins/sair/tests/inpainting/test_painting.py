@@ -114,7 +114,7 @@ def test_masks_from_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (disc(8, 9), "the mask has 8×9 pixels, the picture 8×8"),
+        (disc(8, 9), "the mask has 9×8 pixels, the picture 8×8"),
         (torch.zeros(1, 8, 8), "has no hole"),
         (torch.ones(1, 8, 8), "is all hole"),
         (torch.stack([disc(8, 8), torch.zeros(1, 8, 8)]), r"received \(2, 1, 8, 8\) for a picture of \(3, 8, 8\)"),

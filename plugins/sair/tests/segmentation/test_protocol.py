@@ -197,7 +197,7 @@ def test_what_is_refused(folder: Path, bank: str, wide: str) -> None:
         write_label_map(folder / "annotations" / "b.png", torch.zeros(24, 48, dtype=torch.int64))
         evaluate_segmentation({"m": segmenter(colours_model(), Vocabulary(tuple(NAMES), COLOURS))}, two)
     ik.write_image(folder / "images" / "a.png", flag(15, 24))
-    with pytest.raises(DataError, match="15×24 pixels, its label map 16×24"):
+    with pytest.raises(DataError, match="24×15 pixels, its label map 24×16"):
         of(colours_model(), folder)
 
 
