@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from implicitkit.comparison.config import CompareConfig, Overrides
-from implicitkit.config import TrainConfig, validate
+from implicitkit.comparison.config import CompareConfig, Method, Overrides
+from implicitkit.config import TrainConfig, naming, validate
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS
 from implicitkit.nested import fill_in
@@ -171,9 +171,12 @@ def _run(
     for key, value in own.training.items():
         both = key in MERGED and isinstance(value, Mapping) and isinstance(settings.get(key), Mapping)
         settings[key] = {**settings[key], **value} if both else value
-    if isinstance(settings["model"], str):
-        entry, first = models.find(settings["model"])
-        settings["model"] = dict(models.resolve(entry)(*first))
+    model = settings["model"]
+    if registered := isinstance(model, str):
+        entry, first = models.find(model)
+        model = dict(models.resolve(entry)(*first))
+    with naming(f"{where}, {label}"):
+        settings["model"] = config.shared.of(model, registered) if isinstance(own, Method) else model
     if after is not None:
         settings = fill_in(settings, {"first": str(after.weights)})
     settings |= {"seed": seed, "output": str(config.output / "runs" / label / f"seed-{seed}")}
