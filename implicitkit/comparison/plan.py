@@ -9,7 +9,7 @@ from pathlib import Path
 from implicitkit.comparison.config import CompareConfig, Method, Overrides
 from implicitkit.config import TrainConfig, naming, validate
 from implicitkit.errors import check_known
-from implicitkit.files import ASSETS
+from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in
 from implicitkit.registry.kinds import models
 from implicitkit.training.curves import Curve, read_curve
@@ -140,7 +140,7 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
         ConfigError: a run's configuration is wrong; the message names the method and the path in it.
         UserError: a model's name is not known.
     """
-    names = {"output": str(config.output), "assets": str(ASSETS)}
+    names = {"output": str(config.output), "assets": str(ASSETS), "examples": str(shipped_folder("examples"))}
     plan = Plan(CompareConfig.model_validate(fill_in(config.model_dump(mode="json"), names)))
     config = plan.config
     for label, method in config.methods.items():
