@@ -165,7 +165,10 @@ class Grid(Strict):
 class CompareConfig(Strict):
     """A whole comparison."""
 
-    base: dict[str, Any] = Field(description="a training configuration, without model, seed and output")
+    base: dict[str, Any] = Field(
+        default_factory=dict,
+        description="a training configuration, without model, seed and output; none where nothing is trained",
+    )
     shared: Shared = Field(default_factory=Shared, description="entries of all methods' models")
     stages: dict[str, Overrides] = Field(default_factory=dict, description="runs that several methods begin with")
     methods: dict[str, Method] = Field(min_length=1, description="label -> what differs from base")
@@ -215,6 +218,15 @@ class CompareConfig(Strict):
         for label, stage in self.stages.items():
             if stage.model is None:
                 raise ValueError(f"stages.{label}: a stage needs a model")
+        return self
+
+    @model_validator(mode="after")
+    def _base_for_what_is_trained(self) -> CompareConfig:
+        trained = next((label for label, method in self.methods.items() if method.weights_only is None), None)
+        if trained is not None and not self.base:
+            raise ValueError(f"base: required, as {trained} is to be trained")
+        if not self.base and any(test.protocol is None for test in self.evaluation.values()):
+            raise ValueError("evaluation.protocol: required, as there is no base whose degradation asks for one")
         return self
 
 

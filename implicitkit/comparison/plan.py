@@ -156,7 +156,8 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
     runs = {run.name: run for run in plan.ordered()}
     for label, method in config.methods.items():
         if (weights := method.weights_only) is not None:
-            if weights.split("/")[0] in config.methods and not Path(weights).exists():
+            elsewhere = Path(weights).exists() or weights in models
+            if weights.split("/")[0] in config.methods and not elsewhere:
                 check_known(weights, runs, f"{where}, {label}: weights_only: there is neither a file nor a run")
             run = runs.get(weights)
             folder = config.output / "runs" / label
