@@ -21,6 +21,16 @@ ASSETS = Path(__file__).parent / "assets"
 PHOTO = ASSETS / "astronaut.png"  # NASA, public domain
 
 
+def shipped_folder(name: str, package: Path = Path(__file__).parent) -> Path:
+    """A folder that a distribution ships: inside its package as a wheel has it, or beside it as in a clone.
+
+    >>> (shipped_folder("configs") / "liif_small.yaml").is_file()
+    True
+    """
+    in_clone = not (package / name).is_dir() and (package.parent / "pyproject.toml").is_file()
+    return (package.parent if in_clone else package) / name
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``path`` when the block ends, delete it when the block raises.

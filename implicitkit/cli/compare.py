@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from implicitkit.errors import UserError
+from implicitkit.errors import ConfigError, UserError
+
+
+class Parser(TyperCommand):
+    """Reads ``--models A B C``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Rewrite the words, then parse as usual."""
+        return super().parse_args(ctx, list(rewrite(args)))
+
+
+def rewrite(words: Sequence[str]) -> Iterator[str]:
+    """Repeat ``--models`` before each of its words.
+
+    >>> list(rewrite(["--models", "a", "b", "--data", "d"]))
+    ['--models', 'a', '--models', 'b', '--data', 'd']
+    """
+    listing = False
+    for word in words:
+        if word.startswith("-"):
+            listing = word == "--models"
+            if listing:
+                continue
+        elif listing:
+            yield "--models"
+        yield word
 
 
 def compare(
-    config: Annotated[Path, typer.Argument(help="A YAML file, or the report.json of a comparison to repeat.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A YAML file, the report.json of a comparison to repeat, or a name of `implicitkit list configs`."
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL...", help="Instead of a file: weight files or pretrained models' names, to score."),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="With --models: the test set.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --models: any of `implicitkit list protocols` [default: benchmark].")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
@@ -31,18 +71,29 @@ def compare(
     report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; report what there is.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train methods on equal terms, score them and write a report; run again after a stop, it resumes."""
+    """Train methods on equal terms, score them and write a report; run again after a stop, it resumes. With --models,
+    compare what is trained already.
+    """
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison
     from implicitkit.comparison.report import table
     from implicitkit.config import apply_settings, validate
+    from implicitkit.registry.configs import find_config
 
-    entries = apply_settings(load_comparison(config), settings or [])
+    if models is not None or config is None:
+        source = "the command line"
+        entries = _of_models(config, models or [], data, protocol)
+    elif data is not None or protocol is not None:
+        raise UserError("--data and --protocol go with --models; in a file, use --set evaluation.data=DIR")
+    else:
+        file = find_config(config, "compare")
+        source, entries = str(file), load_comparison(file)
+    entries = apply_settings(entries, settings or [])
     if output is not None:
         entries = {**entries, "output": str(output)}
     if jobs is not None:
         entries = {**entries, "jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
-    comparison = validate(CompareConfig, entries, str(config))
+    comparison = validate(CompareConfig, entries, source)
     with _stopped_in_a_line():
         report = run(
             comparison,
@@ -51,7 +102,7 @@ def compare(
             device=device,
             say=lambda line: typer.echo(line, err=True),
             progress=_progress,
-            source=str(config),
+            source=source,
             command=shlex.join(["implicitkit", *(a for a in sys.argv[1:] if a != "--debug")]),
         )
     for evaluation in report["evaluations"].values():
@@ -65,6 +116,27 @@ def compare(
             f"{len(report['failed'])} of the runs failed ({names}); the others are in {page}, and the same command "
             "tries again"
         )
+
+
+def _of_models(config: Path | None, models: Sequence[str], data: str | None, protocol: str | None) -> dict[str, Any]:
+    """The configuration that compares models which are trained already; the first is the reference."""
+    from implicitkit.evaluation.rows import row_names
+
+    if config is not None:
+        raise UserError(f"pass a configuration or --models, not both; received {config} and {' '.join(models)}")
+    if not models:
+        raise UserError("pass a configuration, or --models A B --data DIR")
+    if data is None:
+        raise UserError("--models needs --data DIR, the folder of a test set")
+    labels = [re.sub(r"[^\w +()-]", "_", name.replace("/", " ")).lstrip(" +()-") for name in row_names(models)]
+    if len(set(labels)) < len(labels) or not all(labels):
+        raise ConfigError(f"the models' names make no different rows: {', '.join(labels)}; rename their folders")
+    return {
+        "methods": {label: {"weights_only": str(model)} for label, model in zip(labels, models, strict=True)},
+        "reference": labels[:1],
+        "evaluation": {"protocol": protocol or "benchmark", "data": data, "metrics": None},
+        "output": f"runs/compare/{'-'.join(labels).replace(' ', '_')[:80]}",
+    }
 
 
 @contextmanager

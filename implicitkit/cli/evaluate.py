@@ -60,7 +60,12 @@ def rewrite(words: Sequence[str]) -> Iterator[str]:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="A pretrained model's name, or a weight file; repeatable, a row each [default: liif_small]."
+        ),
+    ] = None,
     data: Annotated[
         Path,
         typer.Option(help="A test set: pictures; for super-resolution also HR with LR_bicubic/X2, X2/HR with X2/LR."),
@@ -94,11 +99,12 @@ def evaluate(
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of this many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score a model and a trivial method on a test set by a protocol; print a table."""
+    """Score models and a trivial method on a test set by a protocol; print a table."""
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
+    from implicitkit.evaluation.rows import row_names
     from implicitkit.files import write_json
     from implicitkit.nested import finite
     from implicitkit.version import __version__
@@ -114,19 +120,21 @@ def evaluate(
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
-    name = Path(model).stem
-    models = {name: load_model(model).to(where)}
-    chosen.check(models[name], model)
+    sources = models or ["liif_small"]
+    loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
+    for model, source in zip(loaded.values(), sources, strict=True):
+        chosen.check(model, source)
     start = time.monotonic()
     with bar("evaluating", chosen.count(data)) as progress:
         encode = {"tile": tile, "precision": number_format}
-        scores = chosen.evaluate(models, data, metrics=measures, encode=encode, progress=progress.update)
+        scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=progress.update)
     for title, columns in chosen.tables(scores).items():
         typer.echo((f"{title}:\n\n" if title else "") + markdown_table(scores, columns) + "\n")
     typer.echo(f"{data.resolve().name}, protocol {protocol}, {describe_machine(where)}, {number_format}")
     if output is not None:
         report = {
-            "model": model,
+            **({"model": sources[0]} if len(sources) == 1 else {}),
+            "models": dict(zip(loaded, sources, strict=True)),
             "data": data.resolve().name,
             "protocol": protocol,
             **chosen.settings(),
@@ -139,7 +147,12 @@ def evaluate(
             f"per_{scores.item}": finite(scores.values),
         }
         records = {"records": scores.records} if scores.records else {}
-        write_json(output, {**report, **records})
+        failed = {"failed": scores.failed} if scores.failed else {}
+        write_json(output, {**report, **records, **failed})
+    if scores.failed:
+        for name, why in scores.failed.items():
+            typer.echo(f"left out {name}: {why}", err=True)
+        raise UserError(f"{len(scores.failed)} of the pictures failed; the scores are of the others")
 
 
 def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | None, force: bool) -> None:

@@ -11,7 +11,13 @@ from implicitkit.cli.progress import bar, clock
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file; `implicitkit config-schema` prints what it may hold.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="A YAML file (`implicitkit config-schema` prints what it may hold), or a name of `implicitkit list "
+            "configs`."
+        ),
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY.SUB=VALUE", help="Replace an entry of the file; repeatable."),
@@ -20,9 +26,11 @@ def train(
 ) -> None:
     """Train a model by CONFIG; killed at any moment, --resume continues it bit for bit."""
     from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
+    from implicitkit.registry.configs import find_config
     from implicitkit.training.loop import train as run
 
-    settled = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
+    file = find_config(config, "train")
+    settled = validate(TrainConfig, apply_settings(load_yaml(file), settings or []), str(file))
     with bar("training", settled.steps) as progress:
 
         def report(entry: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,8 +21,10 @@ from implicitkit.comparison.plan import GivenWeights, Plan, PlannedRun, make_pla
 from implicitkit.comparison.report import markdown
 from implicitkit.comparison.run import Runner, read_notes, threads_of
 from implicitkit.comparison.scores import Progress, Scorer
+from implicitkit.comparison.terms import OWN, compare_terms
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
 from implicitkit.errors import UserError
+from implicitkit.evaluation.scores import Scores
 from implicitkit.evaluation.statistics import differences, summary
 from implicitkit.files import write_json, write_text
 from implicitkit.nested import equal_and_different, finite
@@ -73,11 +75,14 @@ def compare(
         for run in runs:
             begin_run(run.config)
         runner.prepare(plan.config.prepare, config.output)
+    if line := compare_terms(plan.rows).line():
+        say(line)
     scorers = [  # made before the training: a test set that cannot be used is found now, not hours later
         Scorer(label, test, config.base.get("degradation", []), where, progress)
         for label, test in plan.config.evaluation.items()
     ]
     failed = runner.train(runs) if train else {}
+    terms = compare_terms(plan.finished)
     if not plan.finished:
         raise UserError(f"nothing to report: no run in {config.output / 'runs'} is finished")
     with cpu_threads(threads * config.jobs):
@@ -91,6 +96,8 @@ def compare(
         "config": {**config.model_dump(mode="json"), "threads": threads},
         "evaluations": evaluations,
         **describe_runs(plan),
+        "compared": terms.compared,
+        "unequal": {**terms.unequal, **unequal_costs(plan.finished, evaluations)},
         "prepared": {step.makes: notes.get(step.makes, {"how": "was there"}) for step in plan.config.prepare},
         "failed": failed,
         "missing": {**missing, **{name: f"failed: {why}" for name, why in failed.items()}},
@@ -115,13 +122,21 @@ def evaluate(plan: Plan, scorer: Scorer) -> dict[str, Any]:
     trivial = scorer("what needs no training", GivenWeights("", None, output))
     rows = {row: {"given": scores} for row, scores in trivial.scores.items()}
     costs, files = dict(trivial.costs), {row: scorer.pictures(output) for row in rows}
+    left_out = dict(trivial.failed)
     for label, sources in plan.finished.items():
         scored = {str(source.seed): scorer(label, source, keep=source is sources[0]) for source in sources}
         rows[label] = {seed: one.scores[label] for seed, one in scored.items()}
+        for one in scored.values():
+            left_out |= one.failed
         each = [one.costs[label] for one in scored.values()]
         times = [cost["seconds"] for cost in each if cost["seconds"] is not None]
         costs[label] = {**each[0], "seconds": statistics.median_high(times) if times else None}
         files[label] = scorer.pictures(sources[0].folder)
+    for name in left_out:  # of all rows, so that all means are over the same pictures
+        for seeds in rows.values():
+            for scores in seeds.values():
+                Scores({"": scores}).drop(name)
+    scorer.remarks += [f"{scorer.label}: left out {name}: {why}" for name, why in left_out.items()]
     evaluation = {
         "protocol": scorer.spec["name"],
         "spec": scorer.spec,
@@ -153,8 +168,7 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
     if trained:
         curves = {label: [run.curve for run in runs] for label, runs in trained.items()}
         draw_curves(curves, plan.config.output / "curves.png")
-    own = {"model", "output", "seed"}  # what is not part of the budget
-    budgets = {label: runs[0].config.model_dump(mode="json", exclude=own) for label, runs in trained.items()}
+    budgets = {label: runs[0].config.model_dump(mode="json", exclude=OWN) for label, runs in trained.items()}
     equal, different = equal_and_different(budgets)
     return {
         "methods": methods,
@@ -163,6 +177,17 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
         "different": different,
         "example": next((runs[0].name for runs in trained.values()), next(iter(methods))),
     }
+
+
+def unequal_costs(labels: Collection[str], evaluations: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters and MACs of the methods, where they differ."""
+    costs = next(iter(evaluations.values()))["costs"]
+    found = {}
+    for title, key in (("parameters", "total"), ("MACs per picture", "macs")):
+        values = {label: costs[label][key] for label in labels}
+        if len(set(values.values())) > 1:
+            found[title] = {"values": values, "by_default": []}
+    return found
 
 
 def _describe(run: PlannedRun) -> dict[str, Any]:

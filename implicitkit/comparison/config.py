@@ -13,6 +13,8 @@ from implicitkit.config import Strict, TrainConfig, load_yaml
 from implicitkit.errors import ConfigError, check_known
 from implicitkit.evaluation.defaults import default_protocol
 from implicitkit.files import read_json
+from implicitkit.registry.kinds import decoders, encoders
+from implicitkit.registry.registry import Registry
 
 LABEL = re.compile(r"\w[\w +()-]*")
 MetricSpecs = list[str | dict[str, Any]]
@@ -68,6 +70,52 @@ class Method(Overrides):
         return self
 
 
+class Shared(Strict):
+    """What the models of all methods have in common: entries of a model's spec, which none of them says otherwise."""
+
+    encoder: str | dict[str, Any] | None = Field(None, description="a name, or options such as {channels: 32}")
+    decoder: str | dict[str, Any] | None = Field(None, description="a name, or options such as {skip: bilinear}")
+    inputs: list[str] | None = Field(None, description="as in a model's spec")
+    scales: list[float] | None = Field(None, description="as in a model's spec")
+    passes: int | None = Field(None, ge=1, description="as in a model's spec")
+    fill: float | list[float] | str | None = Field(None, description="as in a model's spec")
+
+    def of(self, model: Mapping[str, Any], registered: bool = False) -> dict[str, Any]:
+        """A method's spec with what is shared; ``registered``: it is a named model's, whose entries give way.
+
+        Raises:
+            ConfigError: the spec says otherwise, or its part does not take an option.
+        """
+        merged = dict(model)
+        for key, value in self.model_dump(exclude_none=True).items():
+            if key not in ("encoder", "decoder"):
+                own, common = {key: model[key]} if key in model else {}, {key: value}
+                merged[key] = value
+            else:
+                own, common = (
+                    {"name": part} if isinstance(part, str) else part for part in (model.get(key, {}), value)
+                )
+                merged[key] = {**own, **common}
+                _check_options({"encoder": encoders, "decoder": decoders}[key], merged[key], common, f"shared.{key}")
+            for option in [] if registered else [o for o in common if o in own and own[o] != common[o]]:
+                path = key if key == option else f"{key}.{option}"
+                raise ConfigError(
+                    f"model.{path} is {own[option]!r}, and shared.{path} {common[option]!r}; leave one of them out"
+                )
+        return merged
+
+
+def _check_options(registry: Registry[Any], part: Mapping[str, Any], common: Mapping[str, Any], where: str) -> None:
+    name = part.get("name")
+    takes = registry.options(name) if isinstance(name, str) and name in registry else None
+    for option in common:
+        if takes is not None and option not in (*takes, "name", "trainable"):
+            raise ConfigError(
+                f"{where}.{option}: {registry.kind} {name!r} takes no {option!r} (it takes: {', '.join(takes)}); share "
+                "what all methods take, and write the rest in their models"
+            )
+
+
 class Cut(Strict):
     """Pictures cut into squares, most of them for training, the others for testing: data from a few photographs."""
 
@@ -117,7 +165,11 @@ class Grid(Strict):
 class CompareConfig(Strict):
     """A whole comparison."""
 
-    base: dict[str, Any] = Field(description="a training configuration, without model, seed and output")
+    base: dict[str, Any] = Field(
+        default_factory=dict,
+        description="a training configuration, without model, seed and output; none where nothing is trained",
+    )
+    shared: Shared = Field(default_factory=Shared, description="entries of all methods' models")
     stages: dict[str, Overrides] = Field(default_factory=dict, description="runs that several methods begin with")
     methods: dict[str, Method] = Field(min_length=1, description="label -> what differs from base")
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
@@ -166,6 +218,15 @@ class CompareConfig(Strict):
         for label, stage in self.stages.items():
             if stage.model is None:
                 raise ValueError(f"stages.{label}: a stage needs a model")
+        return self
+
+    @model_validator(mode="after")
+    def _base_for_what_is_trained(self) -> CompareConfig:
+        trained = next((label for label, method in self.methods.items() if method.weights_only is None), None)
+        if trained is not None and not self.base:
+            raise ValueError(f"base: required, as {trained} is to be trained")
+        if not self.base and any(test.protocol is None for test in self.evaluation.values()):
+            raise ValueError("evaluation.protocol: required, as there is no base whose degradation asks for one")
         return self
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from implicitkit.comparison.config import CompareConfig, Overrides
-from implicitkit.config import TrainConfig, validate
+from implicitkit.comparison.config import CompareConfig, Method, Overrides
+from implicitkit.config import TrainConfig, naming, validate
 from implicitkit.errors import check_known
-from implicitkit.files import ASSETS
+from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in
 from implicitkit.registry.kinds import models
 from implicitkit.training.curves import Curve, read_curve
@@ -140,7 +140,7 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
         ConfigError: a run's configuration is wrong; the message names the method and the path in it.
         UserError: a model's name is not known.
     """
-    names = {"output": str(config.output), "assets": str(ASSETS)}
+    names = {"output": str(config.output), "assets": str(ASSETS), "examples": str(shipped_folder("examples"))}
     plan = Plan(CompareConfig.model_validate(fill_in(config.model_dump(mode="json"), names)))
     config = plan.config
     for label, method in config.methods.items():
@@ -156,7 +156,8 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
     runs = {run.name: run for run in plan.ordered()}
     for label, method in config.methods.items():
         if (weights := method.weights_only) is not None:
-            if weights.split("/")[0] in config.methods and not Path(weights).exists():
+            elsewhere = Path(weights).exists() or weights in models
+            if weights.split("/")[0] in config.methods and not elsewhere:
                 check_known(weights, runs, f"{where}, {label}: weights_only: there is neither a file nor a run")
             run = runs.get(weights)
             folder = config.output / "runs" / label
@@ -171,9 +172,12 @@ def _run(
     for key, value in own.training.items():
         both = key in MERGED and isinstance(value, Mapping) and isinstance(settings.get(key), Mapping)
         settings[key] = {**settings[key], **value} if both else value
-    if isinstance(settings["model"], str):
-        entry, first = models.find(settings["model"])
-        settings["model"] = dict(models.resolve(entry)(*first))
+    model = settings["model"]
+    if registered := isinstance(model, str):
+        entry, first = models.find(model)
+        model = dict(models.resolve(entry)(*first))
+    with naming(f"{where}, {label}"):
+        settings["model"] = config.shared.of(model, registered) if isinstance(own, Method) else model
     if after is not None:
         settings = fill_in(settings, {"first": str(after.weights)})
     settings |= {"seed": seed, "output": str(config.output / "runs" / label / f"seed-{seed}")}

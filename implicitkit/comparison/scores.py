@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Scored:
         tables: title -> metrics, as the protocol lays them out.
         settings: the protocol's own record of its options.
         pictures: whether pictures are kept.
+        failed: pictures that could not be scored, and why.
     """
 
     scores: dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -49,6 +50,7 @@ class Scored:
     tables: dict[str, list[str]]
     settings: dict[str, Any]
     pictures: bool
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 class Scorer:
@@ -135,4 +137,5 @@ class Scorer:
             self.protocol.tables(scores),
             self.protocol.settings(),
             pictures is not None,
+            scores.failed,
         )

@@ -259,12 +259,13 @@ class InpaintingProtocol(Protocol):
     def examples(self, data: Path) -> Iterator[Example]:
         degradations = create_holes(self.holes, self.bins)
         for place, (name, file) in enumerate(by_name(picture_files([data])).items()):
-            clean = prepare(read_image(file), self.size, str(file))
-            for setting, (degradation, ends) in degradations.items():
-                drawn = degradation.sample(clean.shape, seeded(self.seed, *ends, place))
-                degraded = degradation.apply(clean, drawn)
-                record = {"hole_ratio": float(degraded.mask.double().mean()), **drawn}
-                yield Example(setting, name, degraded.image, degraded.mask, degraded.reference, record)
+            with self.picture(name):
+                clean = prepare(read_image(file), self.size, str(file))
+                for setting, (degradation, ends) in degradations.items():
+                    drawn = degradation.sample(clean.shape, seeded(self.seed, *ends, place))
+                    degraded = degradation.apply(clean, drawn)
+                    record = {"hole_ratio": float(degraded.mask.double().mean()), **drawn}
+                    yield Example(setting, name, degraded.image, degraded.mask, degraded.reference, record)
 
     def new_scores(self, data: Path, metrics: Sequence[Metric]) -> Scores:
         """Metrics of the whole picture first, then of the hole."""

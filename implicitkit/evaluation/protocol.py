@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, first_line
 from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
@@ -68,6 +69,7 @@ class Protocol:
         trivial_answers: methods without training, by the name of their row; the first is every table's first row.
         usual: the default metrics.
         spec: its spec, if it was built by name.
+        failures: what could not be scored while :meth:`compare` runs, picture -> why; None outside it.
 
     >>> import torch
     >>> class Inverted(Protocol):
@@ -85,6 +87,7 @@ class Protocol:
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")
     trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
+    failures: dict[str, Exception] | None = None
 
     @property
     def trivial(self) -> str:
@@ -105,12 +108,25 @@ class Protocol:
         raise NotImplementedError(f"{type(self).__name__} does not implement count()")
 
     def examples(self, data: Path) -> Iterator[Example]:
-        """Yield the examples of the test set, always the same.
+        """Yield the examples of the test set, always the same. Read each picture inside :meth:`picture`, so that one
+        that cannot be read does not end the evaluation.
 
         Raises:
             DataError: ``data`` is not a test set for this protocol.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement examples()")
+
+    @contextmanager
+    def picture(self, name: str) -> Iterator[None]:
+        """A context for reading, degrading and scoring one picture: while :meth:`compare` runs, an error in it is
+        noted, and the evaluation goes on with the next; elsewhere it is raised.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.failures is None:
+                raise
+            self.failures.setdefault(name, error)
 
     def answer(self, model: ImplicitModel, data: Path, encode: Mapping[str, Any]) -> ModelMethod:
         """The model as a method on the examples of ``data``: encode the picture (with the mask, if it takes one) and
@@ -159,10 +175,11 @@ class Protocol:
             trivial: score the trivial methods too.
 
         Returns:
-            Scores of the trivial methods, then of the models in order.
+            Scores of the trivial methods, then of the models in order. A picture that cannot be read, or that a method
+            fails on, is scored for none of them; ``failed`` says which and why.
 
         Raises:
-            DataError: ``data`` is not a test set for this protocol.
+            DataError: ``data`` is not a test set for this protocol, or all of its pictures fail.
             UserError: a model cannot be scored by it.
         """
         self.admit(models)
@@ -182,22 +199,48 @@ class Protocol:
         """Score any methods, name -> :data:`ModelMethod`; other arguments as in :meth:`evaluate`."""
         measures = self.metrics(metrics)
         scores = self.new_scores(data, measures)
-        for done, example in enumerate(self.examples(data), start=1):
-            if example.record is not None:
-                scores.records.setdefault(example.setting, {})[example.name] = dict(example.record)
-            for method, answer in methods.items():
-                start = time.perf_counter()
-                prediction = answer(example)
-                if isinstance(prediction, Tensor):
-                    prediction = prediction.cpu()  # waits for the device
-                seconds = time.perf_counter() - start
-                for metric, value in self.score(prediction, example, measures).items():
-                    scores.add(method, example.setting, metric, example.name, value)
-                if seen:
-                    seen(method, example, prediction, seconds)
-            if progress:
-                progress(done, f"{example.name}, {setting_name(example.setting)}")
+        self.failures = {}
+        try:
+            for done, example in enumerate(self.examples(data), start=1):
+                with self.picture(example.name):
+                    self._score_example(example, methods, measures, scores, seen)
+                if progress:
+                    progress(done, f"{example.name}, {setting_name(example.setting)}")
+            failures = self.failures
+        finally:
+            self.failures = None
+        for name, error in failures.items():
+            scores.drop(name)
+            kind = "" if isinstance(error, UserError | OSError | ValueError) else f"{type(error).__name__}: "
+            scores.failed[name] = kind + first_line(error)
+        if failures and not any(scores.items()):
+            raise next(iter(failures.values()))
         return scores
+
+    def _score_example(
+        self,
+        example: Example,
+        methods: Mapping[str, ModelMethod],
+        measures: Sequence[Metric],
+        scores: Scores,
+        seen: Seen | None,
+    ) -> None:
+        """Add the scores of all methods on one example; of none if one fails."""
+        answers = {}
+        for method, answer in methods.items():
+            start = time.perf_counter()
+            prediction = answer(example)
+            if isinstance(prediction, Tensor):
+                prediction = prediction.cpu()  # waits for the device
+            seconds = time.perf_counter() - start
+            answers[method] = (prediction, seconds, self.score(prediction, example, measures))
+        if example.record is not None:
+            scores.records.setdefault(example.setting, {})[example.name] = dict(example.record)
+        for method, (prediction, seconds, values) in answers.items():
+            for metric, value in values.items():
+                scores.add(method, example.setting, metric, example.name, value)
+            if seen:
+                seen(method, example, prediction, seconds)
 
     def tables(self, scores: Scores) -> dict[str, list[str]]:
         """The tables of ``scores``: title -> names of metrics (default: one table without a title)."""

@@ -133,11 +133,12 @@ class RestorationProtocol(Protocol):
     def examples(self, data: Path) -> Iterator[Example]:
         degradations = create_degradations(self.degradations)
         for place, (name, file) in enumerate(by_name(picture_files([data])).items()):
-            clean = prepare(read_image(file), self.size, str(file))
-            for label, degradation in degradations.items():
-                record = degradation.sample(clean.shape, seeded(self.seed, *label.encode(), place))
-                degraded = degradation.apply(clean, record)
-                yield Example(label, name, degraded.image, degraded.mask, degraded.reference, record)
+            with self.picture(name):
+                clean = prepare(read_image(file), self.size, str(file))
+                for label, degradation in degradations.items():
+                    record = degradation.sample(clean.shape, seeded(self.seed, *label.encode(), place))
+                    degraded = degradation.apply(clean, record)
+                    yield Example(label, name, degraded.image, degraded.mask, degraded.reference, record)
 
     def settings(self) -> dict[str, Any]:
         return {"settings": self.degradations, "size": self.size, "seed": self.seed}

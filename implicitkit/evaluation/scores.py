@@ -29,6 +29,7 @@ class Scores:
         units: of each metric, ``"dB"`` or nothing.
         records: ``records[setting][picture]``: the random numbers of an example.
         item: the keys of ``values`` to average over: ``"picture"``, or ``"class"``.
+        failed: pictures that were left out of all rows, and why.
 
     >>> scores = Scores()
     >>> for picture, value in (("a", 30.0), ("b", 32.0)):
@@ -41,12 +42,27 @@ class Scores:
     units: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     item: str = "picture"
+    failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, method: str, setting: str, metric: str, item: str, value: float) -> None:
         """Add one score; ``nan``, the score of no pixels, is skipped."""
         items = self.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
         if not math.isnan(value):
             items[item] = value
+
+    def drop(self, name: str) -> None:
+        """Leave a picture out of all rows, so that all means are over the same pictures."""
+        for settings in self.values.values():
+            for metrics in settings.values():
+                for items in metrics.values():
+                    items.pop(name, None)
+        for records in self.records.values():
+            records.pop(name, None)
+
+    def items(self) -> set[str]:
+        """The pictures (or classes) that have a score."""
+        metrics = (of for settings in self.values.values() for of in settings.values())
+        return {name for of in metrics for items in of.values() for name in items}
 
     def mean(self, method: str, setting: str, metric: str) -> float:
         """A set's score: the mean over its items; ``nan`` over none."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -79,16 +80,28 @@ class TestSet:
         Raises:
             DataError: the folder holds no pictures, or a low-resolution file is missing or does not fit.
         """
+        for read in self.readers(scale).values():
+            yield read()
+
+    def readers(self, scale: float) -> dict[str, Callable[[], Pair]]:
+        """Name -> what reads the pair, for all pictures at one scale.
+
+        Raises:
+            DataError: the folder holds no pictures, or two of one name.
+        """
         low = self._low_folder(scale)
-        for stem, file in by_name(self._clean_files(scale)).items():
-            if low is None:
-                yield make_pair(stem, read_image(file), scale)
-                continue
-            stems = (stem, f"{stem}x{scale:g}")
-            files = [p for s in stems for e in READABLE if (p := low / f"{s}{e}").is_file()]
-            if not files:
-                raise DataError(f"{low} has no low-resolution picture for {file.name}")
-            yield _fit(stem, read_image(files[0]), read_image(file), scale)
+        files = by_name(self._clean_files(scale))
+        return {stem: partial(self._read, stem, file, low, scale) for stem, file in files.items()}
+
+    @staticmethod
+    def _read(stem: str, file: Path, low: Path | None, scale: float) -> Pair:
+        if low is None:
+            return make_pair(stem, read_image(file), scale)
+        stems = (stem, f"{stem}x{scale:g}")
+        files = [p for s in stems for e in READABLE if (p := low / f"{s}{e}").is_file()]
+        if not files:
+            raise DataError(f"{low} has no low-resolution picture for {file.name}")
+        return _fit(stem, read_image(files[0]), read_image(file), scale)
 
     def _clean_files(self, scale: float) -> list[Path]:
         candidates = [self.folder / f"X{scale:g}" / "HR", self.folder / "HR", *sorted(self.folder.glob("*_HR"))]
@@ -219,8 +232,10 @@ class SuperResolutionProtocol(Protocol):
     def examples(self, data: Path) -> Iterator[Example]:
         test_set = TestSet(data)
         for scale in self.scales:
-            for pair in test_set.pairs(scale):
-                yield Example(f"{scale:g}", pair.name, pair.low, None, pair.clean)
+            for name, read in test_set.readers(scale).items():
+                with self.picture(name):
+                    pair = read()
+                    yield Example(f"{scale:g}", pair.name, pair.low, None, pair.clean)
 
     def score(self, prediction: Tensor, example: Example, metrics: Sequence[Metric]) -> Mapping[str, float]:
         border = self.border(float(example.setting))

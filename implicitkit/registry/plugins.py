@@ -159,6 +159,18 @@ class Plugins:
         owners = [p.owner for p in self.loaded if p.source != "built in" and not p.error]
         return dict(sorted((owner.distribution, owner.version) for owner in owners))
 
+    def packages(self) -> dict[Path, Owner]:
+        """The folders of the packages that plugins are of, implicitkit's first, with their distributions."""
+        self.load()
+        folders: dict[Path, Owner] = {}
+        for plugin in self.loaded:
+            implementation = self._implementations.get(id(plugin))
+            name = getattr(implementation, "__name__", None) or type(implementation).__module__
+            top = sys.modules.get(str(name).partition(".")[0])
+            if implementation is not None and getattr(top, "__path__", None) and getattr(top, "__file__", None):
+                folders.setdefault(Path(str(top.__file__)).parent, plugin.owner)
+        return folders
+
     def where(self) -> str:
         """The loaded and the failed plugins, for error messages."""
         owners = ", ".join(str(plugin.owner) for plugin in self.loaded if not plugin.error)

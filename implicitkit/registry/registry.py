@@ -167,6 +167,20 @@ class Registry(Generic[T]):
         entry, first = self.find(name)
         return parameter_names(self.resolve(entry), len(first))
 
+    def defaults(self, name: str) -> dict[str, Any]:
+        """The arguments of ``name`` that have a default, and their defaults."""
+        entry, first = self.find(name)
+        try:
+            parameters = list(inspect.signature(self.resolve(entry)).parameters.values())[len(first) :]
+        except (TypeError, ValueError):  # a builtin without a signature
+            return {}
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    def canonical(self, name: str) -> str:
+        """``name`` as it was registered, with what is behind its colon."""
+        entry, first = self.find(name)
+        return entry.name + "".join(first)
+
     def resolve(self, entry: Entry[T]) -> Callable[..., T]:
         """The factory of an entry.
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import implicitkit as ik
 from implicitkit import testing
@@ -180,3 +181,40 @@ def test_what_is_wrong_is_one_line(run, squares: Path, tmp_path: Path, flags: li
     weights = small_model().save(tmp_path / "m.safetensors")
     done = run("evaluate", "--model", weights, "--data", squares, "--protocol", "inpainting", *flags)
     assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
+
+
+def test_every_model_has_a_row_named_by_its_run(run, folder: Path, tmp_path: Path) -> None:
+    small = small_model(skip="bilinear")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with torch.no_grad():
+            next(small.decoder.parameters()).mul_(1.5)
+        small.save(tmp_path / name / "best.safetensors")
+    files = [str(tmp_path / name / "best.safetensors") for name in ("a", "b")]
+    call = ("evaluate", "--data", folder, "--scales", "2")
+    both = run(*call, "--model", files[0], "--model", files[1], "-o", tmp_path / "both.json")
+    assert both.code == 0, both.err
+    assert [line.split(" | ")[0] for line in both.out.splitlines()[2:5]] == ["| bicubic", "| a", "| b"]
+    together = json.loads((tmp_path / "both.json").read_text())
+    assert together["models"] == {"a": files[0], "b": files[1]} and "model" not in together
+    for name, file in zip("ab", files, strict=True):
+        run(*call, "--model", file, "-o", tmp_path / f"{name}.json")
+        alone = json.loads((tmp_path / f"{name}.json").read_text())
+        assert alone["model"] == file and alone["mean"][name] == together["mean"][name]
+    twice = run(*call, "--model", files[0], "--model", files[0])
+    assert twice.errors == [f"error: {files[0]} is given twice; a table has a row for each model"]
+
+
+@pytest.mark.parametrize("protocol", ["benchmark", "inpainting", "restoration"])
+def test_a_picture_that_fails_costs_no_other_its_scores(run, folder: Path, tmp_path: Path, protocol: str) -> None:
+    weights = small_model(skip="bilinear").save(tmp_path / "m.safetensors")
+    options = {"benchmark": ["--scales", "2"], "inpainting": ["--size", "16", "--bins", "0-20"], "restoration": []}
+    call = ("evaluate", "--model", weights, "--data", folder, "--protocol", protocol, *options[protocol])
+    whole = run(*call, "-o", tmp_path / "whole.json")
+    assert whole.code == 0, whole.err
+    (folder / "z.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
+    done = run(*call, "-o", tmp_path / "r.json")
+    assert done.code == 2 and done.errors == ["error: 1 of the pictures failed; the scores are of the others"]
+    assert any(line.startswith("left out z: ") and "z.png" in line for line in done.err.splitlines())
+    before, after = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "r"))
+    assert after["mean"] == before["mean"] and list(after["failed"]) == ["z"]

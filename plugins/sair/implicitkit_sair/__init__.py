@@ -70,8 +70,7 @@ def register_models(register: Callable[..., Any]) -> None:
             (name, summary, ""),
             (f"{name}_control", "the same, semantics zeroed", " --set model.decoder.semantics=none"),
         ):
-            command = f"`implicitkit train plugins/sair/configs/{config}.yaml{settings}`"
-            how = {"advice": f"train it with {command} in a copy of implicitkit's repository"}
+            how = {"advice": f"train it with `implicitkit train {config}{settings}`"}
             register(model, f"{__name__}.models:{model}", summary=told, metadata=how)
     for name, summary in SHIPPED.items():
         if (WEIGHTS / f"{name}.safetensors").is_file():

@@ -147,7 +147,7 @@ def test_a_model_that_comes_with_the_package_is_the_default(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "sair_small"], "sair_small comes without weights; train it with `implicitkit train plugins/sair/"),
+        (["--model", "sair_small"], "sair_small comes without weights; train it with `implicitkit train sair_small_"),
         (["--model", "no/such.safetensors"], "there is no file no/such.safetensors"),
         (["--model", "liif_small"], "liif_small takes no mask"),
         (["--model", "sair_smal"], "did you mean 'sair_small'"),
