@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -35,12 +34,11 @@ from implicitkit.model import ImplicitModel
 from implicitkit.training.averaging import Average
 from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.processes import join
 from implicitkit.training.runs import Report, Run
 from implicitkit.training.schedule import learning_rate
 from implicitkit.training.validation import Validator
 from implicitkit.weights.native import fill
-
-MIXED_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class StepBatches(Sampler[list[int]]):
@@ -75,14 +73,20 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             the loss is not finite.
     """
     distributed = DistributedDataParallelKwargs()
-    accelerator = Accelerator(mixed_precision=MIXED_PRECISIONS[config.precision], kwargs_handlers=[distributed])
-    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
+    accelerator = join(config.precision, [distributed])
+    processes = accelerator.num_processes
     if config.batch % (processes * config.accumulate):
         parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
         raise ConfigError(
             f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
         )
-    run = Run(config, accelerator, resume)
+    with Run(config, accelerator, resume) as run:
+        return _train(config, run, distributed, report)
+
+
+def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKwargs, report: Report | None) -> Path:
+    accelerator = run.accelerator
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     set_seed(config.seed)
 
     # Find all mistakes before making the run directory.
@@ -137,8 +141,14 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         collate_fn=collate,
     )
     parameter_count = sum(p.numel() for p in parameters)
+    where = {
+        "device": "cpu" if device.type == "cpu" else str(device),
+        "precision": config.precision,
+        "processes": processes,
+    }
+    where |= {"crops_per_process": config.batch // processes}
     counts = {"pictures": len(crops.usable), "dropped": crops.dropped, "parameters": parameter_count}
-    run.say({"event": "start", "step": start, **counts}, report)
+    run.say({"event": "start", "step": start, **where, **counts}, report)
 
     zeros = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
     clock, steps_timed, totals = time.monotonic(), 0, zeros
@@ -197,7 +207,6 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     if accelerator.is_main_process:
         with average.shown():
             run.save(model, "last.safetensors", config.steps)
-    run.close()
     return config.output
 
 

@@ -82,19 +82,6 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert identical(weights(run(asked)), weights(run(with_workers)))
 
 
-def test_two_ranks_take_the_same_step_together(tmp_path: Path) -> None:
-    """Two real processes share each step's crops; averaged gradients equal those of one process up to rounding."""
-    alone = run(config(tmp_path / "alone", steps=8))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "-m"]
-    arguments = command(config(tmp_path / "pair", steps=8), tmp_path / "c.yaml")[2:]
-    done = subprocess.run([*launch, *arguments], env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    one, two = weights(alone), weights(tmp_path / "pair")
-    assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
-    log = (tmp_path / "pair" / "log.jsonl").read_text().splitlines()
-    assert len([line for line in log if '"start"' in line]) == 1  # one rank writes
-
-
 def test_steps_are_shared_out_by_rank() -> None:
     batches = [list(StepBatches(2, 4, 6, rank, 3)) for rank in range(3)]
     assert batches == [[[12, 13], [18, 19]], [[14, 15], [20, 21]], [[16, 17], [22, 23]]]
