@@ -124,6 +124,8 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"there is no file {path}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+    except RecursionError:
+        raise UserError(f"cannot read {path}: it holds too many lists or mappings inside each other") from None
 
 
 def write_kept(path: str | Path, key: Any, value: Any) -> None:

@@ -35,13 +35,15 @@ def compare(
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison
     from implicitkit.comparison.report import table
-    from implicitkit.config import apply_settings, validate
+    from implicitkit.config import apply_settings, check_command, validate
 
-    entries = apply_settings(load_comparison(config), settings or [])
+    entries = load_comparison(config)
+    check_command(entries, "compare", config)
+    apply_settings(entries, settings or [])
     if output is not None:
-        entries = {**entries, "output": str(output)}
+        entries["output"] = str(output)
     if jobs is not None:
-        entries = {**entries, "jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
+        entries |= {"jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
     comparison = validate(CompareConfig, entries, str(config))
     with _stopped_in_a_line():
         report = run(

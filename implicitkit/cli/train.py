@@ -21,9 +21,12 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue the run in the configured output directory.")] = False,
 ) -> None:
     """Train a model by CONFIG; killed at any moment, --resume continues it bit for bit."""
-    from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
+    from implicitkit.config import TrainConfig, apply_settings, check_command, load_yaml, located, validate
 
-    settled = validate(TrainConfig, apply_settings(load_yaml(config), settings or []), str(config))
+    document = load_yaml(config)
+    check_command(document, "train", config)
+    apply_settings(document, settings or [])
+    settled = validate(TrainConfig, document, str(config))
     if "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by `accelerate launch`
         from implicitkit.training.processes import ranks_to_start
 
@@ -62,6 +65,7 @@ def train(
                     )
                     progress.say(f"step {entry['step']}: validation {'PSNR-Y' if unit else kind} {scores}{unit}")
 
-        folder = run(settled, resume=resume, report=report)
+        with located(document, str(config)):
+            folder = run(settled, resume=resume, report=report)
     if first:
         typer.echo(f"{folder / 'last.safetensors'}")

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import build_model, create_degradation, load_model
 from implicitkit.degradations.base import seeded
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.errors import ConfigError, UserError, first_line
 from implicitkit.field.field import Prediction
 from implicitkit.images.filling import check_fill, trained_fill
 from implicitkit.images.folders import picture_files
@@ -173,6 +173,10 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
         optimiser.step()
         optimiser.zero_grad()
         average.update()
+        if step == start and not bool(totals[0].isfinite()):
+            raise UserError(
+                f"the loss is {float(totals[0])} at the first step; lower optimiser.lr, or look at the loss"
+            )
         losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
         steps_timed += 1
 
@@ -228,12 +232,35 @@ def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str
     fill(target, loaded.state_dict(), weights)
 
 
-@torch.no_grad()
 def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any]) -> None:
-    """Evaluate model and losses on one crop, to find what does not fit before training."""
+    """Evaluate model and losses on one crop, backwards too, to find what does not fit before training.
+
+    Raises:
+        ConfigError: a loss fails, is not finite, or gives the model no gradient.
+    """
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise ConfigError("model: nothing to train; every part of it is frozen (trainable: false)")
     model.eval()
     mask = batch["mask"] if model.takes_mask else None
-    losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
+    prediction = model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads)
+    with naming("loss"):
+        try:
+            each = losses.each(prediction, batch)
+        except (UserError, TypeError, ValueError, LookupError):
+            raise
+        except Exception as error:  # of a plugin's loss
+            raise ConfigError(f"{type(error).__name__}: {first_line(error)}") from error
+        for label, value in each.items():
+            if not bool(value.isfinite()):
+                raise ConfigError(f"{label} is {value.item()} for the first crop, before any training")
+        total = losses.sum(each)
+        gradients = torch.autograd.grad(total, weights, allow_unused=True) if total.requires_grad else ()
+        if all(gradient is None for gradient in gradients):
+            raise ConfigError(
+                f"{' + '.join(each)} gives the model no gradient; compute it from prediction.values, without detach() "
+                "or no_grad()"
+            )
     model.train()
 
 
