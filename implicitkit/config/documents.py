@@ -28,7 +28,7 @@ class Places(dict[tuple[str, ...], str]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Places)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class Document(dict[str, Any]):
@@ -83,7 +83,7 @@ class Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _problem(f"more than {MAX_DEPTH} levels inside each other", self.peek_event())
+            raise _problem(f"more than {MAX_DEPTH} levels inside each other", self.peek_event())  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
