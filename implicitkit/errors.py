@@ -21,7 +21,13 @@ class UserError(Exception):
 
 
 class ConfigError(UserError, ValueError):
-    """An invalid configuration; the message names the path in the file."""
+    """An invalid configuration; the message names the path in the file.
+
+    Attributes:
+        path: of the entry, dotted, where one is known.
+    """
+
+    path: str | None = None
 
 
 class ArgumentError(UserError, TypeError):
@@ -64,6 +70,8 @@ def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
     >>> nearest("psnr_z", ["psnr", "psnr_y", "lpips"], count=2)
     ['psnr_y', 'psnr']
     """
+    if len(name) > 100:  # no name of ours; the comparison would take long
+        return []
     return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
 
 

@@ -134,6 +134,8 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"there is no file {path}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+    except RecursionError:
+        raise UserError(f"cannot read {path}: it holds too many lists or mappings inside each other") from None
 
 
 def write_kept(path: str | Path, key: Any, value: Any) -> None:
@@ -150,13 +152,46 @@ def read_kept(path: str | Path, key: Any) -> Any:
         return None
 
 
+LOCK = ".lock"
+"""The file in a folder by which a process says that it works there."""
+
+
 def is_held(lock: Path) -> bool:
-    """Whether another process holds a lock now."""
+    """Whether another process or thread holds a lock now."""
     try:
-        FileLock(lock).acquire(blocking=False).lock.release()
+        FileLock(lock, is_singleton=True).acquire(blocking=False).lock.release()
     except Timeout:
         return True
     return False
+
+
+@contextmanager
+def held(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock. The operating system releases it when the process ends, however it ends; the file may stay.
+
+    A thread may take a lock that it holds again.
+
+    Args:
+        lock: the lock's file; its folder exists.
+        otherwise: the message where another process or thread holds it.
+
+    Raises:
+        UserError: it is held, or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with held(Path(folder) / LOCK, "another process writes there"):
+    ...         is_held(Path(folder) / LOCK)  # not by another
+    False
+    """
+    try:
+        taken = FileLock(lock, is_singleton=True).acquire(blocking=False)
+    except Timeout:
+        raise UserError(otherwise) from None
+    except OSError as error:
+        raise UserError(f"cannot write {lock}: {error.strerror or error}") from None
+    with taken:
+        yield
 
 
 def digest(path: str | Path) -> str:

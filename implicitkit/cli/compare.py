@@ -77,7 +77,7 @@ def compare(
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison
     from implicitkit.comparison.report import table
-    from implicitkit.config import apply_settings, validate
+    from implicitkit.config import apply_settings, check_command, validate
     from implicitkit.registry.configs import find_config
 
     if models is not None or config is None:
@@ -88,11 +88,12 @@ def compare(
     else:
         file = find_config(config, "compare")
         source, entries = str(file), load_comparison(file)
-    entries = apply_settings(entries, settings or [])
+        check_command(entries, "compare", file)
+    apply_settings(entries, settings or [])
     if output is not None:
-        entries = {**entries, "output": str(output)}
+        entries["output"] = str(output)
     if jobs is not None:
-        entries = {**entries, "jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
+        entries |= {"jobs": jobs, **({} if jobs == entries.get("jobs") else {"threads": None})}
     comparison = validate(CompareConfig, entries, source)
     with _stopped_in_a_line():
         report = run(

@@ -156,9 +156,7 @@ def from_anywhere(spec: Any) -> Any:
 
 def parse_spec(text: str) -> Any:
     """The argument of ``create_degradation`` from a registered name, a file of YAML or JSON, or such text."""
-    import yaml
-
-    from implicitkit.config import Loader
+    from implicitkit.config import parse
     from implicitkit.registry.kinds import degradations
 
     where = "--spec"
@@ -172,10 +170,7 @@ def parse_spec(text: str) -> Any:
                 raise UserError(f"cannot read {path}: {error}") from None
         elif path.suffix.lower() in (".yaml", ".yml", ".json"):
             raise UserError(f"there is no file {path}")
-    try:
-        spec = yaml.load(text, Loader)  # a subclass of SafeLoader; reads JSON too
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is neither YAML nor JSON: {getattr(error, 'problem', None) or error}") from None
+    spec = parse(text, where)[0]  # YAML reads JSON too
     if not isinstance(spec, (str, dict, list)):
         raise UserError(f"{where} is a degradation's name, a mapping with a 'name', or a list; received {text!r}")
     return spec

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from implicitkit.cli.progress import bar, clock
+from implicitkit.cli.progress import Progress, bar, clock
 
 
 def train(
@@ -25,17 +27,33 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue the run in the configured output directory.")] = False,
 ) -> None:
     """Train a model by CONFIG; killed at any moment, --resume continues it bit for bit."""
-    from implicitkit.config import TrainConfig, apply_settings, load_yaml, validate
+    from implicitkit.config import TrainConfig, apply_settings, check_command, load_yaml, located, validate
     from implicitkit.registry.configs import find_config
-    from implicitkit.training.loop import train as run
 
     file = find_config(config, "train")
-    settled = validate(TrainConfig, apply_settings(load_yaml(file), settings or []), str(file))
-    with bar("training", settled.steps) as progress:
+    document = load_yaml(file)
+    check_command(document, "train", file)
+    apply_settings(document, settings or [])
+    settled = validate(TrainConfig, document, str(file))
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by `accelerate launch`
+        from implicitkit.training.processes import ranks_to_start
+
+        if (command := ranks_to_start(os.environ)) is not None:
+            os.execv(command[0], command)
+
+    from implicitkit.training.loop import train as run
+
+    first = os.environ.get("RANK", "0") == "0"  # the process that reports
+    with bar("training", settled.steps) if first else nullcontext(Progress("training", settled.steps)) as progress:
 
         def report(entry: dict[str, Any]) -> None:
             match entry["event"]:
                 case "start":
+                    each = "" if entry["processes"] == 1 else " each"
+                    progress.say(
+                        f"training on {entry['device']} in {entry['precision']}, {entry['processes']} "
+                        f"process{'es' if each else ''}, {entry['crops_per_process']} crops per step{each}"
+                    )
                     dropped = f", {entry['dropped']} too small and skipped" if entry["dropped"] else ""
                     progress.say(f"{entry['parameters']:,} parameters; {entry['pictures']} pictures{dropped}")
                     if entry["step"]:
@@ -55,5 +73,7 @@ def train(
                     )
                     progress.say(f"step {entry['step']}: validation {'PSNR-Y' if unit else kind} {scores}{unit}")
 
-        folder = run(settled, resume=resume, report=report)
-    typer.echo(f"{folder / 'last.safetensors'}")
+        with located(document, str(file)):
+            folder = run(settled, resume=resume, report=report)
+    if first:
+        typer.echo(f"{folder / 'last.safetensors'}")

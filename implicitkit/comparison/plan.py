@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from implicitkit.comparison.config import CompareConfig, Method, Overrides
-from implicitkit.config import TrainConfig, naming, validate
+from implicitkit.config import Document, Places, TrainConfig, naming, validate
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in
@@ -141,8 +141,10 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
         UserError: a model's name is not known.
     """
     names = {"output": str(config.output), "assets": str(ASSETS), "examples": str(shipped_folder("examples"))}
+    places = config.places
     plan = Plan(CompareConfig.model_validate(fill_in(config.model_dump(mode="json"), names)))
     config = plan.config
+    config.places = places
     for label, method in config.methods.items():
         plan.rows[label] = []
         seeds = dict.fromkeys(method.seeds or config.seeds) if method.weights_only is None else ()
@@ -181,4 +183,22 @@ def _run(
     if after is not None:
         settings = fill_in(settings, {"first": str(after.weights)})
     settings |= {"seed": seed, "output": str(config.output / "runs" / label / f"seed-{seed}")}
-    return PlannedRun(label, seed, validate(TrainConfig, settings, f"{where}, {label}"), after)
+    document = Document(settings, places_of_run(config.places, label))
+    return PlannedRun(label, seed, validate(TrainConfig, document, f"{where}, {label}"), after)
+
+
+def places_of_run(places: Places, label: str) -> Places:
+    """Where the entries of a run's configuration stand in that of the comparison: in ``base``, or in what is its own.
+
+    >>> places = Places({("base", "steps"): "line 2", ("methods", "lte", "steps"): "line 9"})
+    >>> dict(places_of_run(places, "lte"))
+    {('steps',): 'line 9'}
+    """
+    name = label.removesuffix(" first")
+    own = ("methods", label), ("stages", label), ("methods", name, "first")
+    merged = {path[1:]: place for path, place in places.items() if path[0] == "base" and len(path) > 1}
+    for prefix in own:
+        inside = {p[len(prefix) :]: place for p, place in places.items() if p[: len(prefix)] == prefix != p}
+        tops = {path[0] for path in inside} - set(MERGED)
+        merged = {path: place for path, place in merged.items() if path[0] not in tops} | inside
+    return Places(merged)

@@ -22,7 +22,7 @@ from filelock import FileLock
 from implicitkit.comparison.config import Preparation
 from implicitkit.comparison.plan import PlannedRun
 from implicitkit.errors import ConfigError, UserError
-from implicitkit.files import is_held, read_json, write_json
+from implicitkit.files import LOCK, is_held, read_json, write_json
 from implicitkit.images.squares import cut_squares
 
 POLL_S = 0.1
@@ -36,7 +36,7 @@ def make_once() -> None:
     """
     lock, target = sys.argv[1:3]
     del sys.argv[1:3]
-    with FileLock(lock):
+    with FileLock(lock, is_singleton=True):  # the command may take it again
         if not Path(target).exists():
             runpy.run_module("implicitkit", run_name="__main__")  # as python -m implicitkit
 
@@ -163,7 +163,7 @@ class Runner:
                         del waiting[name]
                         failed[name] = f"{first}, which it starts from, failed"
                     elif first not in {**waiting, **working} and len(working) < self.jobs:
-                        if not is_held(run.folder / "lock"):
+                        if not is_held(run.folder / LOCK):
                             del waiting[name]
                             working[name] = self._train(run)
                         elif name not in elsewhere:
@@ -184,7 +184,7 @@ class Runner:
         threads = (begun and threads_of(run)) or self.threads
         (run.folder / "threads.txt").write_text(f"{threads}\n", encoding="utf-8")
         self.say(f"{run.name}: {'resumed' if begun else 'begun'}")
-        target, lock, log = (run.folder / name for name in ("last.safetensors", "lock", "train.txt"))
+        target, lock, log = (run.folder / name for name in ("last.safetensors", LOCK, "train.txt"))
         return self._start(["train", str(run.folder / "config.yaml"), "--resume"], target, lock, log, threads)
 
     def _start(self, arguments: Sequence[str], target: Path, lock: Path, log: Path, threads: int) -> Job:

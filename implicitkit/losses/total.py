@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from implicitkit.errors import ConfigError
 from implicitkit.losses.base import Batch, Loss
 from implicitkit.registry.kinds import create_part, losses
 
@@ -82,8 +83,21 @@ class WeightedLoss:
         return {f"{label}_{key}": value for label, loss in self.learning.items() for key, value in loss.notes().items()}
 
     def each(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """Every term, unweighted."""
-        return {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
+        """Every term, unweighted.
+
+        Raises:
+            ConfigError: a term is not a scalar tensor.
+        """
+        values = {label: loss(prediction, batch) for label, (_, loss) in self.terms.items()}
+        for label, value in values.items():
+            if not isinstance(value, Tensor):
+                raise ConfigError(f"{label} returned {type(value).__name__}; a loss returns a tensor, a scalar")
+            if value.ndim or value.is_complex():
+                raise ConfigError(
+                    f"{label} returned a tensor of shape {list(value.shape)}, {value.dtype}; a loss is a real scalar, "
+                    "such as values.mean()"
+                )
+        return values
 
     def sum(self, each: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of what :meth:`each` returned."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import build_model, create_degradation, load_model
 from implicitkit.degradations.base import seeded
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.errors import ConfigError, UserError, first_line
 from implicitkit.field.field import Prediction
 from implicitkit.images.filling import check_fill, trained_fill
 from implicitkit.images.folders import picture_files
@@ -35,12 +34,11 @@ from implicitkit.model import ImplicitModel
 from implicitkit.training.averaging import Average
 from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.processes import join
 from implicitkit.training.runs import Report, Run
 from implicitkit.training.schedule import learning_rate
 from implicitkit.training.validation import Validator
 from implicitkit.weights.native import fill
-
-MIXED_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class StepBatches(Sampler[list[int]]):
@@ -75,14 +73,20 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             the loss is not finite.
     """
     distributed = DistributedDataParallelKwargs()
-    accelerator = Accelerator(mixed_precision=MIXED_PRECISIONS[config.precision], kwargs_handlers=[distributed])
-    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
+    accelerator = join(config.precision, [distributed])
+    processes = accelerator.num_processes
     if config.batch % (processes * config.accumulate):
         parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
         raise ConfigError(
             f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
         )
-    run = Run(config, accelerator, resume)
+    with Run(config, accelerator, resume) as run:
+        return _train(config, run, distributed, report)
+
+
+def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKwargs, report: Report | None) -> Path:
+    accelerator = run.accelerator
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     set_seed(config.seed)
 
     # Find all mistakes before making the run directory.
@@ -137,8 +141,14 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         collate_fn=collate,
     )
     parameter_count = sum(p.numel() for p in parameters)
+    where = {
+        "device": "cpu" if device.type == "cpu" else str(device),
+        "precision": config.precision,
+        "processes": processes,
+    }
+    where |= {"crops_per_process": config.batch // processes}
     counts = {"pictures": len(crops.usable), "dropped": crops.dropped, "parameters": parameter_count}
-    run.say({"event": "start", "step": start, **counts}, report)
+    run.say({"event": "start", "step": start, **where, **counts}, report)
 
     zeros = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
     clock, steps_timed, totals = time.monotonic(), 0, zeros
@@ -163,6 +173,10 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
         optimiser.step()
         optimiser.zero_grad()
         average.update()
+        if step == start and not bool(totals[0].isfinite()):
+            raise UserError(
+                f"the loss is {float(totals[0])} at the first step; lower optimiser.lr, or look at the loss"
+            )
         losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
         steps_timed += 1
 
@@ -197,7 +211,6 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
     if accelerator.is_main_process:
         with average.shown():
             run.save(model, "last.safetensors", config.steps)
-    run.close()
     return config.output
 
 
@@ -219,12 +232,35 @@ def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str
     fill(target, loaded.state_dict(), weights)
 
 
-@torch.no_grad()
 def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any]) -> None:
-    """Evaluate model and losses on one crop, to find what does not fit before training."""
+    """Evaluate model and losses on one crop, backwards too, to find what does not fit before training.
+
+    Raises:
+        ConfigError: a loss fails, is not finite, or gives the model no gradient.
+    """
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise ConfigError("model: nothing to train; every part of it is frozen (trainable: false)")
     model.eval()
     mask = batch["mask"] if model.takes_mask else None
-    losses.each(model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads), batch)
+    prediction = model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads)
+    with naming("loss"):
+        try:
+            each = losses.each(prediction, batch)
+        except (UserError, TypeError, ValueError, LookupError):
+            raise
+        except Exception as error:  # of a plugin's loss
+            raise ConfigError(f"{type(error).__name__}: {first_line(error)}") from error
+        for label, value in each.items():
+            if not bool(value.isfinite()):
+                raise ConfigError(f"{label} is {value.item()} for the first crop, before any training")
+        total = losses.sum(each)
+        gradients = torch.autograd.grad(total, weights, allow_unused=True) if total.requires_grad else ()
+        if all(gradient is None for gradient in gradients):
+            raise ConfigError(
+                f"{' + '.join(each)} gives the model no gradient; compute it from prediction.values, without detach() "
+                "or no_grad()"
+            )
     model.train()
 
 

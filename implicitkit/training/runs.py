@@ -8,7 +8,9 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +20,7 @@ from safetensors import SafetensorError
 
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.errors import ConfigError, UserError
-from implicitkit.files import write_text
+from implicitkit.files import LOCK, held, is_held, write_text
 from implicitkit.images.io import write_image
 from implicitkit.model import ImplicitModel
 from implicitkit.nested import flattened
@@ -67,32 +69,59 @@ gently: the schedule follows them from there on.
 
 
 class Run:
-    """A run directory: its configuration, log, checkpoints and weights."""
+    """A run directory: its configuration, log, checkpoints and weights; a context that ends with the run.
+
+    From :meth:`open` on, the run holds the folder's lock. A run that fails before its first log line leaves nothing.
+    """
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
-        self.config, self.accelerator, self.folder = config, accelerator, config.output
+        self.config, self.accelerator, self.folder, self.resume = config, accelerator, config.output, resume
         self.best = -math.inf
         self.whole = False  # whether each crop is a whole picture
         self._start = 0
         self._writer: Any = None
         self._stateful: dict[str, Stateful] = {}
+        self._lock = ExitStack()
+        self._taken = f"another process trains in {self.folder}; wait for it to end, or choose another output"
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output is {self.folder}, which is a file; name a folder")
-        begun = (self.folder / "config.yaml").is_file()
-        # a run killed before its first file was written left temporary names only: it may start again
-        others = [p for p in self.folder.glob("*") if not p.name.endswith(".part.yaml")] if not begun else []
-        if (begun or others) and not resume:
-            raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
-        if resume and not begun:
-            raise UserError(f"there is no run to resume in {self.folder}; start it without --resume")
+        if accelerator.is_main_process and (self.folder / LOCK).exists() and is_held(self.folder / LOCK):
+            raise UserError(self._taken)
+        self._check_folder()
         if resume:
             self._check_same()
 
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        opened = self.accelerator.is_main_process and (self.folder / LOCK).exists()
+        if error is not None and opened and not self._worth_keeping():
+            self._clear()
+        self._lock.close()
+        if error is None:
+            self.accelerator.end_training()
+
     def open(self) -> None:
-        """Create the directory; call it when the configuration has been checked."""
+        """Create the directory and lock it; call it when the configuration has been checked.
+
+        Raises:
+            UserError: another process is faster, or the folder cannot be written.
+        """
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot make the folder {self.folder}: {error.strerror or error}") from None
+            self._lock.enter_context(held(self.folder / LOCK, self._taken))
+            self._check_folder()  # another process may have come and gone
+            if not self.resume:
+                self._clear(but=LOCK)
             _write_config(self.config)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
             for leftover in (self.folder / "checkpoints").glob(".*.part"):
@@ -100,6 +129,38 @@ class Run:
             for leftover in self.folder.glob(".*.part.*"):
                 leftover.unlink()
         self.accelerator.wait_for_everyone()
+
+    def _check_folder(self) -> None:
+        """Raise if the folder is not what ``resume`` expects.
+
+        A run that ended before its first checkpoint may be resumed, or begun again.
+        """
+        begun = (self.folder / "config.yaml").is_file()
+        # a run killed before its first file was written left temporary names only
+        others = [p for p in self.folder.glob("*") if not p.name.endswith(".part.yaml") and p.name != LOCK]
+        if not self.resume and (holds_work(self.folder) if begun else others):
+            raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
+        if self.resume and not begun:
+            raise UserError(f"there is no run to resume in {self.folder}; start it without --resume")
+
+    def _worth_keeping(self) -> bool:
+        """Whether the folder holds more than the beginning of a run."""
+        if holds_work(self.folder):
+            return True
+        log = self.folder / "log.jsonl"
+        return log.is_file() and any('"event": "start"' not in line for line in log.read_text("utf-8").splitlines())
+
+    def _clear(self, but: str = "") -> None:
+        """Remove the files of a run without checkpoints; the folder as well, if nothing else is in it."""
+        if not (self.folder / "config.yaml").is_file() and not but:
+            return
+        for pattern in ("config.yaml", "log.jsonl", "events.out.tfevents*", "images/step-*.png", ".*.part.*", LOCK):
+            for file in self.folder.glob(pattern):
+                if file.name != but:
+                    file.unlink()
+        for folder in (self.folder / "images", self.folder / "checkpoints", self.folder):
+            with suppress(OSError):  # it is not there, or not empty
+                folder.rmdir()
 
     def keep(self, name: str, thing: Stateful) -> None:
         """Store ``thing`` in every checkpoint, as ``NAME.pt``, and restore it with one."""
@@ -198,12 +259,6 @@ class Run:
         if report is not None:
             report(entry)
 
-    def close(self) -> None:
-        """Flush the logs and leave the process group."""
-        if self._writer is not None:
-            self._writer.close()
-        self.accelerator.end_training()
-
     def _tensorboard(self) -> Any:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
@@ -231,10 +286,15 @@ class Run:
     def _check_same(self) -> None:
         changed = changed_entries(self.folder / "config.yaml", self.config, RESUMABLE_KEYS)
         if changed:
+            how = "with its own config.yaml" if holds_work(self.folder) else "so, or start it anew without --resume"
             raise UserError(
-                f"the run in {self.folder} was started with another {' and '.join(list(changed)[:5])}; resume it "
-                "with its own config.yaml"
+                f"the run in {self.folder} was started with another {' and '.join(list(changed)[:5])}; resume it {how}"
             )
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether a run directory holds a checkpoint or weights: what it would take time to make again."""
+    return any(folder.glob("*.safetensors")) or any((folder / "checkpoints").glob("step-*"))
 
 
 def begin_run(config: TrainConfig) -> None:
@@ -248,7 +308,7 @@ def begin_run(config: TrainConfig) -> None:
     folder = config.output
     if (folder / "config.yaml").is_file():
         changed = changed_entries(folder / "config.yaml", config, NEUTRAL_KEYS)
-        if changed:
+        if changed and (holds_work(folder) or is_held(folder / LOCK)):
             what = [f"{key} was {before!r} and is {now!r}" for key, (before, now) in changed.items()]
             raise ConfigError(
                 f"the run in {folder} was begun with another configuration: {'; '.join(what[:3])}; choose another "

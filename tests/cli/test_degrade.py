@@ -136,7 +136,7 @@ def test_when_one_file_cannot_be_written_none_is(
         (["--spec", "{name: noise, sigm: 3}"], "--spec: degradation 'noise' takes no 'sigm'; did you mean 'sigma'"),
         (["--spec", "{name: noise, sigma: -3}"], "received -3"),
         (["--spec", "{name: noise, sigma: lots}"], "--spec: degradation 'noise', sigma"),
-        (["--spec", "{name: noise"], "--spec is neither YAML nor JSON"),
+        (["--spec", "{name: noise"], "--spec, line 1, column 13 is not YAML that can be used"),
         (["--spec", "3"], "received '3'"),
         (["--spec", "[]"], "at least one degradation"),
         (["--spec", "[3]"], "received 3"),

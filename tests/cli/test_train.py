@@ -34,8 +34,11 @@ def test_train_from_the_command_line(run, tmp_path: Path) -> None:
         (["loss=l3"], "loss: unknown loss 'l3'"),
         (["model.encoder.blocks=abc"], "model.encoder: encoder 'edsr', blocks: input should be a valid integer"),
         (["model.decoder.hidden=5"], "model.decoder: decoder 'liif', hidden: "),
-        (["model.encoder.channels=-3"], "model.encoder: edsr takes blocks >= 0"),
-        (["model.encoder.ndim=4"], "ndim 1, 2 or 3"),
+        (
+            ["model.encoder.channels=-3"],
+            "c.yaml, --set: model.encoder.channels: should be a number from 1 to 4,096 (received -3)",
+        ),
+        (["model.encoder.ndim=4"], "model.encoder.ndim: should be a number from 1 to 3"),
         (["degradation.scale=[]"], "degradation: a scale is"),
         (["degradation={scale: 4}"], "degradation.0.name: required, but not given"),
         (["optimiser.betas=[2,3]"], "optimiser.betas.0: input should be less than 1 (received 2)"),

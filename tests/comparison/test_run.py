@@ -81,7 +81,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 
     monkeypatch.setattr(Runner, "_start", end_the_other)
     runner = calling(monkeypatch, "list", "nothing", say=said.append)
-    with FileLock(liif.folder / "lock", thread_local=False) as lock:
+    with FileLock(liif.folder / ".lock", thread_local=False) as lock:
         failed = runner.train([liif, first])
     assert failed.keys() == {first.name}
     assert said[:2] == [f"{liif.name}: another process is training it", f"{first.name}: begun"] and len(said) == 3

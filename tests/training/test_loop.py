@@ -82,32 +82,21 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert identical(weights(run(asked)), weights(run(with_workers)))
 
 
-def test_two_ranks_take_the_same_step_together(tmp_path: Path) -> None:
-    """Two real processes share each step's crops; averaged gradients equal those of one process up to rounding."""
-    alone = run(config(tmp_path / "alone", steps=8))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "-m"]
-    arguments = command(config(tmp_path / "pair", steps=8), tmp_path / "c.yaml")[2:]
-    done = subprocess.run([*launch, *arguments], env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    one, two = weights(alone), weights(tmp_path / "pair")
-    assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
-    log = (tmp_path / "pair" / "log.jsonl").read_text().splitlines()
-    assert len([line for line in log if '"start"' in line]) == 1  # one rank writes
-
-
 def test_steps_are_shared_out_by_rank() -> None:
     batches = [list(StepBatches(2, 4, 6, rank, 3)) for rank in range(3)]
     assert batches == [[[12, 13], [18, 19]], [[14, 15], [20, 21]], [[16, 17], [22, 23]]]
 
 
-def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path) -> None:
+def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config(tmp_path / "run", steps=4))
-    wild = config(tmp_path / "run", optimiser={"lr": 1e30, "schedule": "constant"}, log_every=100, checkpoint_every=2)
+    wild = config(tmp_path / "run", optimiser={"schedule": "constant"}, log_every=100, checkpoint_every=2)
+    monkeypatch.setattr("implicitkit.training.loop.learning_rate", lambda *_: 1e30)
     with pytest.raises(ik.UserError, match=r"no longer finite at step 6.*lower optimiser\.lr"):
         run(wild, resume=True)
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-4"]
     with pytest.raises(ik.UserError, match=r"the loss is (nan|inf)"):
         run({**wild, "log_every": 2, "checkpoint_every": 100}, resume=True)
+    monkeypatch.undo()
     folder = run(config(tmp_path / "run", steps=8, optimiser={"lr": 1e-4}), resume=True)
     assert all(v.isfinite().all() for v in weights(folder).values())
 
@@ -269,3 +258,53 @@ def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
     asked["weights"] = {"conditions": {"meaning": str(first / "best.safetensors")}}
     with pytest.raises(ConfigError, match=r"conditions.meaning: the model has no such part"):
         run({**asked, "output": str(tmp_path / "third")})
+
+
+class Odd(Loss):
+    """A loss that does not hold, in one of several ways."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    def __call__(self, prediction: ik.Prediction, batch: Any) -> torch.Tensor:
+        value = (prediction.values - batch["target"]).abs().mean()
+        match self.way:
+            case "detached":
+                return value.detach()
+            case "nan":
+                return value * math.nan
+            case "raises":
+                raise ZeroDivisionError("division by zero\nand more")
+            case _:
+                return value[None]
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("detached", r"^loss: a_tests_odd gives the model no gradient; compute it from prediction.values"),
+        ("nan", r"^loss: a_tests_odd is nan for the first crop"),
+        ("raises", r"^loss: ZeroDivisionError: division by zero$"),
+        ("vector", r"^loss: a_tests_odd returned a tensor of shape \[1\]"),
+    ],
+)
+def test_a_loss_that_does_not_hold_is_named_and_leaves_nothing(tmp_path: Path, way: str, message: str) -> None:
+    class Plugin:
+        @ik.hookimpl
+        def register_losses(self, register: Any) -> None:
+            register("a_tests_odd", Odd)
+
+    registered = ik.register_plugin(Plugin())
+    try:
+        with pytest.raises(ConfigError, match=message):
+            run(config(tmp_path / "run", loss={"name": "a_tests_odd", "way": way}))
+    finally:
+        ik.unregister_plugin(registered)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_frozen_is_not_trained(tmp_path: Path) -> None:
+    frozen = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8, "trainable": False}}
+    frozen["decoder"] = {"name": "liif", "hidden": [8], "trainable": False}
+    with pytest.raises(ConfigError, match="model: nothing to train; every part of it is frozen"):
+        run(config(tmp_path / "run", model=frozen))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import yaml
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, load_yaml, validate
+from implicitkit.files import LOCK
 from implicitkit.training.runs import begin_run
 from oracles.runs import run, settings
 
@@ -74,6 +77,7 @@ def test_a_changed_configuration_is_refused_by_its_key(tmp_path: Path) -> None:
     silent = {"log_every": 1, "checkpoint_every": 2, "data": {"workers": 1}}  # these move no number
     begin_run(validate(TrainConfig, settings(tmp_path / "run", **silent), "test"))
     assert load_yaml(tmp_path / "run" / "config.yaml")["log_every"] == 1
+    (tmp_path / "run" / "checkpoints" / "step-2").mkdir(parents=True)  # without work, the run begins anew
     for change, message in (
         ({"optimiser": {"lr": 5e-3}}, r"in .*run was begun .* optimiser.lr was 0.001 and is 0.005"),
         ({"steps": 9}, "steps was 8 and is 9"),
@@ -90,3 +94,56 @@ def test_a_taken_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ik.UserError, match="cannot make the folder"):
         begin_run(validate(TrainConfig, settings(tmp_path / "file" / "run"), "test"))
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+    """Another process is refused in a line; a lock that a dead process left is none."""
+    folder = run(settings(tmp_path / "run", steps=4))
+    (folder / LOCK).write_text("of a process that was killed")
+    code = "import sys, time; from filelock import FileLock; l = FileLock(sys.argv[1]); l.acquire(); print(); time.sleep(99)"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder / LOCK)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        with pytest.raises(ik.UserError, match="another process trains in .*choose another output"):
+            run(settings(folder, steps=8), resume=True)
+        other.kill()
+    assert run(settings(folder, steps=8), resume=True) == folder
+
+
+def test_the_slower_of_two_that_begin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found the folder free; the other has begun, and perhaps ended, when this one would write."""
+
+    def meanwhile(*_: object) -> None:
+        (tmp_path / "run" / "checkpoints" / "step-1").mkdir(parents=True)
+        (tmp_path / "run" / "config.yaml").write_text("theirs: 1\n")
+
+    monkeypatch.setattr("implicitkit.training.loop.rehearse", meanwhile)
+    with pytest.raises(ik.UserError, match="already holds a run"):
+        run(settings(tmp_path / "run", steps=4))
+    assert (tmp_path / "run" / "config.yaml").read_text() == "theirs: 1\n"
+
+
+def test_a_run_that_fails_at_its_first_step_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("implicitkit.training.loop.parts_of", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(settings(tmp_path / "run", steps=4))
+    assert not (tmp_path / "run").exists()
+    run(settings(tmp_path / "run", steps=4, batch=2))
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_or_begun_anew(tmp_path: Path) -> None:
+    folder = run(settings(tmp_path / "run", steps=4))
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ik.UserError, match="another batch; resume it so, or start it anew without --resume"):
+        run(settings(folder, steps=4, batch=2), resume=True)
+    run(settings(folder, steps=4, batch=2))
+    starts = [line for line in (folder / "log.jsonl").read_text().splitlines() if '"start"' in line]
+    assert len(starts) == 1 and (folder / "notes.txt").read_text() == "mine"
+    with pytest.raises(ik.UserError, match="already holds a run"):
+        run(settings(folder, steps=4))

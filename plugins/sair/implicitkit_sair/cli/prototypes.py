@@ -22,17 +22,12 @@ def make_prototypes(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps or xpu.")] = "auto",
 ) -> None:
     """Find classes for an encoder that has no words: what its features of FOLDER gather around."""
-    import yaml
-
     from implicitkit import UserError
     from implicitkit.cli import bar
-    from implicitkit.config import Loader
+    from implicitkit.config import parse
     from implicitkit.images import picture_files
 
-    try:
-        spec = yaml.load(encoder, Loader)
-    except yaml.YAMLError:
-        raise UserError(f"--encoder: {encoder!r} is not YAML") from None
+    spec = parse(encoder, "--encoder")[0]
     if not isinstance(spec, (str, dict)):
         raise UserError(f"--encoder is a name, or a mapping with a name; received {encoder!r}")
     with bar("looking", min(pictures, len(picture_files([folder])))) as progress:

@@ -1,60 +1,14 @@
-"""Model specs and training configurations, read strictly.
-
-An unknown key, a wrong type or an invalid value is an error that names the path, what was received and the nearest
-valid key.
-"""
+"""What ``implicitkit train`` reads: a model's spec and a training configuration."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from implicitkit.errors import ConfigError, UserError, nearest
-from implicitkit.nested import unshared
-
-M = TypeVar("M", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """A section of a configuration: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _home(cls, value: Any) -> Any:
-        """``~`` is the user's home folder, as in a shell."""
-        if isinstance(value, list):
-            return [cls._home(item) for item in value]
-        return value.expanduser() if isinstance(value, Path) else value
-
-
-class PartSpec(BaseModel):
-    """An encoder, decoder or degradation: its name and its arguments."""
-
-    model_config = ConfigDict(extra="allow")
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    def as_dict(self) -> dict[str, Any]:
-        """``{"name": ..., **arguments}``."""
-        return self.model_dump()
-
-
-class LossSpec(PartSpec):
-    """One term of the loss: its name, its weight in the sum, and its arguments."""
-
-    weight: float = Field(1.0, description="weight in the sum")
+from implicitkit.config.sections import LossSpec, PartSpec, Strict
 
 
 class ModelSpec(Strict):
@@ -226,141 +180,6 @@ class TrainConfig(Strict):
         return specs[0] if len(specs) == 1 else specs
 
 
-def validate(kind: type[M], value: Any, where: str) -> M:
-    """``value`` as a ``kind``.
-
-    Raises:
-        ConfigError: it is not valid; the message has one clause per mistake.
-    """
-    if isinstance(value, Mapping):
-        _refuse_full_stops(value, "")
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        clauses = "; ".join(_explain(kind, detail) for detail in error.errors()[:5])
-        raise ConfigError(f"{where}: {clauses}") from None
-
-
-@contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Begin the messages of errors in this context with the path in the configuration."""
-    try:
-        yield
-    except (UserError, TypeError, ValueError, LookupError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-class Loader(yaml.SafeLoader):
-    """YAML in which ``1e-3`` is a number, as in YAML 1.2."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)|[-+]?([0-9]+\.[0-9]*|\.[0-9]+)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-    ),
-    list("-+0123456789."),
-)
-
-
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML mapping from a file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
-    try:
-        value = yaml.load(text, Loader)  # a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{at} is not YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} must hold a mapping at its top; received {type(value).__name__}")
-    loaded: dict[str, Any] = unshared(value)
-    return loaded
-
-
-def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Set each ``key.sub=value`` in ``config``; values are YAML.
-
-    >>> apply_settings({"optimiser": {"lr": 1}}, ["optimiser.lr=1e-4", "model.encoder=edsr"])
-    {'optimiser': {'lr': 0.0001}, 'model': {'encoder': 'edsr'}}
-    """
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        if not equals or not all(path.split(".")):
-            raise ConfigError(f"--set takes key.sub=value; received {setting!r}")
-        try:
-            value = yaml.load(text, Loader)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {path}: {text!r} is not YAML") from None
-        *parents, last = path.split(".")
-        at = config
-        for key in parents:
-            inner = at.get(key)
-            if isinstance(inner, str):  # a part given by name
-                inner = {"name": inner}
-            elif inner is None:
-                inner = {}
-            elif not isinstance(inner, dict):
-                raise ConfigError(f"--set {path}: {key!r} holds {inner!r}, which has no entries of its own")
-            at[key] = inner
-            at = inner
-        at[last] = value
-    return config
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a training configuration."""
     return TrainConfig.model_json_schema()
-
-
-def _refuse_full_stops(value: Any, path: str) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise ConfigError(f"{path or 'the top level'}: a key must be text; received {key!r}")
-            if "." in key and path.split(".")[-3:] != ["optimiser", "parts", ""]:
-                head, _, tail = key.partition(".")
-                raise ConfigError(
-                    f"{path + key!r}: a key cannot hold a full stop; write {tail!r} as an entry inside "
-                    f"{head!r} (only --set takes dotted paths)"
-                )
-            _refuse_full_stops(inner, f"{path}{key}.")
-    elif isinstance(value, list):
-        for k, inner in enumerate(value):
-            _refuse_full_stops(inner, f"{path}{k}.")
-
-
-def _explain(kind: type[BaseModel], detail: Any) -> str:
-    location = [str(part) for part in detail["loc"]]
-    path = ".".join(location) or "the top level"
-    if detail["type"] == "extra_forbidden":
-        valid = _keys_at(kind, detail["loc"][:-1])
-        near = nearest(location[-1], valid)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
-        return f"{path}: unknown key (received {_short(detail['input'])}); {hint}"
-    if detail["type"] == "missing":
-        return f"{path}: required, but not given"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message[0].lower() + message[1:]} (received {_short(detail['input'])})"
-
-
-def _keys_at(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
-    """The valid keys of the section at ``location``."""
-    at: Any = kind
-    for part in location:
-        field = getattr(at, "model_fields", {}).get(part)
-        if field is None:
-            continue  # an index, or the key of a mapping of models
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        at = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), at)
-    return list(getattr(at, "model_fields", {}))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -40,7 +40,7 @@ def test_the_papers_settings_are_the_defaults() -> None:
         (["data.ptach=3"], r"data\.ptach: unknown key \(received 3\); did you mean 'patch'\?"),
         (["optimizer.lr=1"], r"optimizer: unknown key .*did you mean 'optimiser'"),
         (["steps=many"], r"steps: input should be a valid integer.*\(received 'many'\)"),
-        (["steps=0"], r"steps: .*greater than or equal to 1 \(received 0\)"),
+        (["steps=0"], r"steps: .*greater than or equal to 1 and at most 1,000,000,000 \(received 0\)"),
         (["optimiser.schedule=linear"], r"optimiser\.schedule: .*'constant', 'cosine' or 'step' \(received 'linear'\)"),
         (["validation.scales=[0.5]"], r"validation\.scales: scales are at least 1"),
         (["model.encoder=null"], r"model\.encoder: "),

@@ -1,0 +1,56 @@
+"""The sections that configurations are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from implicitkit.config.documents import Places
+
+
+class Strict(BaseModel):
+    """A section of a configuration: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    @property
+    def places(self) -> Places:
+        """Where the entries stand in the file that they were read from: path -> ``line 7``."""
+        return self._places
+
+    @places.setter
+    def places(self, places: Places) -> None:
+        self._places = places
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _home(cls, value: Any) -> Any:
+        """``~`` is the user's home folder, as in a shell."""
+        if isinstance(value, list):
+            return [cls._home(item) for item in value]
+        return value.expanduser() if isinstance(value, Path) else value
+
+
+class PartSpec(BaseModel):
+    """An encoder, decoder or degradation: its name and its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{"name": ..., **arguments}``."""
+        return self.model_dump()
+
+
+class LossSpec(PartSpec):
+    """One term of the loss: its name, its weight in the sum, and its arguments."""
+
+    weight: float = Field(1.0, description="weight in the sum")
