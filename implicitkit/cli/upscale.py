@@ -36,7 +36,9 @@ def upscale(
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False),
+        typer.Option(
+            metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:

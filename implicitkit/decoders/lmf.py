@@ -158,5 +158,7 @@ class LMLIIF(LMF):
     208
     """
 
-    def __init__(self, in_channels: int = 64, out_channels: int = 3, latent_cell: bool = True, **arguments: Any) -> None:
+    def __init__(
+        self, in_channels: int = 64, out_channels: int = 3, latent_cell: bool = True, **arguments: Any
+    ) -> None:
         super().__init__(in_channels, out_channels, latent_cell=latent_cell, **arguments)

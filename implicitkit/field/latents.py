@@ -194,7 +194,9 @@ class Latents:
         if self._model.sight is None:
             sees_all = {encoder: encoder.radius, **{neck: neck.radius for neck in necks}, decoder: decoder.reach}
             part = next(type(part).__name__ for part, far in sees_all.items() if far is None)
-            raise ValueError(f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile=")
+            raise ValueError(
+                f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile="
+            )
         if tile < 1:
             raise ValueError(f"tile is a positive number of pixels; received {tile}")
         return Tiling.plan(

@@ -80,9 +80,7 @@ class Sampler:
     def ask_at(self, coords: Tensor, cell: Tensor | None, options: Mapping[str, Any]) -> Asked:
         """A question at points ``(B, N, d)``."""
         per_axis, own = self._to_extent(coords.unbind(-1), cell, default=False)
-        return self._asked(
-            Question(own, points=torch.stack(per_axis, dim=-1), options=options, block=self.block(cell))
-        )
+        return self._asked(Question(own, points=torch.stack(per_axis, dim=-1), options=options, block=self.block(cell)))
 
     def on_grid(self, asked: Asked, window: Window, conditions: Mapping[str, Tensor]) -> Tensor:
         """Values ``(B, out, *S)`` on a window of the question's grid."""

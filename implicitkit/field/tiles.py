@@ -39,9 +39,7 @@ class Tiling:
     align: int = 1
 
     @classmethod
-    def plan(
-        cls, size: Size, *, tile: int, stride: int, multiple: int, sight: int, align: int | None = None
-    ) -> Tiling:
+    def plan(cls, size: Size, *, tile: int, stride: int, multiple: int, sight: int, align: int | None = None) -> Tiling:
         """Tiles of a picture that the encoder pads to ``multiple`` (itself one of the stride).
 
         ``tile`` and the halo, ``sight`` pixels, are rounded up to ``align`` (default: ``multiple``), a multiple of

@@ -55,9 +55,7 @@ class ConvNeXt(Neck):
     torch.Size([1, 12, 5, 4])
     """
 
-    def __init__(
-        self, in_channels: int = 64, blocks: Sequence[Sequence[int]] = ((64, 6), (96, 7), (128, 3))
-    ) -> None:
+    def __init__(self, in_channels: int = 64, blocks: Sequence[Sequence[int]] = ((64, 6), (96, 7), (128, 3))) -> None:
         super().__init__()
         if in_channels < 1 or not blocks or any(len(stage) != 2 or min(stage) < 1 for stage in blocks):
             raise ValueError(

@@ -117,7 +117,9 @@ class GalerkinDecoder(Decoder):
         for attention, mean in zip(self.attentions, latent.means, strict=True):
             x = attention(x, mean)
         values = self.lower(x, rest).float()
-        return values if latent.picture is None else values + read_linear(latent.picture, latent.extent, coords.unbind(-1))
+        return (
+            values if latent.picture is None else values + read_linear(latent.picture, latent.extent, coords.unbind(-1))
+        )
 
     def corners(self, latent: Whole, coords: Tensor) -> tuple[Tensor, Tensor]:
         """The offsets ``(B or 1, N, 8)`` from the four nearest cells in half cells, and their weighted features ``(B,

@@ -101,4 +101,3 @@ def _window(x: Tensor, n: int, radius: int) -> AxisNeighbours:
     steps = torch.arange(-radius, radius + 1, device=x.device).reshape(-1, *(1,) * x.ndim)
     offset = (x - pixel_centres(n, device=x.device)[nearest]) * n - 2 * steps
     return AxisNeighbours(nearest + steps, offset, torch.full_like(offset, 1 / (2 * radius + 1)))
-

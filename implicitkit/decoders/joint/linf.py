@@ -32,7 +32,9 @@ class Flow(nn.Module):
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([nn.init.orthogonal_(torch.empty(width, width)) for _ in range(layers + 1)]))
+        self.weight = nn.Parameter(
+            torch.stack([nn.init.orthogonal_(torch.empty(width, width)) for _ in range(layers + 1)])
+        )
         self.bias = nn.Parameter(torch.zeros(layers + 1, width))
 
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
