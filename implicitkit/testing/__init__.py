@@ -11,7 +11,7 @@ Each function raises ``AssertionError`` with one line that names the broken prom
 from __future__ import annotations
 
 from implicitkit.testing.degradations import check_degradation
-from implicitkit.testing.models import check_decoder, check_encoder, check_model
+from implicitkit.testing.models import check_decoder, check_encoder, check_model, check_neck
 from implicitkit.testing.protocols import check_protocol
 from implicitkit.testing.scores import check_loss, check_metric
 
@@ -22,5 +22,6 @@ __all__ = [
     "check_loss",
     "check_metric",
     "check_model",
+    "check_neck",
     "check_protocol",
 ]

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import axes, mesh
-from implicitkit.create import create_decoder, create_encoder, load_model
+from implicitkit.create import create_decoder, create_encoder, create_neck, load_model
 from implicitkit.decoders.base import Decoder
 from implicitkit.encoders.base import Encoder
 from implicitkit.model import ImplicitModel
+from implicitkit.necks.base import Neck
 from implicitkit.registry.kinds import parse_part
 
 SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
@@ -69,6 +70,33 @@ def check_decoder(
         name, arguments = parse_part(spec, "decoder")
         spec = create_decoder(name, **{"in_channels": built.out_channels, **arguments})
     check_model(ImplicitModel(built, spec), size=size, tile=tile)
+
+
+def check_neck(
+    spec: Spec | Neck, *, encoder: Spec = SMALL_ENCODER, size: tuple[int, int] = (21, 18), tile: int = 16
+) -> None:
+    """Assert that a neck keeps its contract, between a small encoder and ``liif``: cells, widths, radius, tiles.
+
+    Args:
+        spec: a name, a spec or a small neck.
+        encoder: the encoder of its features.
+        size: of the test picture.
+        tile: tile size, for necks with a finite radius.
+
+    >>> check_neck({"name": "thera_plus", "blocks": [[4, 1]]}, encoder={"name": "edsr", "blocks": 1, "channels": 4})
+    """
+    built = create_encoder(encoder)
+    if isinstance(spec, (str, Mapping)):
+        name, arguments = parse_part(spec, "neck")
+        spec = create_neck(name, **{"in_channels": built.out_channels, **arguments})
+    map = torch.rand(2, spec.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        refined = spec.eval()(map)
+    assert refined.shape == (2, spec.out_channels, *size), (
+        f"of {tuple(map.shape)} the neck made {tuple(refined.shape)}; it keeps the cells and gives out_channels"
+    )
+    decoder = create_decoder({**SMALL_DECODER, "in_channels": spec.out_channels})
+    check_model(ImplicitModel(built, decoder, necks=[spec]), size=size, tile=tile)
 
 
 def check_model(

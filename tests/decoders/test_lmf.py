@@ -14,6 +14,7 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.lmf import LMF
 from implicitkit.encoders.base import Features
 from oracles.formulas import unfold
+from oracles.parts import BAR, errors
 
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
 SMALL = {"hidden": 4, "depth": 3, "latent_hidden": [8]}
@@ -157,3 +158,7 @@ def test_bad_arguments_are_named() -> None:
         LMF(scale_max=-1)
     with pytest.raises(ik.ArgumentError, match="did you mean 'hidden'"):
         ik.create_decoder("lmf", hiden=3)
+
+
+def test_lm_liif_equals_the_authors() -> None:
+    assert max(errors("lm_liif")) < BAR

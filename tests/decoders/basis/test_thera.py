@@ -11,9 +11,10 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
-from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.basis.thera import Thera
+from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.encoders.base import Features
+from oracles.parts import BAR, errors
 
 
 def model_of(**decoder: object) -> ik.ImplicitModel:
@@ -167,3 +168,7 @@ def test_bad_arguments_are_named() -> None:
         Thera(max_frequency=0)
     with pytest.raises(ValueError, match="which has 3 channels, to 5 values"):
         model_of(out_channels=5).encode(torch.rand(3, 4, 4))
+
+
+def test_equals_the_authors() -> None:
+    assert max(errors("thera")) < BAR
