@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from implicitkit.errors import ConfigError, UserError, nearest
+from implicitkit.files import read_text
 from implicitkit.nested import unshared
 
 M = TypeVar("M", bound=BaseModel)
@@ -258,11 +259,9 @@ Loader.add_implicit_resolver(
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML mapping from a file."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
+        text = read_text(path)
+    except UserError as error:
+        raise ConfigError(str(error)) from None
     try:
         value = yaml.load(text, Loader)  # a subclass of SafeLoader
     except yaml.YAMLError as error:

@@ -11,7 +11,7 @@ from implicitkit.config import TrainConfig, validate
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS
 from implicitkit.nested import fill_in
-from implicitkit.registry.kinds import models
+from implicitkit.registry.kinds import models, named_spec
 from implicitkit.training.curves import Curve, read_curve
 
 MERGED = ("data", "optimiser", "validation")
@@ -173,7 +173,7 @@ def _run(
         settings[key] = {**settings[key], **value} if both else value
     if isinstance(settings["model"], str):
         entry, first = models.find(settings["model"])
-        settings["model"] = dict(models.resolve(entry)(*first))
+        settings["model"] = named_spec(entry, *first)
     if after is not None:
         settings = fill_in(settings, {"first": str(after.weights)})
     settings |= {"seed": seed, "output": str(config.output / "runs" / label / f"seed-{seed}")}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from implicitkit.errors import WeightsError, first_line
+from implicitkit.errors import UserError, WeightsError, describe
 from implicitkit.files import describe_content
 
 
@@ -27,13 +27,19 @@ def read_pickled(path: str | Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}") from None
-    except WeightsError:
+    except UserError:
         raise
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):
+            raise _unreadable(path, error) from None
+        raise WeightsError(f"{path} is a damaged or incomplete file (its archive cannot be read)") from None
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"refers to {name[1]}" if name else "holds more than tensors and plain values"
         raise WeightsError(f"{path} {reason}; reading it could execute code, so it is refused") from None
     except Exception as error:
-        raise WeightsError(
-            f"{path} cannot be read as a checkpoint: {type(error).__name__}: {first_line(error)}"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} cannot be read as a checkpoint: {describe(error)}")
