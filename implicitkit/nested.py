@@ -30,7 +30,7 @@ def check_nesting(value: Any) -> None:
     >>> check_nesting([[[[[]]]]] * 3)
     """
     level = [value] if isinstance(value, (Mapping, list, tuple)) else []
-    for _ in range(MAX_NESTING):
+    for _ in range(MAX_NESTING + 1):
         if not level:
             return
         # each object once: what is shared, as by YAML's aliases, is not walked twice

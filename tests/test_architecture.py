@@ -52,6 +52,7 @@ WITHOUT_MODULE = {  # tests of what is no module of the package
     "test_architecture.py": "the package as a whole",
     "test_docs.py": "README and docs",
     "test_examples.py": "examples/",
+    "test_fuzz.py": "the command line, under damaged and strange input",
     "test_public_names.py": "what the package promises",
 }
 

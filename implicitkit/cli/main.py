@@ -140,11 +140,14 @@ def explain(error: BaseException) -> tuple[str, int]:
         return text, 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return f"not enough memory: {text}; try a smaller size, --tile 128 or another --device", 2
+    if isinstance(error, OverflowError):
+        return f"a number is too large ({text})", 2
     if isinstance(error, OSError):
         return text, 2
     if isinstance(error, typer.Abort):
         return "aborted", 130
-    return f"{type(error).__name__}: {text} (run again with --debug for the traceback)", 1
+    kind = type(error).__name__
+    return f"{kind if text == kind else f'{kind}: {text}'} (run again with --debug for the traceback)", 1
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

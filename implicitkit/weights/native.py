@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -98,6 +99,11 @@ def read_native(path: str | Path) -> Checkpoint:
     if version > FORMAT_VERSION:
         raise WeightsError(
             f"{path} has format version {version}; this implicitkit reads up to {FORMAT_VERSION}: upgrade it"
+        )
+    if not (isinstance(spec, dict) and "encoder" in spec and isinstance(summary, dict)):
+        raise WeightsError(
+            f"{path}: its metadata is damaged: spec and training are mappings, and a spec has an encoder; "
+            f"received {shorten(metadata['spec'], 60)} and {shorten(metadata.get('training') or '{}', 60)}"
         )
     return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen)
 
