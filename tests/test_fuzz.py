@@ -70,8 +70,8 @@ class Workplace:
         """Write the whole files that commands may name, as the case before may have replaced them."""
         for name, content in self.weights.items():
             (self.folder / name).write_bytes(content)
-        for name in ("rgb.png", "pictures/a.png"):
-            (self.folder / name).write_bytes(self.pictures["rgb.png"])
+        (self.folder / "rgb.png").write_bytes(self.pictures["rgb.png"])
+        (self.folder / "pictures" / "a.png").write_bytes(files.large_picture())
         (self.folder / "config.yaml").write_bytes(yaml.safe_dump(files.CONFIG).encode())
 
     def listing(self) -> set[str]:
@@ -108,9 +108,12 @@ class Workplace:
             "a traceback": "Traceback" in ran.err + ran.out,
             "control characters": any(not c.isprintable() and c not in "\n\t" for c in ran.err + ran.out),
             "not one error line": sum(line.startswith("error: ") for line in lines) != (ran.code == 2),
-            "another's line": not all(line.startswith(OURS) for line in lines),
+            "another's line": "train" not in sys.argv and not all(line.startswith(OURS) for line in lines),
+            "lines of a run that was refused": ran.code == 2 and "train" in sys.argv and len(lines) > 3,
             f"left {ran.new}": ran.code == 2 and bool(ran.new),
-            f"half a file: {ran.new}": any(".part" in name or name.startswith("tmp/") for name in ran.new),
+            f"half a file: {ran.new}": any(
+                ".part" in name or name.startswith("tmp/") and "inductor" not in name for name in ran.new
+            ),
             "a message of pages": any(len(line) > 2000 for line in lines),
         }
         return [name for name, wrong in found.items() if wrong]

@@ -188,6 +188,7 @@ def _caches() -> dict[str, str]:
     folders: dict[str, Callable[[], Path]] = {
         "kernels": lambda: cache_folder() / "kernels",
         "pictures": lambda: cache_folder() / "pictures",
+        "weights": lambda: cache_folder() / "weights",
         "Hugging Face hub": hub,
         "torch hub": torch_hub,
     }
@@ -229,13 +230,20 @@ def _plugins() -> dict[str, str]:
 
 def _weights() -> dict[str, str]:
     from implicitkit.registry.kinds import models, shipped_file
+    from implicitkit.weights.fetching import is_here, is_intact, location
+    from implicitkit.weights.known import KNOWN
 
     def found(name: str) -> str:
         file = shipped_file(models.find(name)[0])
         return f"{size(file.stat().st_size)}" if file.is_file() else f"MISSING (looked for {file})"
 
-    names = models.names(pretrained=True)
-    return {name: _value(partial(found, name)) for name in names} or {"weights": "none"}
+    def fetched(name: str) -> str:
+        return "intact" if is_intact(name) else f"DAMAGED (delete {location(name)}, and get it again)"
+
+    shipped = [name for name in models.names(pretrained=True) if name not in KNOWN]
+    rows = {name: _value(partial(found, name)) for name in shipped}
+    rows |= {name: _value(partial(fetched, name)) for name in KNOWN if is_here(name)}
+    return rows or {"weights": "none"}
 
 
 def _environment() -> dict[str, str]:

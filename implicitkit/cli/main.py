@@ -142,6 +142,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"not enough memory: {text}; try a smaller size, --tile 128 or another --device", 2
     if isinstance(error, OverflowError):
         return f"a number is too large ({text})", 2
+    if isinstance(error, RecursionError):
+        return "something is nested too deeply, or holds itself (run again with --debug for the traceback)", 2
     if isinstance(error, OSError):
         return text, 2
     if isinstance(error, typer.Abort):

@@ -80,6 +80,7 @@ def test_whatever_is_raised_has_a_line() -> None:
     assert explain(MuteError())[0].startswith("MuteError (run again")
     assert explain(NumberError())[0].startswith("NumberError (run again")
     assert explain(GeneratorExit("x")) == ("GeneratorExit: x (run again with --debug for the traceback)", 1)
+    assert explain(RecursionError("maximum"))[0].startswith("something is nested too deeply, or holds itself")
     assert explain(OverflowError("int too big to convert")) == ("a number is too large (int too big to convert)", 2)
     assert len(explain(UserError("x" * 100_000))[0]) < 2000
 

@@ -85,6 +85,11 @@ def pictures() -> dict[str, bytes]:
     }
 
 
+def large_picture() -> bytes:
+    """A PNG of 18×24 pixels, enough for a crop of the configuration."""
+    return _pillow(pixels(18, 24), "png")
+
+
 def weights(folder: Path) -> dict[str, bytes]:
     """A native file and torch's own, of the same small model; ``folder`` holds them for a moment."""
     native = folder / "tiny.safetensors"
