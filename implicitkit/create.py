@@ -28,6 +28,7 @@ from implicitkit.registry.kinds import (
     losses,
     metrics,
     models,
+    named_spec,
     necks,
     plugins,
     protocols,
@@ -158,7 +159,7 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
             if overrides:
                 raise ValueError(f"pretrained=True takes no overrides; received {', '.join(overrides)}")
             return load_pretrained(entry)
-        spec: Any = {**entry.resolve()(*first), **overrides}
+        spec: Any = {**named_spec(entry, *first), **overrides}
     else:
         if pretrained:
             raise ValueError("pretrained=True needs a model's name; a spec has no weights (see ik.load_model)")
@@ -241,7 +242,7 @@ def load_model(source: str | Path) -> ImplicitModel:
         return load_file(from_hub(text.removeprefix(HUB_PREFIX)))
     if text.startswith(FOLDER_PREFIX):
         return load_file(from_folder(text.removeprefix(FOLDER_PREFIX)))
-    if path.is_file():
+    if path.is_file() or path.is_fifo():
         return load_file(path)
     try:
         entry, _ = models.find(text)

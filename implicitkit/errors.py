@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+# C0 and C1 without tab and line feed, and the marks that turn the direction of text around
+CONTROLS = re.compile(r"(?!^\r)[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+MAX_MESSAGE = 1500
 
 
 class UserError(Exception):
@@ -93,13 +98,63 @@ def check_known(name: str, known: Iterable[str], what: str) -> str:
     return name
 
 
+def text_of(error: BaseException) -> str:
+    """An error's text; empty if it has none, or one that cannot be shown.
+
+    >>> class Mute(Exception):
+    ...     def __str__(self):
+    ...         raise RuntimeError("no")
+    >>> text_of(ValueError("no such layer")), text_of(Mute())
+    ('no such layer', '')
+    """
+    try:
+        return str(error)
+    except BaseException as fault:  # from whoever defined the error: only Ctrl-C is the user's
+        if type(fault) is KeyboardInterrupt:
+            raise
+        return ""
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of an error's message, or the error's type if it has none.
 
     >>> first_line(ValueError("no such layer\n  at line 3")), first_line(KeyboardInterrupt())
     ('no such layer', 'KeyboardInterrupt')
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (text_of(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def describe(error: BaseException) -> str:
+    """An error's type and the first line of its message.
+
+    >>> describe(ZeroDivisionError("division by zero")), describe(GeneratorExit())
+    ('ZeroDivisionError: division by zero', 'GeneratorExit')
+    """
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
+def without_controls(text: str) -> str:
+    r"""``text`` with its control characters as escapes: a file's name must not steer the terminal.
+
+    Lines and tabs stay, and a carriage return in front, with which progress bars begin.
+
+    >>> without_controls("\x1b]0;owned\x07.png")
+    '\\x1b]0;owned\\x07.png'
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    r"""``text`` in one line of a length that can be read, without control characters.
+
+    >>> one_line("no such\n  layer"), len(one_line("x" * 100_000)) < 2 * MAX_MESSAGE
+    ('no such layer', True)
+    """
+    line = without_controls(" ".join(text.split()))
+    if len(line) <= MAX_MESSAGE:
+        return line
+    return f"{line[: MAX_MESSAGE * 2 // 3]} … ({len(line):,} characters) … {line[-MAX_MESSAGE // 3 :]}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from implicitkit.errors import UserError
+from implicitkit.nested import MAX_NESTING, check_nesting
 
 ASSETS = Path(__file__).parent / "assets"
 """The files that come with the package."""
@@ -100,6 +102,7 @@ BRANDS = {b"heic": "a HEIC picture", b"heix": "a HEIC picture", b"mif1": "a HEIC
 
 def describe_content(path: str | Path) -> str | None:
     """What a file is, by its first bytes; None where they do not tell."""
+    check_regular(path)
     with Path(path).open("rb") as file:
         head = file.read(512)
     if not head:
@@ -117,6 +120,52 @@ def describe_content(path: str | Path) -> str | None:
     return None
 
 
+def check_regular(path: str | Path) -> None:
+    """Raise :class:`UserError` for a pipe, a socket or a device: reading it may never end."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):  # opening it says why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise UserError(f"{path} is {kind}, not a file; save it as a file first")
+
+
+def read_text(path: str | Path, most: int = -1) -> str:
+    """The text of a UTF-8 file, or its first ``most`` characters.
+
+    Raises:
+        UserError: there is no such file, or it holds no text.
+    """
+    try:
+        check_regular(path)
+        with Path(path).open(encoding="utf-8") as file:
+            return file.read(most)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {path}: it is {describe_content(path) or 'not a text in UTF-8'}") from None
+    except (OSError, ValueError) as error:  # a ValueError: no path at all, as of a null character
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+
+    >>> parse_json('{"steps": [1, 2]}')
+    {'steps': [1, 2]}
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_NESTING} deep") from None
+    check_nesting(value)
+    return value
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -129,10 +178,8 @@ def read_json(path: str | Path) -> Any:
         UserError: it cannot be read, or is damaged.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         raise UserError(f"cannot read {path}: {error}") from None
     except RecursionError:
         raise UserError(f"cannot read {path}: it holds too many lists or mappings inside each other") from None
@@ -146,7 +193,7 @@ def write_kept(path: str | Path, key: Any, value: Any) -> None:
 def read_kept(path: str | Path, key: Any) -> Any:
     """The value that :func:`write_kept` wrote; None where there is none, or one of another key."""
     try:
-        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        kept = parse_json(Path(path).read_text(encoding="utf-8"))
         return kept["value"] if kept["key"] == json.loads(json.dumps(key)) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+MAX_NESTING = 64
+
 
 def unshared(value: Any) -> Any:
     """A copy without shared parts: a YAML alias is the very object of its anchor, so that a change would change both.
@@ -19,6 +21,22 @@ def unshared(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: unshared(inner) for key, inner in value.items()}
     return [unshared(inner) for inner in value] if isinstance(value, list) else value
+
+
+def check_nesting(value: Any) -> None:
+    """Raise :class:`ValueError` if mappings and lists are more than :data:`MAX_NESTING` deep, or hold themselves.
+
+    >>> check_nesting({"model": {"encoder": {"hidden": [8, 8]}}})
+    >>> check_nesting([[[[[]]]]] * 3)
+    """
+    level = [value] if isinstance(value, (Mapping, list, tuple)) else []
+    for _ in range(MAX_NESTING + 1):
+        if not level:
+            return
+        # each object once: what is shared, as by YAML's aliases, is not walked twice
+        inner = [part for of in level for part in (of.values() if isinstance(of, Mapping) else of)]
+        level = list({id(part): part for part in inner if isinstance(part, (Mapping, list, tuple))}.values())
+    raise ValueError(f"it is nested more than {MAX_NESTING} deep")
 
 
 def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

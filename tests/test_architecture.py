@@ -40,7 +40,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOT_MODULES, ROOM_FILES = 13, 13
-STILL_LARGE = {"cli": 17}  # a file a command
+STILL_LARGE = {"cli": 18}  # a file a command
 TESTS = Path(__file__).parent
 WITHOUT_TWIN = {  # modules that nothing in particular tests
     "__main__.py": "one call, which cli/test_main.py makes",
@@ -53,6 +53,7 @@ WITHOUT_MODULE = {  # tests of what is no module of the package
     "test_architecture.py": "the package as a whole",
     "test_docs.py": "README and docs",
     "test_examples.py": "examples/",
+    "test_fuzz.py": "the command line, under damaged and strange input",
     "test_public_names.py": "what the package promises",
 }
 

@@ -11,7 +11,8 @@ import torch
 from filelock import FileLock
 
 import implicitkit as ik
-from implicitkit.config import DataConfig
+from implicitkit import files, nested
+from implicitkit.config import DataConfig, load_yaml
 from implicitkit.errors import UserError
 from implicitkit.files import (
     cache_folder,
@@ -26,7 +27,7 @@ from implicitkit.files import (
     write_kept,
     write_text,
 )
-from implicitkit.weights import read_checkpoint
+from implicitkit.weights import read_checkpoint, read_pickled
 from oracles import PARITY
 
 
@@ -182,3 +183,34 @@ def test_a_kept_value_is_of_its_key(tmp_path: Path) -> None:
     for text in ("{", "[]", "3", '{"old": 1}'):
         (tmp_path / "kept.json").write_text(text)
         assert read_kept(tmp_path / "kept.json", {"of": (1, 2)}) is None
+
+
+def test_a_pipe_a_socket_and_a_device_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    readers = (files.read_text, files.read_json, files.describe_content, files.check_regular, ik.read_image)
+    for read in (*readers, ik.load_model, load_yaml, read_pickled, read_checkpoint):
+        with pytest.raises(UserError, match="pipe is a pipe, not a file; save it as a file first"):
+            read(tmp_path / "pipe")
+    with pytest.raises(UserError, match="/dev/zero is a device"):
+        ik.read_image("/dev/zero")
+    files.check_regular(tmp_path)
+    files.check_regular(tmp_path / "nowhere")
+
+
+def test_texts_that_are_none_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match="a.txt: it is not a text in UTF-8"):
+        files.read_text(tmp_path / "a.txt")
+    with pytest.raises(UserError, match="cannot read .*: Is a directory"):
+        files.read_text(tmp_path)
+    with pytest.raises(UserError, match="null"):
+        files.read_text("a\0b")
+
+
+@pytest.mark.parametrize("depth", [nested.MAX_NESTING + 1, 900, 100_000])
+def test_json_that_is_nested_too_deeply_is_refused(depth: int, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * depth + "]" * depth)
+    with pytest.raises(UserError, match=r"cannot read .*a.json: it is nested more than 64 deep"):
+        files.read_json(tmp_path / "a.json")
+    fine = "[" * nested.MAX_NESTING + "]" * nested.MAX_NESTING
+    assert json.dumps(files.parse_json(fine)) == fine

@@ -1,5 +1,8 @@
 """Mappings inside mappings."""
 
+import pytest
+
+from implicitkit import nested
 from implicitkit.nested import equal_and_different, finite, texts_in
 
 
@@ -19,3 +22,15 @@ def test_json_has_no_infinity() -> None:
 
 def test_texts_are_found_at_any_depth() -> None:
     assert list(texts_in({"a": [{"b": "x"}, 3, None], "c": "y"})) == ["x", "y"]
+
+
+def test_what_holds_itself_or_is_shared_a_thousand_times_is_told_apart() -> None:
+    circle: list[object] = []
+    circle.append({"a": circle})
+    with pytest.raises(ValueError, match="nested more than 64 deep"):
+        nested.check_nesting(circle)
+    bomb: object = "x"
+    for _ in range(50):  # 10^50 leaves, 50 objects
+        bomb = [bomb] * 10
+    nested.check_nesting(bomb)
+    nested.check_nesting("no container")

@@ -14,6 +14,7 @@ import typer
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes, without_results
 from implicitkit.errors import UserError
+from implicitkit.files import parse_json, read_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,12 +163,9 @@ def parse_spec(text: str) -> Any:
     where = "--spec"
     if text not in degradations and not any(bracket in text for bracket in "{[\n"):
         path = Path(text)
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             where = text
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"cannot read {path}: {error}") from None
+            text = read_text(path)
         elif path.suffix.lower() in (".yaml", ".yml", ".json"):
             raise UserError(f"there is no file {path}")
     spec = parse(text, where)[0]  # YAML reads JSON too
@@ -179,12 +177,8 @@ def parse_spec(text: str) -> Any:
 def read_record(path: Path) -> tuple[Any, dict[str, Any]]:
     """The spec and the record in a file that this command wrote."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # not JSON, or not text
+        content = parse_json(read_text(path))
+    except ValueError as error:
         raise UserError(f"{path} is not a record: {error}") from None
     match content:
         case {"spec": dict() | list() as spec, "record": dict() as record}:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import sys
+import threading
 import traceback
 import warnings
-from typing import Annotated
+from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import IO, Annotated, Any, cast
 
 import typer
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, describe, one_line, text_of, without_controls
 from implicitkit.registry.commands import COMMANDS
 from implicitkit.version import __version__
 
@@ -59,24 +63,31 @@ def main() -> None:
     """Run the command line; an error that the user can correct is one line on stderr and exit code 2."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
-    arguments = arguments or ["--help"]
+    with redirect_stdout(cast(IO[str], Plain(sys.stdout))), redirect_stderr(cast(IO[str], Plain(sys.stderr))):
+        sys.exit(_run(arguments or ["--help"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run one command; return its exit code."""
     warnings.showwarning = _one_line_warning
-    for stream in (sys.stdout, sys.stderr):  # a code page without "×" is no reason to stop
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    threading.excepthook = _one_line_failure
+    if not debug and not logging.getLogger().handlers:  # what other libraries log; we say what is to be said
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         if arguments[0] not in (*COMMANDS, "--version"):  # perhaps a plugin's command
             add_plugin_commands()
-        sys.exit(app(arguments, standalone_mode=False) or 0)
-    except Exception as error:
-        if debug:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except SystemExit:
+        raise
+    except BaseException as error:  # a plugin may raise what is no Exception
+        if type(error) is KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            return 130
+        if debug and not hasattr(error, "format_message"):  # a mistake in the arguments has no interesting traceback
             traceback.print_exc()
-        message, code = explain(error)
-        typer.echo(f"error: {message}", err=True)
-        sys.exit(code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+        text, code = explain(error)
+        typer.echo(f"error: {text}", err=True)
+        return code
 
 
 def add_plugin_commands() -> None:
@@ -91,29 +102,65 @@ def add_plugin_commands() -> None:
             PLUGIN_APPS.append(plugin.commands)
 
 
-def explain(error: Exception) -> tuple[str, int]:
+class Plain:
+    """A stream on which no file's name can steer the terminal, no code page stops a run and no plugin hangs up.
+
+    Rich's progress display writes to the stream within.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream: Any = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+    def write(self, text: str) -> int:
+        """Write ``text`` with its control characters as escapes."""
+        self.stream.write(without_controls(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each line."""
+        for line in lines:
+            self.write(line)
+
+    def close(self) -> None:
+        """Flush; messages may follow."""
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def explain(error: BaseException) -> tuple[str, int]:
     """The one line for an error, and the exit code: 2 if the user can correct it."""
     if hasattr(error, "format_message"):  # typer's errors about arguments
-        return _one_line(error.format_message()) + " (see --help)", 2
-    text = _one_line(str(error)) or type(error).__name__
+        return one_line(error.format_message()) + " (see --help)", 2
+    text = one_line(text_of(error)) or type(error).__name__
     if isinstance(error, (UserError, ValueError)):
         return text, 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return f"not enough memory: {text}; try a smaller size, --tile 128 or another --device", 2
+    if isinstance(error, OverflowError):
+        return f"a number is too large ({text})", 2
+    if isinstance(error, RecursionError):
+        return "something is nested too deeply, or holds itself (run again with --debug for the traceback)", 2
     if isinstance(error, OSError):
         return text, 2
     if isinstance(error, typer.Abort):
         return "aborted", 130
-    return f"{type(error).__name__}: {text} (run again with --debug for the traceback)", 1
+    kind = type(error).__name__
+    return f"{kind if text == kind else f'{kind}: {text}'} (run again with --debug for the traceback)", 1
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Print a warning as one line on stderr."""
-    typer.echo(f"warning: {_one_line(str(message))}", err=True)
+    typer.echo(f"warning: {one_line(text_of(message) if isinstance(message, Warning) else message)}", err=True)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _one_line_failure(failure: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread as one line on stderr."""
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        typer.echo(f"warning: a thread ended with {one_line(describe(failure.exc_value))}", err=True)
 
 
 if __name__ == "__main__":

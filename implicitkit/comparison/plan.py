@@ -11,7 +11,7 @@ from implicitkit.config import Document, Places, TrainConfig, naming, validate
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in
-from implicitkit.registry.kinds import models
+from implicitkit.registry.kinds import models, named_spec
 from implicitkit.training.curves import Curve, read_curve
 
 MERGED = ("data", "optimiser", "validation")
@@ -177,7 +177,7 @@ def _run(
     model = settings["model"]
     if registered := isinstance(model, str):
         entry, first = models.find(model)
-        model = dict(models.resolve(entry)(*first))
+        model = named_spec(entry, *first)
     with naming(f"{where}, {label}"):
         settings["model"] = config.shared.of(model, registered) if isinstance(own, Method) else model
     if after is not None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from implicitkit.errors import ConfigError
+from implicitkit.errors import ConfigError, UserError
+from implicitkit.files import read_text
 from implicitkit.nested import unshared
 
 MAX_CHARACTERS = 500_000
@@ -186,16 +187,10 @@ def parse(text: str, where: str) -> tuple[Any, Places]:
 
 def load_yaml(path: str | Path) -> Document:
     """A YAML mapping from a file."""
-    path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path} is not a file; name a YAML file")
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
+        text = read_text(path, MAX_CHARACTERS + 1)
+    except UserError as error:
+        raise ConfigError(str(error)) from None
     value, places = parse(text, str(path))
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must hold a mapping at its top; received {type(value).__name__}")

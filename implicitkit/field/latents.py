@@ -204,7 +204,7 @@ class Latents:
             raise ValueError(f"tile is a positive number of pixels; received {tile}")
         return Tiling.plan(
             tuple(self._image.shape[2:]),
-            tile=tile,
+            tile=min(tile, max(self._image.shape[2:])),  # a tile larger than the picture is all of it
             stride=encoder.stride,
             multiple=encoder.size_multiple,
             sight=self._model.sight,

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from implicitkit.devices import free_memory
 from implicitkit.errors import ImageError as ImageError
-from implicitkit.errors import first_line
-from implicitkit.files import describe_content, replacing
+from implicitkit.errors import UserError, first_line
+from implicitkit.files import check_regular, describe_content, replacing
 from implicitkit.images.png import SIGNATURE, ColourSpace, png_header, read_png, write_png
 from implicitkit.images.tiff import MAGIC, read_tiff, tiff_size, write_tiff
 
@@ -200,12 +200,15 @@ def read_picture(path: str | Path) -> Picture:
     """A picture file with its depth, grey, alpha and profile."""
     path = Path(path)
     try:
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(32)
+    except UserError as error:
+        raise ImageError(str(error)) from None
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # a ValueError: no path at all, as of a null character
+        raise ImageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if not head:
         raise ImageError(f"{path} is empty (0 bytes), not a picture")
     try:

@@ -16,5 +16,6 @@ COMMANDS = {
     "export": "implicitkit.cli.export:export",
     "weights": "implicitkit.cli.weights:weights",
     "config-schema": "implicitkit.cli.config_schema:config_schema",
+    "doctor": "implicitkit.cli.doctor:doctor",
     "plugins": "implicitkit.cli.plugins:plugins",
 }

@@ -66,7 +66,7 @@ def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arg
     entry, first = registry.find(name)
     factory = registry.resolve(entry)
     checked = check_arguments(f"{registry.kind} {name!r}", factory, first, {**given, **arguments})
-    built = factory(*first, **checked)
+    built = registry.build(entry, *first, **checked)
     try:
         built.spec = {"name": entry.name + "".join(first), **checked}
     except AttributeError:
@@ -75,6 +75,21 @@ def create_part(registry: Registry[Any], part: str | Mapping[str, Any], /, **arg
             f"its factory must return {article(registry.kind)}"
         ) from None
     return built
+
+
+def named_spec(entry: Entry[Any], *first: str) -> dict[str, Any]:
+    """The spec of a named model.
+
+    Raises:
+        PluginError: its factory fails, or gives no mapping.
+    """
+    spec = models.build(entry, *first)
+    if not isinstance(spec, Mapping):
+        raise PluginError(
+            f"model {entry.name!r} of {entry.owner} gave {type(spec).__name__}; its factory must return a spec, "
+            "a mapping with an encoder and a decoder"
+        )
+    return dict(spec)
 
 
 def enrol(
@@ -120,5 +135,5 @@ def shipped_file(entry: Entry[Any]) -> Path:
         )
     try:
         return Path(str(files(package).joinpath(path)))
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # a TypeError: a module that is no package
         raise PluginError(f"the weights of model {entry.name!r} of {entry.owner} cannot be found: {error}") from error

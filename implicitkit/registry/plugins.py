@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from implicitkit import hookspecs
-from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, first_line, nearest
+from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, nearest
+from implicitkit.errors import describe as describe_error
 from implicitkit.hookspecs import PROJECT
 from implicitkit.registry.commands import COMMANDS
 from implicitkit.registry.registry import LOADING_LOCK, Owner, Registry
@@ -82,13 +83,18 @@ class PluginSource:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """What a plugin prints goes to stderr, as results may be read from stdout; torch's defaults are put back."""
+    """What a plugin prints goes to stderr, as results may be read from stdout.
+
+    torch's defaults are put back; so are warnings that became errors, and streams that were closed.
+    """
+    filters = list(warnings.filters)
     torch = sys.modules.get("torch")
     before = None if torch is None else (torch.get_default_dtype(), torch.is_grad_enabled())
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
+        warnings.filters[:] = [rule for rule in warnings.filters if rule in filters or rule[0] != "error"]  # type: ignore[index]
         if (torch := sys.modules.get("torch")) is not None:
             dtype, grad = before or (torch.float32, True)
             torch.set_default_dtype(dtype)
@@ -188,11 +194,10 @@ class Plugins:
                     return plugin  # listed twice
                 self._fill(plugin, implementation)
             self._implementations[id(plugin)] = implementation
-        except (Exception, SystemExit) as error:  # a module may call exit() when imported
-            if reraise:
+        except BaseException as error:  # a module may exit when imported, or raise what is no Exception
+            if reraise or type(error) is KeyboardInterrupt:
                 raise
-            kind = type(error).__name__
-            plugin.error = f"{kind}: {first_line(error)}" if str(error).strip() else kind
+            plugin.error = describe_error(error)
             plugin.traceback = traceback.format_exc()
             plugin.provides, plugin.commands = {}, None
             if not is_strict():  # there, load() raises

@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
-from implicitkit.errors import ArgumentError, DuplicateNameError, PluginError, UnknownNameError, nearest
+from implicitkit.errors import (
+    ArgumentError,
+    DuplicateNameError,
+    PluginError,
+    UnknownNameError,
+    UserError,
+    describe,
+    nearest,
+    text_of,
+)
 
 T = TypeVar("T")
 
@@ -160,7 +169,25 @@ class Registry(Generic[T]):
         """Build ``name``; an unknown argument is an error that lists the known ones."""
         entry, first = self.find(name)
         factory = self.resolve(entry)
-        return factory(*first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
+        return self.build(entry, *first, **check_arguments(f"{self.kind} {name!r}", factory, first, arguments))
+
+    def build(self, entry: Entry[T], /, *first: str, **arguments: Any) -> T:
+        """Call the factory of ``entry``.
+
+        Raises:
+            PluginError: it raises what is neither the user's mistake (UserError, ValueError) nor a machine's limit.
+        """
+        factory = self.resolve(entry)
+        try:
+            return factory(*first, **arguments)
+        except (UserError, ValueError, MemoryError, OSError):
+            raise
+        except BaseException as error:
+            if type(error) is KeyboardInterrupt or "out of memory" in text_of(error) or "allocate" in text_of(error):
+                raise
+            raise PluginError(
+                f"{self.kind} {entry.name!r} of {entry.owner} cannot be built: {describe(error)}"
+            ) from error
 
     def options(self, name: str) -> list[str] | None:
         """The arguments of ``name`` in a spec; None if it takes any."""
@@ -189,9 +216,11 @@ class Registry(Generic[T]):
         """
         try:
             return entry.resolve()
-        except (ImportError, AttributeError) as error:
+        except BaseException as error:  # a module may exit when imported
+            if type(error) is KeyboardInterrupt:
+                raise
             raise PluginError(
-                f"{self.kind} {entry.name!r} of {entry.owner} cannot be loaded: {type(error).__name__}: {error}"
+                f"{self.kind} {entry.name!r} of {entry.owner} cannot be loaded: {describe(error)}"
             ) from error
 
     def names(self, pattern: str | None = None, **metadata: Any) -> list[str]:

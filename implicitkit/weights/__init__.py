@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 from implicitkit.errors import WeightsError, first_line
+from implicitkit.files import check_regular
 from implicitkit.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     path = Path(path).expanduser()
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}")
+        check_regular(path)
+        raise WeightsError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
     return native.read_native(path) if is_safetensors(path) else authors.read_authors(path)
 
 

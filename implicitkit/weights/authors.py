@@ -82,6 +82,8 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
         raise WeightsError(
             f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}}, {{'state_dict'}} or a state dict; found {keys}"
         )
+    if not all(isinstance(key, str) for key in state):
+        raise WeightsError(f"{where}: the names of its tensors are no texts; received {next(iter(state))!r}")
     for prefix in PREFIXES * 2:  # one inside the other, in either order
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}

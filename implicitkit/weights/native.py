@@ -11,13 +11,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from implicitkit.errors import WeightsError
-from implicitkit.files import replacing
+from implicitkit.files import parse_json, replacing
 from implicitkit.version import __version__
 from implicitkit.weights.checkpoint import Checkpoint
 
@@ -87,17 +88,22 @@ def read_native(path: str | Path) -> Checkpoint:
             f"{path} is a safetensors file, but not one of implicitkit's (its metadata: {sorted(metadata) or 'none'})"
         )
     try:
-        version, spec = int(metadata["format_version"]), json.loads(metadata["spec"])
-        summary = json.loads(metadata.get("training") or "{}")
+        version, spec = int(metadata["format_version"]), parse_json(metadata["spec"])
+        summary = parse_json(metadata.get("training") or "{}")
         frozen = {
             part: {"source": str(known["source"]), "sha256": str(known["sha256"])}
-            for part, known in json.loads(metadata.get("frozen") or "{}").items()
+            for part, known in parse_json(metadata.get("frozen") or "{}").items()
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
     if version > FORMAT_VERSION:
         raise WeightsError(
             f"{path} has format version {version}; this implicitkit reads up to {FORMAT_VERSION}: upgrade it"
+        )
+    if not (isinstance(spec, dict) and "encoder" in spec and isinstance(summary, dict)):
+        raise WeightsError(
+            f"{path}: its metadata is damaged: spec and training are mappings, and a spec has an encoder; "
+            f"received {shorten(metadata['spec'], 60)} and {shorten(metadata.get('training') or '{}', 60)}"
         )
     return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen)
 
@@ -109,6 +115,24 @@ def fingerprint(part: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise :class:`WeightsError` for tensors that no model computes with: without values, not finite, or packed."""
+    for name, value in tensors.items():
+        if value.is_meta:
+            fault = "has no values (a meta tensor); save the model itself"
+        elif value.layout != torch.strided:
+            fault = f"is sparse ({str(value.layout).removeprefix('torch.')}); save it with .to_dense()"
+        elif value.is_quantized:
+            fault = f"is quantised ({str(value.dtype).removeprefix('torch.')}); save it with .dequantize()"
+        elif value.is_complex():
+            fault = f"is complex ({str(value.dtype).removeprefix('torch.')}); weights are real"
+        elif value.is_floating_point() and not torch.isfinite(value if value.itemsize > 1 else value.float()).all():
+            fault = "holds NaN or infinity, as of a training that diverged; take an earlier checkpoint"
+        else:
+            continue
+        raise WeightsError(f"{where}: {name} {fault}")
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -130,6 +154,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     ]
     if faults:
         raise WeightsError(f"{where} does not fit the model; " + "; ".join(faults))
+    check_tensors({name: value for name, value in tensors.items() if name in own and not own[name].is_meta}, where)
     sourced = {part: fingerprint(part) for part in model.modules() if isinstance(getattr(part, "source", None), str)}
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
     for part, before in sourced.items():

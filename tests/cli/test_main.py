@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
+from implicitkit.cli import main
 from implicitkit.cli.main import app, explain
 from implicitkit.errors import UserError
 from implicitkit.registry.commands import COMMANDS
@@ -56,3 +60,85 @@ def test_a_shell_is_told_how_to_complete(tmp_path) -> None:
 def test_without_arguments_the_help_is_shown(run) -> None:
     done = run()
     assert done.code == 0 and "upscale" in done.out and len(done.out.splitlines()) > 10
+
+
+class MuteError(Exception):
+    """What cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class NumberError(Exception):
+    """Whose text is no text."""
+
+    def __str__(self) -> str:
+        return 1  # type: ignore[return-value]
+
+
+def test_whatever_is_raised_has_a_line() -> None:
+    assert explain(MuteError())[0].startswith("MuteError (run again")
+    assert explain(NumberError())[0].startswith("NumberError (run again")
+    assert explain(GeneratorExit("x")) == ("GeneratorExit: x (run again with --debug for the traceback)", 1)
+    assert explain(RecursionError("maximum"))[0].startswith("something is nested too deeply, or holds itself")
+    assert explain(OverflowError("int too big to convert")) == ("a number is too large (int too big to convert)", 2)
+    assert len(explain(UserError("x" * 100_000))[0]) < 2000
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        ("GeneratorExit('x')", "error: GeneratorExit: x (run again with --debug for the traceback)"),
+        ("KeyboardInterrupt()", "interrupted"),
+        ("type('Mine', (KeyboardInterrupt,), {})('x')", "error: Mine: x (run again with --debug for the traceback)"),
+    ],
+)
+def test_what_is_no_exception_is_one_line(raised: str, line: str, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise eval(raised)
+
+    monkeypatch.setattr(main, "app", fail)
+    assert run("list").err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("words", [["nan"], ["-"], ["info", "--spec"], ["upscale", "x.png", "--scale", "x"], ["train"]])
+def test_mistakes_in_the_arguments_have_no_traceback(words: list[str], run) -> None:
+    done = run(*words, "--debug")
+    assert done.code == 2 and len(done.err.splitlines()) == 1 and done.errors
+
+
+def test_the_name_of_a_file_does_not_steer_the_terminal(run, folder: Path) -> None:
+    name = folder / "\x1b]0;owned\x07\x9b2J\u202e.png"
+    (folder / "a.png").rename(name)
+    done = run("degrade", name, "-o", folder / "out.png", "--spec", "noise")
+    assert done.code == 0 and "\\x1b]0;owned\\x07\\x9b2J\\u202e.png" in done.out
+    name.write_bytes(b"x")
+    refused = run("upscale", name)
+    assert "\\x1b]0;owned\\x07\\x9b2J\\u202e.png is a text file" in refused.err
+    assert all(c.isprintable() or c == "\n" for c in done.out + done.err + refused.err)
+
+
+def test_what_others_log_and_threads_that_fail_stay_off_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import logging, threading, sys, warnings\n"
+        "logging.getLogger('theirs').warning('a line of theirs')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()\n"
+        "warnings.simplefilter('error')\nsys.stderr.close()\nraise GeneratorExit('early')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    environment["IMPLICITKIT_PLUGINS"] = "none,noisy"
+    command = [sys.executable, "-m", "implicitkit", "info", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2, done.stderr
+    thread, plugin, error = done.stderr.splitlines()
+    assert thread == "warning: a thread ended with ZeroDivisionError: division by zero"
+    assert plugin == "warning: plugin noisy (no distribution) failed to load: GeneratorExit: early"
+    assert error.startswith("error: unknown model 'nothing'")
+
+
+def test_a_stream_keeps_lines_and_what_progress_bars_write() -> None:
+    kept = io.StringIO()
+    stream = main.Plain(kept)
+    stream.writelines(["a\tb\n", "\r50 %", "c\rd\x1b[A"])
+    stream.close()
+    assert kept.getvalue() == "a\tb\n\r50 %c\\rd\\x1b[A"

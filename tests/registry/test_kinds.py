@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.registry.kinds import plugins as all_plugins
 from oracles.models import small_model
 
 
@@ -88,3 +90,65 @@ def test_by_default_the_advice_is_to_train(shipping: Any) -> None:
     shipping()
     with pytest.raises(ik.WeightsError, match="comes without weights; train it with `implicitkit train`, or load a"):
         ik.create_model("a_tests_tiny", pretrained=True)
+
+
+@pytest.fixture
+def forgetting() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    all_plugins.load()
+    before = {registry: dict(registry._entries) for registry in all_plugins.registries.values()}
+    yield
+    for registry, entries in before.items():
+        registry._entries = entries
+
+
+class Mute(BaseException):
+    """What cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "error", [GeneratorExit("x"), SystemExit(3), asyncio.CancelledError("x"), Mute(), AssertionError(), KeyError("x")]
+)
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "degradation", "loss", "metric", "protocol"])
+def test_a_factory_may_raise_anything(kind: str, error: BaseException, forgetting: None) -> None:
+    def fail() -> None:
+        raise error
+
+    getattr(ik, f"register_{kind}")("a_tests_trap", fail, replace=True)
+    with pytest.raises(ik.PluginError, match=f"{kind} 'a_tests_trap' of .* cannot be built: {type(error).__name__}"):
+        getattr(ik, f"create_{kind}")("a_tests_trap")
+
+
+def test_a_user_a_full_memory_and_ctrl_c_stay_what_they_are(forgetting: None) -> None:
+    for error in (
+        ValueError("x"),
+        ik.UserError("x"),
+        MemoryError(),
+        KeyboardInterrupt(),
+        RuntimeError("out of memory"),
+    ):
+
+        def fail(error: BaseException = error) -> None:
+            raise error
+
+        ik.register_metric("a_tests_trap", lambda fail=fail: fail(), replace=True)
+        with pytest.raises(type(error)):
+            ik.create_metric("a_tests_trap")
+
+
+def test_a_model_that_is_no_spec_and_one_that_raises(forgetting: None) -> None:
+    ik.register_model("a_tests_trap", lambda: 1, replace=True)
+    with pytest.raises(ik.PluginError, match="model 'a_tests_trap' of .* gave int; its factory must return a spec"):
+        ik.create_model("a_tests_trap")
+    ik.register_model("a_tests_trap", lambda: 1 / 0, replace=True)
+    with pytest.raises(ik.PluginError, match="cannot be built: ZeroDivisionError: division by zero"):
+        ik.create_model("a_tests_trap")
+
+
+def test_weights_of_a_module_that_is_no_package(shipping: Any) -> None:
+    shipping(pretrained="os:weights.safetensors")
+    with pytest.raises(ik.PluginError, match="weights of model 'a_tests_tiny' .* 'os' is not a package"):
+        ik.load_model("a_tests_tiny")

@@ -11,6 +11,8 @@ import torch
 
 import implicitkit as ik
 from implicitkit.create import load_encoder
+from implicitkit.errors import WeightsError
+from implicitkit.weights.authors import recognise
 from oracles import PARITY, ROOT
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem != "swinir-small")
@@ -105,6 +107,11 @@ def test_unknown_layouts_say_what_was_expected_and_found(tmp_path: Path) -> None
     with pytest.raises(ik.WeightsError, match="found list"):
         ik.load_model(tmp_path / "y.pth")
     (tmp_path / "z.pth").write_bytes((PARITY / "liif-edsr.pth").read_bytes()[:9000])
-    with pytest.raises(ik.WeightsError, match="cannot be read as a checkpoint") as caught:
+    with pytest.raises(ik.WeightsError, match="is a damaged or incomplete file") as caught:
         ik.load_model(tmp_path / "z.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_no_texts_are_refused() -> None:
+    with pytest.raises(WeightsError, match="x.pth: the names of its tensors are no texts; received 1"):
+        recognise({1: torch.zeros(1)}, "x.pth")

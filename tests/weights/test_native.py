@@ -1,13 +1,16 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import implicitkit as ik
 from implicitkit.encoders.edsr import EDSR
+from implicitkit.errors import WeightsError
 from implicitkit.weights.native import fill
 from oracles.models import small_model
 
@@ -157,3 +160,44 @@ def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo:
             assert [key for key in file.keys() if key.startswith("encoder.")]  # noqa: SIM118
     finally:
         ik.unregister_plugin(registered)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning")  # deprecated, and still in files
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda t: t * float("nan"), "holds NaN or infinity"),
+        (lambda t: t.index_fill(0, torch.tensor([0]), -float("inf")).half(), "holds NaN or infinity"),
+        (lambda t: (t * float("nan")).to(torch.float8_e5m2), "holds NaN or infinity"),
+        (lambda t: t.to(torch.complex64), r"is complex \(complex64\)"),
+        (lambda t: t.to("meta"), "has no values"),
+        (lambda t: t.to_sparse(), r"is sparse \(sparse_coo\)"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), r"is quantised \(qint8\)"),
+    ],
+)
+def test_tensors_that_no_model_computes_with_are_refused(change: Any, fault: str) -> None:
+    model = small_model()
+    state = dict(model.state_dict())
+    fill(model, state, "x.pth")
+    state["encoder.head.0.weight"] = change(state["encoder.head.0.weight"])
+    with pytest.raises(WeightsError, match=f"x.pth: encoder.head.0.weight {fault}"):
+        fill(model, state, "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "fault"),
+    [
+        ({"spec": "[" * 5000}, "nested more than 64 deep"),
+        ({"spec": "[" * 70 + "]" * 70}, "nested more than 64 deep"),
+        ({"training": "[" * 5000 + "]" * 5000}, "nested more than 64 deep"),
+        ({"frozen": "[" * 5000 + "]" * 5000}, "nested more than 64 deep"),
+        ({"spec": "1"}, "spec and training are mappings"),
+        ({"spec": "{}"}, "a spec has an encoder"),
+        ({"training": "1"}, "spec and training are mappings"),
+    ],
+)
+def test_metadata_that_is_none_is_named(metadata: dict[str, str], fault: str, tmp_path: Path) -> None:
+    given = {"format": "implicitkit", "format_version": "1", "spec": json.dumps(small_model().spec), **metadata}
+    save_file(dict(small_model().state_dict()), tmp_path / "x.safetensors", given)
+    with pytest.raises(WeightsError, match=rf"x.safetensors: its metadata is damaged.*{fault}"):
+        ik.load_model(tmp_path / "x.safetensors")
