@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from implicitkit.errors import ConfigError, UserError, nearest
+from implicitkit.errors import ConfigError, UnknownNameError, UserError, nearest
 from implicitkit.nested import unshared
 
 M = TypeVar("M", bound=BaseModel)
@@ -58,7 +58,7 @@ class LossSpec(PartSpec):
 
 
 class ModelSpec(Strict):
-    """The parts of an ``ImplicitModel``."""
+    """The parts of an ``ImplicitModel``; the name of a registered model stands for its parts."""
 
     encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     decoder: PartSpec = Field(description="name, or a mapping with name and arguments")
@@ -71,6 +71,19 @@ class ModelSpec(Strict):
         description="fill of holes in the encoder's input: a value in [0, 1], one per channel, mean, noise, harmonic "
         "or biharmonic (default: as in training, or 0.5)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        from implicitkit.registry.kinds import models
+
+        try:
+            entry, first = models.find(value)
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+        return models.resolve(entry)(*first)
 
     @field_validator("scales")
     @classmethod
