@@ -14,7 +14,7 @@ Heavy imports are inside functions, so that names can be listed without torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from implicitkit.registry.kinds import (
     shipped_file,
 )
 from implicitkit.registry.plugins import Plugin
-from implicitkit.registry.registry import Entry
+from implicitkit.registry.registry import Entry, parameter_names
 
 if TYPE_CHECKING:
     from implicitkit.config import ModelSpec
@@ -168,7 +168,10 @@ def create_model(model: Spec | ModelSpec, pretrained: bool = False, **overrides:
 
 
 def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
-    """The model of a spec; ``in_channels`` of necks and decoder default to the features before them.
+    """The model of a spec.
+
+    ``in_channels`` of necks and decoder default to the features before them, and the decoder's ``NAME_channels``, if it
+    takes that, to the values of the condition NAME.
 
     Raises:
         ConfigError: a part cannot be built; the message begins with its path, ``where`` included.
@@ -195,17 +198,19 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
             neck.trainable = bool(trainable)
         refiners.append(neck)
         channels = neck.out_channels
+    conditions = {
+        name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
+    }
     decoder_spec.setdefault("in_channels", channels)
     if encoder.ndim != 2:
         decoder_spec.setdefault("ndim", encoder.ndim)
     with naming(f"{where}.decoder"):
+        for name in _told_widths(decoder_spec["name"], conditions):
+            decoder_spec.setdefault(f"{name}_channels", conditions[name].decoder.out_channels)
         decoder = create_decoder(decoder_spec)
     for part, trainable in ((encoder, encoder_trainable), (decoder, decoder_trainable)):
         if trainable is not None:
             part.trainable = bool(trainable)
-    conditions = {
-        name: build_model(condition, f"{where}.conditions.{name}") for name, condition in spec.conditions.items()
-    }
     with naming(f"{where}.fill"):
         fill = spec.fill if spec.fill is None else check_fill(spec.fill)
     return ImplicitModel(
@@ -218,6 +223,13 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
         passes=spec.passes,
         fill=fill,
     )
+
+
+def _told_widths(decoder: str, conditions: Iterable[str]) -> list[str]:
+    """The conditions of whose width a decoder wants to be told, as ``NAME_channels``."""
+    entry, first = decoders.find(decoder)
+    takes = parameter_names(decoders.resolve(entry), len(first)) or []
+    return [name for name in conditions if f"{name}_channels" in takes]
 
 
 def load_model(source: str | Path) -> ImplicitModel:

@@ -346,8 +346,11 @@ class ImplicitModel(nn.Module):
                 )
         declared, given = set(decoder.conditions), set(self.conditions.keys())
         if declared != given:
+            drop, lack = ", ".join(sorted(given - declared)), ", ".join(sorted(declared - given))
+            todo = [f"take {drop} out of the conditions"] * bool(drop) + [f"give {lack} as conditions"] * bool(lack)
             raise ValueError(
-                f"{names[1]} reads the conditions {sorted(declared) or 'none'}; received {sorted(given) or 'none'}"
+                f"{names[1]} reads the conditions {sorted(declared) or 'none'}; received {sorted(given) or 'none'}; "
+                f"{' and '.join(todo)}, or choose another decoder"
             )
         if not set(decoder.queried) <= declared:
             raise ValueError(

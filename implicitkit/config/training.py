@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from implicitkit.config.sections import LossSpec, PartSpec, Strict
+from implicitkit.errors import UnknownNameError
 
 
 class ModelSpec(Strict):
-    """The parts of an ``ImplicitModel``."""
+    """The parts of an ``ImplicitModel``; the name of a registered model stands for its parts."""
 
     encoder: PartSpec = Field(description="name, or a mapping with name and arguments")
     decoder: PartSpec = Field(description="name, or a mapping with name and arguments")
@@ -28,6 +29,19 @@ class ModelSpec(Strict):
         description="fill of holes in the encoder's input: a value in [0, 1], one per channel, mean, noise, harmonic "
         "or biharmonic (default: as in training, or 0.5)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        from implicitkit.registry.kinds import models, named_spec
+
+        try:
+            entry, first = models.find(value)
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+        return named_spec(entry, *first)
 
     @field_validator("neck", mode="before")
     @classmethod

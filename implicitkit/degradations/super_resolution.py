@@ -14,6 +14,7 @@ from implicitkit.coordinates import Size, check_size
 from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
 from implicitkit.images.resize import KERNELS, Kernel, resize, round_to_8_bits
 
+DEFAULT_SCALES = (1.0, 4.0)
 ROUNDING_SLACK = 1e-6  # 48 * 3.3 / 3.3 must give 48
 
 
@@ -26,7 +27,7 @@ class SuperResolution(Degradation):
 
     Args:
         scale: a factor of at least 1, a range ``[low, high]`` to draw from uniformly, or, with ``per_axis``, one
-            factor per axis.
+            factor per axis (default: ``[1, 4]``, what LIIF is trained on; with ``size``, none).
         size: pixels of the result per axis, instead of ``scale``; it covers the whole picture.
         per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range.
         kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.images.resize.resize`.
@@ -46,8 +47,10 @@ class SuperResolution(Degradation):
         kernel: Kernel = "matlab",
         quantise: bool = False,
     ) -> None:
-        if (scale is None) == (size is None):
+        if scale is not None and size is not None:
             raise ValueError(f"super_resolution takes either scale or size; received scale={scale!r}, size={size!r}")
+        if scale is None and size is None:
+            scale = DEFAULT_SCALES
         if kernel not in KERNELS:
             raise ValueError(f"the kernel is one of {', '.join(KERNELS)}; received {kernel!r}")
         self.kernel, self.quantise, self.per_axis = kernel, quantise, per_axis

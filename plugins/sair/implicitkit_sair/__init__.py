@@ -46,6 +46,11 @@ def register_encoders(register: Callable[..., Any]) -> None:
         f"{__name__}.semantic.mae:MAESmall",
         summary="a small ViT, pre-trained without labels on one's own folder",
     )
+    register(
+        "twin",
+        f"{__name__}.semantic.twin:twin",
+        summary="a semantic encoder with one thing changed, for studies: random, shuffled or blind",
+    )
     register("sair_appearance", f"{__name__}.appearance:Appearance", summary="SAIR's encoder of (masked picture, mask)")
 
 

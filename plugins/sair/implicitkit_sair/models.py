@@ -17,22 +17,22 @@ SHIPPED = {
 
 def sair_clip_vit_b16() -> dict[str, Any]:
     """SAIR as published (ECCV 2024): MaskCLIP's features of a ViT-B/16, completed by SIR; AIR on the appearance
-    encoder; the picture goes through twice.
+    encoder.
 
-    OpenAI's weights are fetched the first time; a spec with another ``pretrained`` takes them from a file.
+    CLIP's weights are random here: ``pretrained: openai`` in its encoder's spec fetches OpenAI's, or takes a file, as
+    ``configs/sair_clip_vit_b16.yaml`` does.
     """
     return {
         "encoder": {"name": "sair_appearance", "padding": "reflect"},
         "decoder": {"name": "air", "semantic_channels": 512},
         "conditions": {
             "semantic": {
-                "encoder": {"name": "clip", "model": "ViT-B-16", "pretrained": "openai", "mode": "maskclip"},
+                "encoder": {"name": "clip", "model": "ViT-B-16", "quick_gelu": True, "mode": "maskclip"},
                 "decoder": {"name": "sir"},
                 "inputs": ["image", "mask"],
             }
         },
         "inputs": ["image", "mask"],
-        "passes": 2,
     }
 
 

@@ -26,8 +26,9 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name [default: sair_faces, which "
-            "comes with the plugin]."
+            help="Weights that were trained to inpaint: a file, a hub id or a name; or biharmonic or harmonic, which "
+            "solve an equation [default: sair_faces or biharmonic, whichever fills copies of the holes better at "
+            "known places of the picture]."
         ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
@@ -70,7 +71,15 @@ def inpaint(
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images import read_picture, write_picture
-    from implicitkit_sair.inpainting.painting import check_mask, check_painter, inpaint_picture, read_mask
+    from implicitkit_sair.inpainting.choice import SOLVER, choose
+    from implicitkit_sair.inpainting.painting import (
+        SOLVERS,
+        check_mask,
+        check_painter,
+        inpaint_picture,
+        read_mask,
+        visible,
+    )
 
     filling = _parse_fill(fill)
     where = choose_device(device)
@@ -78,8 +87,10 @@ def inpaint(
         holes = read_mask(jobs[0].mask, hole, rare.threshold)
         check_mask(read_picture(jobs[0].source).rgb(), holes, f"the mask {jobs[0].mask}")
     chosen, model = model is not None, model or default_model()
-    network = load_model(model).to(where)
-    if not chosen and network.license:
+    if model in SOLVERS and raw:
+        raise UserError(f"--raw shows the whole output of a model; {model} has none")
+    network = model if model in SOLVERS else load_model(model).to(where)
+    if not isinstance(network, str) and not chosen and network.license:
         typer.echo(f"{model}: {network.license}", err=True)
     check_painter(network, model)
 
@@ -89,12 +100,16 @@ def inpaint(
         number_format = choose_precision(precision, where, bits=picture.bits)
         how = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
-        result = inpaint_picture(network, picture, holes, raw=raw, **how)
+        painter, why = network, ""
+        if not chosen and not raw and not isinstance(network, str):
+            choice = choose(network, visible(picture, holes > 0.5), holes, **how)
+            painter, why = network if choice.takes_model else SOLVER, f"; {choice.reason(model)}"
+        result = inpaint_picture(painter, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(job.target, result, lossless=True)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
-        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note}{why})"
 
     run_each(jobs, work, "inpainting")
 

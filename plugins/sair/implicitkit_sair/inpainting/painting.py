@@ -12,12 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit import DataError, ImplicitModel, UserError, images
-from implicitkit.images import Fill, Picture, fill_transparent, to_pixels, to_tensor
-from implicitkit_sair.inpainting.surroundings import crops_around, paint_crop, trained_view
+from implicitkit.images import Fill, Picture, fill_holes, fill_transparent, to_pixels, to_tensor
+from implicitkit_sair.inpainting.surroundings import SOLVED, crops, paint_crop, trained_view
+
+SOLVERS = ("biharmonic", "harmonic")
+"""What fills holes without having learnt: a thin plate and a membrane."""
 
 
 def inpaint(
-    model: ImplicitModel,
+    model: ImplicitModel | str,
     image: Tensor,
     mask: Tensor,
     *,
@@ -35,7 +38,8 @@ def inpaint(
     What the picture holds where the mask is 1 is never seen: ``fill`` takes its place.
 
     Args:
-        model: one that takes a picture and a mask and gives a picture.
+        model: one that takes a picture and a mask and gives a picture; or the name of a solver, ``"biharmonic"`` or
+            ``"harmonic"``, which needs none of ``passes``, ``fill``, ``tile``, ``precision`` and ``view``.
         image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
         mask: ``(1, H, W)`` or ``(B, 1, H, W)``, above 0.5 where pixels are missing.
         passes: how often the picture goes through (default: the model's own number).
@@ -54,10 +58,13 @@ def inpaint(
 
     Raises:
         DataError: the sizes differ, or a mask is all hole or no hole.
-        ValueError: the model takes no mask or does not give pictures.
+        UserError: the model takes no mask, does not give pictures, or was trained on something else than holes.
+        ValueError: there is no solver of that name.
     """
     check_painter(model)
     hole = grow(check_mask(image, mask), dilate)
+    if isinstance(model, str):
+        return blend(image, _solve_each(model, image, hole), hole, feather)
     how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
     known, whole = trained_view(model)
     if view is None:
@@ -111,17 +118,42 @@ def _paint_each(
     painted = pictures.clone()
     for picture, missing, result in zip(pictures, holes, painted, strict=True):
         mask = missing[None].to(picture)
-        if whole:
-            result.copy_(paint_crop(model, picture, mask, view, **how))
-            continue
-        for crop in crops_around(missing.cpu(), view):
+        for crop in crops(missing.cpu(), view, whole):
             window = (slice(None), *crop.window)
             values = paint_crop(model, picture[window], mask[window], view, **how)
             result[window] = torch.where(crop.own.to(device), values, result[window])
     return painted.reshape(image.shape)
 
 
-def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any) -> Picture:
+def _solve_each(solver: str, image: Tensor, hole: Tensor) -> Tensor:
+    """Pictures ``(..., 3, H, W)`` with their holes filled by a solver, crop by crop where they are large."""
+    pictures = image.reshape(-1, *image.shape[-3:])
+    holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-2:])
+    filled = pictures.clone()
+    for picture, missing, result in zip(pictures, holes, filled, strict=True):
+        for crop in crops(missing.cpu(), SOLVED, whole=False):
+            window = (slice(None), *crop.window)
+            values = fill_holes(picture[window][None], missing[crop.window][None, None].to(picture), solver)[0]
+            result[window] = torch.where(crop.own.to(values.device), values, result[window])
+    return filled.reshape(image.shape)
+
+
+def visible(picture: Picture, hole: Tensor) -> Tensor:
+    """The colours ``(3, H, W)`` of a decoded file, those that a file stores where nothing shows filled from known ones.
+
+    Args:
+        picture: of any kind.
+        hole: ``(1, H, W)``, True where a pixel is missing.
+    """
+    colour = picture.rgb()
+    if picture.alpha is not None:  # the colours that a file stores where nothing shows are arbitrary
+        colour = fill_transparent(colour, to_tensor(picture.alpha[..., None]) * ~hole)
+    return colour
+
+
+def inpaint_picture(
+    model: ImplicitModel | str, picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any
+) -> Picture:
     """Like :func:`inpaint` for a decoded file: grey stays grey, 16 bits stay 16 bits, alpha and profile are kept.
 
     Known pixels come back as the very integers they were, unless ``raw`` is asked for.
@@ -133,11 +165,8 @@ def inpaint_picture(model: ImplicitModel, picture: Picture, mask: Tensor, *, raw
         raw: see :func:`inpaint`.
         how: the other arguments of :func:`inpaint`.
     """
-    colour = picture.rgb()
-    hole = check_mask(colour, mask)
-    if picture.alpha is not None:  # the colours that a file stores where nothing shows are arbitrary
-        known = to_tensor(picture.alpha[..., None]) * ~hole
-        colour = fill_transparent(colour, known)
+    hole = check_mask(picture.rgb(), mask)
+    colour = visible(picture, hole)
     outside = hole if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
     painted = inpaint(model, colour, mask, raw=raw, **how)
     if picture.is_grey:
@@ -192,8 +221,12 @@ def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
     return hole
 
 
-def check_painter(model: ImplicitModel, what: str = "the model") -> None:
-    """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures."""
+def check_painter(model: ImplicitModel | str, what: str = "the model") -> None:
+    """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures, or is a solver."""
+    if isinstance(model, str):
+        if model not in SOLVERS:
+            raise ValueError(f"the solvers are {' and '.join(SOLVERS)}; received {model!r}")
+        return
     if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
         raise UserError(f"{what} does not map RGB pictures to RGB pictures, so it cannot inpaint")
     if not model.takes_mask:

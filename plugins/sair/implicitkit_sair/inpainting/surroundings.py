@@ -10,10 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implicitkit import ImplicitModel
+from implicitkit import Field, ImplicitModel
+from implicitkit.coordinates import cell_size, grid
 from implicitkit.images import fill_holes
 
 MARGIN = 0.25  # of a view: a hole this far inside a crop belongs to it
+REACH = 6  # views: a model of whole pictures sees a crop of this side, shrunk, of what is larger
+QUERIES = 1 << 15  # points at a time
+SOLVED = 256  # pixels: the least side of the crops in which an equation is solved
 SHARE = 0.25  # of a shrunk pixel: missing from here on
 
 
@@ -39,6 +43,20 @@ def trained_view(model: ImplicitModel) -> tuple[int | None, bool]:
     """
     data = model.training_summary.get("data") or {}
     return data.get("patch"), bool(data.get("whole", False))
+
+
+def crops(hole: Tensor, view: int, whole: bool) -> list[Crop]:
+    """The parts of a picture that a model looks at, see :func:`crops_around`.
+
+    Args:
+        hole: ``(H, W)``, True where a pixel is missing.
+        view: the side, in pixels, that the model knows.
+        whole: it knows whole pictures: it sees all of one of up to ``REACH`` views, however small it is made.
+    """
+    side = REACH * view if whole else view
+    if whole and max(hole.shape) <= side:
+        return [Crop(slice(0, hole.shape[0]), slice(0, hole.shape[1]), hole)]
+    return list(crops_around(hole, side))
 
 
 def crops_around(hole: Tensor, view: int) -> Iterator[Crop]:
@@ -77,7 +95,8 @@ def crops_around(hole: Tensor, view: int) -> Iterator[Crop]:
 
 
 def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, **how: object) -> Tensor:
-    """A crop ``(3, H, W)`` as the model paints it; one that is larger than ``view`` is seen shrunk.
+    """A crop ``(3, H, W)`` as the model paints it; one that is larger than ``view`` is seen shrunk, and is only
+    painted in its holes.
 
     What the known pixels at full size are beyond what the model paints there is spread into the hole as a membrane, as
     in Poisson editing (Pérez et al., SIGGRAPH 2003): sharp up to the hole's edge, whatever the scale.
@@ -99,9 +118,20 @@ def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, *
     shrunk = F.interpolate(base, small, mode="bilinear", antialias=True).clamp(0, 1)
     missing = (F.interpolate(mask[None], small, mode="area") > SHARE).to(mask.dtype)
     field = model.encode(shrunk[0], missing[0], **how)  # type: ignore[arg-type]
-    painted = field.render(size, clamp=False)
+    painted = _near_holes(field, mask)
     beyond = fill_holes((picture.to(painted) - painted)[None], mask[None].to(painted), "harmonic")[0]
     return (painted + beyond).clamp(0, 1)
+
+
+def _near_holes(field: Field, mask: Tensor) -> Tensor:
+    """The field ``(3, H, W)`` in the holes of ``mask`` ``(1, H, W)`` and one pixel around them, zeros elsewhere."""
+    size = mask.shape[1:]
+    near = F.max_pool2d(mask[None].float(), 3, stride=1, padding=1)[0, 0] > 0.5
+    points = grid(size)[near.flatten().cpu()].to(field.device)
+    values = torch.cat([field(some, cell_size(size)) for some in points.split(QUERIES)])
+    painted = values.new_zeros(values.shape[1], *size)
+    painted[:, near.to(values.device)] = values.T
+    return painted
 
 
 def _around(span: slice, side: int, n: int) -> slice:

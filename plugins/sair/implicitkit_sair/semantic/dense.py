@@ -125,22 +125,14 @@ class Dense(SemanticEncoder):
         self.mean = [float(v) for v in (trained_with["mean"] if mean is None else mean)]
         self.std = [float(v) for v in (trained_with["std"] if std is None else std)]
         self.source = _source(model, file, sha256, bool(pretrained))
-        self._spec: dict[str, Any] | None = None
         self._portable = _portable(net, model, options, self.mean, self.std)
 
-    @property
-    def spec(self) -> dict[str, Any] | None:
-        """What the encoder is built from again, if it was built by name. It asks for weights only if they are frozen
-        and anybody can get them; all others are in the file that it was saved in.
-        """
-        if self._spec is None or (self.source and not self.trainable):
-            return self._spec
-        rest = {key: value for key, value in self._spec.items() if key not in ("pretrained", "weights", "sha256")}
+    def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """It asks for weights only if they are frozen and anybody can get them; all others are in the saved file."""
+        if self.source and not self.trainable:
+            return spec
+        rest = {key: value for key, value in spec.items() if key not in ("pretrained", "weights", "sha256")}
         return {**rest, **self._portable}
-
-    @spec.setter
-    def spec(self, value: Mapping[str, Any]) -> None:
-        self._spec = dict(value)
 
     def see(self, x: Tensor) -> Tensor:
         if not self.plain:

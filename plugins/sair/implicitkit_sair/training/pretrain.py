@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from implicitkit_sair.training.masked import MaskedAutoencoder
 
 Report = Callable[[dict[str, Any]], None]
+CHECKPOINT_SECONDS = 30.0
+"""A checkpoint is written after so long at the latest, however many steps that is: a short run resumes as well."""
 FREE_ON_RESUME = ("steps", "lr", "workers", "log_every", "checkpoint_every")
 
 
@@ -48,6 +51,7 @@ class Settings:
     workers: int = 0
     log_every: int = 50
     checkpoint_every: int = 500
+    """Steps; a checkpoint is also written every ``CHECKPOINT_SECONDS``."""
 
     def __post_init__(self) -> None:
         positive = ("patch", "steps", "batch", "size", "log_every", "checkpoint_every")
@@ -127,7 +131,7 @@ def pretrain(
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
     )
-    total, seen, mean = torch.zeros((), device=where), 0, math.nan
+    total, seen, mean, kept = torch.zeros((), device=where), 0, math.nan, time.monotonic()
     for step, batch in enumerate(batches, start=start):
         rate = learning_rate(step, settings.steps, schedule)
         for group in optimiser.param_groups:
@@ -146,8 +150,10 @@ def pretrain(
             if report is not None:
                 report({"step": done, "loss": mean, "lr": rate})
             total, seen = torch.zeros_like(total), 0
-        if done % settings.checkpoint_every == 0 and not last:
+        late = time.monotonic() - kept >= CHECKPOINT_SECONDS
+        if (done % settings.checkpoint_every == 0 or late) and not last:
             _keep(checkpoint, settings, model, optimiser, done)
+            kept = time.monotonic()
 
     training = {**asdict(settings), "pictures": len(files), "loss": mean}
     _write(output, encoder.state_dict(), _metadata(encoder.architecture, training=training, license=license))

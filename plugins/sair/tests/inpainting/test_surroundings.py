@@ -10,8 +10,9 @@ import implicitkit as ik
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import UserError
 from implicitkit.images.filling import fill_holes
+from implicitkit_sair.inpainting import painting
 from implicitkit_sair.inpainting.painting import blend, grow, inpaint
-from implicitkit_sair.inpainting.surroundings import crops_around, paint_crop, trained_view
+from implicitkit_sair.inpainting.surroundings import REACH, _near_holes, crops_around, paint_crop, trained_view
 
 
 def at_the_solver(patch: int = 32, whole: bool = False) -> ik.ImplicitModel:
@@ -67,6 +68,36 @@ def test_a_model_without_a_solver_is_enlarged_as_it_is() -> None:
     model = small_painter()
     values = paint_crop(model, picture(60, 60), disc(60, 60), 20)
     assert values.shape == (3, 60, 60) and bool(values.isfinite().all())
+
+
+def test_a_shrunk_crop_is_painted_as_the_field_renders_it() -> None:
+    model, clean, mask = small_painter(), picture(60, 40), disc(60, 40)
+    field = model.encode(clean, mask)
+    near = _near_holes(field, mask)
+    assert torch.allclose(torch.where(mask > 0.5, near, 0), field.render((60, 40), clamp=False) * mask, atol=1e-5)
+    assert bool((near[:, :10] == 0).all())
+
+
+def test_a_large_picture_costs_what_its_hole_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = small_painter(), []
+    model.training_summary = {"data": {"patch": 16, "whole": True}}
+    monkeypatch.setattr(painting, "paint_crop", lambda m, part, k, view, **how: seen.append(part.shape[1:]) or part + 1)
+    mask = torch.zeros(1, 150, 200)
+    mask[:, 60:66, 70:75] = 1
+    for painter in (model, "biharmonic"):
+        whole = inpaint(painter, picture(150, 200), mask)
+        assert torch.equal(torch.where(mask > 0.5, 0, whole), torch.where(mask > 0.5, 0, picture(150, 200)))
+    assert seen == [(REACH * 16, REACH * 16)]
+
+
+def test_a_solver_in_crops_is_the_solver_of_the_whole() -> None:
+    clean, mask = picture(300, 700), torch.zeros(1, 300, 700)
+    mask[:, 20:30, 40:60] = mask[:, 200:204, 600:650] = 1
+    assert torch.allclose(
+        inpaint("biharmonic", clean, mask), fill_holes(clean[None], mask[None], "biharmonic")[0], atol=1e-5
+    )
+    with pytest.raises(ValueError, match="the solvers are biharmonic and harmonic; received 'telea'"):
+        inpaint("telea", clean, mask)
 
 
 def test_holes_grow_and_fade() -> None:

@@ -128,6 +128,21 @@ def test_stopped_and_resumed_gives_the_same_bits(folder: Path, tmp_path: Path) -
     assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_a_run_shorter_than_its_checkpoints_resumes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("implicitkit_sair.training.pretrain.CHECKPOINT_SECONDS", 0.0)  # every step takes longer
+    output = tmp_path / "mae.safetensors"
+    with pytest.raises(Stop):
+        pretrain(folder, output, settings(checkpoint_every=500), report=stop_at(4))
+    steps: list[int] = []
+    monkeypatch.undo()
+    pretrain(folder, output, settings(), resume=True, report=lambda entry: steps.append(entry["step"]))
+    assert steps == [4, 6]
+    pretrain(folder, tmp_path / "whole.safetensors", settings())
+    assert all(torch.equal(v, load_file(output)[k]) for k, v in load_file(tmp_path / "whole.safetensors").items())
+
+
 def test_what_cannot_be_is_one_line(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "mae.safetensors"
     with pytest.raises(ik.UserError, match="there is no checkpoint .*mae.checkpoint.safetensors to go on from"):
