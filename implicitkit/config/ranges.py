@@ -75,6 +75,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "basis": (1, 16384),
     "components": (1, 16384),
     "ndim": (1, 3),
+    "order": (0, 64),
+    "flow_layers": (0, 128),
+    "max_frequency": (0, 1_000_000),
     # options of degradations, losses and protocols
     "scale": (0, 1000),
     "size": (1, 65536),

@@ -94,6 +94,27 @@ def pretrain(
         UserError: the output exists, there is a checkpoint and no ``resume`` (or the reverse), a setting that counts
             has changed, a picture cannot be used, or the loss is no longer finite.
     """
+    from implicitkit.files import held
+
+    checkpoint = _check_output(Path(output), resume)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    lock = checkpoint.with_name(f".{checkpoint.name}.lock")
+    with held(lock, f"another process trains {output}; wait for it to end, or choose another output"):
+        trained = _pretrain(folder, output, checkpoint, settings, resume, device, license, report)
+    lock.unlink(missing_ok=True)
+    return trained
+
+
+def _pretrain(
+    folder: Path,
+    output: Path,
+    checkpoint: Path,
+    settings: Settings,
+    resume: bool,
+    device: str,
+    license: str,
+    report: Report | None,
+) -> Path:
     import torch
     from torch.utils.data import DataLoader
 
@@ -106,7 +127,6 @@ def pretrain(
     from implicitkit_sair.semantic.mae import MAESmall
     from implicitkit_sair.training.masked import MaskedAutoencoder
 
-    checkpoint = _check_output(Path(output), resume)
     where = choose_device(device)
     # the low-resolution picture of a random scale is the crop: what super-resolution would be given to undo
     shrunk = create_degradation("super_resolution", scale=[1.0, settings.scale])
