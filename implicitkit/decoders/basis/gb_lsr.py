@@ -15,7 +15,7 @@ from implicitkit.decoders.basis.base import BasisDecoder, harmonics, outer
 class GBLSR(BasisDecoder):
     """A linear map gives each cell the coefficients of harmonics whose one bandwidth is learned.
 
-    With the offset ``t`` in half cells and the bandwidth ``s``, ``b(t) = [1, cos pi s t, sin pi s t, cos 2 pi s t, ...]``
+    With the offset ``t`` in half cells and the bandwidth ``s``, ``b(t) = [1, cos pi s t, sin pi s t, ...]``
     has ``order`` entries, and a cell predicts ``sum_ij c_ij b_i(y) b_j(x)`` per channel, in [0, 1] as in the authors'
     code. The output pixel's size is not used.
 
@@ -55,7 +55,8 @@ class GBLSR(BasisDecoder):
         coefficients = self.project(map).float().unflatten(1, (self.out_channels, self.order**2))
         constant = torch.zeros(self.order**2, 1, 1, device=map.device)
         constant[0] = 1
-        return (2 * coefficients - constant).flatten(1, 2)  # from [0, 1] to the model's output space
+        moved: Tensor = (2 * coefficients - constant).flatten(1, 2)
+        return moved  # from [0, 1] to the model's output space
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         width = math.pi * F.softplus(self.bandwidth.float())
