@@ -41,6 +41,8 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
     attribute, create = KINDS[kind]
     registry = getattr(kinds, attribute)
     for name in registry.names():
+        if name.endswith(":"):  # what follows the colon is not ours to list
+            continue
         entry, first = registry.find(name)
         if entry.owner.distribution not in owners:
             continue
@@ -51,10 +53,8 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
             create(name)
             yield name, "yes"
         except (ik.UserError, ValueError, TypeError) as error:
-            yield (
-                name,
-                f"with `{', '.join(wanted)}`" if wanted else f"no: {str(error).split(';')[0].split('(')[0].strip()}",
-            )
+            reason = str(error).split(";")[0].split("(")[0].strip()
+            yield name, f"with `{', '.join(wanted)}`" if wanted else f"no: {reason}"
 
 
 def swap(appearance: str, decoder: str, semantic: str) -> str:
@@ -81,10 +81,7 @@ def page() -> str:
             made = [f"`{name}`" for name, told in found.items() if told == "yes"]
             rest = [f"`{name}` {told}" for name, told in found.items() if told != "yes"]
             lines.append(f"| {kind}, {len(made)} of {len(found)} | {', '.join(made)} | {'; '.join(rest)} |")
-        lines += [
-            "\n## SAIR's parts\n",
-            "Appearance encoder, decoder and semantic encoder by bare names, SIR between.\n",
-        ]
+        lines += ["\n## SAIR's parts\n", "Appearance encoder, decoder and semantic encoder by bare names, SIR between.\n"]
         lines += [f"| semantic encoder | {' | '.join(f'`{a}` + `{d}`' for a in APPEARANCE for d in DECODERS)} |"]
         lines += ["|---|" + "---|" * len(APPEARANCE) * len(DECODERS)]
         for semantic in SEMANTIC:
