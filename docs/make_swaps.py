@@ -31,7 +31,7 @@ DECODERS = ("air", "sem_lte")
 SEMANTIC = ("clip", "mae_small", "dense", "timm:vit_tiny_patch16_224", "timm:resnet18")
 HEAD = """# What swaps by name
 
-Made by `python docs/make_swaps.py` from the registries, implicitkit-sair installed; a test of the plugin compares. Everything is built on torch's meta
+Made by `python docs/make_swaps.py` from the registries; a test of the plugin compares. All is built on torch's meta
 device: shapes, no weights, no network.
 """
 
@@ -81,7 +81,10 @@ def page() -> str:
             made = [f"`{name}`" for name, told in found.items() if told == "yes"]
             rest = [f"`{name}` {told}" for name, told in found.items() if told != "yes"]
             lines.append(f"| {kind}, {len(made)} of {len(found)} | {', '.join(made)} | {'; '.join(rest)} |")
-        lines += ["\n## SAIR's parts\n", "Appearance encoder, decoder and semantic encoder by bare names, SIR between.\n"]
+        lines += [
+            "\n## SAIR's parts\n",
+            "Appearance encoder, decoder and semantic encoder by bare names, SIR between.\n",
+        ]
         lines += [f"| semantic encoder | {' | '.join(f'`{a}` + `{d}`' for a in APPEARANCE for d in DECODERS)} |"]
         lines += ["|---|" + "---|" * len(APPEARANCE) * len(DECODERS)]
         for semantic in SEMANTIC:
