@@ -31,7 +31,7 @@ DECODERS = ("air", "sem_lte")
 SEMANTIC = ("clip", "mae_small", "dense", "timm:vit_tiny_patch16_224", "timm:resnet18")
 HEAD = """# What swaps by name
 
-Made by `python docs/make_swaps.py` from the registries, implicitkit-sair installed; a test of the plugin compares. Everything is built on torch's meta
+Made by `python docs/make_swaps.py` from the registries; a test of the plugin compares. All is built on torch's meta
 device: shapes, no weights, no network.
 """
 
@@ -41,6 +41,8 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
     attribute, create = KINDS[kind]
     registry = getattr(kinds, attribute)
     for name in registry.names():
+        if name.endswith(":"):  # what follows the colon is not ours to list
+            continue
         entry, first = registry.find(name)
         if entry.owner.distribution not in owners:
             continue
@@ -51,10 +53,8 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
             create(name)
             yield name, "yes"
         except (ik.UserError, ValueError, TypeError) as error:
-            yield (
-                name,
-                f"with `{', '.join(wanted)}`" if wanted else f"no: {str(error).split(';')[0].split('(')[0].strip()}",
-            )
+            reason = str(error).split(";")[0].split("(")[0].strip()
+            yield name, f"with `{', '.join(wanted)}`" if wanted else f"no: {reason}"
 
 
 def swap(appearance: str, decoder: str, semantic: str) -> str:

@@ -81,3 +81,14 @@ def test_a_config_is_sair_faces_with_a_twin(kind: str) -> None:
     ours, theirs = ({k: v for k, v in one.items() if k not in ("output", "weights")} for one in (own, base))
     assert ours == theirs
     assert own.get("weights") == (None if kind == "random" else base["weights"])
+
+
+def test_liif_has_the_size_of_sair_faces() -> None:
+    liif, sair = (yaml.safe_load((CONFIGS / name).read_text()) for name in ("twins/liif.yaml", "sair_faces.yaml"))
+    with torch.device("meta"):
+        counts = [sum(p.numel() for p in ik.create_model(one["model"]).parameters()) for one in (liif, sair)]
+    assert counts[0] == pytest.approx(counts[1], rel=0.01)
+    assert {**liif, "model": 0, "loss": 0, "output": 0} == {
+        **{key: value for key, value in sair.items() if key != "weights"},
+        **{"model": 0, "loss": 0, "output": 0},
+    }
