@@ -96,6 +96,7 @@ def compare(
         "config": {**config.model_dump(mode="json"), "threads": threads},
         "evaluations": evaluations,
         **describe_runs(plan),
+        "terms": terms.line(),
         "compared": terms.compared,
         "unequal": {**terms.unequal, **unequal_costs(plan.finished, evaluations)},
         "prepared": {step.makes: notes.get(step.makes, {"how": "was there"}) for step in plan.config.prepare},

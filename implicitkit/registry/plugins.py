@@ -173,8 +173,9 @@ class Plugins:
             implementation = self._implementations.get(id(plugin))
             name = getattr(implementation, "__name__", None) or type(implementation).__module__
             top = sys.modules.get(str(name).partition(".")[0])
-            if implementation is not None and getattr(top, "__path__", None) and getattr(top, "__file__", None):
-                folders.setdefault(Path(str(top.__file__)).parent, plugin.owner)
+            file = getattr(top, "__file__", None) if hasattr(top, "__path__") else None
+            if implementation is not None and file is not None:
+                folders.setdefault(Path(file).parent, plugin.owner)
         return folders
 
     def where(self) -> str:
