@@ -143,7 +143,7 @@ class BasisDecoder(Decoder):
         if rows.shared and columns.shared:
             offset = rows.offset[:1, :, None], columns.offset[:1, None, :]
             table = self.table(offset, None if cell is None else cell[:, :1, None])  # (1, m, n, K)
-            values = torch.matmul(own, table.flatten(0, 2).t())
+            values: Tensor = torch.matmul(own, table.flatten(0, 2).t())
         else:
             offset = rows.offset[:, None, :, None], columns.offset[None, :, None, :]
             table = self.table(offset, None if cell is None else cell[:, :1, None, None])

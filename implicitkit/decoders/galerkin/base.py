@@ -98,6 +98,7 @@ class GalerkinDecoder(Decoder):
     def begin(self, latent: Whole, question: Question) -> Whole:
         means: tuple[Tensor, ...] = ()
         for attention in self.attentions:
+            assert isinstance(attention, Galerkin)
             total: Tensor | float = 0.0
             for coords, cell in question.blocks():
                 x, _ = self.lift(latent, coords, cell)

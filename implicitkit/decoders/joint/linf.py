@@ -43,7 +43,7 @@ class Flow(nn.Module):
         """
         with in_float32(z.device.type):
             inverses = torch.linalg.inv(self.weight.double()).float()
-            x = (z - self.bias[-1]) @ inverses[-1].t()
+            x: Tensor = (z - self.bias[-1]) @ inverses[-1].t()
             for k in reversed(range(len(inverses) - 1)):
                 scale, shift = parameters[..., k, 0, :], parameters[..., k, 1, :]
                 x = (x - shift) / (torch.sigmoid(scale + 2) + EPS)
