@@ -80,7 +80,8 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
     """Write two graphs and their description ``export.json`` into a new folder, and compare them with the model.
 
     Args:
-        model: of pictures, with a decoder that can be exported (:attr:`Decoder.exports`) and an encoder that keeps the picture's size.
+        model: of pictures, with a decoder that can be exported (:attr:`Decoder.exports`) and an encoder that
+            keeps the picture's size.
         folder: must not exist.
         format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, the format of ``torch.export``.
 

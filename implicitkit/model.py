@@ -341,8 +341,8 @@ class ImplicitModel(nn.Module):
                 raise ValueError(f"{type(taker).__name__} is a {kind} of {taker.ndim} dimensions, not {encoder.ndim}")
             if giver.out_channels != taker.in_channels:
                 raise ValueError(
-                    f"{type(giver).__name__} gives {giver.out_channels} features per cell, {type(taker).__name__} takes "
-                    f"{taker.in_channels}; create the {kind} with in_channels={giver.out_channels}"
+                    f"{type(giver).__name__} gives {giver.out_channels} features per cell, {type(taker).__name__} "
+                    f"takes {taker.in_channels}; create the {kind} with in_channels={giver.out_channels}"
                 )
         declared, given = set(decoder.conditions), set(self.conditions.keys())
         if declared != given:

@@ -42,9 +42,10 @@ class LMF(LocalEnsembleDecoder):
     :meth:`prepare` runs the latent MLP, whose first layer is a 3^d convolution, and the part of the first render layer
     that does not depend on ``d`` and ``p``.
 
-    Differences from the paper: its latent MLP reads the output pixel's size too, which binds a latent to one size; here
-    only the render MLP reads it, unless ``latent_cell``, so one latent serves every size. Controllable multi-scale rendering, which skips
-    points where the modulations are weak, is left out. The paper's networks are 2-D; the equations hold for any.
+    Differences from the paper: its latent MLP reads the output pixel's size too, which binds a latent to one size;
+    here only the render MLP reads it, unless ``latent_cell``, so one latent serves every size. Controllable multi-
+    scale rendering, which skips points where the modulations are weak, is left out. The paper's networks are 2-D; the
+    equations hold for any.
 
     Args:
         in_channels: features per cell.

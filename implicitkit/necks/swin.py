@@ -15,8 +15,8 @@ from implicitkit.necks.base import Neck
 class Swin(Neck):
     """SwinIR's body on features: residual groups of window attention, a long skip, a last convolution.
 
-    As :class:`implicitkit.encoders.swinir.SwinIR`, with the tangent form of gelu, and padding at the bottom and right by
-    reflection (the border itself is not repeated).
+    As :class:`implicitkit.encoders.swinir.SwinIR`, with the tangent form of gelu, and padding at the bottom and right
+    by reflection (the border itself is not repeated).
 
     Args:
         in_channels: features per cell.

@@ -15,7 +15,7 @@ from implicitkit.decoders.basis.base import BasisDecoder, harmonics, outer
 class GBLSR(BasisDecoder):
     """A linear map gives each cell the coefficients of harmonics whose one bandwidth is learned.
 
-    With the offset ``t`` in half cells and the bandwidth ``s``, ``b(t) = [1, cos pi s t, sin pi s t, cos 2 pi s t, ...]``
+    With the offset ``t`` in half cells and the bandwidth ``s``, ``b(t) = [1, cos pi s t, sin pi s t, ...]``
     has ``order`` entries, and a cell predicts ``sum_ij c_ij b_i(y) b_j(x)`` per channel, in [0, 1] as in the authors'
     code. The output pixel's size is not used.
 

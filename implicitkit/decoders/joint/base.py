@@ -38,8 +38,8 @@ class JointDecoder(Decoder):
     """Hands all cells around a query to one function. A subclass writes :meth:`project` and :meth:`joint`.
 
     Attributes:
-        window: None: the 2^d corners that LIIF reads, in its order. A number ``r``: the ``(2 r + 1)^d`` cells around the
-            nearest one, row by row.
+        window: None: the 2^d corners that LIIF reads, in its order. A number ``r``: the ``(2 r + 1)^d`` cells around
+            the nearest one, row by row.
         skip: whether the linearly interpolated input picture is added.
 
     >>> class Mean(JointDecoder):
