@@ -188,8 +188,8 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
     with naming(f"{where}.encoder"):
         encoder = create_encoder(encoder_spec)
     refiners, channels = [], encoder.out_channels
-    for k, part in enumerate(spec.neck):
-        neck_spec = part.as_dict()
+    for k, named in enumerate(spec.neck):
+        neck_spec = named.as_dict()
         trainable = neck_spec.pop("trainable", None)
         neck_spec.setdefault("in_channels", channels)
         with naming(f"{where}.neck" + (f".{k}" if len(spec.neck) > 1 else "")):

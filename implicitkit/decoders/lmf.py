@@ -111,10 +111,9 @@ class LMF(LocalEnsembleDecoder):
         self.last = nn.Linear(hidden, out_channels)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent | Pending:
-        first = self.latent[0](features.map)
         if self.latent_size is not None:
-            return Pending(first, features)
-        return self._modulations(features, first)
+            return Pending(self.latent[0](features.map), features)
+        return self._modulations(features, self.latent(features.map))
 
     def begin(self, latent: Latent | Pending, question: Question) -> Latent:
         if isinstance(latent, Latent):
@@ -122,14 +121,16 @@ class LMF(LocalEnsembleDecoder):
         assert question.cell is not None and self.latent_size is not None
         size = self.in_cells(question.cell.mean(1, keepdim=True), latent.features.grid, len(question.cell), 1)
         told = self.latent_size(size)
-        return self._modulations(latent.features, latent.first + told.reshape(*told.shape, *(1,) * self.ndim))
-
-    def _modulations(self, features: Features, first: Tensor) -> Latent:
-        """The rest of the latent MLP, behind its first layer."""
-        width = self.hidden
-        wide = first
+        wide = latent.first + told.reshape(*told.shape, *(1,) * self.ndim)
         for layer in self.latent[1:]:
-            wide = F.relu(wide) if isinstance(layer, nn.ReLU) else layer(wide)
+            wide = (
+                F.relu(wide) if isinstance(layer, nn.ReLU) else layer(wide)
+            )  # not in place: questions share the first
+        return self._modulations(latent.features, wide)
+
+    def _modulations(self, features: Features, wide: Tensor) -> Latent:
+        """The latent of what the latent MLP returned."""
+        width = self.hidden
         code, scale, shift = wide.split([width, width * self.depth, width * self.depth], dim=1)
         scale = 1 + scale
         kernel = self.first.weight[:, :width].reshape(width, width, *(1,) * self.ndim)

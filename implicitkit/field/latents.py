@@ -195,7 +195,11 @@ class Latents:
     def _plan(self, tile: int) -> Tiling:
         encoder, necks, decoder = self._model.encoder, self._model.necks, self._model.decoder
         if self._model.sight is None:
-            sees_all = {encoder: encoder.radius, **{neck: neck.radius for neck in necks}, decoder: decoder.reach}
+            sees_all: dict[Any, int | None] = {
+                encoder: encoder.radius,
+                **{neck: neck.radius for neck in necks},
+                decoder: decoder.reach,
+            }
             part = next(type(part).__name__ for part, far in sees_all.items() if far is None)
             raise ValueError(
                 f"{part} sees the whole picture at once, so it cannot encode in tiles; encode without tile="

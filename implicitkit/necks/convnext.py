@@ -24,9 +24,10 @@ class Block(nn.Module):
         self.narrow = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(rearrange(self.depthwise(x), "b c h w -> b h w c"))
+        y: Tensor = self.norm(rearrange(self.depthwise(x), "b c h w -> b h w c"))
         y = self.narrow(F.gelu(self.widen(y), approximate="tanh"))
-        return x + rearrange(y, "b h w c -> b c h w")
+        residual: Tensor = rearrange(y, "b h w c -> b c h w")
+        return x + residual
 
 
 class Projection(nn.Module):

@@ -75,7 +75,8 @@ class BasisDecoder(Decoder):
         return Latent(rows, features.extent, picture)
 
     def pack(self, latent: Latent) -> Tensor:
-        return latent.features.rows.unflatten(1, latent.features.cells)
+        packed: Tensor = latent.features.rows.unflatten(1, latent.features.cells)
+        return packed
 
     def unpack(self, packed: Tensor, inputs: Inputs | None) -> Latent:
         grid = tuple(packed.shape[1:-1])

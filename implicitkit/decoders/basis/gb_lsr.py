@@ -55,7 +55,8 @@ class GBLSR(BasisDecoder):
         coefficients = self.project(map).float().unflatten(1, (self.out_channels, self.order**2))
         constant = torch.zeros(self.order**2, 1, 1, device=map.device)
         constant[0] = 1
-        return (2 * coefficients - constant).flatten(1, 2)  # from [0, 1] to the model's output space
+        moved: Tensor = (2 * coefficients - constant).flatten(1, 2)
+        return moved  # from [0, 1] to the model's output space
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         width = math.pi * F.softplus(self.bandwidth.float())

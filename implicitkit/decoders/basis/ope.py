@@ -13,8 +13,9 @@ from implicitkit.decoders.basis.base import BasisDecoder, harmonics, outer
 class OPE(BasisDecoder):
     """The features are the coefficients of a Fourier series on the cell; there is no network behind them.
 
-    With the offset ``t`` in half cells, ``b(t) = [1, sqrt(2) cos wt, sqrt(2) sin wt, sqrt(2) cos 2wt, ...]`` and ``w =
-    pi / 2``, a cell predicts ``sum_ij c_ij b_i(y) b_j(x)`` per channel; the four nearest cells are blended as LIIF's. The output pixel's size is not used.
+    With the offset ``t`` in half cells, ``b(t) = [1, sqrt(2) cos wt, sqrt(2) sin wt, sqrt(2) cos 2wt, ...]`` and ``w
+    = pi / 2``, a cell predicts ``sum_ij c_ij b_i(y) b_j(x)`` per channel; the four nearest cells are blended as
+    LIIF's. The output pixel's size is not used.
 
     Args:
         in_channels: features per cell.

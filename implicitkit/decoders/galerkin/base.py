@@ -54,7 +54,8 @@ class Galerkin(nn.Module):
         return result
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.qkv(x).unflatten(-1, (self.heads, -1)).chunk(3, dim=-1)
+        parts: tuple[Tensor, ...] = self.qkv(x).unflatten(-1, (self.heads, -1)).chunk(3, dim=-1)
+        return parts
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_a_window_holds_the_cells_around_the_nearest() -> None:
     coords = torch.rand(1, 30, 2) * 2 - 1
     around = ask(Seen(1), coords)
     assert around.rows.shape == (1, 30, 9, 1) and around.cell is not None
-    assert torch.equal(around.cell[0, 0], torch.tensor([1.0, 1.25]))
+    assert torch.equal(around.cell[0, 0], torch.tensor([2.0, 2.5]))
     for i, (y, x) in enumerate(coords[0].tolist()):
         row, column = int((y + 1) / 2 * 4), int((x + 1) / 2 * 5)
         k = 0
