@@ -156,7 +156,8 @@ class BasisDecoder(Decoder):
         values = values.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
         if not rows.full:
             values = values.index_select(2, rows.place)
-        return values if columns.full else values.index_select(3, columns.place)
+        result: Tensor = values if columns.full else values.index_select(3, columns.place)
+        return result
 
 
 class _Runs(NamedTuple):

@@ -104,7 +104,8 @@ class GalerkinDecoder(Decoder):
                 x, _ = self.lift(latent, coords, cell)
                 for earlier, mean in zip(self.attentions, means, strict=False):
                     x = earlier(x, mean)
-                total = total + attention.sums(x)
+                sums: Tensor = attention.sums(x)  # type: ignore[operator]
+                total = total + sums
             if isinstance(total, Tensor):
                 means = (*means, total / question.count)
         return replace(latent, means=means)

@@ -48,7 +48,8 @@ class Flow(nn.Module):
                 scale, shift = parameters[..., k, 0, :], parameters[..., k, 1, :]
                 x = (x - shift) / (torch.sigmoid(scale + 2) + EPS)
                 x = (x - self.bias[k]) @ inverses[k].t()
-        return x
+        values: Tensor = x
+        return values
 
 
 class LINF(JointDecoder):
