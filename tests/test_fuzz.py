@@ -112,7 +112,7 @@ class Workplace:
             "lines of a run that was refused": ran.code == 2 and "train" in sys.argv and len(lines) > 3,
             f"left {ran.new}": ran.code == 2 and bool(ran.new),
             f"half a file: {ran.new}": any(
-                ".part" in name or name.startswith("tmp/") and "inductor" not in name for name in ran.new
+                ".part" in name or (name.startswith("tmp/") and "inductor" not in name) for name in ran.new
             ),
             "a message of pages": any(len(line) > 2000 for line in lines),
         }
