@@ -104,7 +104,7 @@ class GalerkinDecoder(Decoder):
                 x, _ = self.lift(latent, coords, cell)
                 for earlier, mean in zip(self.attentions, means, strict=False):
                     x = earlier(x, mean)
-                sums: Tensor = attention.sums(x)  # type: ignore[operator]
+                sums: Tensor = attention.sums(x)
                 total = total + sums
             if isinstance(total, Tensor):
                 means = (*means, total / question.count)
