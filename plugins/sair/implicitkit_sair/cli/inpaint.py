@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -98,7 +98,7 @@ def inpaint(
         picture, holes = read_picture(job.source), read_mask(job.mask, hole, rare.threshold)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
-        how = {"fill": filling, "passes": passes, "precision": number_format}
+        how: dict[str, Any] = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
         painter, why = network, ""
         if not chosen and not raw and not isinstance(network, str):

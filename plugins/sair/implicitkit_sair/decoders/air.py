@@ -68,6 +68,7 @@ class AIR(ReadsMeaning, LIIF):
             appearance,
             manner,
         )
+        assert self.reach is not None  # a number for all of LIIF's family
         self.reach += self.injection.reach
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:

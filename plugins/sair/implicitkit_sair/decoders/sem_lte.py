@@ -73,6 +73,7 @@ class SemLTE(ReadsMeaning, LTE):
             appearance,
             manner,
         )
+        assert self.reach is not None  # a number for all of LIIF's family
         self.reach += self.injection.reach
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:

@@ -88,7 +88,8 @@ def choose(
         if int(held.sum()) < LEAST:
             continue
         hidden = (missing | held).to(image)
-        for n, painter in enumerate((model, solver)):
+        painters: tuple[ImplicitModel | str, ...] = (model, solver)
+        for n, painter in enumerate(painters):
             painted = inpaint(painter, part, hidden, **how).to(part)
             errors[n] += (painted - part)[:, held].double().square().mean(0).sum().cpu()
         pixels += int(held.sum())

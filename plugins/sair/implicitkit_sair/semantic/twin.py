@@ -47,7 +47,7 @@ def twin(
     """
     if kind not in KINDS:
         raise ValueError(f"the kind of a twin is one of {', '.join(KINDS)}; received {kind!r}")
-    spec = {"name": of} if isinstance(of, str) else dict(of)
+    spec: dict[str, Any] = {"name": of} if isinstance(of, str) else dict(of)
     told = [key for key in ("weights", "pretrained") if spec.get(key)]
     if kind == "random" and told:
         raise ValueError(f"a random twin has learnt nothing; take {told[0]} out of its encoder")
