@@ -52,4 +52,5 @@ from .images.io import read_image as read_image, write_image as write_image
 from .metrics.base import Metric as Metric
 from .model import ImplicitModel as ImplicitModel
 from .necks.base import Neck as Neck
+from .upscaling import upscale as upscale
 from .version import __version__ as __version__

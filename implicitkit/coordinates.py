@@ -60,8 +60,30 @@ def check_box(box: Sequence[float] | None, ndim: int) -> Box:
     return values
 
 
+def check_tensor(value: object, what: str = "coords") -> Tensor:
+    """``value``, if it is a tensor of numbers; raises ``ValueError`` otherwise."""
+    if isinstance(value, Tensor) and not value.is_complex() and value.dtype != torch.bool:
+        return value
+    received = f"a {value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__
+    raise ValueError(f"{what} are a tensor of numbers (torch.as_tensor makes one); received {received}")
+
+
+def scaled_size(size: Size, scale: float | None, box: Sequence[float] | None = None) -> Size:
+    """A picture's ``size``, or that of a box in it, times ``scale``, rounded, at least one pixel each way.
+
+    >>> scaled_size((10, 20), 2.5), scaled_size((10, 20), 2, (-1, -1, 0, 0))
+    ((25, 50), (10, 20))
+    """
+    if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        raise ValueError(f"scale is a positive number; received {scale!r}")
+    ends = check_box(box, len(size))
+    shares = [(hi - lo) / 2 for lo, hi in zip(ends[: len(size)], ends[len(size) :], strict=True)]
+    return tuple(max(1, round(n * scale * share)) for n, share in zip(size, shares, strict=True))
+
+
 def check_points(coords: Tensor, batch: int, ndim: int, *, device: torch.device | str | None = None) -> Tensor:
     """``coords``, ``(N, d)`` or ``(B or 1, N, d)``, as ``(B, N, d)`` float32; raises ``ValueError`` for others."""
+    check_tensor(coords)
     if coords.ndim not in (2, 3) or coords.shape[-1] != ndim or (coords.ndim == 3 and len(coords) not in (1, batch)):
         raise ValueError(f"coords are (N, {ndim}) or ({batch}, N, {ndim}); received shape {tuple(coords.shape)}")
     return coords.to(device, torch.float32).expand(batch, *coords.shape[-2:])

@@ -232,7 +232,7 @@ def _told_widths(decoder: str, conditions: Iterable[str]) -> list[str]:
     return [name for name in conditions if f"{name}_channels" in takes]
 
 
-def load_model(source: str | Path) -> ImplicitModel:
+def load_model(source: str | Path, *, device: Any = None, dtype: Any = None) -> ImplicitModel:
     """A model with its weights, in eval mode.
 
     Args:
@@ -240,13 +240,24 @@ def load_model(source: str | Path) -> ImplicitModel:
             the name of a pretrained model (``"liif_small"``), or ``"local-dir:FOLDER"`` or
             ``"hf-hub:Organisation/name"`` (``@revision`` may follow), which hold a ``model.safetensors``. A bare
             ``"Organisation/name"`` that is no file and no registered name is a hub id too.
+        device: where to put it: ``"cuda"``, ``"auto"`` (what there is), a ``torch.device`` (default: the CPU).
+        dtype: of its weights: ``torch.bfloat16`` or ``torch.float16`` halve the memory, and fields compute in it
+            (default: float32).
 
     Raises:
         WeightsError: the source does not exist, or cannot be read.
+        UserError: the device is not available.
 
     >>> load_model("liif_small").scales
     (1.2, 4.0)
     """
+    from implicitkit.devices import choose_device
+
+    where = device if device is None else choose_device(str(device))  # before a long download
+    return _load_model(source).to(device=where, dtype=dtype)
+
+
+def _load_model(source: str | Path) -> ImplicitModel:
     from implicitkit.weights import from_folder, from_hub
 
     path, text = Path(source), str(source)
@@ -512,12 +523,14 @@ def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
     return enrol(protocols, name, factory, **how)
 
 
-def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
+def register_plugin(plugin: Any, name: str | None = None, *, replace: bool = False) -> Plugin:
     """Load a plugin of the running program: a module or an object with functions marked ``@implicitkit.hookimpl``.
 
     Args:
         plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
         name: its name in lists and errors (default: the module's or class's name).
+        replace: take the place of a plugin of the same name that was registered by this function, as when the cell of
+            a notebook is run again.
 
     Returns:
         The plugin; :func:`unregister_plugin` takes it.
@@ -536,7 +549,7 @@ def register_plugin(plugin: Any, name: str | None = None) -> Plugin:
     {'decoder': ['sketch_example']}
     >>> unregister_plugin(plugin)
     """
-    return plugins.add(plugin, name)
+    return plugins.add(plugin, name, replace=replace)
 
 
 def unregister_plugin(plugin: Plugin) -> None:

@@ -63,6 +63,10 @@ class ImplicitModel(nn.Module):
         fill: Fill | None = None,
     ) -> None:
         super().__init__()
+        for name, part, kind in (("encoder", encoder, Encoder), ("decoder", decoder, Decoder)):
+            if not isinstance(part, kind):
+                received = repr(part) if isinstance(part, (str, dict)) else type(part).__name__
+                raise ValueError(f"{name} is an ik.{kind.__name__}, as ik.create_{name}() makes; received {received}")
         self.fill = fill if fill is None else check_fill(fill)
         self.inputs = tuple(inputs)
         self.scales = scales
@@ -234,14 +238,19 @@ class ImplicitModel(nn.Module):
     def forward(
         self,
         image: Tensor,
-        coords: Tensor,
+        coords: Tensor | None = None,
         cell: Tensor | None = None,
         mask: Tensor | None = None,
         wanted: Collection[str] | None = None,
     ) -> Prediction:
         """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, with those of the conditions ``wanted``
         (default: all). Training uses this alone.
+
+        Raises:
+            ValueError: there are no ``coords``; ``model.encode(image).render(size)`` needs none.
         """
+        if coords is None:
+            raise ValueError("a model called like this needs coords; model.encode(image).render(size) makes a picture")
         return Field(self, image, mask, grad=torch.is_grad_enabled(), fill=self.hole_fill).predict(coords, cell, wanted)
 
     def train(self, mode: bool = True) -> ImplicitModel:

@@ -15,7 +15,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("comparison",),
     ("testing",),
     ("training",),
-    ("evaluation", "export"),
+    ("evaluation", "export", "upscaling"),
     ("create",),
     ("losses",),
     ("model",),

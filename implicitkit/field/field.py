@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, axes, cell_size, check_cell, check_points, check_size
+from implicitkit.coordinates import (
+    Size,
+    axes,
+    cell_size,
+    check_cell,
+    check_points,
+    check_size,
+    check_tensor,
+    scaled_size,
+)
 from implicitkit.devices import PRECISIONS
 from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
 from implicitkit.field.latents import Composed, Latents
@@ -82,7 +91,8 @@ class Field:
     ) -> None:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
-        self.model, self.grad, self.precision = model, grad, precision
+        self.model, self.grad = model, grad
+        self.precision = precision = _precision_of(model, precision)
         if not grad:
             refuse_derivatives("the image", image)
             refuse_derivatives("the mask", mask)
@@ -129,20 +139,38 @@ class Field:
         """Values at points.
 
         Args:
-            coords: ``(N, d)`` or ``(B, N, d)``, order ``(y, x)``; the picture covers ``[-1, 1]^d``.
-            cell: size of an output pixel in the same units: a number, ``(d,)``, ``(N, d)`` or ``(B, N, d)``.
-                Needed if the decoder uses it.
+            coords: ``(..., d)``, order ``(y, x)``; the picture covers ``[-1, 1]^d``. For a batch of pictures: points of
+                all pictures ``(N, d)``, or each picture's own ``(B, ..., d)``.
+            cell: size of an output pixel in the same units: a number, ``(d,)``, or one for each point. Needed if the
+                decoder uses it.
             options: of the question, such as ``{"temperature": 0.8}``; the decoder's :attr:`~Decoder.options` names
                 them.
 
         Returns:
-            ``(N, out)``, or ``(B, N, out)`` if the picture or the points are batched. Pictures in [0, 1], not clamped.
+            ``(..., out)``, or ``(B, ..., out)`` for a batch. Pictures in [0, 1], not clamped.
+
+        >>> import implicitkit as ik
+        >>> field = ik.load_model("liif_small").encode(torch.rand(3, 8, 8))
+        >>> field(torch.zeros(4, 5, 2), cell=0.1).shape, field(torch.zeros(2), cell=0.1).shape
+        (torch.Size([4, 5, 3]), torch.Size([3]))
         """
-        batched = self.batched or coords.ndim == 3
+        leading = check_tensor(coords).shape[:-1]
+        if self.batched and coords.ndim > 3:
+            coords, leading = coords.flatten(1, -2), leading[1:]
+            cell = cell.flatten(1, -2) if isinstance(cell, Tensor) and cell.ndim > 3 else cell
+        elif self.batched:
+            leading = leading[1:] if coords.ndim == 3 else leading
+            coords = coords.reshape(1, -1) if coords.ndim == 1 else coords
+        elif coords.ndim and coords.shape[-1] == self.model.ndim:
+            if isinstance(cell, Tensor) and cell.ndim > 1 and cell.shape[:-1] == leading:
+                cell = cell.reshape(-1, cell.shape[-1])
+            coords = coords.reshape(-1, self.model.ndim)
         coords, cells = self._check_points(coords, cell)
         with _modes(self):
             result = self._at_points(coords, cells, options=options).values
-        return result if batched else result[0]
+        return (result if self.batched else result[0]).reshape(
+            *result.shape[: self.batched], *leading, result.shape[-1]
+        )
 
     def predict(
         self, coords: Tensor, cell: Cell = None, wanted: Collection[str] | None = None, *, options: Options = None
@@ -165,10 +193,11 @@ class Field:
 
     def render(
         self,
-        size: Sequence[int] | int,
+        size: Sequence[int] | int | None = None,
         box: Sequence[float] | None = None,
         cell: Cell = None,
         *,
+        scale: float | None = None,
         clamp: bool = True,
         block: int | None = None,
         options: Options = None,
@@ -177,6 +206,7 @@ class Field:
 
         Args:
             size: pixels per axis, ``(H, W)``; any size, any aspect.
+            scale: instead of ``size``: output pixels per pixel of the picture, any positive number.
             box: the window ``(y0, x0, y1, x1)`` to show (default: the whole extent).
             cell: see :meth:`__call__`; by default the size of one output pixel.
             clamp: limit pictures to [0, 1].
@@ -185,8 +215,14 @@ class Field:
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
+
+        >>> import implicitkit as ik
+        >>> ik.load_model("liif_small").encode(torch.rand(3, 8, 6)).render(scale=2.5).shape
+        torch.Size([3, 20, 15])
         """
-        size = check_size(size, self.model.ndim)
+        if (size is None) == (scale is None):
+            raise ValueError(f"give a size (H, W), or scale=; received size={size!r} and scale={scale!r}")
+        size = check_size(scaled_size(self.size, scale, box) if size is None else size, self.model.ndim)
         canvas = assembled(self.blocks(size, box, cell, clamp=clamp, block=block, options=options), size)
         return canvas if self.batched else canvas[0]
 
@@ -287,6 +323,21 @@ class Field:
         if self.model.uses_cell:
             raise ValueError("this model needs cell=, the size of an output pixel (2/n for n pixels across a picture)")
         return None
+
+
+def _precision_of(model: Composed, precision: str | None) -> str | None:
+    """The precision of a field: weights of 16 bits compute in theirs."""
+    dtypes = {p.dtype for p in model.parameters()} - {torch.float32}
+    low = {dtype: name for name, dtype in PRECISIONS.items() if dtype in dtypes}
+    if not dtypes:
+        return precision
+    named = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    if len(low) != 1 or dtypes != set(low) or precision not in (None, *low.values()):
+        raise ValueError(
+            f"the model's weights are {named}, precision is {precision!r}; call model.float() for float32, or "
+            "model.bfloat16() or model.half() for 16 bits"
+        )
+    return next(iter(low.values()))
 
 
 @contextmanager

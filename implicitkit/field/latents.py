@@ -125,6 +125,14 @@ class Latents:
         self.tiling = self._plan(tile)
         self.extent = self.tiling.extent
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have a lock of their own, and encode their tiles again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_cached")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._cached, self._lock = OrderedDict(), threading.Lock()
+
     def tile(self, tiling: Tiling, tile: Size, picture: int | None = None) -> Any:
         """The latent of one tile (of one picture of the batch, or of all); the last few are cached.
 

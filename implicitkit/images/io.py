@@ -107,6 +107,11 @@ def check_values(image: Tensor, what: str = "a picture") -> None:
 
     What lies a little outside, as a sum of waves or noise does, is let pass; 0 to 255 is not.
     """
+    if not isinstance(image, Tensor):
+        raise ValueError(
+            f"{what} is a floating-point tensor in [0, 1]; received {type(image).__name__} "
+            "(implicitkit.images.to_tensor takes (H, W, C) arrays of 8 or 16 bits)"
+        )
     if not image.is_floating_point():
         raise ValueError(f"{what} holds floats in [0, 1]; received {image.dtype} (image.float() / 255 for 8 bits)")
     if image.numel() == 0:

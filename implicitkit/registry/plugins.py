@@ -135,14 +135,24 @@ class Plugins:
             if self.failed and is_strict():
                 raise PluginError(f"plugins failed to load, and {STRICT_VARIABLE} is set: {describe(self.failed)}")
 
-    def add(self, plugin: Any, name: str | None = None) -> Plugin:
-        """Load ``plugin`` now; see :func:`register_plugin`."""
+    def add(self, plugin: Any, name: str | None = None, *, replace: bool = False) -> Plugin:
+        """Load ``plugin`` now; see :func:`implicitkit.create.register_plugin`."""
         self.load()
         name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         version = str(getattr(plugin, "__version__", "(registered by hand)"))
         source = PluginSource(name, Owner(name, version), MANUAL_SOURCE, lambda: plugin)
         with LOADING_LOCK:
-            return self._attempt(source, reraise=True)
+            same = [p for p in self.loaded if replace and p.name == name and p.source == MANUAL_SOURCE]
+            earlier = [(p, self._implementations[id(p)]) for p in same]
+            for old in same:
+                self.remove(old)
+            try:
+                return self._attempt(source, reraise=True)
+            except BaseException:  # what was there stays
+                for old, implementation in earlier:
+                    again = PluginSource(old.name, old.owner, old.source, partial(lambda there: there, implementation))
+                    self._attempt(again, reraise=True)
+                raise
 
     def remove(self, plugin: Plugin) -> None:
         """Unregister ``plugin``; see :func:`implicitkit.create.unregister_plugin`."""

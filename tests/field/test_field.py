@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 import implicitkit as ik
 from implicitkit.coordinates import axes, cell_size, grid, mesh
 from implicitkit.decoders.base import Inputs
-from oracles.models import Semantic, Strided, conditioned_model, small_model
+from oracles.models import Semantic, Strided, conditioned_model, made, small_model
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -136,6 +137,75 @@ def test_threads_get_what_one_gets(photo: Tensor) -> None:
         together = list(pool.map(lambda box: field.render((30, 20), box), boxes))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
     assert all(torch.equal(v, before[k]) for k, v in field.model.state_dict().items())
+
+
+def test_points_of_any_shape(photo: Tensor) -> None:
+    model = small_model()
+    field, batch = model.encode(photo), model.encode(torch.stack([photo, photo.flip(2)]))
+    points, cells = torch.rand(4, 5, 6, 2) * 2 - 1, torch.rand(4, 5, 6, 2) * 0.1
+    flat = field(points.reshape(-1, 2), cells.reshape(-1, 2))
+    assert torch.equal(field(points, cells), flat.reshape(4, 5, 6, 3))
+    assert torch.equal(field(points[:1, 0], cells[:1, 0]), flat[None, :6])
+    one = field(points[0, 0, 0], 0.1)
+    assert one.shape == (3,) and torch.equal(one, field(points[0, 0, :1], 0.1)[0])
+    assert field(torch.zeros(0, 2), 0.1).shape == (0, 3)
+    both = batch(points[:2], cells[:2])
+    assert both.shape == (2, 5, 6, 3)
+    assert torch.equal(both, batch(points[:2].flatten(1, 2), cells[:2].flatten(1, 2)).reshape(2, 5, 6, 3))
+    assert batch(points[0, 0], 0.1).shape == (2, 6, 3) and batch(points[0, 0, 0], 0.1).shape == (2, 3)
+    assert batch(points[:1], 0.1).shape == (2, 5, 6, 3)
+    for wrong in (torch.zeros(5, 3), torch.zeros(()), torch.zeros(2)[:1]):
+        with pytest.raises(ValueError, match="coords are"):
+            field(wrong, 0.1)
+    with pytest.raises(ValueError, match="coords are"):
+        batch(torch.zeros(3, 5, 2), 0.1)
+    for other in ([[0.0, 0.0]], points.numpy(), points > 0):
+        with pytest.raises(ValueError, match="coords are a tensor of numbers"):
+            field(other, 0.1)
+
+
+def test_a_scale_counts_in_the_pictures_pixels(photo: Tensor) -> None:
+    field = small_model().encode(photo)
+    assert torch.equal(field.render(scale=1.5), field.render((96, 120)))
+    box = (-1.0, 0.0, 0.0, 0.5)
+    assert torch.equal(field.render(box=box, scale=2), field.render((64, 40), box))
+    for wrong in ({}, {"size": (3, 3), "scale": 2}):
+        with pytest.raises(ValueError, match="give a size .H, W., or scale="):
+            field.render(**wrong)
+    for scale in (0, -1, float("nan"), float("inf"), "2"):
+        with pytest.raises(ValueError, match="scale is a positive number"):
+            field.render(scale=scale)
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_copies_and_pickles_say_the_same(photo: Tensor, tile: int | None) -> None:
+    for model in (small_model(), conditioned_model()):
+        field = model.encode(photo, tile=tile)
+        expected = field.render((40, 30))
+        for other in (copy.copy(field), copy.deepcopy(field), pickle.loads(pickle.dumps(field))):
+            assert torch.equal(other.render((40, 30)), expected) and repr(other) == repr(field)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("decoder", ["liif", "lte"])
+def test_weights_of_16_bits_compute_in_them(photo: Tensor, dtype: torch.dtype, decoder: str) -> None:
+    model = made(decoder, "paper")
+    expected = model.encode(photo).render((50, 40))
+    low = copy.deepcopy(model).to(dtype)
+    for tile in (None, 20):
+        field = low.encode(photo, tile=tile)
+        assert field.precision == str(dtype).removeprefix("torch.") and field.render((50, 40)).dtype == torch.float32
+        torch.testing.assert_close(field.render((50, 40)), expected, atol=0.05, rtol=0)  # of values around 0.5
+        torch.testing.assert_close(
+            field(grid((50, 40)), cell_size((50, 40))).T.reshape(3, 50, 40).clamp(0, 1), expected, atol=0.05, rtol=0
+        )
+    points, cell = torch.zeros(1, 3, 2), torch.full((1, 3, 2), 0.1)
+    low(photo[None], points, cell).values.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in low.parameters())
+    with pytest.raises(ValueError, match="call model.float.. for float32"):
+        low.encode(photo, precision="float32")
+    with pytest.raises(ValueError, match="the model's weights are float64"):
+        copy.deepcopy(model).double().encode(photo)
 
 
 def test_gradients_only_when_asked(photo: Tensor) -> None:

@@ -286,3 +286,27 @@ def test_what_was_registered_by_hand_can_be_taken_back() -> None:
     for other in (done, plugins.loaded[0]):
         with pytest.raises(ik.PluginError, match="cannot be unregistered"):
             plugins.remove(other)
+
+
+def test_a_notebook_cell_runs_again() -> None:
+    def cell(name: str) -> object:
+        class Cell:
+            @ik.hookimpl
+            def register_decoders(self, register):
+                register(name, "implicitkit.decoders.liif:LIIF", summary="an example")
+
+        return Cell()
+
+    first = ik.register_plugin(cell("cell_one"), replace=True)  # there is nothing to replace yet
+    with pytest.raises(ik.DuplicateNameError, match="cell_one"):
+        ik.register_plugin(cell("cell_one"))
+    second = ik.register_plugin(cell("cell_two"), replace=True)
+    assert "cell_two" in ik.list_decoders() and "cell_one" not in ik.list_decoders()
+    with pytest.raises(ik.DuplicateNameError):
+        ik.register_plugin(cell("liif"), replace=True)
+    assert "cell_two" in ik.list_decoders()  # what was there stays
+    with pytest.raises(ik.PluginError):
+        ik.unregister_plugin(first)
+    third = ik.register_plugin(cell("cell_two"), replace=True)
+    ik.unregister_plugin(third)
+    assert "cell_two" not in ik.list_decoders() and second is not third
