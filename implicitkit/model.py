@@ -63,9 +63,9 @@ class ImplicitModel(nn.Module):
         fill: Fill | None = None,
     ) -> None:
         super().__init__()
-        for name, part, kind in (("encoder", encoder, Encoder), ("decoder", decoder, Decoder)):
-            if not isinstance(part, kind):
-                received = repr(part) if isinstance(part, (str, dict)) else type(part).__name__
+        for name, given, kind in (("encoder", encoder, Encoder), ("decoder", decoder, Decoder)):
+            if not isinstance(given, kind):
+                received = repr(given) if isinstance(given, (str, dict)) else type(given).__name__
                 raise ValueError(f"{name} is an ik.{kind.__name__}, as ik.create_{name}() makes; received {received}")
         self.fill = fill if fill is None else check_fill(fill)
         self.inputs = tuple(inputs)
