@@ -165,3 +165,13 @@ def test_a_model_of_parts_that_were_not_built_by_name() -> None:
     assert repr(model).startswith("ImplicitModel(EDSR -> LIIF, ") and repr(model).endswith(", takes a mask)")
     masked = model.encode(torch.rand(3, 8, 8), torch.zeros(1, 8, 8))
     assert repr(masked) == "Field((3, 8, 8), LIIF, float32, cpu, with a mask)"
+
+
+def test_parts_and_points_that_are_missing_are_named(photo: torch.Tensor) -> None:
+    encoder, decoder = ik.create_encoder("edsr", blocks=1, channels=8), ik.create_decoder("liif", in_channels=8)
+    with pytest.raises(ValueError, match=r"encoder is an ik\.Encoder, as ik\.create_encoder.* makes; received 'edsr'"):
+        ik.ImplicitModel("edsr", "lte")
+    with pytest.raises(ValueError, match="encoder is an ik.Encoder, .*; received LIIF"):
+        ik.ImplicitModel(decoder, encoder)
+    with pytest.raises(ValueError, match=r"needs coords; model\.encode\(image\)\.render\(size\)"):
+        ik.ImplicitModel(encoder, decoder)(photo[None])

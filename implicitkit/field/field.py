@@ -23,7 +23,7 @@ from implicitkit.coordinates import (
 )
 from implicitkit.devices import PRECISIONS
 from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
-from implicitkit.field.latents import Composed, Latents
+from implicitkit.field.latents import Composed, Latents, computing_precision
 from implicitkit.field.sampler import Asked, Sampler
 from implicitkit.field.tiles import Window, assembled, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
@@ -92,7 +92,7 @@ class Field:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad = model, grad
-        self.precision = precision = _precision_of(model, precision)
+        self.precision = precision = computing_precision(model, precision)
         if not grad:
             refuse_derivatives("the image", image)
             refuse_derivatives("the mask", mask)

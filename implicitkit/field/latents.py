@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Inputs
-from implicitkit.devices import unless_out_of_memory
+from implicitkit.devices import PRECISIONS, unless_out_of_memory
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.field.tiles import Tiling
 from implicitkit.images.filling import fill_holes
@@ -222,3 +222,18 @@ class Latents:
             sight=self._model.sight,
             align=math.lcm(encoder.size_multiple, *(neck.size_multiple * encoder.stride for neck in necks)),
         )
+
+
+def computing_precision(model: Composed, precision: str | None) -> str | None:
+    """The precision of a field of ``model``: weights of 16 bits compute in theirs."""
+    dtypes = {p.dtype for p in model.parameters()} - {torch.float32}
+    low = {dtype: name for name, dtype in PRECISIONS.items() if dtype in dtypes}
+    if not dtypes:
+        return precision
+    named = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    if len(low) != 1 or dtypes != set(low) or precision not in (None, *low.values()):
+        raise ValueError(
+            f"the model's weights are {named}, precision is {precision!r}; call model.float() for float32, or "
+            "model.bfloat16() or model.half() for 16 bits"
+        )
+    return next(iter(low.values()))
