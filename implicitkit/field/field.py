@@ -325,21 +325,6 @@ class Field:
         return None
 
 
-def _precision_of(model: Composed, precision: str | None) -> str | None:
-    """The precision of a field: weights of 16 bits compute in theirs."""
-    dtypes = {p.dtype for p in model.parameters()} - {torch.float32}
-    low = {dtype: name for name, dtype in PRECISIONS.items() if dtype in dtypes}
-    if not dtypes:
-        return precision
-    named = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-    if len(low) != 1 or dtypes != set(low) or precision not in (None, *low.values()):
-        raise ValueError(
-            f"the model's weights are {named}, precision is {precision!r}; call model.float() for float32, or "
-            "model.bfloat16() or model.half() for 16 bits"
-        )
-    return next(iter(low.values()))
-
-
 @contextmanager
 def _modes(field: Field) -> Iterator[None]:
     """Gradients and autocast as the field has them (precision None: what is in force)."""
