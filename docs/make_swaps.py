@@ -44,7 +44,7 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
         if name.endswith(":"):  # what follows the colon is not ours to list
             continue
         entry, first = registry.find(name)
-        if entry.owner.distribution not in owners:
+        if entry.owner.distribution.replace("_", "-") not in owners:
             continue
         parameters = list(inspect.signature(registry.resolve(entry)).parameters.values())[len(first) :]
         plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -75,6 +75,7 @@ def swap(appearance: str, decoder: str, semantic: str) -> str:
 
 def page() -> str:
     """The whole of docs/swaps.md."""
+    kinds.plugins.load()  # a list may be asked for before anything else has loaded them
     lines = [HEAD, "## By name alone\n", "`ik.create_KIND(NAME)`, nothing else said.\n"]
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")

@@ -373,7 +373,7 @@ def list_decoders(pattern: str | None = None) -> list[str]:
     """Names of decoders.
 
     >>> list_decoders("l*")
-    ['liif', 'lmf', 'lte', 'lte_plus']
+    ['liif', 'linf', 'lm_liif', 'lmf', 'lte', 'lte_plus']
     """
     return decoders.names(pattern)
 

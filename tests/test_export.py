@@ -80,7 +80,7 @@ def test_pt2_equals_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"decoder": "lmf"}, "liif, lte and lte_plus can be exported; this model's decoder is LMF"),
+        ({"decoder": "lmf"}, "the decoder lmf says that it cannot be exported"),
         ({"encoder": {"name": "edsr", "blocks": 0, "ndim": 1}}, "this one is 1-dimensional"),
         ({"inputs": ["image", "mask"]}, "takes a mask"),
         ({"passes": 2}, "more than one pass"),

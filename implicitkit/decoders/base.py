@@ -101,7 +101,8 @@ class Question:
         block: how many points to evaluate at a time; what is computed must not depend on it beyond rounding.
 
     >>> question = Question(None, axes=(torch.zeros(5), torch.zeros(4)), block=8)
-    >>> question.count, [tuple(part.shape) for part, _ in question.blocks()]
+    >>> with torch.no_grad():
+    ...     question.count, [tuple(part.shape) for part, _ in question.blocks()]
     (20, [(1, 8, 2), (1, 8, 2), (1, 4, 2)])
     """
 

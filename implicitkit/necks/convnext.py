@@ -51,6 +51,7 @@ class ConvNeXt(Neck):
         blocks: ``[width, number]`` of each stage; Plus has 6 of 64, 7 of 96 and 3 of 128. A change of width is a
             normalisation and a pointwise layer.
 
+    >>> import torch
     >>> ConvNeXt(8, [[8, 2], [12, 1]])(torch.rand(1, 8, 5, 4)).shape
     torch.Size([1, 12, 5, 4])
     """

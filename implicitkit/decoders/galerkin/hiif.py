@@ -31,7 +31,7 @@ class HIIF(GalerkinDecoder):
         heads: of the attentions; divides ``width``.
 
     >>> sum(p.numel() for p in HIIF(in_channels=64).parameters())
-    1737631
+    1735071
     """
 
     def __init__(self, in_channels: int = 64, out_channels: int = 3, width: int = 256, heads: int = 16) -> None:

@@ -38,7 +38,7 @@ class SRNO(GalerkinDecoder):
         heads: of the attentions; divides ``width``, with at least 2 each.
 
     >>> sum(p.numel() for p in SRNO(in_channels=64).parameters())
-    797443
+    794883
     """
 
     def __init__(self, in_channels: int = 64, out_channels: int = 3, width: int = 256, heads: int = 16) -> None:

@@ -215,13 +215,14 @@ def test_the_command(run, folder: Path, wide: str, tmp_path: Path) -> None:
     call = ("evaluate", "--protocol", "segmentation", "--model", model, "--data", folder, "--set", f"embeddings={wide}")
     done = run(*call, "-o", tmp_path / "scores.json")
     assert done.code == 0, done.err
-    expected = ik.create_protocol("segmentation", embeddings=wide).evaluate({"model": saved_semantics()}, folder)
+    expected = ik.create_protocol("segmentation", embeddings=wide).evaluate({tmp_path.name: saved_semantics()}, folder)
     lines = done.out.splitlines()
     assert lines[0] == "before completion:" and "| MIOU-RAW | clean |" in lines
-    rows = [f"| {name} | {expected.mean(name, 'clean', 'miou'):.4f} |" for name in ("commonest class", "model")]
+    row = tmp_path.name  # a file's row has the name of its folder
+    rows = [f"| {name} | {expected.mean(name, 'clean', 'miou'):.4f} |" for name in ("commonest class", row)]
     assert lines[lines.index("after completion:") + 4 :][:2] == rows
     report = json.loads((tmp_path / "scores.json").read_text())
-    assert report["per_class"]["model"]["clean"]["miou"] == pytest.approx(expected.values["model"]["clean"]["miou"])
+    assert report["per_class"][row]["clean"]["miou"] == pytest.approx(expected.values[row]["clean"]["miou"])
     assert list(report["records"]["clean"]) == ["a", "b"] and report["embeddings"] == wide
     holes = run(*call, "--bins", "20-40", "40-60", "--seed", "2", "--set", "side=12")
     assert holes.code == 0 and "| MIOU / MIOU-HOLE | 20–40 % | 40–60 % |" in holes.out, holes.err
