@@ -35,7 +35,11 @@ def test_the_report_says_what_is_there(run, anew: Path, monkeypatch: pytest.Monk
     assert [line for line in done.out.splitlines() if not line.startswith(" ")] == [*SECTIONS, doctor.ADVICE]
 
 
-def test_a_part_that_fails_says_so_and_nothing_else_is_lost(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_fails_says_so_and_nothing_else_is_lost(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path))  # without fetched weights
+
     class Mute(BaseException):
         def __str__(self) -> str:
             raise RuntimeError("no")
