@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -166,11 +167,7 @@ class SwinIR(Encoder):
                 f"mask_channels >= 0 and window >= 2; received {channels}, {list(depths)}, {list(heads)}, {mlp_ratio}, "
                 f"{out_channels}, {in_channels}, {mask_channels} and {window}"
             )
-        if not depths or len(depths) != len(heads) or any(channels % n for n in heads):
-            raise ValueError(
-                "swinir takes one number of heads per group, each a divisor of channels; received "
-                f"depths={list(depths)}, heads={list(heads)}, channels={channels}"
-            )
+        check_groups("swinir", channels, depths, heads)
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path is a chance from 0 up to 1; received {drop_path}")
         self.in_channels, self.mask_channels, self.out_channels = in_channels, mask_channels, out_channels
@@ -197,14 +194,28 @@ class SwinIR(Encoder):
         return super().forward(append_window(x, self.window) if self.extra_window else x)
 
     def extract(self, x: Tensor) -> Tensor:
-        index = relative_index(self.window, x.device)
-        mask = seam_mask(x.shape[2], x.shape[3], self.window, self.window // 2, x.device)
-        shallow: Tensor = self.first(x)
-        y: Tensor = self.norm_in(to_last(shallow))
-        for group in self.groups:
-            y = group(y, index, mask)
-        deep: Tensor = self.last(to_first(self.norm_out(y)))
-        return F.leaky_relu(self.project(deep + shallow))
+        return through_groups(self, x)
+
+
+def check_groups(name: str, channels: int, depths: Sequence[int], heads: Sequence[int]) -> None:
+    """Raise :class:`ValueError` unless every group has a number of heads, which divides ``channels``."""
+    if not depths or len(depths) != len(heads) or any(channels % n for n in heads):
+        raise ValueError(
+            f"{name} takes one number of heads per group, each a divisor of channels; received "
+            f"depths={list(depths)}, heads={list(heads)}, channels={channels}"
+        )
+
+
+def through_groups(net: Any, x: Tensor) -> Tensor:
+    """``(B, C, H, W)``, sides multiples of the window, through the layers of SwinIR, which ``net`` has by its names."""
+    index = relative_index(net.window, x.device)
+    mask = seam_mask(x.shape[2], x.shape[3], net.window, net.window // 2, x.device)
+    shallow: Tensor = net.first(x)
+    y: Tensor = net.norm_in(to_last(shallow))
+    for group in net.groups:
+        y = group(y, index, mask)
+    deep: Tensor = net.last(to_first(net.norm_out(y)))
+    return F.leaky_relu(net.project(deep + shallow))
 
 
 def radius_of(depths: Sequence[int], window: int) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.encoders.swinir import Group, radius_of, relative_index, seam_mask, to_first, to_last
+from implicitkit.encoders.swinir import Group, check_groups, radius_of, through_groups
 from implicitkit.necks.base import Neck
 
 
@@ -49,11 +48,7 @@ class Swin(Neck):
                 f"in_channels={in_channels}, channels={channels}, depths={list(depths)}, heads={list(heads)}, "
                 f"window={window}, mlp_ratio={mlp_ratio}, out_channels={out_channels}"
             )
-        if not depths or len(depths) != len(heads) or any(channels % n for n in heads):
-            raise ValueError(
-                "thera_pro takes one number of heads per group, each a divisor of channels; received "
-                f"depths={list(depths)}, heads={list(heads)}, channels={channels}"
-            )
+        check_groups("thera_pro", channels, depths, heads)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.window = self.size_multiple = window
         self.radius = radius_of(depths, window)
@@ -71,15 +66,7 @@ class Swin(Neck):
 
     def forward(self, map: Tensor) -> Tensor:
         h, w = map.shape[2:]
-        x = reflect_to_multiple(map, self.window)
-        index = relative_index(self.window, x.device)
-        mask = seam_mask(x.shape[2], x.shape[3], self.window, self.window // 2, x.device)
-        shallow: Tensor = self.first(x)
-        y: Tensor = self.norm_in(to_last(shallow))
-        for group in self.groups:
-            y = group(y, index, mask)
-        deep: Tensor = self.last(to_first(self.norm_out(y)))
-        return F.leaky_relu(self.project(deep + shallow))[..., :h, :w]
+        return through_groups(self, reflect_to_multiple(map, self.window))[..., :h, :w]
 
 
 def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import implicitkit as ik
-from implicitkit.coordinates import cell_size, grid
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.lmf import LMF
 from implicitkit.encoders.base import Features
 from oracles.formulas import unfold
+from oracles.models import assert_all_ways_agree
 from oracles.parts import BAR, errors
 
 SIZES = {1: (11,), 2: (5, 7), 3: (3, 4, 5)}
@@ -100,17 +100,7 @@ def test_the_latent_network_runs_once_per_picture() -> None:
 
 
 def test_render_points_tiles_cells_and_batches_agree() -> None:
-    model = model_of(scale_max=None)
-    pictures, out = torch.rand(2, 3, 13, 17), (20, 31)
-    exact = {"atol": 2e-6, "rtol": 0.0}
-    field = model.encode(pictures)
-    rendered = field.render(out, clamp=False)
-    at_points = field(grid(out), cell_size(out)).transpose(1, 2).unflatten(2, out)
-    torch.testing.assert_close(rendered, at_points, **exact)
-    torch.testing.assert_close(model.encode(pictures, tile=6).render(out, clamp=False), rendered, **exact)
-    torch.testing.assert_close(model.encode(pictures[1]).render(out, clamp=False, block=7), rendered[1], **exact)
-    points = grid(out)
-    torch.testing.assert_close(field(points, 0.1), field(points, torch.full((2, len(points), 2), 0.1)), **exact)
+    assert_all_ways_agree(model_of(scale_max=None), 2e-6)
 
 
 def test_only_renders_default_cell_stays_within_the_trained_scale() -> None:

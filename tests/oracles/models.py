@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import implicitkit as ik
+from implicitkit.coordinates import cell_size, grid
 
 LIIFS = {
     "paper": {"hidden": [24, 20]},
@@ -89,3 +90,16 @@ def conditioned_model() -> ik.ImplicitModel:
     semantic = ik.ImplicitModel(Strided(), embedding)
     appearance = ik.create_encoder("edsr", blocks=1, channels=8)
     return ik.ImplicitModel(appearance, Semantic(), {"semantic": semantic}).eval()
+
+
+def assert_all_ways_agree(model: ik.ImplicitModel, tolerance: float) -> None:
+    """A grid, its points, tiles, small blocks, one picture of a batch, and a cell for each point: one answer."""
+    pictures, out, exact = torch.rand(2, 3, 13, 17), (20, 31), {"atol": tolerance, "rtol": 0.0}
+    field = model.encode(pictures)
+    rendered = field.render(out, clamp=False)
+    at_points = field(grid(out), cell_size(out)).transpose(1, 2).unflatten(2, out)
+    torch.testing.assert_close(rendered, at_points, **exact)
+    torch.testing.assert_close(model.encode(pictures, tile=6).render(out, clamp=False), rendered, **exact)
+    torch.testing.assert_close(model.encode(pictures[1]).render(out, clamp=False, block=7), rendered[1], **exact)
+    points = grid(out)
+    torch.testing.assert_close(field(points, 0.1), field(points, torch.full((2, len(points), 2), 0.1)), **exact)

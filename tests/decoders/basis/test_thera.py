@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import implicitkit as ik
-from implicitkit.coordinates import axes, cell_size, grid, mesh
+from implicitkit.coordinates import axes, mesh
 from implicitkit.decoders.base import Inputs
 from implicitkit.decoders.basis.thera import Thera
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.encoders.base import Features
+from oracles.models import assert_all_ways_agree
 from oracles.parts import BAR, errors
 
 
@@ -98,17 +99,7 @@ def test_a_larger_cell_is_smoother_and_none_damps_nothing() -> None:
 
 @pytest.mark.parametrize("skip", ["nearest", "bilinear", "none"])
 def test_render_points_tiles_cells_and_batches_agree(skip: str) -> None:
-    model = model_of(skip=skip)
-    pictures, out = torch.rand(2, 3, 13, 17), (20, 31)
-    exact = {"atol": 5e-6, "rtol": 0.0}
-    field = model.encode(pictures)
-    rendered = field.render(out, clamp=False)
-    at_points = field(grid(out), cell_size(out)).transpose(1, 2).unflatten(2, out)
-    torch.testing.assert_close(rendered, at_points, **exact)
-    torch.testing.assert_close(model.encode(pictures, tile=6).render(out, clamp=False), rendered, **exact)
-    torch.testing.assert_close(model.encode(pictures[1]).render(out, clamp=False, block=7), rendered[1], **exact)
-    points = grid(out)
-    torch.testing.assert_close(field(points, 0.1), field(points, torch.full((2, len(points), 2), 0.1)), **exact)
+    assert_all_ways_agree(model_of(skip=skip), 5e-6)
 
 
 def test_the_skip_is_the_picture() -> None:
