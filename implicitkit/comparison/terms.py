@@ -133,8 +133,8 @@ def _advice(unequal: Mapping[str, Mapping[str, Any]], methods: int) -> str:
     for path, of in unequal.items():
         part, _, option = path.partition(".")
         if part in ("encoder", "decoder") and option in FIRST and of["by_default"] and len(of["values"]) == methods:
-            value = next(v for v in reversed(of["values"].values()) if v not in (None, "none"))
-            return f"shared: {{{part}: {{{option}: {_text(value)}}}}}"
+            chosen = [value for value in of["values"].values() if value not in (None, "none")]
+            return f"shared: {{{part}: {{{option}: {_text(chosen[-1] if chosen else None)}}}}}"
     return ""
 
 
