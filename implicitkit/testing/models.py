@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
 SMALL_DECODER = {"name": "liif", "hidden": [8]}
 
 Spec = str | Mapping[str, Any]
+T = TypeVar("T")
 
 
 def check_encoder(spec: Spec | Encoder, *, size: tuple[int, int] = (21, 18), tile: int = 16) -> None:
@@ -66,10 +67,8 @@ def check_decoder(
     >>> check_decoder({"name": "nearest"}, encoder={"name": "edsr", "blocks": 1, "channels": 4})
     """
     built = create_encoder(encoder)
-    if isinstance(spec, (str, Mapping)):
-        name, arguments = parse_part(spec, "decoder")
-        spec = create_decoder(name, **{"in_channels": built.out_channels, **arguments})
-    check_model(ImplicitModel(built, spec), size=size, tile=tile)
+    decoder = _after(built, spec, "decoder", create_decoder) if isinstance(spec, (str, Mapping)) else spec
+    check_model(ImplicitModel(built, decoder), size=size, tile=tile)
 
 
 def check_neck(
@@ -86,17 +85,21 @@ def check_neck(
     >>> check_neck({"name": "thera_plus", "blocks": [[4, 1]]}, encoder={"name": "edsr", "blocks": 1, "channels": 4})
     """
     built = create_encoder(encoder)
-    if isinstance(spec, (str, Mapping)):
-        name, arguments = parse_part(spec, "neck")
-        spec = create_neck(name, **{"in_channels": built.out_channels, **arguments})
-    map = torch.rand(2, spec.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    neck = _after(built, spec, "neck", create_neck) if isinstance(spec, (str, Mapping)) else spec
+    map = torch.rand(2, neck.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        refined = spec.eval()(map)
-    assert refined.shape == (2, spec.out_channels, *size), (
+        refined = neck.eval()(map)
+    assert refined.shape == (2, neck.out_channels, *size), (
         f"of {tuple(map.shape)} the neck made {tuple(refined.shape)}; it keeps the cells and gives out_channels"
     )
-    decoder = create_decoder({**SMALL_DECODER, "in_channels": spec.out_channels})
-    check_model(ImplicitModel(built, decoder, necks=[spec]), size=size, tile=tile)
+    decoder = create_decoder({**SMALL_DECODER, "in_channels": neck.out_channels})
+    check_model(ImplicitModel(built, decoder, necks=[neck]), size=size, tile=tile)
+
+
+def _after(encoder: Encoder, spec: Spec, kind: str, create: Callable[..., T]) -> T:
+    """The part of a spec, told the encoder's width."""
+    name, arguments = parse_part(spec, kind)
+    return create(name, **{"in_channels": encoder.out_channels, **arguments})
 
 
 def check_model(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 import implicitkit as ik
 from implicitkit.registry import kinds
 
-KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "protocol")
+KINDS = ("encoder", "neck", "decoder", "degradation", "model", "loss", "metric", "protocol")
 
 
 @pytest.fixture(autouse=True)
@@ -62,12 +61,3 @@ def test_a_taken_name_is_refused_unless_the_same_owner_replaces_it(kind: str) ->
     taken = next(name for name in names() if name != "mine_test" and not name.endswith(":"))
     with pytest.raises(ik.DuplicateNameError, match="already registered by implicitkit"):
         register(taken, dict, replace=True)
-
-
-def test_a_model_is_loaded_where_and_as_asked() -> None:
-    model = ik.load_model("liif_small", device="cpu", dtype=torch.bfloat16)
-    assert {p.dtype for p in model.parameters()} == {torch.bfloat16} and not model.training
-    assert model.encode(torch.rand(3, 8, 8)).precision == "bfloat16"
-    assert next(ik.load_model("liif_small", device=torch.device("cpu")).parameters()).dtype == torch.float32
-    with pytest.raises(ik.UserError, match="the device 'tpu' cannot be used"):
-        ik.load_model("liif_small", device="tpu")

@@ -1,0 +1,221 @@
+"""List the names that are registered, and register further ones from a running program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from implicitkit.registry.kinds import (
+    decoders,
+    degradations,
+    encoders,
+    enrol,
+    losses,
+    metrics,
+    models,
+    necks,
+    plugins,
+    protocols,
+)
+from implicitkit.registry.plugins import Plugin
+
+
+def list_encoders(pattern: str | None = None) -> list[str]:
+    """Names of encoders, all or those that match a shell-style pattern.
+
+    >>> list_encoders("edsr*")
+    ['edsr', 'edsr_baseline']
+    """
+    return encoders.names(pattern)
+
+
+def list_decoders(pattern: str | None = None) -> list[str]:
+    """Names of decoders.
+
+    >>> list_decoders("l*")
+    ['liif', 'linf', 'lm_liif', 'lmf', 'lte', 'lte_plus']
+    """
+    return decoders.names(pattern)
+
+
+def list_necks(pattern: str | None = None) -> list[str]:
+    """Names of necks.
+
+    >>> list_necks()
+    ['thera_plus', 'thera_pro']
+    """
+    return necks.names(pattern)
+
+
+def list_degradations(pattern: str | None = None) -> list[str]:
+    """Names of degradations.
+
+    >>> "inpainting" in list_degradations()
+    True
+    """
+    return degradations.names(pattern)
+
+
+def list_losses(pattern: str | None = None) -> list[str]:
+    """Names of losses.
+
+    >>> list_losses("l?")
+    ['l1', 'l2']
+    """
+    return losses.names(pattern)
+
+
+def list_metrics(pattern: str | None = None) -> list[str]:
+    """Names of metrics.
+
+    >>> list_metrics("psnr*")
+    ['psnr', 'psnr_y']
+    """
+    return metrics.names(pattern)
+
+
+def list_protocols(pattern: str | None = None) -> list[str]:
+    """Names of protocols.
+
+    >>> "inpainting" in list_protocols()
+    True
+    """
+    return protocols.names(pattern)
+
+
+def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
+    """Names of models; ``pretrained=True``: only those with weights.
+
+    >>> "liif_small" in list_models(pretrained=True)
+    True
+    """
+    return models.names(pattern, **({} if pretrained is None else {"pretrained": pretrained}))
+
+
+def register_encoder(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register an encoder from the running program: ``register_encoder("mine", Mine)``, or as a decorator.
+
+    Packages implement the hook ``register_encoders`` instead (:mod:`implicitkit.hookspecs`).
+
+    Args:
+        name: ``snake_case``; must be free.
+        factory: a callable that returns an encoder, such as its class; None makes a decorator.
+        how: ``summary`` (default: the docstring's first line), ``metadata``, and ``replace=True`` to register a name
+            of the same module again, as in a notebook.
+
+    Raises:
+        DuplicateNameError: the name is taken.
+
+    >>> from implicitkit import Encoder, create_encoder
+    >>> @register_encoder("grey_example", replace=True)
+    ... class Grey(Encoder):
+    ...     out_channels = 1
+    ...     def extract(self, x):
+    ...         return x.mean(1, keepdim=True)
+    >>> create_encoder("grey_example").out_channels
+    1
+    """
+    return enrol(encoders, name, factory, **how)
+
+
+def register_decoder(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a decoder; see :func:`register_encoder`.
+
+    >>> from implicitkit.decoders.liif import LIIF
+    >>> _ = register_decoder("tiny_example", lambda in_channels=64: LIIF(in_channels, hidden=[8]), replace=True)
+    """
+    return enrol(decoders, name, factory, **how)
+
+
+def register_neck(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a neck; see :func:`register_encoder`.
+
+    >>> from implicitkit.necks.convnext import ConvNeXt
+    >>> _ = register_neck("thin_example", lambda in_channels=64: ConvNeXt(in_channels, [[8, 1]]), replace=True)
+    """
+    return enrol(necks, name, factory, **how)
+
+
+def register_degradation(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a degradation; see :func:`register_encoder`.
+
+    >>> from implicitkit.degradations.noise import Noise
+    >>> _ = register_degradation("grain_example", lambda: Noise(sigma=5), replace=True)
+    """
+    return enrol(degradations, name, factory, **how)
+
+
+def register_model(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a model, whose factory returns its spec; see :func:`register_encoder`.
+
+    >>> from implicitkit import create_model
+    >>> spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": "liif"}
+    >>> _ = register_model("tiny_model_example", lambda: spec, replace=True)
+    >>> create_model("tiny_model_example")
+    ImplicitModel(edsr -> liif, 0.22 M parameters)
+    """
+    return enrol(models, name, factory, **how)
+
+
+def register_loss(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a loss; see :func:`register_encoder`.
+
+    >>> from implicitkit.losses import L1
+    >>> _ = register_loss("holes_example", lambda: L1(hole_weight=6), replace=True)
+    """
+    return enrol(losses, name, factory, **how)
+
+
+def register_metric(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a metric; see :func:`register_encoder`.
+
+    >>> from implicitkit.metrics import PSNR
+    >>> _ = register_metric("inner_example", lambda: PSNR(shave=8), replace=True)
+    """
+    return enrol(metrics, name, factory, **how)
+
+
+def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a protocol; see :func:`register_encoder`.
+
+    >>> from implicitkit.evaluation.super_resolution import Benchmark
+    >>> _ = register_protocol("large_example", lambda: Benchmark(scales=[8]), replace=True)
+    """
+    return enrol(protocols, name, factory, **how)
+
+
+def register_plugin(plugin: Any, name: str | None = None, *, replace: bool = False) -> Plugin:
+    """Load a plugin of the running program: a module or an object with functions marked ``@implicitkit.hookimpl``.
+
+    Args:
+        plugin: the module or object; see :mod:`implicitkit.hookspecs` for the hooks.
+        name: its name in lists and errors (default: the module's or class's name).
+        replace: take the place of a plugin of the same name that was registered by this function, as when the cell of
+            a notebook is run again.
+
+    Returns:
+        The plugin; :func:`unregister_plugin` takes it.
+
+    Raises:
+        PluginError: it implements no hook, or misspells one.
+        DuplicateNameError: it claims a name that is taken; nothing of it is registered.
+
+    >>> import implicitkit as ik
+    >>> class Sketches:
+    ...     @ik.hookimpl
+    ...     def register_decoders(self, register):
+    ...         register("sketch_example", "implicitkit.decoders.liif:LIIF", summary="an example")
+    >>> plugin = register_plugin(Sketches())
+    >>> plugin.provides
+    {'decoder': ['sketch_example']}
+    >>> unregister_plugin(plugin)
+    """
+    return plugins.add(plugin, name, replace=replace)
+
+
+def unregister_plugin(plugin: Plugin) -> None:
+    """Unregister what :func:`register_plugin` returned, for notebooks and tests; objects built before stay.
+
+    Raises:
+        PluginError: it is not registered, or not by :func:`register_plugin`.
+    """
+    plugins.remove(plugin)

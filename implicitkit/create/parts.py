@@ -1,0 +1,109 @@
+"""Create encoders, necks, decoders, degradations, losses, metrics and protocols by name or spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from implicitkit.registry.kinds import (
+    create_part,
+    decoders,
+    degradations,
+    encoders,
+    losses,
+    metrics,
+    necks,
+    protocols,
+)
+
+if TYPE_CHECKING:
+    from implicitkit.decoders.base import Decoder
+    from implicitkit.degradations.base import Degradation
+    from implicitkit.encoders.base import Encoder
+    from implicitkit.necks.base import Neck
+
+Spec = str | Mapping[str, Any]
+
+
+def create_encoder(name: Spec, **arguments: Any) -> Encoder:
+    """An encoder by name or spec.
+
+    Args:
+        name: a registered name, or a mapping ``{"name": ..., **arguments}``.
+        arguments: further arguments of the encoder.
+
+    Raises:
+        UnknownNameError: no encoder has this name.
+        ArgumentError: it does not take one of the arguments.
+
+    >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
+    8
+    """
+    encoder: Encoder = create_part(encoders, name, **arguments)
+    return encoder
+
+
+def create_decoder(name: Spec, **arguments: Any) -> Decoder:
+    """A decoder by name or spec; give ``in_channels`` unless the encoder has 64 features per cell.
+
+    >>> create_decoder("liif", in_channels=8).out_channels
+    3
+    """
+    decoder: Decoder = create_part(decoders, name, **arguments)
+    return decoder
+
+
+def create_neck(name: Spec, **arguments: Any) -> Neck:
+    """A neck by name or spec; give ``in_channels`` unless the encoder has 64 features per cell.
+
+    >>> create_neck("thera_plus", in_channels=8, blocks=[[8, 1], [12, 1]]).out_channels
+    12
+    """
+    neck: Neck = create_part(necks, name, **arguments)
+    return neck
+
+
+def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degradation:
+    """A degradation by name or spec; a list applies one after the other.
+
+    >>> create_degradation({"name": "super_resolution", "scale": 4}).spec
+    {'name': 'super_resolution', 'scale': 4.0}
+    """
+    if isinstance(spec, Sequence) and not isinstance(spec, str):
+        from implicitkit.degradations.base import Chain
+
+        if arguments:
+            raise TypeError(
+                f"give the arguments of a list of degradations inside the list; received {', '.join(arguments)}"
+            )
+        return Chain([create_degradation(step) for step in spec])
+    degradation: Degradation = create_part(degradations, spec, **arguments)
+    return degradation
+
+
+def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
+    """A loss by name or spec; call it as ``loss(prediction, batch)``, see :mod:`implicitkit.losses`.
+
+    >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
+    6.0
+    """
+    loss: Callable[..., Any] = create_part(losses, name, **arguments)
+    return loss
+
+
+def create_metric(name: Spec, **arguments: Any) -> Any:
+    """A metric by name or spec; call it as ``metric(prediction, target, mask=None)``.
+
+    >>> create_metric({"name": "psnr_y", "shave": 4}).unit
+    'dB'
+    """
+    return create_part(metrics, name, **arguments)
+
+
+def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
+    """A protocol by name or spec; its ``evaluate`` scores models on a folder.
+
+    >>> create_protocol("benchmark", scales=[2, 8]).settings()
+    {'scales': [2.0, 8.0]}
+    """
+    return create_part(protocols, spec, **arguments)
