@@ -10,7 +10,7 @@ from implicitkit.comparison.config import CompareConfig
 from implicitkit.errors import check_known
 from implicitkit.evaluation.scores import score_text
 from implicitkit.evaluation.statistics import gains_of, ranked
-from implicitkit.evaluation.watch import read_pictures
+from implicitkit.evaluation.timing import read_pictures
 from implicitkit.images.sheets import save_figure, sheet
 
 

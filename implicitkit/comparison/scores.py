@@ -18,7 +18,7 @@ from implicitkit.create import create_protocol, load_model
 from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import create_available
-from implicitkit.evaluation.watch import Watch
+from implicitkit.evaluation.timing import Watch
 from implicitkit.files import digest, read_kept, write_kept
 from implicitkit.metrics import Metric
 from implicitkit.nested import texts_in
@@ -36,7 +36,7 @@ class Scored:
 
     Attributes:
         scores: ``[row][setting][metric][picture]``; one row for a run, several for the methods that need no training.
-        costs: row -> :class:`~implicitkit.evaluation.watch.Costs`, as a dictionary.
+        costs: row -> :class:`~implicitkit.evaluation.timing.Costs`, as a dictionary.
         units: of each metric.
         tables: title -> metrics, as the protocol lays them out.
         settings: the protocol's own record of its options.

@@ -4,7 +4,7 @@ Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func
 """
 
 from implicitkit.kernels.evaluate import plain_path, query, query_grid, runs_in_large_blocks
-from implicitkit.kernels.ways import Sums, Waves, linears, register_way, sums, waves
+from implicitkit.kernels.table import Sums, Waves, linears, register_way, sums, waves
 
 __all__ = [
     "Sums",

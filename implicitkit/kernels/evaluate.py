@@ -19,7 +19,7 @@ from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import cpu, gpu, pool
 from implicitkit.kernels.queries import QueryNeighbours
-from implicitkit.kernels.ways import Form, Sums, form_of
+from implicitkit.kernels.table import Form, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
@@ -37,7 +37,7 @@ class Kernel(Protocol):
         constant: Tensor,
         added: Tensor | None = None,
     ) -> Tensor | None:
-        """Evaluate :class:`~implicitkit.kernels.ways.Sums`.
+        """Evaluate :class:`~implicitkit.kernels.table.Sums`.
 
         Args:
             source: rows of ``K`` numbers.
@@ -57,7 +57,7 @@ class Kernel(Protocol):
         phase: Tensor,
         added: Tensor | None = None,
     ) -> Tensor | None:
-        """Evaluate :class:`~implicitkit.kernels.ways.Waves`.
+        """Evaluate :class:`~implicitkit.kernels.table.Waves`.
 
         Args:
             source: rows of ``2 K`` numbers: amplitudes, frequencies along y, frequencies along x, in radians.

@@ -11,7 +11,7 @@ import torch
 import implicitkit as ik
 from implicitkit.comparison.grid import draw_grid
 from implicitkit.evaluation import Example
-from implicitkit.evaluation.watch import Watch
+from implicitkit.evaluation.timing import Watch
 from oracles.comparisons import checked, tiny
 
 SCORES = {"grey": {"a": 10.0, "b": 12.0, "c": 11.0}, "LIIF": {"a": 20.0, "b": 20.0, "c": 20.0}}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from implicitkit import Encoder, Features
 from implicitkit_sair.semantic.area import area_means
+from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.filling import Fill, fill_holes
-from implicitkit_sair.semantic.kept import Kept
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from implicitkit_sair.semantic.backbone import (
     weight_file,
 )
 from implicitkit_sair.semantic.base import SemanticEncoder
+from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.filling import Fill, check_fill
-from implicitkit_sair.semantic.kept import Kept
 from implicitkit_sair.semantic.state_dicts import read_state_dict
 from implicitkit_sair.semantic.tokens import is_plain, plain_tokens
 

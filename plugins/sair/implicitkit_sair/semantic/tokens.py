@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.dropping import Kept
 
 LastBlock = Callable[[nn.Module, Tensor], Tensor]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit_sair.semantic.area import area_means
+from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.filling import FILLS
-from implicitkit_sair.semantic.kept import Kept
 from implicitkit_sair.semantic.tokens import plain_tokens, run_blocks
 
 REGISTERS: dict[str, Any] = {"name": "dense", "model": "vit_small_patch14_reg4_dinov2", "options": TINY}

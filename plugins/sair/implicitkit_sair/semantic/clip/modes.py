@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.dropping import Kept
 
 Mode = Literal["vanilla", "maskclip", "sclip", "clearclip", "naclip"]
 MODES: tuple[str, ...] = get_args(Mode)

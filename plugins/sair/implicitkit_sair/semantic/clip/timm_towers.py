@@ -24,7 +24,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from implicitkit import UserError
-from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.tokens import is_plain, plain_tokens, run_blocks
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit_sair.semantic.clip.modes import MODES, dense_vit, gaussian_window, pooled_vit, positions
-from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.dropping import Kept
 
 CELLS = (3, 4)
 KEEP = torch.tensor(

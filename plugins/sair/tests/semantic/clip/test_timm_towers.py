@@ -15,7 +15,7 @@ import implicitkit as ik
 from implicitkit import testing
 from implicitkit_sair.semantic.clip.text import encode_text
 from implicitkit_sair.semantic.clip.timm_towers import dense_timm, pooled_timm, value_block
-from implicitkit_sair.semantic.kept import Kept
+from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.tokens import is_plain, run_blocks
 
 TEXT = {"layers": 2, "width": 16, "heads": 2}

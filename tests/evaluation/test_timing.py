@@ -11,7 +11,7 @@ import torch
 import implicitkit as ik
 from implicitkit.evaluation import Example
 from implicitkit.evaluation import watch as room
-from implicitkit.evaluation.watch import Costs, Watch, read_pictures
+from implicitkit.evaluation.timing import Costs, Watch, read_pictures
 from implicitkit.images.io import to_pixels
 
 
