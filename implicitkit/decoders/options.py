@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
+from implicitkit.config import parse
 
 
 def check_options(decoder: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +32,9 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         ValueError: a pair has no ``=``, or a key comes twice.
+        ConfigError: a value is not YAML that can be used.
 
-    >>> parse_options(["temperature=0.8", "seed=3"])
+    >>> parse_options(["temperature=8e-1", "seed=3"])
     {'temperature': 0.8, 'seed': 3}
     """
     options: dict[str, Any] = {}
@@ -43,10 +44,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"--option takes KEY=VALUE; received {pair!r}")
         if key in options:
             raise ValueError(f"--option {key} was given twice")
-        try:
-            options[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            options[key] = text
+        options[key], _ = parse(text, f"--option {key}")
     return options
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import implicitkit as ik
 from implicitkit.decoders.options import check_options, parse_options
 
 KNOWN = {"share": 0.5, "count": 1, "sharp": False, "mode": "a", "free": None}
@@ -29,6 +30,9 @@ def test_other_types_are_refused(option: str, value: Any) -> None:
 
 def test_a_command_line_is_read_as_yaml() -> None:
     assert parse_options(["a=0.5", "b=true", "c=x=y"]) == {"a": 0.5, "b": True, "c": "x=y"}
+    assert parse_options(["a=1e-3"]) == {"a": 0.001}, "numbers are those of a configuration"
+    with pytest.raises(ik.ConfigError, match="--option a"):
+        parse_options(["a=[1, 2"])
     for pairs in (["a"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(ValueError, match="--option"):
             parse_options(pairs)
