@@ -21,13 +21,17 @@ TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was measured on a picture."""
+    """What was measured on a picture.
+
+    Attributes:
+        model: the model's PSNR in dB on what was held out.
+        solver: the solver's.
+        trials: how often; 0 where too little is known to hold anything out.
+    """
 
     model: float
-    """The model's error, dB, on what was held out."""
     solver: float
     trials: int
-    """How often; 0 where too little is known to hold anything out."""
 
     @property
     def takes_model(self) -> bool:
