@@ -71,7 +71,8 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         count = (~hole).double().sum((2, 3), keepdim=True)
         values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
-        values = torch.tensor(fill).to(picture)
+        same = len(fill) == 1  # nothing is copied to the device
+        values = picture.new_full((1,), fill[0]) if same else torch.tensor(fill).to(picture)
         if values.numel() not in (1, picture.shape[1]):
             raise ValueError(f"fill has {values.numel()} values for a picture of {picture.shape[1]} channels")
         values = values.reshape(-1, *(1,) * (picture.ndim - 2))
