@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,6 +30,9 @@ class TrainingConv(nn.Module):
         self.spatial = nn.Conv2d(2 * in_channels, 2 * channels, 3)
         self.reduce = nn.Conv2d(2 * channels, channels, 1)
         self.parallel = nn.Conv2d(in_channels, channels, 1)
+        with torch.no_grad():  # PyTorch's own weights shrink a signal by sqrt(3); through 20 of these it would vanish
+            for layer in (self.expand, self.spatial, self.reduce, self.parallel):
+                layer.weight.mul_(math.sqrt(3))
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """The kernel ``(channels, in_channels, 3, 3)`` and the bias ``(channels,)`` of the one convolution, float32."""
