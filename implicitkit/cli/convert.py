@@ -17,6 +17,7 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The authors' or mmagic's .pth, or a native file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The native file to write (.safetensors).")],
     half: Annotated[bool, typer.Option(help="Store the weights in half precision.")] = False,
+    fold: Annotated[bool, typer.Option(help="Merge layers that only training needs.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite OUT.")] = False,
 ) -> None:
     """Write a checkpoint as one native file, and print its layout."""
@@ -34,6 +35,10 @@ def convert(
     typer.echo(f"recognised: {checkpoint.layout}, {sum(p.numel() for p in model.parameters()):,} parameters")
     if checkpoint.dropped:
         typer.echo(f"left out, as they do nothing: {', '.join(summarise(checkpoint.dropped))}")
+    if fold:
+        for part in (model.encoder, *model.necks, model.decoder):
+            part.fold()
+        typer.echo(f"folded: {sum(p.numel() for p in model.parameters()):,} parameters")
     model.save(target, dtype=torch.float16 if half else None)
     typer.echo(f"wrote {target} ({target.stat().st_size:,} bytes)")
 

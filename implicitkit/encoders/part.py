@@ -41,6 +41,13 @@ class Part(nn.Module):
         """Its registered name, or that of its class."""
         return type(self).__name__ if self._built_from is None else str(self._built_from["name"])
 
+    def fold(self) -> Part:
+        """Merge layers that are apart for training alone, in place; the part computes the same. Returns itself.
+
+        Override it where there are such layers, and write the change into the spec.
+        """
+        return self
+
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
         """``spec`` as a saved file holds it.
 

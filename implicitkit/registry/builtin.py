@@ -22,6 +22,7 @@ def register_encoders(register: Register) -> None:
     register("rdn", "implicitkit.encoders.rdn:RDN", summary="residual dense network (CVPR 2018), 16 blocks of 8 x 64")
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
     register("unet", "implicitkit.encoders.unet:UNet", summary="U-Net with attention at the bottom: sees across holes")
+    register("span", "implicitkit.encoders.span:SPAN", summary="fast 3x3 convolutions with attention (CVPRW 2024)")
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of other repositories, read without executing code: yinboc/liif, jaewon-lee-b/lte and mmagic.
+"""Checkpoints of other repositories, read without executing code: yinboc/liif, jaewon-lee-b/lte, SPAN and mmagic.
 
 The authors' file is a pickled ``{"model": {"name", "args", "sd"}, ...}``, mmagic's a ``{"state_dict", ...}``; bare
 state dicts are read too, also of an encoder alone. The architecture follows from the tensors' shapes; ``args`` adds
@@ -8,7 +8,7 @@ what no shape shows (``local_ensemble``, ``res_scale``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from implicitkit.errors import WeightsError
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
 from implicitkit.weights.pickled import read_pickled
+from implicitkit.weights.span import SPAN
 
 # Tensors without effect on the forward pass: RGB mean shifts that are never called, buffers that window attention
 # recomputes, mmagic's upsampling tail, which LIIF does not use, and a trainer's buffers.
@@ -49,13 +50,15 @@ def recognise(content: Any, where: str) -> Checkpoint:
         tensors, averaged_over = _mmagic(tensors)
         dropped += averaged_over
     parts, others = _split(tensors)
-    encoder = next((layout for layout in ENCODERS if layout.sign in parts), None)
+    encoder = next((layout for layout in (*ENCODERS, SPAN) if layout.sign in parts), None)
     decoder = next((layout for layout in DECODERS if layout.sign(others) and name in ("", layout.registered)), None)
     if encoder is None or (decoder is None and (others or name)):
         raise _unknown(where, name, tensors, encoder)
+    unused = [key for key in parts if re.fullmatch(encoder.unused(parts), key)]
+    dropped += [key if key in tensors else f"encoder.{key}" for key in unused]
     title = f"{decoder.title} with {encoder.title}" if decoder else f"{encoder.title}, an encoder alone"
     try:
-        spec, ours = _ours(encoder, decoder, parts, others, args)
+        spec, ours = _ours(encoder, decoder, parts, others, args, unused)
     except KeyError as error:
         raise WeightsError(f"{where}: looks like {title}, but lacks {error}") from None
     except WeightsError as error:
@@ -116,11 +119,17 @@ def _split(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _ours(
-    encoder: EncoderLayout, decoder: DecoderLayout | None, parts: Tensors, others: Tensors, args: Mapping[str, Any]
+    encoder: EncoderLayout,
+    decoder: DecoderLayout | None,
+    parts: Tensors,
+    others: Tensors,
+    args: Mapping[str, Any],
+    unused: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The spec of a model (or of an encoder) and its tensors by our names."""
-    inner = renamed(parts, encoder.rules(parts))
-    spec = encoder.spec(inner, (args.get("encoder_spec") or {}).get("args") or {})
+    rules = encoder.rules(parts)
+    spec = encoder.spec(renamed(parts, rules), (args.get("encoder_spec") or {}).get("args") or {})
+    inner = renamed({key: value for key, value in parts.items() if key not in unused}, rules)
     ours = {f"encoder.{key}": value for key, value in inner.items()}
     if decoder is None:
         return {"encoder": spec}, ours
@@ -139,7 +148,7 @@ def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | N
     """The error for an unknown layout: the expected keys and the file's; of decoders alone if the encoder is known."""
     quoted = f" {name!r}" if name else ""
     known = f" with the encoder {encoder.title}" if encoder else ""
-    kinds = (DECODERS,) if encoder else (ENCODERS, DECODERS)
+    kinds = (DECODERS,) if encoder else ((*ENCODERS, SPAN), DECODERS)
     expected = " and ".join("; or ".join(f"{layout.keys} ({layout.title})" for layout in kind) for kind in kinds)
     keys = sorted(key for key in tensors if not (encoder and key.startswith("encoder.")))
     some = ", ".join(keys[:6] + ["…"] * (len(keys) > 6)) or "no others"

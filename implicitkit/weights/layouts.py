@@ -35,6 +35,8 @@ class EncoderLayout:
     """From the tensors, by our names, and the file's arguments."""
     features: str
     """The entry of the spec that is the number of features per cell."""
+    unused: Callable[[Tensors], str] = lambda tensors: "(?!)"
+    """A pattern of the keys that are left out, for these tensors; by default of none."""
 
 
 @dataclass(frozen=True)

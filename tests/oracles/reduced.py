@@ -13,6 +13,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "rdn": {"name": "rdn", "depth": 2, "convs": 2, "growth": 4, "channels": 8},
     "rcan": {"name": "rcan", "groups": 1, "blocks": 1, "channels": 8, "reduction": 4},
     "unet": {"name": "unet", "widths": [8, 12], "blocks": [1, 1], "attention": 1, "heads": 2},
+    "span": {"name": "span", "channels": 8, "blocks": 1},
     "swinir": {"name": "swinir", "channels": 8, "depths": [2], "heads": [2], "window": 4, "out_channels": 8},
     "timm:convnext_atto": {
         "name": "timm:convnext_atto",

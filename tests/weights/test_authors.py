@@ -15,7 +15,7 @@ from implicitkit.errors import WeightsError
 from implicitkit.weights.authors import recognise
 from oracles import PARITY, ROOT
 
-FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem != "swinir-small")
+FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem not in ("span", "swinir-small"))
 SHARED = ROOT.parent / "shared" / "parity"  # the one checkpoint that is too large to keep here
 SHAPES = json.loads((PARITY / "official_state_dict_shapes.json").read_text())
 

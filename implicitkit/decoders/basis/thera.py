@@ -81,6 +81,10 @@ class Thera(BasisDecoder):
         self.frequencies = nn.Parameter(torch.stack([radius * angle.sin(), radius * angle.cos()], dim=-1))
         self.diffusivity = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))  # appendix A.2
         self.hyper = nn.Conv2d(in_channels, components * (1 + out_channels), 1)
+        if skip != "none":
+            with torch.no_grad():  # start near the picture: the phases are any, the amplitudes small
+                for parameter in self.hyper.parameters():
+                    parameter[components:] /= components
 
     def coefficients(self, map: Tensor) -> Tensor:
         parameters = self.hyper(map)
