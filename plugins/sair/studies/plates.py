@@ -59,6 +59,7 @@ def main() -> None:
         left_out = {int((k + 0.5) * step) for k in range(arguments.skip)}
         files = [file for k, file in enumerate(files) if k not in left_out]
     pictures = [(ik.read_image(file)[:3] * 255).round().to(torch.uint8).numpy() for file in files]
+    pictures = [picture for picture in pictures if min(picture.shape[1:]) >= arguments.side]
     workers = [Process(target=produce, args=(k, arguments, pictures)) for k in range(arguments.processes)]
     for worker in workers:
         worker.start()
