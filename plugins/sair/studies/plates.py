@@ -76,7 +76,7 @@ def produce(worker: int, arguments: Any, pictures: Pictures) -> None:
             generator = seeded(round_, number)
             made = [examples(degradation, pictures, arguments, generator) for _ in range(EXAMPLES // SHARED)]
             truth, hole, plate = (np.concatenate(parts) for parts in zip(*made, strict=True))
-            with replacing(arguments.pool / f"{number:04}.npz") as temporary, open(temporary, "wb") as file:
+            with replacing(arguments.pool / f"{number:04}.npz") as temporary, temporary.open("wb") as file:
                 np.savez(file, truth=truth, hole=hole, plate=plate)
         round_ += 1
 
@@ -109,7 +109,7 @@ def write_test(arguments: Any) -> None:
         hole.append(example.mask.to(torch.uint8).numpy())
         plate.append(biharmonic_fill(example.image[None], example.mask[None])[0].half().numpy())
         setting.append(example.setting)
-    with replacing(arguments.pool / "test.npz") as temporary, open(temporary, "wb") as file:
+    with replacing(arguments.pool / "test.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, truth=truth, hole=hole, plate=plate, setting=setting)
     print(f"{len(found)} examples, process {os.getpid()}")
 

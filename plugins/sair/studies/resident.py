@@ -30,6 +30,7 @@ from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import build_model
 from implicitkit.decoders import neighbours
+from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
 from implicitkit.images import filling, io
 from implicitkit.losses import WeightedLoss
@@ -213,6 +214,12 @@ def train(arguments: Any) -> None:
     filling.biharmonic_fill = lambda picture, mask: picture
     if arguments.graph:  # nothing may be copied to the device, or read from it, while a graph is captured
         neighbours.pixel_centres = lru_cache(neighbours.pixel_centres)
+        per_channel = lru_cache(
+            lambda value, dtype, where: torch.tensor(value, dtype=dtype, device=where)[:, None, None]
+        )
+        Encoder._per_channel = lambda _, value, like: (  # type: ignore[method-assign]
+            value if isinstance(value, float) else per_channel(tuple(value), like.dtype, like.device)
+        )
         io.check_values = model_module.check_values = lambda *_: None
         model_module.ImplicitModel.check_inputs = unchecked
     model = build_model(config.model)
@@ -255,7 +262,12 @@ def train(arguments: Any) -> None:
                 save(model, average, arguments.out, config, step + 1, batch_size)
     save(model, average, arguments.out, config, step, batch_size)
     crops = {"steps": step, "crops": step * batch_size, "seconds": time.monotonic() - start}
-    result: dict[str, Any] = {"config": str(arguments.config), "seed": arguments.seed, "clean": arguments.clean, **crops}
+    result: dict[str, Any] = {
+        "config": str(arguments.config),
+        "seed": arguments.seed,
+        "clean": arguments.clean,
+        **crops,
+    }
     if arguments.test:
         with average.shown():
             result |= score(model, arguments.test, questions, device, arguments.clean)
@@ -263,9 +275,7 @@ def train(arguments: Any) -> None:
     print(arguments.out.name, {k: v for k, v in result.items() if k != "psnr"}, flush=True)
 
 
-def save(
-    model: ImplicitModel, average: Average, out: Path, config: TrainConfig, steps: int, batch: int
-) -> None:
+def save(model: ImplicitModel, average: Average, out: Path, config: TrainConfig, steps: int, batch: int) -> None:
     """The averaged weights in half precision, with what they were trained on."""
     spec = [part.as_dict() for part in config.degradation]
     data = {"patch": config.data.patch, "whole": config.data.flips == "horizontal"}  # faces, not crops of scenes

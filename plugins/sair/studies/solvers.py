@@ -53,10 +53,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=88, help="pixels; 0: as they come")
     parser.add_argument("--bins", nargs="+", default=["0-20", "20-40", "40-60"])
     parser.add_argument("--lpips", help="a folder with alexnet_features.pth and vgg16_features.pth")
+    parser.add_argument("--mirror", action="store_true", help="average with the answer for the mirrored picture")
     arguments = parser.parse_args()
     models = {Path(name).stem: ik.load_model(name) for name in arguments.model}
     methods: dict[str, Any] = {"mean colour": mean_fill, **{name: solver(name) for name in SOLVERS}, **open_cv()}
-    methods |= {name: lambda x, m, model=model: inpaint(model, x, m) for name, model in models.items()}
+    methods |= {
+        name: lambda x, m, model=model: inpaint(model, x, m, mirror=arguments.mirror) for name, model in models.items()
+    }
     metrics: list[Any] = ["psnr", "ssim"]
     for net, file in (("alex", "alexnet"), ("vgg", "vgg16")):
         if arguments.lpips:

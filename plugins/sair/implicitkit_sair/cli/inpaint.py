@@ -55,7 +55,8 @@ def inpaint(
             metavar="KEY=VALUE",
             help="Repeatable: threshold (white is what is brighter, of 1), view (pixels: the side at which the model "
             "sees a crop around a hole; 0: the whole picture as it is), dilate (grow the holes by so many pixels), "
-            "feather (fade into the picture over so many pixels), tile (encode in tiles of so many pixels).",
+            "feather (fade into the picture over so many pixels), tile (encode in tiles of so many pixels), "
+            "mirror (average with the answer for the mirrored picture).",
         ),
     ] = None,
 ) -> None:
@@ -100,6 +101,7 @@ def inpaint(
         number_format = choose_precision(precision, where, bits=picture.bits)
         how: dict[str, Any] = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
+        how["mirror"] = rare.mirror
         painter, why = network, ""
         if not chosen and not raw and not isinstance(network, str):
             choice = choose(network, visible(picture, holes > 0.5), holes, **how)

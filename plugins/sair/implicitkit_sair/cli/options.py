@@ -22,6 +22,8 @@ class Inpaint(Strict):
     """Grow the holes by so many pixels."""
     feather: int = Field(0, ge=0)
     """Fade into the picture over so many pixels around a hole."""
+    mirror: bool = False
+    """Average with what the model paints into the mirrored picture; twice the time."""
     tile: int | None = Field(None, ge=1)
     """Encode in tiles of so many pixels."""
 

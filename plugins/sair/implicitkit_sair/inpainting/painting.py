@@ -32,6 +32,7 @@ def inpaint(
     view: int | None = None,
     dilate: int = 0,
     feather: int = 0,
+    mirror: bool = False,
 ) -> Tensor:
     """``image`` with its holes painted by ``model``.
 
@@ -39,7 +40,7 @@ def inpaint(
 
     Args:
         model: one that takes a picture and a mask and gives a picture; or the name of a solver, ``"biharmonic"`` or
-            ``"harmonic"``, which needs none of ``passes``, ``fill``, ``tile``, ``precision`` and ``view``.
+            ``"harmonic"``, which needs none of ``passes``, ``fill``, ``tile``, ``precision``, ``view`` and ``mirror``.
         image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
         mask: ``(1, H, W)`` or ``(B, 1, H, W)``, above 0.5 where pixels are missing.
         passes: how often the picture goes through (default: the model's own number).
@@ -52,6 +53,8 @@ def inpaint(
             it is. By default that is what the model was trained at: a large picture then costs what its holes cost.
         dilate: grow the holes by so many pixels first, for masks that leave a rim.
         feather: fade into the picture over so many pixels around the holes; 0 keeps every known pixel as it was.
+        mirror: average with what the model paints into the mirrored picture, at twice the cost: the self-ensemble of
+            Lim et al. (CVPRW 2017), of left and right alone.
 
     Returns:
         The shape of ``image``, in [0, 1], on the model's device.
@@ -69,11 +72,16 @@ def inpaint(
     known, whole = trained_view(model)
     if view is None:
         view = 0 if raw or known is None or tile is not None else known
-    if view and max(image.shape[-2:]) > view:
-        painted = _paint_each(model, image, hole, view, whole, how)
-    else:
+
+    def paint(image: Tensor, hole: Tensor) -> Tensor:
+        if view and max(image.shape[-2:]) > view:
+            return _paint_each(model, image, hole, view, whole, how)
         field = model.encode(image, hole.to(image.dtype), **how)
-        painted = field.render(field.size)
+        return field.render(field.size)
+
+    painted = paint(image, hole)
+    if mirror:
+        painted = (painted + paint(image.flip(-1), hole.flip(-1)).flip(-1)) / 2
     return painted if raw else blend(image.to(painted), painted, hole.to(painted.device), feather)
 
 

@@ -113,6 +113,17 @@ def test_holes_grow_and_fade() -> None:
             inpaint(small_painter(), clean, mask, **wrong)
 
 
+@pytest.mark.parametrize("view", [0, 24])
+def test_the_mirrored_pictures_answer_is_averaged_in(view: int) -> None:
+    clean, mask, model = picture(40, 56), disc(40, 56), small_painter()
+    own = inpaint(model, clean, mask, view=view)
+    other = inpaint(model, clean.flip(-1), mask.flip(-1), view=view).flip(-1)
+    both = inpaint(model, clean, mask, view=view, mirror=True)
+    assert not torch.allclose(own, other, atol=1e-4)
+    assert torch.allclose(both, (own + other) / 2, atol=1e-6)
+    assert torch.equal(inpaint("harmonic", clean, mask, mirror=True), inpaint("harmonic", clean, mask))
+
+
 def test_a_model_of_another_task_is_refused() -> None:
     model = small_painter()
     model.training_summary = {"degradation": [{"name": "noise", "sigma": 25}]}
