@@ -71,8 +71,8 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         count = (~hole).double().sum((2, 3), keepdim=True)
         values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
-        same = len(fill) == 1  # nothing is copied to the device
-        values = picture.new_full((1,), fill[0]) if same else torch.tensor(fill).to(picture)
+        given = torch.tensor(fill)
+        values = picture.new_full((1,), float(given)) if given.numel() == 1 else given.to(picture)  # copies nothing
         if values.numel() not in (1, picture.shape[1]):
             raise ValueError(f"fill has {values.numel()} values for a picture of {picture.shape[1]} channels")
         values = values.reshape(-1, *(1,) * (picture.ndim - 2))
