@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def degrade(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
     spec: Annotated[
         str | None,
@@ -37,9 +37,10 @@ def degrade(
     reference: Annotated[bool, typer.Option(help="Write the clean picture, cropped to the degraded one, too.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
-    """Degrade pictures, and write the mask (white: missing) and the record of random numbers beside each.
+    """Degrade pictures; write a mask and a record beside each.
 
-    Grey, 16 bits and the colour profile stay; transparency is dropped.
+    The mask is white where pixels are missing; the record holds the random numbers. Grey, 16 bits
+    and the colour profile stay; transparency is dropped.
     """
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")

@@ -99,7 +99,10 @@ def evaluate(
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of this many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score models and a trivial method on a test set by a protocol; print a table."""
+    """Score models on a test set; print a table.
+
+    The protocol says what a score is; a method without training has a row too.
+    """
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine

@@ -10,7 +10,7 @@ import typer
 
 from implicitkit.errors import PluginError
 
-plugins = typer.Typer(help="List what plugins provide, and why one failed; or start one with 'new'.")
+plugins = typer.Typer(help="List plugins, and why one failed; or start a new one.")
 
 
 @plugins.callback(invoke_without_command=True)
@@ -61,7 +61,10 @@ def new(
     name: Annotated[str, typer.Argument(help="Its name, e.g. 'siren'; the project is implicitkit-siren.")],
     into: Annotated[Path, typer.Option(help="The folder in which to make the project's folder.")] = Path(),
 ) -> None:
-    """Write a working plugin project: pyproject.toml, one decoder, its tests and a README."""
+    """Write a plugin project that installs and passes its tests.
+
+    It holds a pyproject.toml, one part, its tests and a README.
+    """
     from implicitkit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, into)

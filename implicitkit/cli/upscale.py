@@ -21,7 +21,7 @@ MAX_SCALE = 1e6
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
@@ -47,7 +47,10 @@ def upscale(
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
-    """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
+    """Upscale pictures to any size.
+
+    Grey, alpha, 16 bits and colour profiles are kept.
+    """
     how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
     tile_side = _parse_tile(tile)
     jobs = plan(inputs, output, how)
