@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from implicitkit.cli.listing import HERE, KINDS, weights_of
-from implicitkit.errors import UnknownNameError, nearest
+from implicitkit.errors import UnknownNameError
 from implicitkit.registry.registry import article, fold
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def other_name(name: str) -> str:
     from implicitkit.registry import kinds
 
     names = {other: kind for kind in KINDS for other in getattr(kinds, kind).names()}
-    near = nearest(fold(name), names)
+    near = difflib.get_close_matches(fold(name)[:100], names, n=1, cutoff=0.75)
     return f"{getattr(kinds, names[near[0]]).kind} {near[0]!r}" if near and names[near[0]] != "models" else ""
 
 

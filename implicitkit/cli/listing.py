@@ -48,7 +48,7 @@ def list_names(
     lists = {name: _rows(name, glob, pretrained) for name in shown}
     if pattern and not any(lists.values()):
         everything = [row[0].split()[-1] for name in shown for row in _rows(name, None, pretrained)]
-        near = nearest(pattern.strip("*").lower(), [*everything, *ALSO])
+        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else ALSO)])
         where = f"{kind or 'what is registered'}"
         hint = f"; did you mean {near[0]!r}?" if near else f" (implicitkit list {kind or ''}".rstrip() + " shows all)"
         raise UserError(f"nothing in {where} matches {pattern!r}{hint}")

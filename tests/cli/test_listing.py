@@ -54,7 +54,7 @@ def test_a_part_of_a_name_is_enough(run, words: list[str], names: list[str]) -> 
     ("words", "message"),
     [
         (["models", "nonsense"], "nothing in models matches 'nonsense' (implicitkit list models shows all)"),
-        (["decoders", "liff"], "nothing in decoders matches 'liff'; did you mean 'liif'?"),
+        (["decoders", "metsr"], "nothing in decoders matches 'metsr'; did you mean 'metasr'?"),
         (["encodrs"], "nothing in what is registered matches 'encodrs'; did you mean 'encoders'?"),
         (["things", "lte"], "unknown kind 'things'; it is one of encoders, "),
     ],
