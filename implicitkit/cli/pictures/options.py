@@ -29,7 +29,7 @@ class Outputs:
 
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="png, jpg, webp or tif [default: the input's, where it can be]."),
+        typer.Option(metavar="FORMAT", help="Of the results: png, jpg, webp or tif."),
     ] = None
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP, 1 to 100 [default: 95].", show_default=False)
