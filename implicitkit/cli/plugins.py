@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,10 @@ def show(
 @plugins.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Its name, e.g. 'siren'; the project is implicitkit-siren.")],
+    kind: Annotated[
+        Literal["decoder", "encoder", "neck", "degradation", "loss", "metric"],
+        typer.Option(help="What it brings: the part that is written, and tested."),
+    ] = "decoder",
     into: Annotated[Path, typer.Option(help="The folder in which to make the project's folder.")] = Path(),
 ) -> None:
     """Write a plugin project that installs and passes its tests.
@@ -67,6 +71,6 @@ def new(
     """
     from implicitkit.registry.scaffold import new_plugin
 
-    folder = new_plugin(name, into)
+    folder = new_plugin(name, into, kind)
     typer.echo(f"wrote {folder}")
     typer.echo(f"try it:  pip install -e '{folder}[test]'  &&  python -m pytest {folder}  &&  implicitkit plugins")

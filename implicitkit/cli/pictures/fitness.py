@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 TOLERANCE = 1.01  # of a scale: sizes are whole pixels
-NOISY = 10.0  # of 255: what the estimate gives for a photograph's own texture stays below (docs/liif_small.md)
-COMPRESSED = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/liif_small.md)
+NOISY = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
+COMPRESSED = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
 
 
 @dataclass(frozen=True)
