@@ -15,6 +15,7 @@ import typer
 
 from implicitkit.cli.listing import HERE, KINDS, weights_of
 from implicitkit.errors import UnknownNameError
+from implicitkit.registry.origins import origins_of
 from implicitkit.registry.registry import article, fold
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def describe_model(built: ImplicitModel, has_weights: bool, name: str | None) ->
     }
     if not has_weights and name is not None and "known" in models.find(name)[0].metadata:
         rows["weights"] += "; " + weights_of(models.find(name)[0]).removeprefix("WEIGHTS: ")
+    if origins := origins_of(built.spec):
+        rows["parts of others"] = ", ".join(f"{part} of {owner}" for part, owner in origins.items())
     if built.passes != 1:
         rows["passes"] = str(built.passes)
     return rows
