@@ -45,10 +45,12 @@ def missing(origins: Mapping[str, str]) -> str:
     for owner, parts in absent.items():
         distribution, _, version = owner.partition(" ")
         if version and version != BY_HAND and distribution != "this":
-            clauses.append(f"comes from {owner}, which is not here: pip install {distribution}")
+            clauses.append(
+                f"{'come' if len(parts) > 1 else 'comes'} from {owner}, which is not here: pip install {distribution}"
+            )
         else:
             clauses.append(
-                f"was registered by hand in {owner.removesuffix(BY_HAND).strip()}; register it before loading"
+                f"{'were' if len(parts) > 1 else 'was'} registered by hand in {owner.removesuffix(BY_HAND).strip()}; register it before loading"
             )
         clauses[-1] = f"its {' and '.join(parts)} {clauses[-1]}"
     return "; ".join(clauses)

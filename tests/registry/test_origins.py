@@ -53,7 +53,7 @@ def test_a_file_says_what_is_missing(theirs, tmp_path: Path) -> None:
     assert missing(read_native(file).origins) == ""
     gone = {"decoder gone": "implicitkit-gone 2.0", "encoder lost": "implicitkit-gone 2.0", "decoder liif": "x 1"}
     assert missing(gone) == (
-        "its decoder 'gone' and encoder 'lost' comes from implicitkit-gone 2.0, which is not here: "
+        "its decoder 'gone' and encoder 'lost' come from implicitkit-gone 2.0, which is not here: "
         "pip install implicitkit-gone"
     )
     assert "was registered by hand in notebook_module; register it before" in missing(
