@@ -44,15 +44,13 @@ def missing(origins: Mapping[str, str]) -> str:
     clauses = []
     for owner, parts in absent.items():
         distribution, _, version = owner.partition(" ")
+        many = len(parts) > 1
         if version and version != BY_HAND and distribution != "this":
-            clauses.append(
-                f"{'come' if len(parts) > 1 else 'comes'} from {owner}, which is not here: pip install {distribution}"
-            )
+            how = f"{'come' if many else 'comes'} from {owner}, which is not here: pip install {distribution}"
         else:
-            clauses.append(
-                f"{'were' if len(parts) > 1 else 'was'} registered by hand in {owner.removesuffix(BY_HAND).strip()}; register it before loading"
-            )
-        clauses[-1] = f"its {' and '.join(parts)} {clauses[-1]}"
+            where = owner.removesuffix(BY_HAND).strip()
+            how = f"{'were' if many else 'was'} registered by hand in {where}; register it before loading"
+        clauses.append(f"its {' and '.join(parts)} {how}")
     return "; ".join(clauses)
 
 
