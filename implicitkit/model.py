@@ -17,6 +17,7 @@ from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.images.io import check_values
 from implicitkit.necks.base import Neck
+from implicitkit.registry.origins import origins_of
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.native import fingerprint, write_native
 
@@ -282,7 +283,9 @@ class ImplicitModel(nn.Module):
         omitted = tuple(f"{part}." for part in frozen)
         tensors = {name: value for name, value in self.state_dict().items() if not name.startswith(omitted)}
         terms = self.license if license is None else license
-        return write_native(Checkpoint(self.spec, tensors, self.training_summary, terms, frozen), path, dtype=dtype)
+        spec = self.spec
+        checkpoint = Checkpoint(spec, tensors, self.training_summary, terms, frozen, origins=origins_of(spec))
+        return write_native(checkpoint, path, dtype=dtype)
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` if they do not fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from implicitkit.cli.inputs import parse_bins, parse_words
+from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
@@ -99,7 +101,11 @@ def evaluate(
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of this many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score models and a trivial method on a test set by a protocol; print a table."""
+    """Score models on a test set; print a table.
+
+    The protocol says what a score is; a method without training has a row too. `accelerate launch -m implicitkit
+    evaluate …` shares the pictures between processes.
+    """
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
     from implicitkit.devices import choose_device, choose_precision, describe_machine
@@ -117,7 +123,10 @@ def evaluate(
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
     chosen = create_protocol(protocol, **options)
-    where = choose_device(device)
+    share = this_share()
+    if share.count > 1:
+        chosen.team = share
+    where = choose_device(share.device(device))
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
     sources = models or ["liif_small"]
@@ -125,9 +134,13 @@ def evaluate(
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)
     start = time.monotonic()
-    with bar("evaluating", chosen.count(data)) as progress:
+    count = chosen.count(data)
+    with bar("evaluating", count) if share.is_first else nullcontext(None) as progress:
         encode = {"tile": tile, "precision": number_format}
-        scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=progress.update)
+        update = None if progress is None else progress.update
+        scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=update)
+    if not share.is_first:
+        return
     for title, columns in chosen.tables(scores).items():
         typer.echo((f"{title}:\n\n" if title else "") + markdown_table(scores, columns) + "\n")
     typer.echo(f"{data.resolve().name}, protocol {protocol}, {describe_machine(where)}, {number_format}")

@@ -15,7 +15,10 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
     format: Annotated[str, typer.Option(help="onnx, or pt2 (torch.export).")] = "onnx",
 ) -> None:
-    """Write a model as two graphs, encoder and decoder, that run without this library at any size."""
+    """Write a model as two graphs that run without this library.
+
+    They are the encoder and the decoder, and take any size.
+    """
     if format not in ("onnx", "pt2"):
         raise UserError(f"--format is onnx or pt2; received {format!r}")
     if output.exists():

@@ -26,7 +26,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in the configured output directory.")] = False,
 ) -> None:
-    """Train a model by CONFIG; killed at any moment, --resume continues it bit for bit."""
+    """Train a model by a YAML file.
+
+    Killed at any moment, it continues bit for bit with --resume.
+    """
     from implicitkit.config import TrainConfig, apply_settings, check_command, load_yaml, located, validate
     from implicitkit.registry.configs import find_config
 

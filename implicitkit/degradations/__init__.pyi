@@ -1,4 +1,4 @@
 """What a plugin may import from this room; docs/plugins.md says what each is for."""
 
-from .base import seeded as seeded
+from .base import Step as Step, seeded as seeded
 from .settings import KindChoice as KindChoice

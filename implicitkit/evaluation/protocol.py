@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from implicitkit.errors import UserError, first_line
-from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, setting_name
+from implicitkit.errors import DataError, UserError, first_line
+from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, merged, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
 
@@ -57,6 +58,21 @@ Seen = Callable[[str, Example, Any, float], Any]
 """Called with a method's name, an example, the method's prediction (on the CPU) and the seconds it took."""
 
 
+class Team(typing.Protocol):
+    """The processes that share the pictures of a test set."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this one, from 0."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def gather(self, value: Scores) -> list[Scores]:
+        """The values of all of them, in order."""
+
+
 class Protocol:
     """Scores models on a test set: yields the examples, chooses the metrics and the trivial methods.
 
@@ -69,6 +85,7 @@ class Protocol:
         trivial_answers: methods without training, by the name of their row; the first is every table's first row.
         usual: the default metrics.
         spec: its spec, if it was built by name.
+        team: the processes that share the pictures; None: this one alone.
         failures: what could not be scored while :meth:`compare` runs, picture -> why; None outside it.
 
     >>> import torch
@@ -87,6 +104,7 @@ class Protocol:
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")
     trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
+    team: Team | None = None
     failures: dict[str, Exception] | None = None
 
     @property
@@ -199,11 +217,15 @@ class Protocol:
         """Score any methods, name -> :data:`ModelMethod`; other arguments as in :meth:`evaluate`."""
         measures = self.metrics(metrics)
         scores = self.new_scores(data, measures)
+        places: dict[str, int] = {}
+        first, step = self.share(scores)
         self.failures = {}
         try:
             for done, example in enumerate(self.examples(data), start=1):
-                with self.picture(example.name):
-                    self._score_example(example, methods, measures, scores, seen)
+                place = places.setdefault(example.name, len(places))
+                if place % step == first:
+                    with self.picture(example.name):
+                        self._score_example(example, methods, measures, scores, seen)
                 if progress:
                     progress(done, f"{example.name}, {setting_name(example.setting)}")
             failures = self.failures
@@ -213,9 +235,21 @@ class Protocol:
             scores.drop(name)
             kind = "" if isinstance(error, UserError | OSError | ValueError) else f"{type(error).__name__}: "
             scores.failed[name] = kind + first_line(error)
-        if failures and not any(scores.items()):
-            raise next(iter(failures.values()))
+        if self.team is not None and self.team.count > 1:
+            scores = merged(self.team.gather(scores), list(places))
+        if scores.failed and not any(scores.items()):
+            raise next(iter(failures.values()), DataError(next(iter(scores.failed.values()))))
         return scores
+
+    def share(self, scores: Scores) -> tuple[int, int]:
+        """Which pictures this process scores: the first one's place, and the step to the next. Scores that are not of
+        pictures, such as those of classes, are the first process's alone.
+        """
+        if self.team is None or self.team.count == 1:
+            return 0, 1
+        if scores.item != "picture" or type(scores) is not Scores:
+            return (0, 1) if self.team.rank == 0 else (1, 1)
+        return self.team.rank, self.team.count
 
     def _score_example(
         self,

@@ -1,8 +1,9 @@
 """Our own weight files: one ``.safetensors`` with the spec in its metadata.
 
 Metadata keys: ``format`` = ``implicitkit``, ``format_version``, ``spec`` (JSON), ``version`` of the library that wrote
-it, ``training`` (JSON summary), ``license``, and ``frozen`` (JSON): parts that are not in the file, with the source and
-the SHA-256 of their weights. Nothing else is needed to build and fill the model.
+it, ``training`` (JSON summary), ``license``, ``frozen`` (JSON): parts that are not in the file, with the source and
+the SHA-256 of their weights, and ``origins`` (JSON): the distributions that bring parts of other packages.
+Nothing else is needed to build and fill the model.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def write_native(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype
         "training": json.dumps(checkpoint.summary),
         "license": checkpoint.license,
         "frozen": json.dumps(checkpoint.frozen),
+        **({"origins": json.dumps(checkpoint.origins)} if checkpoint.origins else {}),
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -94,6 +96,7 @@ def read_native(path: str | Path) -> Checkpoint:
             part: {"source": str(known["source"]), "sha256": str(known["sha256"])}
             for part, known in parse_json(metadata.get("frozen") or "{}").items()
         }
+        origins = {str(part): str(owner) for part, owner in parse_json(metadata.get("origins") or "{}").items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
     if version > FORMAT_VERSION:
@@ -105,7 +108,7 @@ def read_native(path: str | Path) -> Checkpoint:
             f"{path}: its metadata is damaged: spec and training are mappings, and a spec has an encoder; "
             f"received {shorten(metadata['spec'], 60)} and {shorten(metadata.get('training') or '{}', 60)}"
         )
-    return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen)
+    return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen, origins=origins)
 
 
 def fingerprint(part: nn.Module) -> str:
