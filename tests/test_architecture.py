@@ -27,6 +27,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("metrics",),
     ("degradations",),
     ("weights",),
+    ("datasets",),
     ("images",),
     ("config",),
     ("registry",),

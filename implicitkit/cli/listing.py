@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-KINDS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks")
 ALSO = (*KINDS, "configs")
 
 
