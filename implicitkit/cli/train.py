@@ -64,9 +64,9 @@ def train(
     from implicitkit.training.loop import train as run
 
     first = os.environ.get("RANK", "0") == "0"  # the process that reports
-    with bar("training", settled.steps) if first else nullcontext(Progress("training", settled.steps)) as progress:
-        with located(document, str(file)):
-            folder = run(settled, resume=resume, report=reporter(progress), device=device)
+    shown = bar("training", settled.steps) if first else nullcontext(Progress("training", settled.steps))
+    with shown as progress, located(document, str(file)):
+        folder = run(settled, resume=resume, report=reporter(progress), device=device)
     if first:
         typer.echo(f"{folder / 'last.safetensors'}")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicitkit.errors import DataError, ImageError
-from implicitkit.images.io import read_picture, to_8_bits
+from implicitkit.images.io import read_picture, to_8_bits, to_pixels
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, or ``(H, W)`` for a mask."""
@@ -214,7 +214,7 @@ def as_pixels(picture: Any, name: str) -> Pixels:
         if picture.ndim != 3 or picture.shape[0] not in (1, 3) or not picture.is_floating_point():
             shape = f"{list(picture.shape)}, {picture.dtype}"
             raise ImageError(f"{name}: a picture is a tensor {expected}; received a tensor {shape}")
-        array = to_8_bits(picture.detach().cpu().permute(1, 2, 0).numpy())
+        array = to_pixels(picture)
     elif hasattr(picture, "convert"):  # PIL's
         array = np.asarray(picture.convert("RGB"))
     else:

@@ -45,7 +45,7 @@ class PairedFiles(Dataset):
 class Paired(PairedFiles):
     """Folders of inputs and targets, paired by name: LR and HR, degraded and clean.
 
-    A file's partner has its name, whatever the suffix; ``x2`` to ``x8`` at the end of an input's name, as DIV2K's files
+    A file's partner has its name, whatever the suffix; ``x1`` to ``x8`` at the end of an input's name, as DIV2K's files
     have it, may be missing in the target's.
 
     Args:
@@ -78,7 +78,7 @@ def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def _partner(file: Path, others: Mapping[str, Path], folder: Path | None) -> Path:
-    plain = file.stem[:-2] if file.stem[-2:-1] == "x" and file.stem[-1:] in "2345678" else file.stem
+    plain = file.stem[:-2] if file.stem[-2:-1] == "x" and file.stem[-1:] in "12345678" else file.stem
     for stem in (file.stem, plain, plain.rstrip("_")):
         if stem in others:
             return others[stem]
