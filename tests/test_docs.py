@@ -52,7 +52,9 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md", "training.md"])
+@pytest.mark.parametrize(
+    "page", ["concepts.md", "degradations.md", "losses.md", "metrics.md", "quickstart.md", "training.md"]
+)
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -110,3 +112,11 @@ def test_every_hook_and_registry_is_in_the_plugins_page() -> None:
         assert f"`{hook.removeprefix('register_')}`" in page
     for name in (VARIABLE, STRICT_VARIABLE, *(f"{check}(" for check in testing.__all__)):
         assert f"`{name}" in page
+
+
+def test_the_page_of_keys_is_current_and_every_key_has_a_meaning() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_config.py"))
+    page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    assert page == made["page"](), "run python docs/make_config.py"
+    for key, takes, default, meaning in made["rows_of"](TrainConfig):
+        assert meaning and default and takes, key

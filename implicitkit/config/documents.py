@@ -17,7 +17,7 @@ from implicitkit.nested import unshared
 MAX_CHARACTERS = 500_000
 MAX_DEPTH = 60
 MAX_NODES = 50_000  # aliases unfolded
-COMMANDS = {"train": {"model", "data"}, "compare": {"methods", "evaluation"}}
+COMMANDS = {"train": {"model", "degradation"}, "compare": {"base", "methods"}}
 """By which keys the configuration of a command is recognised."""
 TAG = "tag:yaml.org,2002:"
 PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
