@@ -26,6 +26,7 @@ HEAD = """# Every key of a configuration
 Made by `python docs/make_config.py` from the classes that read them; a test compares. [training.md](training.md) and
 [compare.md](compare.md) say how they are used.
 """
+Row = tuple[str, str, str, str]
 PARTS = """
 A **part** is a name (`edsr`), or a mapping with `name` and the part's own arguments (`{name: edsr, blocks: 8}`);
 `implicitkit list` shows the names. An unknown key, a wrong type or a number out of its range is an error that names the
@@ -56,15 +57,18 @@ def rows_of(
         key = f"{path}{name}"
         section = section_of(field.annotation)
         repeated = typing.get_origin(field.annotation) is dict
-        meaning = (field.description or "").replace("|", "\\|")
+        meaning = plain(field.description or "")
         if section is not None and section not in inside:
-            meaning = meaning or (section.__doc__ or "").strip().partition("\n")[0].rstrip(".").replace(
-                "|", "\\|"
-            ).replace("``", "`")
+            meaning = meaning or plain((section.__doc__ or "").strip().partition("\n")[0].rstrip("."))
             yield key, "a section" + (" for each label" if repeated else ""), default_of(field), meaning
             yield from rows_of(section, f"{key}.{'LABEL.' if repeated else ''}", (*inside, kind, section))
         else:
-            yield key, takes_of(field.annotation, key), default_of(field), meaning.replace("``", "`")
+            yield key, takes_of(field.annotation, key), default_of(field), meaning
+
+
+def plain(text: str) -> str:
+    """A meaning as a table's cell holds it."""
+    return text.replace("|", "\\|").replace("``", "`")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

@@ -60,8 +60,14 @@ def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-        exec(compile(block, page, "exec"), names)
+    plugins.load()
+    before = {hook: registry.names() for hook, registry in plugins.registries.items()}
+    try:
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+            exec(compile(block, page, "exec"), names)
+    finally:
+        for hook, registry in plugins.registries.items():
+            registry.discard(set(registry.names()) - set(before[hook]))
 
 
 def test_the_commands_of_the_quickstart_are_what_there_is() -> None:

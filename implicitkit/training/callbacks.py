@@ -13,6 +13,7 @@ from torch import Tensor
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import create_callback
 from implicitkit.errors import ConfigError, UserError, first_line
+from implicitkit.registry.registry import fold
 
 if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
@@ -37,6 +38,7 @@ class TrainingState:
         is_main_process: whether this process writes; callbacks run in every one, but ``on_log``, ``on_validation`` in
             this one alone.
         stopping: why the training ends early; empty while it goes on.
+        writes: what writes a line of the log; :meth:`log` calls it.
     """
 
     config: TrainConfig
@@ -51,7 +53,7 @@ class TrainingState:
     lower_is_better: frozenset[str] = frozenset()
     is_main_process: bool = True
     stopping: str = ""
-    writes: Callable[[dict[str, Any]], Any] = lambda entry: None
+    writes: Callable[[dict[str, Any]], Any] | None = None
 
     @property
     def folder(self) -> Path:
@@ -69,7 +71,7 @@ class TrainingState:
 
     def log(self, **numbers: float) -> None:
         """Write numbers of your own to ``log.jsonl`` and TensorBoard."""
-        if self.is_main_process:
+        if self.is_main_process and self.writes is not None:
             self.writes({"event": "callback", "step": self.step, **{key: float(n) for key, n in numbers.items()}})
 
 
@@ -136,6 +138,10 @@ class EarlyStopping(Callback):
     def on_start(self, training: TrainingState) -> None:
         if not (training.config.data.held_out or training.config.validation.folders):
             raise ConfigError("nothing is validated; set data.held_out or validation.folders")
+        metrics = training.config.validation.metrics
+        known = ["psnr", "psnr_y", "loss", *(str(m if isinstance(m, str) else m.get("name")) for m in metrics)]
+        if self.metric is not None and not any(fold(self.metric).startswith(fold(name)) for name in known):
+            raise ConfigError(f"metric: {self.metric} is not validated; add it to validation.metrics")
         if self.waited >= self.patience:
             training.stop(self._reason(training))
 

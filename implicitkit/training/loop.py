@@ -215,9 +215,9 @@ def _train(
                 with average.shown():
                     model.eval()
                     validation = validator(model)
-                    model.train()
                     run.validated(done, model, validation, say)
                     followers.validation(state, validation)
+                    model.train()
             accelerator.wait_for_everyone()
             stopped = agreed(state.stopping, accelerator)
             last = last or bool(stopped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from implicitkit.config import OptimiserConfig
@@ -141,4 +142,10 @@ def learning_rate(step: int, steps: int, config: OptimiserConfig) -> float:
     >>> [round(learning_rate(step, 10, config), 2) for step in (0, 1, 6, 9)]
     [0.5, 1.0, 0.5, 0.04]
     """
-    return build_schedule(config)(step, steps, config.lr)
+    return _schedule_of(config.model_dump_json())(step, steps, config.lr)
+
+
+@lru_cache(maxsize=8)
+def _schedule_of(config: str) -> Schedule:
+    """The schedule of a section ``optimiser``, as JSON, built once."""
+    return build_schedule(OptimiserConfig.model_validate_json(config))
