@@ -10,7 +10,8 @@ import yaml
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.cli.main import app
-from implicitkit.config import OptimiserConfig, TrainConfig, load_yaml, validate
+from implicitkit.comparison.config import CompareConfig, with_training_base
+from implicitkit.config import OptimiserConfig, TrainConfig, as_training, load_yaml, validate
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE
 from oracles import ROOT
@@ -85,9 +86,17 @@ def test_the_keys_and_losses_of_training_are_documented(tmp_path: Path) -> None:
         assert f"| `{name}` |" in page
     base = load_yaml(ROOT / "configs" / "liif_small.yaml")
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    plain = [block for block in blocks if not block.startswith("base:")]
+    assert len(plain) == 3 and len(blocks) == 5
+    for block in plain:
         validate(TrainConfig, {**base, **yaml.safe_load(block)}, "docs/training.md")
+    (tmp_path / "mine.yaml").write_text(plain[0])
+    child, comparison = (block for block in blocks if block.startswith("base:"))
+    (tmp_path / "child.yaml").write_text(child)
+    assert as_training(tmp_path / "child.yaml").model.decoder.name == "lte"
+    begun = with_training_base(yaml.safe_load(comparison), tmp_path, "docs/training.md")
+    rows = {**begun, "evaluation": {"protocol": "plain", "data": "x"}, "output": str(tmp_path)}
+    assert list(validate(CompareConfig, rows, "docs/training.md").methods) == ["LIIF lr=0.0001", "LIIF lr=0.001"]
 
 
 def test_every_public_name_is_documented() -> None:
