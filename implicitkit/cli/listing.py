@@ -10,7 +10,8 @@ import typer
 if TYPE_CHECKING:
     from implicitkit.registry.registry import Entry
 
-KINDS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks")
 ALSO = (*KINDS, "configs")
 SINGULAR = {"losses": "loss"}
 HERE = ("WEIGHTS: in the box", "WEIGHTS: here")

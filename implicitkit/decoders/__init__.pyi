@@ -7,4 +7,4 @@ from .lte import LTE as LTE
 from .mlp import MLP as MLP
 from .readout import Bilinear as Bilinear
 from .rows import Rows as Rows
-from .skip import Skip as Skip, read_linear as read_linear
+from .skip import Skip as Skip, SkipDecoder as SkipDecoder, picture_rows as picture_rows, read_linear as read_linear

@@ -69,6 +69,21 @@ class Scores:
         items = self.values[method][setting][metric].values()
         return sum(items) / len(items) if items else math.nan
 
+    def table(self, metrics: Sequence[str] | None = None) -> str:
+        """Mean scores as a Markdown table; several metrics (default: all) share a cell."""
+        return markdown_table(self, metrics)
+
+    def __repr__(self) -> str:
+        settings = next(iter(self.values.values()), {})
+        return (
+            f"Scores({', '.join(self.values)}; {', '.join(map(setting_name, settings))}; {', '.join(self.units)}; "
+            f"{len(self.items())} {self.item}s)"
+        )
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.table()
+
     def means(self) -> dict[str, dict[str, dict[str, float]]]:
         """``[method][setting][metric]``: the mean over items."""
         return {

@@ -130,3 +130,48 @@ def register_protocols(register: Register) -> None:
     rooms = "implicitkit.evaluation"
     register("inpainting", f"{rooms}.inpainting:InpaintingProtocol", summary="holes in bins of hole ratios, filled")
     register("restoration", f"{rooms}.restoration:RestorationProtocol", summary="any degradation, undone")
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """The built-in datasets."""
+    register("folders", "implicitkit.datasets.folders:Folders", summary="all pictures under some folders")
+    register("paired", "implicitkit.datasets.paired:Paired", summary="folders of inputs and targets, with masks or not")
+    register("manifest", "implicitkit.datasets.manifest:manifest", summary="files named in a list or a table")
+    register(
+        "hf:",
+        "implicitkit.datasets.hugging_face:HuggingFace",
+        summary="pictures of a Hugging Face dataset, by name or folder, e.g. hf:eugenesiow/Div2k",
+    )
+
+
+@hookimpl
+def register_optimisers(register: Register) -> None:
+    """The built-in optimisers: PyTorch's, and timm's by their names."""
+    for name, kind in {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "nadam": "NAdam", "radam": "RAdam"}.items():
+        register(name, f"torch.optim:{kind}", summary=f"PyTorch's {kind}")
+    register(
+        "timm:",
+        "implicitkit.training.optimiser:timm_optimiser",
+        summary="any of timm's optimisers, e.g. timm:lamb, timm:lion, timm:muon; list 'timm:*' names them",
+        expand="timm.optim:list_optimizers",
+    )
+
+
+@hookimpl
+def register_schedules(register: Register) -> None:
+    """The built-in schedules; ``optimiser.warmup`` goes before each."""
+    of = "implicitkit.training.schedule"
+    register("constant", f"{of}:Constant", summary="the learning rate as it is")
+    register("cosine", f"{of}:Cosine", summary="half a cosine, down to final_lr")
+    register("step", f"{of}:MultiStep", summary="times gamma at each of milestones, fractions of all steps")
+    register("multi_step", f"{of}:MultiStep", summary="the same as step")
+    register("polynomial", f"{of}:Polynomial", summary="down to final_lr by a power; 1, the default, is a line")
+    register("exponential", f"{of}:Exponential", summary="down to final_lr by one factor per step")
+
+
+@hookimpl
+def register_callbacks(register: Register) -> None:
+    """The built-in callbacks."""
+    of = "implicitkit.training.callbacks"
+    register("early_stopping", f"{of}:EarlyStopping", summary="ends a run whose validation no longer improves")

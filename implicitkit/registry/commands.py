@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "implicitkit.cli.train:train",
     "evaluate": "implicitkit.cli.evaluate:evaluate",
     "compare": "implicitkit.cli.compare:compare",
+    "data": "implicitkit.cli.data:data",
     "degrade": "implicitkit.cli.degrade:degrade",
     "list": "implicitkit.cli.listing:list_names",
     "info": "implicitkit.cli.info:info",

@@ -19,7 +19,7 @@ def test_every_method_and_seed_is_a_whole_run(tmp_path: Path) -> None:
     run = plan.rows["LTE"][1]
     assert run.config.seed == 1 and run.config.output == tmp_path / "runs" / "LTE" / "seed-1"
     assert run.config.data.folders == [tmp_path / "pictures" / "train"]
-    assert run.config.optimiser.lr == 2e-3 and run.config.optimiser.schedule == "constant"  # merged
+    assert run.config.optimiser.lr == 2e-3 and run.config.optimiser.schedule.name == "constant"  # merged
     assert run.config.model.decoder.as_dict() == {"name": "lte", "hidden": [8, 8]}
     assert run.weights == run.folder / "best.safetensors"  # a picture is held out
     nothing_held_out = tiny(tmp_path)

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 import implicitkit as ik
 from implicitkit.errors import ConfigError
 from implicitkit.losses import Loss, WeightedLoss
-from implicitkit.training.loop import StepBatches, may_leave_unused
+from implicitkit.training.assembly import may_leave_unused
+from implicitkit.training.loop import StepBatches
 from oracles.runs import ENVIRONMENT, identical, run, settings, weights
 
 
@@ -90,7 +91,7 @@ def test_steps_are_shared_out_by_rank() -> None:
 def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config(tmp_path / "run", steps=4))
     wild = config(tmp_path / "run", optimiser={"schedule": "constant"}, log_every=100, checkpoint_every=2)
-    monkeypatch.setattr("implicitkit.training.loop.learning_rate", lambda *_: 1e30)
+    monkeypatch.setattr("implicitkit.training.schedule.Constant.rate", lambda *_: 1e30)
     with pytest.raises(ik.UserError, match=r"no longer finite at step 6.*lower optimiser\.lr"):
         run(wild, resume=True)
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-4"]
@@ -122,11 +123,11 @@ def test_what_does_not_go_together_is_found_before_the_first_step(tmp_path: Path
 
 
 def test_what_validates_does_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from implicitkit.training import loop as training
+    from implicitkit.training import assembly as training
 
     seen = []
     original = training.TrainingCrops
-    monkeypatch.setattr(training, "TrainingCrops", lambda files, *rest: seen.extend(files) or original(files, *rest))
+    monkeypatch.setattr(training, "TrainingCrops", lambda p, *rest: seen.extend(p.names) or original(p, *rest))
     asked = config(tmp_path / "run", steps=1)
     asked["data"]["folders"] *= 2  # the same folder twice
     run(asked)
