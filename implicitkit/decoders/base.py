@@ -273,3 +273,8 @@ def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
 def in_float32(device_type: str) -> torch.autocast:
     """A context without autocast, for geometry, which is float32 at any precision."""
     return torch.autocast(device_type, enabled=False)
+
+
+def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
+    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
+    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)

@@ -93,16 +93,20 @@ def _shares(offset: Tensor) -> Tensor:
     return torch.where(total > 0, opposite / total.clamp_min(SMALLEST), 0.5)
 
 
-def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
+def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisNeighbours:
     """The two pixels that linear interpolation reads on an axis, and their weights.
 
-    ``[-1, 1]`` spans ``extent`` pixels, of which ``n`` exist; the last one is repeated beyond, as in
-    ``grid_sample(padding_mode="border", align_corners=False)``.
+    ``[-1, 1]`` spans ``extent`` pixels, of which ``n`` exist. The end pixels are repeated beyond, as in
+    ``grid_sample(padding_mode="border", align_corners=False)``; without ``repeat`` all beyond them is zero, as with
+    ``padding_mode="zeros"``: the weights there are 0.
     """
-    position = (((x.float() + 1) * extent - 1) / 2).clamp(0, n - 1)
+    position = ((x.float() + 1) * extent - 1) / 2
+    position = position.clamp(0, n - 1) if repeat else position.clamp(-1, n)
     low = position.floor()
     fraction = position - low
     first = low.to(torch.int64)
-    second = (first + 1).clamp(max=n - 1)
-    offset = torch.stack([fraction, fraction - 1])
-    return AxisNeighbours(torch.stack([first, second]), offset, torch.stack([1 - fraction, fraction]))
+    pixels = torch.stack([first, first + 1])
+    weight = torch.stack([1 - fraction, fraction])
+    if not repeat:
+        weight = weight * ((pixels >= 0) & (pixels < n))
+    return AxisNeighbours(pixels.clamp(0, n - 1), torch.stack([fraction, fraction - 1]), weight)

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, open_mesh
-from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.coordinates import open_mesh
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32, in_half_cells
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
@@ -199,11 +199,6 @@ def _runs(near: AxisNeighbours, side: int, origin: int, stored: int, grid: int, 
     empty = offset.new_zeros(len(cells) * widest)
     offsets, weights = (empty.scatter(0, place, x).unflatten(0, (-1, widest)) for x in (offset, weight))
     return _Runs(index, offsets, weights, place, False, len(place) == len(empty))
-
-
-def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
-    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
-    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
 
 
 def check_skip_of_basis(skip: Any) -> PictureSkip:
