@@ -27,12 +27,15 @@ renders the same bits, and a render at an odd size. `tests/testing/test_models.p
 """
 
 
-def attempt(encoder: dict[str, object], decoder: dict[str, object]) -> str:
+def attempt(encoder: dict[str, object], decoder: dict[str, object], neck: dict[str, object] | None = None) -> str:
     """What the pair's cell says."""
     torch.manual_seed(0)
+    from oracles.reduced import odd_size  # type: ignore[import-not-found]
+
+    spec = {"encoder": encoder, "decoder": decoder, **({} if neck is None else {"neck": neck})}
     try:
-        model = ik.create_model({"encoder": encoder, "decoder": decoder}).eval()
-        picture = torch.rand(2, 3, 19, 26)
+        model = ik.create_model(spec).eval()
+        picture = torch.rand(2, 3, *odd_size(model))
         check_gradients(model, picture, None)
         check_round_trip(model, picture, None)
         rendered = model.encode(picture).render((33, 47))

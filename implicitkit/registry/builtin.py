@@ -54,8 +54,10 @@ def register_decoders(register: Register) -> None:
     register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
     register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
+    register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
+    register("sinc_lte", "implicitkit.decoders.lte:SincLTE", summary="LTE with waves averaged over the output pixel")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import implicitkit as ik
+
 ENCODERS: dict[str, dict[str, Any]] = {
     "edsr": {"name": "edsr", "blocks": 1, "channels": 8},
     "edsr_baseline": {"name": "edsr_baseline", "blocks": 1, "channels": 8},
@@ -52,6 +54,16 @@ DECODERS: dict[str, dict[str, Any]] = {
     "liwt": {"name": "liwt", "heads": 2, "hidden": [8], "waves": 8},
     "ciaosr": {"name": "ciaosr", "hidden": [8]},
     "lm_liif": {"name": "lm_liif", "hidden": 4, "depth": 2, "latent_hidden": [8]},
+    "lm_lte": {"name": "lm_lte", "hidden": 4, "depth": 2, "latent_hidden": [8], "basis": 8},
+    "sinc_lte": {"name": "sinc_lte", "hidden": [8, 8], "basis": 8},
     "srno": {"name": "srno", "width": 8, "heads": 2},
     "hiif": {"name": "hiif", "width": 8, "heads": 2},
 }
+
+
+def odd_size(model: ik.ImplicitModel) -> tuple[int, int]:
+    """A size that no padding divides, of at least three cells each way: of fewer, a pooled map is a single cell, and
+    attention over it has no gradient.
+    """
+    side = 2 * model.encoder.stride
+    return max(19, side + 3), max(26, side + 10)
