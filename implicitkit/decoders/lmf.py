@@ -188,7 +188,7 @@ class LMLTE(SkipDecoder):
         skip: as :class:`~implicitkit.decoders.lte.LTE`'s.
         scale_max: the largest trained magnification; the default cell of ``render`` is never finer. None: no limit.
         latent_cell: tell the latent MLP the output pixel's size, as published; where the points of a call differ in
-            size, it is told their mean. Without it one latent serves every size, and can be exported.
+            size, it is told their mean. Without it one latent serves every size.
 
     >>> sum(p.numel() for p in LMLTE(in_channels=64).parameters())
     270467

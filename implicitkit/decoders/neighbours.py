@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import nearest_index, pixel_centres
+from implicitkit.coordinates import Ties, nearest_index, pixel_centres
 
 SHIFT_EPS = 1e-6  # LIIF: no ties on cell borders
 SMALLEST = 1e-30  # keeps 0 / 0 out of gradients and graphs
@@ -41,12 +41,14 @@ class Neighbours(NamedTuple):
     """``(corners, *shape)`` float32: the opposite area over the sum of areas, as a product of the axes' weights."""
 
 
-def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbours:
+def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True, ties: Ties = "even") -> AxisNeighbours:
     """The one (``ensemble=False``) or two cells of an axis of ``n`` cells that LIIF reads for each ``x``.
 
     Shift the query by half a cell to either side plus 1e-6, clamp it to the extent and take the nearest cell; the
     offset runs from that cell's centre to the query itself. At the border both sides may give the same cell. (Chen et
     al., CVPR 2021, eq. 4 and its implementation.)
+
+    ``ties`` as of :func:`~implicitkit.coordinates.nearest_index`; of two sides the shift leaves none.
 
     A side's weight is the other side's offset over the sum of both. Where both are the same cell, the weights are
     halves: also at its centre, where all areas of eq. 4 vanish and rounding would decide between the other axes' cells.
@@ -58,7 +60,7 @@ def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbou
     x = x.float()
     shifts = (-1.0 / n + SHIFT_EPS, 1.0 / n + SHIFT_EPS) if ensemble else (0.0,)
     limit = 1.0 - SHIFT_EPS
-    index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n) for shift in shifts])
+    index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n, ties=ties) for shift in shifts])
     centres = pixel_centres(n, device=x.device)
     offset = (x - centres[index]) * n
     return AxisNeighbours(index, offset, _shares(offset) if ensemble else torch.ones_like(offset))

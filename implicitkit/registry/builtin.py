@@ -50,6 +50,7 @@ def register_decoders(register: Register) -> None:
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
     joint = "implicitkit.decoders.joint"
     register("linf", f"{joint}.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("linf_patch", f"{joint}.linf:LINFPatch", summary="LINF whose flow makes 3x3 output pixels at once (2023)")
     register("clit", f"{joint}.clit:CLIT", summary="cascaded local implicit transformers (CVPR 2023)")
     register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
     register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")

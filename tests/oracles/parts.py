@@ -37,15 +37,18 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 @torch.no_grad()
-def errors(name: str) -> list[float]:
-    """The differences of a decoder from the authors' grids, as a grid and as a list of points, and from their points."""
+def errors(name: str, prefix: str = "") -> list[float]:
+    """The differences of a decoder from the authors' grids, as a grid and as a list of points, and from their points.
+    ``prefix`` tells the features, the picture and the outputs of another input.
+    """
     spec, arrays = read(name)
     decoder: Decoder = ik.create_decoder(spec).eval()
     decoder.load_state_dict(tensors(arrays))
-    features = Features(arrays["features"], tuple(arrays["features"].shape[2:]))
-    latent = decoder.prepare(features, Inputs(arrays.get("picture", torch.zeros(1, 3, 1, 1))), {})
+    map = arrays[f"{prefix}features"]
+    picture = arrays.get(f"{prefix}picture", torch.zeros(1, 3, 1, 1))
+    latent = decoder.prepare(Features(map, tuple(map.shape[2:])), Inputs(picture), {})
     options, found = decoder.check_options(options_of(name)), []
-    for key in sorted(key for key in arrays if key.startswith("grid")):
+    for key in sorted(key for key in arrays if key.startswith(f"{prefix}grid")):
         theirs = arrays[key]
         size = tuple(theirs.shape[2:])
         lines = tuple(axes(size))
@@ -55,7 +58,7 @@ def errors(name: str) -> list[float]:
         points = mesh(lines)[None]
         begun = decoder.begin(latent, Question(cell, points=points, options=options))
         found.append(difference(decoder.query(begun, points, cell, {}).transpose(1, 2).reshape(theirs.shape), theirs))
-    if "points" in arrays:
+    if "points" in arrays and not prefix:
         points, cell = arrays["points"], arrays["points_cell"]
         begun = decoder.begin(latent, Question(cell, points=points, options=options))
         found.append(difference(decoder.query(begun, points, cell, {}), arrays["points_output"]))

@@ -50,6 +50,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "ope": {"name": "ope", "max_frequency": 1},
     "gb_lsr": {"name": "gb_lsr", "order": 3},
     "linf": {"name": "linf", "width": 8, "depth": 1, "flow_layers": 2},
+    "linf_patch": {"name": "linf_patch", "width": 8, "depth": 1, "flow_layers": 2},
     "clit": {"name": "clit", "width": 8, "heads": 2, "radius": 1, "hidden": [8], "stages": 2, "scale_base": 1.4},
     "liwt": {"name": "liwt", "heads": 2, "hidden": [8], "waves": 8},
     "ciaosr": {"name": "ciaosr", "hidden": [8]},
