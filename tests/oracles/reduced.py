@@ -1,4 +1,4 @@
-"""Every registered encoder and decoder at a size small enough to be tried in a moment.
+"""Every registered encoder, decoder and neck at a size small enough to be tried in a moment.
 
 A name that is registered and not listed here fails the tests: nothing is left out silently.
 """
@@ -59,6 +59,18 @@ DECODERS: dict[str, dict[str, Any]] = {
     "sinc_lte": {"name": "sinc_lte", "hidden": [8, 8], "basis": 8},
     "srno": {"name": "srno", "width": 8, "heads": 2},
     "hiif": {"name": "hiif", "width": 8, "heads": 2},
+}
+
+NECKS: dict[str, dict[str, Any]] = {
+    "thera_plus": {"name": "thera_plus", "blocks": [[8, 1], [12, 1]]},
+    "thera_pro": {
+        "name": "thera_pro",
+        "channels": 8,
+        "depths": [2, 1],
+        "heads": [2, 2],
+        "window": 4,
+        "out_channels": 8,
+    },
 }
 
 

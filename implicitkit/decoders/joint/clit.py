@@ -81,7 +81,7 @@ class CLIT(JointDecoder):
                 f"radius={radius}, stages={stages}, waves={waves}, hidden={list(hidden)}, scale_base={scale_base}"
             )
         self.in_channels, self.out_channels, self.scale_base = in_channels, out_channels, scale_base
-        self.window, self.reach = radius, radius + 2 + (stages > 1)
+        self.window, self.reach, self.skips_parts = radius, radius + 2 + (stages > 1), stages > 1
         self.lift = nn.Conv2d(in_channels, width, 3, padding=1)
         self.queries, self.keys, self.contents = (
             nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(stages)) for _ in range(3)
