@@ -29,25 +29,28 @@ renders the same bits, and a render at an odd size of an odd-sized picture. `tes
 def attempt(encoder: dict[str, object], decoder: dict[str, object], neck: dict[str, object] | None = None) -> str:
     """What the cell of these parts says."""
     torch.manual_seed(0)
-    from oracles.reduced import odd_size  # type: ignore[import-not-found]
+    from oracles.reduced import WITHOUT_GRADIENT, odd_size  # type: ignore[import-not-found]
 
     spec = {"encoder": encoder, "decoder": decoder, **({} if neck is None else {"neck": neck})}
     try:
         model = ik.create_model(spec).eval()
         picture = torch.rand(2, 3, *odd_size(model))
-        check_gradients(model, picture, None)
+        trainable = (encoder["name"], decoder["name"]) not in WITHOUT_GRADIENT
+        if trainable:
+            check_gradients(model, picture, None)
         check_round_trip(model, picture, None)
         rendered = model.encode(picture).render((33, 47))
         assert rendered.shape == (2, 3, 33, 47) and torch.isfinite(rendered).all(), "the render is not finite"
     except Exception as error:
         return f"**{type(error).__name__}: {error}**"
-    return f"{sum(p.numel() for p in model.parameters()):,}"
+    return f"{sum(p.numel() for p in model.parameters()):,}" + ("" if trainable else " *")
 
 
 def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
-    from oracles.reduced import DECODERS, ENCODERS, NECKS
+    from oracles.reduced import DECODERS, ENCODERS, NECKS, WITHOUT_GRADIENT
 
+    notes = [f"\\* `{a}` with `{b}` renders, and does not train: {why}." for (a, b), why in WITHOUT_GRADIENT.items()]
     lines = [HEAD]
     for title, neck in (("Without a neck", None), *((f"With the neck `{name}`", neck) for name, neck in NECKS.items())):
         rows = [["decoder", *(f"`{name}`" for name in ENCODERS)], ["---"] * (1 + len(ENCODERS))]
@@ -55,7 +58,7 @@ def main() -> None:
             rows.append([f"`{name}`", *(attempt(encoder, decoder, neck) for encoder in ENCODERS.values())])
             print(title, *rows[-1], flush=True)
         lines += [f"## {title}\n", *("| " + " | ".join(row) + " |" for row in rows), ""]
-    PAGE.write_text("\n".join(lines), encoding="utf-8")
+    PAGE.write_text("\n".join([*lines, *notes, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "liwt": {"name": "liwt", "heads": 2, "hidden": [8], "waves": 8},
     "ciaosr": {"name": "ciaosr", "hidden": [8]},
     "lm_liif": {"name": "lm_liif", "hidden": 4, "depth": 2, "latent_hidden": [8]},
-    "lm_lte": {"name": "lm_lte", "hidden": 4, "depth": 2, "latent_hidden": [8], "basis": 8},
+    "lm_lte": {"name": "lm_lte", "hidden": 8, "depth": 2, "latent_hidden": [8], "basis": 8},
     "sinc_lte": {"name": "sinc_lte", "hidden": [8, 8], "basis": 8},
     "srno": {"name": "srno", "width": 8, "heads": 2},
     "hiif": {"name": "hiif", "width": 8, "heads": 2},
@@ -72,6 +72,14 @@ NECKS: dict[str, dict[str, Any]] = {
         "out_channels": 8,
     },
 }
+
+WITHOUT_GRADIENT = {
+    (
+        "span",
+        "ciaosr",
+    ): "SPAN's features start in the hundreds, where CiaoSR's softmax over their products is a maximum",
+}
+"""Pairs that render, and cannot be trained from the start."""
 
 
 def odd_size(model: ik.ImplicitModel) -> tuple[int, int]:

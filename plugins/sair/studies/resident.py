@@ -255,7 +255,12 @@ def train(arguments: Any) -> None:
                 save(model, average, arguments.out, config, step + 1, batch_size)
     save(model, average, arguments.out, config, step, batch_size)
     crops = {"steps": step, "crops": step * batch_size, "seconds": time.monotonic() - start}
-    result: dict[str, Any] = {"config": str(arguments.config), "seed": arguments.seed, "clean": arguments.clean, **crops}
+    result: dict[str, Any] = {
+        "config": str(arguments.config),
+        "seed": arguments.seed,
+        "clean": arguments.clean,
+        **crops,
+    }
     if arguments.test:
         with average.shown():
             result |= score(model, arguments.test, questions, device, arguments.clean)
@@ -263,9 +268,7 @@ def train(arguments: Any) -> None:
     print(arguments.out.name, {k: v for k, v in result.items() if k != "psnr"}, flush=True)
 
 
-def save(
-    model: ImplicitModel, average: Average, out: Path, config: TrainConfig, steps: int, batch: int
-) -> None:
+def save(model: ImplicitModel, average: Average, out: Path, config: TrainConfig, steps: int, batch: int) -> None:
     """The averaged weights in half precision, with what they were trained on."""
     spec = [part.as_dict() for part in config.degradation]
     data = {"patch": config.data.patch, "whole": config.data.flips == "horizontal"}  # faces, not crops of scenes
