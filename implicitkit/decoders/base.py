@@ -156,6 +156,8 @@ class Decoder(Part):
         reach: how far from a query, in cells, a feature matters; the halo of a tile follows from it. None: everywhere,
             so that the picture cannot be encoded in tiles.
         options: the options of a question, name -> default (a bool, int, float, str or None); see :meth:`begin`.
+        skips_parts: whether a question may leave parameters without a gradient; training in several processes must not
+            wait for it then.
         exports: whether :mod:`implicitkit.export` can write it: :meth:`pack` and :meth:`unpack` work.
         fill: how to fill the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None: as
             the encoder's.
@@ -180,6 +182,7 @@ class Decoder(Part):
     reach: int | None = 1
     fill: str | None = None
     options: ClassVar[Mapping[str, Any]] = {}
+    skips_parts: bool = False
     exports: bool = False
 
     @property
@@ -273,3 +276,8 @@ def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
 def in_float32(device_type: str) -> torch.autocast:
     """A context without autocast, for geometry, which is float32 at any precision."""
     return torch.autocast(device_type, enabled=False)
+
+
+def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
+    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
+    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)

@@ -48,10 +48,17 @@ def register_decoders(register: Register) -> None:
     galerkin = "implicitkit.decoders.galerkin"
     register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
-    register("linf", "implicitkit.decoders.joint.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    joint = "implicitkit.decoders.joint"
+    register("linf", f"{joint}.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("linf_patch", f"{joint}.linf:LINFPatch", summary="LINF whose flow makes 3x3 output pixels at once (2023)")
+    register("clit", f"{joint}.clit:CLIT", summary="cascaded local implicit transformers (CVPR 2023)")
+    register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
+    register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
+    register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
+    register("sinc_lte", "implicitkit.decoders.lte:SincLTE", summary="LTE with waves averaged over the output pixel")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 

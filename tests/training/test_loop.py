@@ -226,6 +226,8 @@ def test_a_part_that_no_loss_reaches_is_not_waited_for(meaning: None, monkeypatc
     assert may_leave_unused(outer, ("inner",))
     model.conditions["semantic"].requires_grad_(False)
     assert not may_leave_unused(model, ()) and not may_leave_unused(outer, ("inner",))
+    skipping = ik.create_model({"encoder": small, "decoder": {"name": "clit", "width": 8, "stages": 2}})
+    assert may_leave_unused(skipping, None)  # its second stage, where no point needs it
 
 
 def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:

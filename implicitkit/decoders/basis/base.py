@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, open_mesh
-from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.coordinates import Ties, open_mesh
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32, in_half_cells
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
@@ -25,15 +25,16 @@ from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 PictureSkip = Literal["nearest", "bilinear", "none"]
-READ = {"nearest": read_nearest, "bilinear": read_linear}
 SAME = 1e-6  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
 
 
 class BasisDecoder(Decoder):
     """``s(x)_c = sum_k coefficient[c, k] * function_k(x - v)``, ``v`` the centre of the nearest cell.
 
-    With ``local_ensemble`` the 2^d nearest cells are blended as LIIF's are. A subclass writes :meth:`coefficients` and
-    :meth:`table`. Values are computed in float32 at any precision. Pictures only (2-D).
+    A point half way between two cells reads the one that ``ties`` says, see
+    :func:`~implicitkit.coordinates.nearest_index`. With ``local_ensemble`` the 2^d nearest cells are blended as LIIF's
+    are. A subclass writes :meth:`coefficients` and :meth:`table`. Values are computed in float32 at any precision.
+    Pictures only (2-D).
 
     >>> class Plane(BasisDecoder):
     ...     in_channels, uses_cell = 9, False
@@ -50,6 +51,7 @@ class BasisDecoder(Decoder):
 
     local_ensemble: bool = False
     skip: PictureSkip = "none"
+    ties: Ties = "even"
     exports = True
 
     def coefficients(self, map: Tensor) -> Tensor:
@@ -129,11 +131,15 @@ class BasisDecoder(Decoder):
     def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
         """The input picture ``(B, N, C)`` at queries given per axis, as the skip adds it."""
         assert self.skip != "none"
-        return READ[self.skip](latent.extra, latent.extent, per_axis)
+        if self.skip == "nearest":
+            return read_nearest(latent.extra, latent.extent, per_axis, ties=self.ties)
+        return read_linear(latent.extra, latent.extent, per_axis)
 
     def _axes_near(self, source: Rows, per_axis: Sequence[Tensor]) -> list[AxisNeighbours]:
-        ensemble = self.local_ensemble
-        return [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
+        return [
+            axis_neighbours(x, n, ensemble=self.local_ensemble, ties=self.ties)
+            for x, n in zip(per_axis, source.grid, strict=True)
+        ]
 
     def _corner(self, source: Rows, runs: Sequence[_Runs], cell: Tensor | None) -> Tensor:
         """One corner's share ``(B, C, H, W)`` of a grid."""
@@ -201,14 +207,9 @@ def _runs(near: AxisNeighbours, side: int, origin: int, stored: int, grid: int, 
     return _Runs(index, offsets, weights, place, False, len(place) == len(empty))
 
 
-def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
-    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
-    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
-
-
 def check_skip_of_basis(skip: Any) -> PictureSkip:
     """``skip``, if it is one of ``nearest``, ``bilinear`` and ``none``."""
-    if skip not in (*READ, "none"):
+    if skip not in get_args(PictureSkip):
         raise ValueError(f"skip is 'nearest', 'bilinear' or 'none'; received {skip!r}")
     kind: PictureSkip = skip
     return kind

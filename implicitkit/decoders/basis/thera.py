@@ -28,7 +28,8 @@ class Thera(BasisDecoder):
 
     The frequencies ``W1`` and the diffusivity ``kappa`` are shared by all cells and learned. A 1x1 convolution (the
     hypernetwork of the paper's "Air" variant) maps a cell's features to its phases ``b1`` and amplitudes ``W2``; ``b2``
-    is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone.
+    is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone, and on a
+    border the one further down or right, as in the authors' code.
 
     Differences from the paper: ``t`` is a number per axis, ``exp(-kappa * sum_k w_k^2 t_k)``, so that output pixels
     need not be square (equal where they are), theirs is that of the heights; the "Plus" and "Pro" refinements are the
@@ -50,6 +51,8 @@ class Thera(BasisDecoder):
     >>> sum(p.numel() for p in Thera(in_channels=64, components=32).parameters())
     8385
     """
+
+    ties = "away"
 
     def __init__(
         self,
