@@ -106,6 +106,8 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
     run.whole = crops.whole
     model = build_model(config.model)
+    with naming("validation.options"):
+        model.decoder.check_options(config.validation.options)
     if model.takes_mask and model.fill is None:
         model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
     if config.weights:

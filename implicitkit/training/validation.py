@@ -120,7 +120,7 @@ class Validator:
     """
 
     def __init__(self, files: Sequence[Path], config: TrainConfig, losses: WeightedLoss) -> None:
-        self.files, self.losses = list(files), losses
+        self.files, self.losses, self.options = list(files), losses, dict(config.validation.options)
         self.resolved = {file.resolve() for file in self.files}
         side = config.validation.max_size
         with naming("degradation"):
@@ -161,7 +161,7 @@ class Validator:
                 picture = torch.cat([F.interpolate(example.image[None], example.size)[0], output, example.truth], 2)
 
         shown = next((example for example in reversed(self.examples) if example.name == "0"), None)
-        scores = held_out.evaluate({"model": model}, Path(), seen=keep)
+        scores = held_out.evaluate({"model": model}, Path(), encode={"options": self.options}, seen=keep)
         means = {label: scores.mean("model", label, held_out.kind) for label in self.scales}
         return Validation(means, picture, held_out.kind)
 
