@@ -17,6 +17,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.decoders.basis.enlarging import Enlarging
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
@@ -126,10 +127,17 @@ class BasisDecoder(Decoder):
         picture = self.skipped(latent, open_mesh([axis.float() for axis in axes])).transpose(1, 2)
         return values + picture.reshape(values.shape)
 
+    def at_scale(self, scale: int) -> Enlarging:
+        return Enlarging(self, scale)
+
     def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
         """The input picture ``(B, N, C)`` at queries given per axis, as the skip adds it."""
         assert self.skip != "none"
-        return READ[self.skip](latent.extra, latent.extent, per_axis)
+        return self.shifted(READ[self.skip](latent.extra, latent.extent, per_axis))
+
+    def shifted(self, picture: Tensor) -> Tensor:
+        """What is added of the picture's values ``(..., C)``: themselves."""
+        return picture
 
     def _axes_near(self, source: Rows, per_axis: Sequence[Tensor]) -> list[AxisNeighbours]:
         ensemble = self.local_ensemble

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import in_float32
 from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis
-from implicitkit.decoders.local_ensemble import Latent
 
 
 class Thera(BasisDecoder):
@@ -115,6 +114,5 @@ class Thera(BasisDecoder):
         in_pixels = cell[..., :1] * extent[0]
         return torch.cat([in_pixels / extent[0], in_pixels / extent[1]], dim=-1)
 
-    def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
-        picture = super().skipped(latent, per_axis)
+    def shifted(self, picture: Tensor) -> Tensor:
         return picture if self.shift is None else picture + torch.tensor(self.shift, device=picture.device)
