@@ -66,9 +66,7 @@ class Method(Overrides):
     @model_validator(mode="after")
     def _trained_here_or_elsewhere(self) -> Method:
         if self.weights_only is not None and (self.training or self.first is not None or self.seeds is not None):
-            raise ValueError(
-                "weights_only stands alone, or with passes and options: it is trained already"
-            )
+            raise ValueError("weights_only stands alone, or with passes and options: it is trained already")
         if self.weights_only is None and self.passes is not None:
             raise ValueError("passes goes with weights_only; in what is trained it is an entry of the model")
         if self.weights_only is None and self.model is None:

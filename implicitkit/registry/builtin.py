@@ -49,6 +49,7 @@ def register_decoders(register: Register) -> None:
     register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
     register("linf", "implicitkit.decoders.joint.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("gaussian", "implicitkit.decoders.gaussians.gaussian:Gaussian", summary="a sum of 2-D Gaussians per cell")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")

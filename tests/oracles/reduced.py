@@ -48,6 +48,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "ope": {"name": "ope", "max_frequency": 1},
     "gb_lsr": {"name": "gb_lsr", "order": 3},
     "linf": {"name": "linf", "width": 8, "depth": 1, "flow_layers": 2},
+    "gaussian": {"name": "gaussian", "count": 2, "hidden": [8], "sigma_max": 0.3},
     "lm_liif": {"name": "lm_liif", "hidden": 4, "depth": 2, "latent_hidden": [8]},
     "srno": {"name": "srno", "width": 8, "heads": 2},
     "hiif": {"name": "hiif", "width": 8, "heads": 2},

@@ -33,6 +33,9 @@ class Enlarging(nn.Module):
     torch.Size([1, 3, 10, 12])
     """
 
+    weight: Tensor
+    share: Tensor
+
     def __init__(self, decoder: BasisDecoder, scale: int) -> None:
         super().__init__()
         if scale < 1:
@@ -64,9 +67,9 @@ class Enlarging(nn.Module):
             coefficients = self.decoder.coefficients(map).float()
             repeated = self.weight.repeat(self.outputs, 1, 1, 1)
             if self.decoder.local_ensemble:
-                how = {"stride": self.scale, "padding": self.scale // 2}
-                sums = F.conv_transpose2d(coefficients, repeated, groups=self.outputs, **how)
-                values = sums / F.conv_transpose2d(torch.ones_like(coefficients[:, :1]), self.share, **how)
+                s, half, ones = self.scale, self.scale // 2, torch.ones_like(coefficients[:, :1])
+                sums = F.conv_transpose2d(coefficients, repeated, stride=s, padding=half, groups=self.outputs)
+                values = sums / F.conv_transpose2d(ones, self.share, stride=s, padding=half)
             else:
                 deep = F.conv2d(coefficients, repeated, groups=self.outputs)
                 values = F.pixel_shuffle(deep, self.scale)
