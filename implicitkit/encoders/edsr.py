@@ -39,6 +39,7 @@ class EDSR(Encoder):
         ndim: 1, 2 or 3; the same network for signals and volumes.
         mean: subtracted from the picture's channels in [0, 1], a number or one per channel (0.5).
         std: they are divided by it (0.5).
+        long_skip: add the first convolution's output to the last one's (GSASR's authors leave it out).
 
     >>> import torch
     >>> EDSR(blocks=1, channels=8)(torch.rand(1, 3, 10, 12)).map.shape
@@ -55,6 +56,7 @@ class EDSR(Encoder):
         ndim: int = 2,
         mean: float | Sequence[float] = 0.5,
         std: float | Sequence[float] = 0.5,
+        long_skip: bool = True,
     ) -> None:
         super().__init__()
         self.mean, self.std = checked_normalisation("edsr", mean, std, in_channels)
@@ -65,7 +67,7 @@ class EDSR(Encoder):
             )
         conv = CONVOLUTIONS[ndim]
         self.in_channels, self.mask_channels, self.ndim = in_channels, mask_channels, ndim
-        self.out_channels = channels
+        self.out_channels, self.long_skip = channels, long_skip
         self.radius = 2 * blocks + 2  # one pixel per 3x3 convolution: head, two per block, the body's last
         self.head = nn.Sequential(conv(in_channels + mask_channels, channels, 3, padding=1))
         body: list[nn.Module] = [ResidualBlock(channels, res_scale, ndim) for _ in range(blocks)]
@@ -74,7 +76,7 @@ class EDSR(Encoder):
     def extract(self, x: Tensor) -> Tensor:
         shallow: Tensor = self.head(for_convolutions(x))
         deep: Tensor = self.body(shallow)
-        return deep + shallow
+        return deep + shallow if self.long_skip else deep
 
 
 def edsr(
@@ -86,10 +88,11 @@ def edsr(
     ndim: int = 2,
     mean: float | Sequence[float] = 0.5,
     std: float | Sequence[float] = 0.5,
+    long_skip: bool = True,
 ) -> EDSR:
     """EDSR at its published size, residuals scaled by 0.1; arguments as for :class:`EDSR`.
 
     >>> edsr(blocks=2, channels=8).radius
     6
     """
-    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim, mean, std)
+    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim, mean, std, long_skip)

@@ -62,7 +62,10 @@ def recognise(content: Any, where: str) -> Checkpoint:
         unused = [key for key in parts.encoder if re.fullmatch(encoder.unused, key)]
         parts = parts._replace(encoder={key: v for key, v in parts.encoder.items() if key not in unused})
         dropped += unused
-    title = f"{decoder.title} with {encoder.title}" if decoder else f"{encoder.title}, an encoder alone"
+    if decoder and decoder.absent:
+        dropped += parts.decoder
+        parts = parts._replace(decoder={})
+    title = _title(encoder, decoder)
     try:
         spec, ours = _ours(encoder, decoder, parts, args)
     except KeyError as error:
@@ -75,6 +78,19 @@ def recognise(content: Any, where: str) -> Checkpoint:
         authors = "jaewon-lee-b/lte" if encoder.title == "SwinIR" and "/liif" in decoder.authors else decoder.authors
         title += f" ({'mmagic' if from_mmagic else authors})"
     return Checkpoint(spec, ours, {"converted_from": title}, layout=title, dropped=tuple(dropped))
+
+
+def _title(encoder: EncoderLayout, decoder: DecoderLayout | None) -> str:
+    if decoder is None:
+        return f"{encoder.title}, an encoder alone"
+    return f"{encoder.title} of {decoder.title}" if decoder.absent else f"{decoder.title} with {encoder.title}"
+
+
+def _is_a_pair(content: Any) -> bool:
+    """Whether it holds a state dict of the encoder, and one of the decoder."""
+    if not isinstance(content, Mapping) or set(content) != {"encoder", "decoder"}:
+        return False
+    return all(isinstance(inner, Mapping) for inner in content.values())
 
 
 class _Parts(NamedTuple):
@@ -92,6 +108,9 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         state = content["model"]
         name, args = state.get("name", ""), state.get("args") or {}
+    if _is_a_pair(content):
+        both = {part: next((inner[k] for k in WRAPPERS if k in inner), inner) for part, inner in content.items()}
+        state = {f"{part}.{key}": value for part, inner in both.items() for key, value in inner.items()}
     if isinstance(state, Mapping):
         state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
@@ -162,6 +181,8 @@ def _ours(
         ours |= {f"necks.0.{key}": value for key, value in between.items()}
     outer = decoder.after(renamed(parts.decoder, decoder.rules(parts.decoder)), features)
     ours |= {f"decoder.{key}": value for key, value in outer.items()}
+    if decoder.absent:
+        return whole, ours
     return {**whole, "decoder": decoder.spec(outer, args, features), "scales": list(decoder.scales)}, ours
 
 

@@ -54,7 +54,7 @@ class Enlarging(nn.Module):
             parameter = next(decoder.parameters(), offset)
             along = offset.to(parameter.device)
             table = decoder.table((along[:, None], along[None, :]), cell if cell is None else cell.to(along))
-            table = table.float().cpu()
+            table, tent = table.float(), tent.to(table)
         if ensemble:
             self.register_buffer("weight", (table * tent[..., None]).permute(2, 0, 1)[:, None].contiguous())
             self.register_buffer("share", tent[None, None])
