@@ -53,7 +53,7 @@ class Enlarging(nn.Module):
                 cell = decoder.default_cell(finest, (SIDE, SIDE)).reshape(1, 1, 2) * SIDE
             parameter = next(decoder.parameters(), offset)
             along = offset.to(parameter.device)
-            table = decoder.table((along[:, None], along[None, :]), cell if cell is None else cell.to(along))
+            table = decoder.tabulate((along[:, None], along[None, :]), cell if cell is None else cell.to(along))
             table, tent = table.float(), tent.to(table)
         if ensemble:
             self.register_buffer("weight", (table * tent[..., None]).permute(2, 0, 1)[:, None].contiguous())
