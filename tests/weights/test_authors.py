@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import implicitkit as ik
+from benchmarks import newer_vectors as newer
 from implicitkit.create import build_checkpoint, create_encoder, load_encoder
 from implicitkit.errors import WeightsError
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill
-from oracles import PARITY, ROOT, newer, states
+from oracles import PARITY, ROOT, states
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem not in ("span", "swinir-small"))
 SHARED = ROOT.parent / "shared" / "parity"  # the one checkpoint that is too large to keep here

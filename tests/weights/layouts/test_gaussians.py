@@ -8,7 +8,7 @@ import implicitkit as ik
 from implicitkit.create import create_encoder, load_encoder
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill
-from oracles.newer import BAR, SHARED, difference
+from benchmarks.newer_vectors import BAR, SHARED, difference
 from oracles.states import random_state
 
 

@@ -6,6 +6,7 @@ A file of a decoder that is added needs a line in :data:`FILES`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit.create import build_checkpoint
 from implicitkit.weights.authors import recognise
-from oracles import ROOT
 
+ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "parity2"
 BAR = 1e-5
 
