@@ -23,6 +23,9 @@ def register_encoders(register: Register) -> None:
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
     register("unet", "implicitkit.encoders.unet:UNet", summary="U-Net with attention at the bottom: sees across holes")
     register("span", "implicitkit.encoders.span:SPAN", summary="fast 3x3 convolutions with attention (CVPRW 2024)")
+    register(
+        "gb_lsr_patches", "implicitkit.encoders.gb_lsr:PatchEncoder", summary="GB-LSR's autoencoder of patches; global"
+    )
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 
@@ -45,6 +48,7 @@ def register_decoders(register: Register) -> None:
     basis = "implicitkit.decoders.basis"
     register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
     register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
+    register("gb_lsr_patches", f"{basis}.gb_lsr_patches:GBLSRPatches", summary="GB-LSR's autoencoder of patches (2026)")
     galerkin = "implicitkit.decoders.galerkin"
     register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")

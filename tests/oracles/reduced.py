@@ -14,6 +14,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "rcan": {"name": "rcan", "groups": 1, "blocks": 1, "channels": 8, "reduction": 4},
     "unet": {"name": "unet", "widths": [8, 12], "blocks": [1, 1], "attention": 1, "heads": 2},
     "span": {"name": "span", "channels": 8, "blocks": 1},
+    "gb_lsr_patches": {"name": "gb_lsr_patches", "patch": 2, "channels": 8},
     "swinir": {"name": "swinir", "channels": 8, "depths": [2], "heads": [2], "window": 4, "out_channels": 8},
     "timm:convnext_atto": {
         "name": "timm:convnext_atto",
@@ -47,6 +48,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "thera": {"name": "thera", "components": 4},
     "ope": {"name": "ope", "max_frequency": 1},
     "gb_lsr": {"name": "gb_lsr", "order": 3},
+    "gb_lsr_patches": {"name": "gb_lsr_patches", "order": 3},
     "linf": {"name": "linf", "width": 8, "depth": 1, "flow_layers": 2},
     "gaussian": {"name": "gaussian", "count": 2, "hidden": [8], "sigma_max": 0.3},
     "lm_liif": {"name": "lm_liif", "hidden": 4, "depth": 2, "latent_hidden": [8]},

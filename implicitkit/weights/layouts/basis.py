@@ -38,7 +38,44 @@ def _gb_lsr(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[st
     return {"name": "gb_lsr", "order": order, "local_ensemble": bool(ensemble)}
 
 
+def _patches_rules(tensors: Tensors) -> Rules:
+    return (
+        (r"decoder\.global_s_raw$", "bandwidth"),
+        (r"decoder\.coeff_proj\.", "project."),
+        (r"decoder\.adaptivity\.proj\.", "cut."),
+    )
+
+
+def _as_convolutions(tensors: dict[str, Tensor], features: int) -> dict[str, Tensor]:
+    """Linear layers as 1x1 convolutions; of the head, the order alone: its bandwidth is not used."""
+    ours = {key: v[:, :, None, None] if v.ndim == 2 else v for key, v in tensors.items()}
+    return {key: v[1:] if key.startswith("cut.") else v for key, v in ours.items()}
+
+
+def _patches(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str, Any]:
+    order = math.isqrt(len(tensors["project.weight"]) // len(COLOURS))
+    return {
+        "name": "gb_lsr_patches",
+        "order": order,
+        "patch": int(args.get("patch_size", 8)),
+        "bandwidths": list(args.get("s_e_range", (0.25, 2.0))),
+        "orders": list(args.get("p_soft_range", (1.0, order))),
+        "sharpness": float(args.get("cutoff_sharpness", 4.0)),
+    }
+
+
 DECODERS = (
+    DecoderLayout(
+        "GB-LSR of patches",
+        ("gblsr-native",),
+        lambda tensors: "decoder.global_s_raw" in tensors,
+        "decoder.global_s_raw, decoder.coeff_proj.weight, decoder.adaptivity.proj.weight",
+        _patches_rules,
+        _patches,
+        authors="KempnerInstitute/gblsr",
+        after=_as_convolutions,
+        scales=(1, 1),
+    ),
     DecoderLayout(
         "OPE-SR",
         ("OPE-net", "OPE-net-adapt"),

@@ -133,6 +133,18 @@ def _swinir_rules(tensors: Tensors) -> Rules:
     )
 
 
+def _patches(tensors: Tensors, args: Mapping[str, Any]) -> dict[str, Any]:
+    channels, in_channels = tensors["net.0.weight"].shape[:2]
+    convolutions = [k for k in numbers(tensors, r"net\.(\d+)\.weight") if tensors[f"net.{k}.weight"].ndim == 4]
+    return {
+        "name": "gb_lsr_patches",
+        "patch": 2 ** (len(convolutions) - 2),
+        "channels": channels,
+        "groups": int(args.get("groupnorm", 4)),
+        "in_channels": in_channels,
+    }
+
+
 ENCODERS = (
     EncoderLayout(
         "EDSR",
@@ -189,5 +201,13 @@ ENCODERS = (
         _swinir_rules,
         _swinir,
         "out_channels",
+    ),
+    EncoderLayout(
+        "an encoder of patches",
+        "net.0.weight",
+        "encoder.net.N.weight",
+        no_rules,
+        _patches,
+        "channels",
     ),
 )

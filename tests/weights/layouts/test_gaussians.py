@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import implicitkit as ik
+from benchmarks.newer_vectors import BAR, SHARED, difference
 from implicitkit.create import create_encoder, load_encoder
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.native import fill
-from benchmarks.newer_vectors import BAR, SHARED, difference
 from oracles.states import random_state
 
 
