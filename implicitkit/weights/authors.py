@@ -8,7 +8,7 @@ what no shape shows (``local_ensemble``, ``res_scale``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,16 +58,14 @@ def recognise(content: Any, where: str) -> Checkpoint:
     encoder = next((layout for layout in ENCODERS if layout.sign in parts.encoder), None)
     if encoder is None or (decoder is None and (parts.decoder or name)):
         raise _unknown(where, name, tensors, encoder)
-    if encoder.unused:
-        unused = [key for key in parts.encoder if re.fullmatch(encoder.unused, key)]
-        parts = parts._replace(encoder={key: v for key, v in parts.encoder.items() if key not in unused})
-        dropped += unused
+    unused = [key for key in parts.encoder if re.fullmatch(encoder.unused(parts.encoder), key)]
+    dropped += [key if key in tensors else f"encoder.{key}" for key in unused]
     if decoder and decoder.absent:
         dropped += parts.decoder
         parts = parts._replace(decoder={})
     title = _title(encoder, decoder)
     try:
-        spec, ours = _ours(encoder, decoder, parts, args)
+        spec, ours = _ours(encoder, decoder, parts, args, unused)
     except KeyError as error:
         raise WeightsError(f"{where}: looks like {title}, but lacks {error}") from None
     except WeightsError as error:
@@ -163,12 +161,17 @@ def _split(tensors: Tensors, decoder: DecoderLayout | None) -> _Parts:
 
 
 def _ours(
-    encoder: EncoderLayout, decoder: DecoderLayout | None, parts: _Parts, args: Mapping[str, Any]
+    encoder: EncoderLayout,
+    decoder: DecoderLayout | None,
+    parts: _Parts,
+    args: Mapping[str, Any],
+    unused: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The spec of a model (or of an encoder) and its tensors by our names."""
-    inner = encoder.after(renamed(parts.encoder, encoder.rules(parts.encoder)))
+    rules = encoder.rules(parts.encoder)
+    inner = encoder.after(renamed({key: v for key, v in parts.encoder.items() if key not in unused}, rules))
     told = args.get("encoder_spec") or args.get("srnet_spec") or {}
-    spec = encoder.spec(inner, told.get("args") or {})
+    spec = encoder.spec(encoder.after(renamed(parts.encoder, rules)), told.get("args") or {})
     features = spec[encoder.features]
     ours = {f"encoder.{key}": value for key, value in inner.items()}
     if decoder is None:

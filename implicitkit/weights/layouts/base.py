@@ -51,8 +51,8 @@ class EncoderLayout:
     """From the tensors, by our names, and the file's arguments."""
     features: str
     """The entry of the spec that is the number of features per cell."""
-    unused: str = ""
-    """A regular expression for keys without effect on the features."""
+    unused: Callable[[Tensors], str] = lambda tensors: "(?!)"
+    """A pattern of the keys that are left out, for these tensors; by default of none."""
     after: Change = same
     """Changes the renamed tensors into ours."""
 
