@@ -197,6 +197,7 @@ class ImplicitModel(nn.Module):
         conditions: Mapping[str, Field] | None = None,
         passes: int | None = None,
         fill: Fill | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Field:
         """The picture as a :class:`Field`.
 
@@ -213,6 +214,8 @@ class ImplicitModel(nn.Module):
             conditions: fields to read instead of encoding the picture with the model's own conditions.
             passes: number of passes (default: the model's own ``passes``).
             fill: how to fill the picture where ``mask`` is 1 (default: :attr:`hole_fill`).
+            options: of all questions to the field that have none of their own, such as ``{"temperature": 0.8}``; the
+                decoder's :attr:`~Decoder.options` names them.
 
         Raises:
             ValueError: the picture or the mask does not fit, holds values far outside of [0, 1] or NaN, or requires a
@@ -227,7 +230,7 @@ class ImplicitModel(nn.Module):
             raise ValueError(f"passes is at least 1; received {passes}")
         known, missing = self.check_inputs(image, mask)
         check_values(known if missing is None else torch.where(missing > 0.5, 0, known))
-        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad}
+        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad, "options": options}
         field = Field(self, image, mask, conditions=conditions, fill=self.hole_fill if fill is None else fill, **how)
         for _ in range(passes - 1):
             if self.decoder.output != "picture":

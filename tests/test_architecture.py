@@ -47,7 +47,7 @@ WITHOUT_TWIN = {  # modules that nothing in particular tests
     "__main__.py": "one call, which cli/test_main.py makes",
     "registry/commands.py": "a table, which cli/test_main.py compares with the command",
     "version.py": "a constant",
-    "weights/checkpoint.py": "fields alone, which weights/test_native.py and weights/test_layouts.py fill",
+    "weights/checkpoint.py": "fields alone, which weights/test_native.py and weights/layouts/test_encoders.py fill",
 }
 WITHOUT_MODULE = {  # tests of what is no module of the package
     "comparison/test_pages.py": "the pages on comparisons, and the configurations in them",

@@ -93,6 +93,10 @@ def evaluate(
             "known pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the models' decoders, e.g. temperature=0.8; repeatable."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write per-picture scores here as JSON.")
     ] = None,
@@ -108,8 +112,10 @@ def evaluate(
     """
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
+    from implicitkit.decoders.options import parse_options
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
+    from implicitkit.evaluation.protocol import check_options
     from implicitkit.evaluation.rows import row_names
     from implicitkit.files import write_json
     from implicitkit.nested import finite
@@ -122,6 +128,10 @@ def evaluate(
         options.setdefault("bins", parse_bins(bins))
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
+    try:
+        asked = parse_options(option or [])
+    except ValueError as error:
+        raise UserError(str(error)) from None
     chosen = create_protocol(protocol, **options)
     share = this_share()
     if share.count > 1:
@@ -133,10 +143,11 @@ def evaluate(
     loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)
+    check_options(loaded, asked)
     start = time.monotonic()
     count = chosen.count(data)
     with bar("evaluating", count) if share.is_first else nullcontext(None) as progress:
-        encode = {"tile": tile, "precision": number_format}
+        encode = {"tile": tile, "precision": number_format, "options": asked}
         update = None if progress is None else progress.update
         scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=update)
     if not share.is_first:
@@ -152,6 +163,7 @@ def evaluate(
             "protocol": protocol,
             **chosen.settings(),
             "precision": number_format,
+            **({"options": asked} if asked else {}),
             "machine": describe_machine(where),
             "implicitkit": __version__,
             "seconds": round(time.monotonic() - start, 1),

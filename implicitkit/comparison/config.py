@@ -67,10 +67,14 @@ class Method(Overrides):
         None, ge=1, description="with weights_only: how often a picture goes through, in place of the model's own"
     )
 
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the questions when it is validated and scored, such as {temperature: 0.8}"
+    )
+
     @model_validator(mode="after")
     def _trained_here_or_elsewhere(self) -> Method:
         if self.weights_only is not None and (self.training or self.first is not None or self.seeds is not None):
-            raise ValueError("weights_only stands alone, or with passes: what is trained already takes no others")
+            raise ValueError("weights_only stands alone, or with passes and options: it is trained already")
         if self.weights_only is None and self.passes is not None:
             raise ValueError("passes goes with weights_only; in what is trained it is an entry of the model")
         if self.weights_only is None and self.model is None:

@@ -212,6 +212,9 @@ class ValidationConfig(Strict):
     )
     every: int = Field(1000, ge=1, description="steps between validations")
     max_size: int = Field(512, ge=8, description="larger pictures are cropped to their centre")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the questions, such as {temperature: 0.8}; see the decoder's options"
+    )
 
     @field_validator("scales")
     @classmethod

@@ -1,6 +1,14 @@
 """What a plugin may import from this room; docs/plugins.md says what each is for."""
 
-from .base import Condition as Condition, ConditionModel as ConditionModel, Inputs as Inputs
+from .base import (
+    Condition as Condition,
+    ConditionModel as ConditionModel,
+    Inputs as Inputs,
+    Question as Question,
+)
+from .basis.base import BasisDecoder as BasisDecoder
+from .gaussians.drawing import Gaussians as Gaussians
+from .joint.base import Around as Around, JointDecoder as JointDecoder
 from .liif import LIIF as LIIF
 from .local_ensemble import Latent as Latent
 from .lte import LTE as LTE

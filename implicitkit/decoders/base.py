@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, mesh
 from implicitkit.decoders.options import check_options
@@ -228,6 +228,13 @@ class Decoder(Part):
     def unpack(self, packed: Tensor, inputs: Inputs | None) -> Any:
         """The latent of what :meth:`pack` returned, and the picture (given if :attr:`reads_picture`)."""
         raise NotImplementedError(f"{type(self).__name__} does not implement unpack()")
+
+    def at_scale(self, scale: int) -> nn.Module | None:
+        """A network from the features ``(B, in_channels, H, W)``, and the picture in the model's output space if
+        :attr:`reads_picture`, to the values ``(B, out_channels, scale * H, scale * W)``, for export as one graph. None:
+        the decoder has none.
+        """
+        return None
 
     @property
     def reads_picture(self) -> bool:

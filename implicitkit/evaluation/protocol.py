@@ -71,6 +71,13 @@ class Team(typing.Protocol):
 
     def gather(self, value: Scores) -> list[Scores]:
         """The values of all of them, in order."""
+def check_options(models: Mapping[str, ImplicitModel], options: Mapping[str, Any] | None) -> None:
+    """Raise :class:`UserError`, which names the model, if one of them does not take ``options`` of a question."""
+    for name, model in models.items():
+        try:
+            model.decoder.check_options(options)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
 
 
 class Protocol:
@@ -187,7 +194,7 @@ class Protocol:
             models: name -> model; :meth:`admit` checks all of them first.
             data: the folder of the test set.
             metrics: the metrics (default: :attr:`usual`).
-            encode: arguments of :meth:`ImplicitModel.encode`: ``tile``, ``precision``.
+            encode: arguments of :meth:`ImplicitModel.encode`: ``tile``, ``precision``, ``options``.
             progress: see :data:`Progress`.
             seen: see :data:`Seen`; gets pictures and times.
             trivial: score the trivial methods too.
@@ -198,9 +205,10 @@ class Protocol:
 
         Raises:
             DataError: ``data`` is not a test set for this protocol, or all of its pictures fail.
-            UserError: a model cannot be scored by it.
+            UserError: a model cannot be scored by it, or does not know an option.
         """
         self.admit(models)
+        check_options(models, (encode or {}).get("options"))
         methods = dict(self.trivial_answers) if trivial else {}
         methods |= {name: self.answer(model, data, encode or {}) for name, model in models.items()}
         return self.compare(methods, data, metrics=metrics, progress=progress, seen=seen)

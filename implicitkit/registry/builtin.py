@@ -23,6 +23,9 @@ def register_encoders(register: Register) -> None:
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
     register("unet", "implicitkit.encoders.unet:UNet", summary="U-Net with attention at the bottom: sees across holes")
     register("span", "implicitkit.encoders.span:SPAN", summary="fast 3x3 convolutions with attention (CVPRW 2024)")
+    register(
+        "gb_lsr_patches", "implicitkit.encoders.gb_lsr:PatchEncoder", summary="GB-LSR's autoencoder of patches; global"
+    )
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 
@@ -45,6 +48,7 @@ def register_decoders(register: Register) -> None:
     basis = "implicitkit.decoders.basis"
     register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
     register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
+    register("gb_lsr_patches", f"{basis}.gb_lsr_patches:GBLSRPatches", summary="GB-LSR's autoencoder of patches (2026)")
     galerkin = "implicitkit.decoders.galerkin"
     register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
@@ -54,6 +58,7 @@ def register_decoders(register: Register) -> None:
     register("clit", f"{joint}.clit:CLIT", summary="cascaded local implicit transformers (CVPR 2023)")
     register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
     register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")
+    register("gaussian", "implicitkit.decoders.gaussians.gaussian:Gaussian", summary="a sum of 2-D Gaussians per cell")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
     register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")

@@ -69,6 +69,8 @@ def assemble(config: TrainConfig, device: torch.device, dataset: Dataset | None 
         Part(pictures, trained), config.data, degradation, config.seed, length, losses.wants_reference
     )
     model = build_model(config.model)
+    with naming("validation.options"):
+        model.decoder.check_options(config.validation.options)
     if model.takes_mask and model.fill is None:
         model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
     if config.weights:

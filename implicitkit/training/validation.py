@@ -146,7 +146,7 @@ class Validator:
     """
 
     def __init__(self, pictures: Sequence[Path | Dataset], config: TrainConfig, losses: WeightedLoss) -> None:
-        self.losses = losses
+        self.losses, self.options = losses, dict(config.validation.options)
         with naming("validation.metrics"):
             named = [m for m in config.validation.metrics if m not in ("psnr_y", "psnr-y")]
             self.metrics = create_metrics(named) if named else []
@@ -242,7 +242,8 @@ class Validator:
                 picture = torch.cat([F.interpolate(example.image[None], example.size)[0], output, example.truth], 2)
 
         shown = next((example for example in reversed(self.examples) if example.name == first), None)
-        scores = held_out.evaluate({"model": model}, Path(), metrics=self.metrics, seen=keep)
+        encode = {"options": self.options}
+        scores = held_out.evaluate({"model": model}, Path(), metrics=self.metrics, encode=encode, seen=keep)
         metrics = [held_out.kind, *(metric.name for metric in self.metrics)]
         means = {metric: {task: scores.mean("model", task, metric) for task in self.scales} for metric in metrics}
         lower = {metric.name for metric in self.metrics if not metric.higher_is_better}

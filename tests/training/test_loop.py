@@ -311,3 +311,10 @@ def test_a_model_that_is_frozen_is_not_trained(tmp_path: Path) -> None:
     frozen["decoder"] = {"name": "liif", "hidden": [8], "trainable": False}
     with pytest.raises(ConfigError, match="model: nothing to train; every part of it is frozen"):
         run(config(tmp_path / "run", model=frozen))
+
+
+def test_an_unknown_option_of_the_validation_is_found_before_the_run(tmp_path: Path) -> None:
+    validation = {"every": 1000, "scales": [2], "max_size": 48, "options": {"temperature": 1}}
+    with pytest.raises(ik.ConfigError, match=r"^validation\.options: liif has no option 'temperature'; it takes none$"):
+        run(settings(tmp_path / "run", validation=validation))
+    assert not (tmp_path / "run").exists()

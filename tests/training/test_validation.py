@@ -61,3 +61,13 @@ def test_every_task_fixes_one_scale() -> None:
 def test_colours_fill_the_range() -> None:
     picture = as_colours(torch.rand(7, 5, 6))
     assert picture.shape == (3, 5, 6) and float(picture.min()) == 0 and float(picture.max()) == pytest.approx(1)
+
+
+def test_options_of_the_questions() -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4}
+    model = ik.create_model({"encoder": encoder, "decoder": {"name": "linf", "width": 8, "depth": 1}}).eval()
+    each = [
+        validator("super_resolution", model.spec, scales=[2], options=options)(model).scores["x2"]
+        for options in ({}, {"temperature": 0.8}, {"temperature": 0.8, "seed": 1})
+    ]
+    assert len(set(each)) == 3
