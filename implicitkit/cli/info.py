@@ -27,17 +27,29 @@ def info(model: Annotated[str, typer.Argument(help="A model's name, or a weight 
         **parts(built),
         "inputs": f"{', '.join(built.inputs)}; {needs['input_channels']} channels in [0, 1]",
         "stride": str(needs["stride"]),
-        "receptive field": str(needs["receptive_field"]) + ("" if needs["receptive_field"] == "global" else " pixels"),
+        "receptive field": receptive_field(built),
         "trained scales": f"×{scales[0]:g} to ×{scales[1]:g}" if scales else "not stated",
         "weights": "yes" if has_weights else "none (random)",
         "license": built.license or "not stated",
         "training": json.dumps(built.training_summary) if built.training_summary else "not stated",
     }
+    if needs["mask"]:
+        rows["mask"] = f"1 where a pixel is missing; holes are filled with {built.hole_fill}"
     if built.passes != 1:
         rows["passes"] = str(built.passes)
     width = max(16, *map(len, rows)) + 1
     for name, value in rows.items():
         typer.echo(f"{name + ':':<{width}} {value}")
+
+
+def receptive_field(model: ImplicitModel) -> str:
+    """In pixels; where a model that it reads sees further than its own encoder, both."""
+
+    def words(pixels: int | str) -> str:
+        return f"{pixels} pixels" if isinstance(pixels, int) else pixels
+
+    widest, own = model.needs["receptive_field"], model.encoder.receptive_field
+    return words(widest) if widest == own else f"{words(widest)} (its own encoder: {words(own)})"
 
 
 def parts(model: ImplicitModel, within: str = "") -> dict[str, str]:

@@ -37,8 +37,8 @@ class Segment(Strict):
     """Embeddings made elsewhere: ``.npy`` or ``.safetensors``, a row for each class."""
     names: Path | None = None
     """What its rows are called, one per line; the classes are chosen among them."""
-    templates: Path | None = None
-    """Sentences with ``{}`` for a class's name, one per line, averaged."""
+    templates: str | None = None
+    """Sentences with ``{}`` for a class's name, one per line, averaged; or ``clip`` or ``maskclip``."""
     text_weights: str | None = None
     """Where the text tower is, if the model's file has none: a tag, hub id or file."""
     opacity: float = Field(0.55, ge=0, le=1)
