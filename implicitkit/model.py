@@ -146,7 +146,7 @@ class ImplicitModel(nn.Module):
     def needs(self) -> dict[str, Any]:
         """What the model needs of a picture: channels, mask, stride, size multiple, receptive field, trained scales.
 
-        The receptive field, in pixels or ``"global"``, is the widest of those of its encoder and of the models it reads.
+        The receptive field, in pixels or ``"global"``, is the widest of its encoder's and those of the models it reads.
 
         >>> import implicitkit as ik
         >>> ik.load_model("liif_small").needs["trained_scales"]

@@ -46,6 +46,33 @@ class Segment(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
+class Edit(Strict):
+    """Of ``edit``; lengths are pixels."""
+
+    threshold: float | None = None
+    """Selected is what scores higher; None: see ``select``."""
+    connected: bool = False
+    """Only what hangs together with a point of ``--like``."""
+    refine: bool = True
+    """Let the borders follow those of the picture."""
+    grow: int = Field(4, ge=0)
+    """Grow the selection by so many pixels."""
+    feather: int = Field(2, ge=0)
+    """Fade into the picture over so many pixels."""
+    mask: Path | None = None
+    """Write what is filled here."""
+    embeddings: Path | None = None
+    """As of ``segment``; also what ``--to`` is looked up in."""
+    names: Path | None = None
+    """As of ``segment``."""
+    templates: str | None = None
+    """As of ``segment``."""
+    text_weights: str | None = None
+    """As of ``segment``."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+
+
 class PretrainMAE(Strict):
     """Of ``pretrain-mae``: the network, and what few change about its training."""
 

@@ -46,8 +46,9 @@ class Injection(nn.Module):
         width: outputs of the layer that the embedding enters.
         semantics: see above.
         semantic_channels: values per point of the semantic field.
-        prompts: class names for ``"text"``, or ``"ade20k"`` or ``"celebamask_hq"`` for those of that data set. Their embeddings come from the semantic encoder's text tower when the model
-            is composed, from ``classes``, or from :meth:`name_classes`; a saved file holds them and asks for nothing.
+        prompts: class names for ``"text"``, or ``"ade20k"`` or ``"celebamask_hq"`` for those of that data set. Their
+            embeddings come from the semantic encoder's text tower when the model is composed, from ``classes``, or from
+            :meth:`name_classes`; a saved file holds them and asks for nothing.
         classes: a file with an embedding for each, see ``class_embeddings``, for encoders without a
             text tower or at hand without it. Where no prompts are given, it says how many classes there are, and
             their names if it has any.

@@ -203,7 +203,8 @@ class SegmentationProtocol(Protocol):
         embeddings: an ``.npy`` or ``.safetensors`` file with a row for each class (default: the text tower of a model's
             encoder reads the names).
         names: a text file that says what those rows are called, one per line, if they are not in the table's order.
-        templates: sentences with ``{}`` for a class's name, averaged; a text file with one per line, ``"clip"`` or ``"maskclip"``.
+        templates: sentences with ``{}`` for a class's name, averaged; a text file with one per line, ``"clip"`` or
+            ``"maskclip"``.
         text_weights: where the text tower is, if a model's file has none: a tag, a hub id or a file.
         side: shrink pictures to a shorter side of so many pixels.
         seed: of the masks.
