@@ -50,9 +50,9 @@ def upscale(
     """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
     how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
     tile_side = _parse_tile(tile)
-    jobs = plan(inputs, output, how)
+    jobs = plan(inputs, output, how.label)
     if len(jobs) == 1 and not inputs[0].is_dir():
-        _check_target(*jobs[0], force)
+        check_output(*jobs[0], force)
 
     from implicitkit.create import load_model
     from implicitkit.decoders.options import parse_options
@@ -75,7 +75,7 @@ def upscale(
 
     def work(job: Job, report: Callable[[float], None]) -> str:
         source, target = job
-        _check_target(source, target, force)
+        check_output(source, target, force)
         picture = first or read_picture(source)
         new_size = how.of(picture.size)
         check_writable(target, new_size, alpha=picture.alpha is not None)
@@ -106,8 +106,9 @@ class Job(NamedTuple):
     target: Path
 
 
-def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[Job]:
-    """Plan the outputs; several inputs, or a folder, go into a folder under their own names.
+def plan(inputs: Sequence[Path], output: Path | None, label: str) -> list[Job]:
+    """Plan the outputs; several inputs, or a folder, go into a folder under their own names; beside its input, one gets
+    ``label`` behind its name.
 
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs have one output.
@@ -125,13 +126,14 @@ def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[
         suffix = source.suffix if source.suffix.lower() in WRITABLE else ".png"
         beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
         folder = source.parent if output is None else output
-        name = f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}"
+        name = f"{source.stem}_{label}{suffix}" if beside else f"{source.stem}{suffix}"
         jobs.append(Job(source, folder / name))
     refuse_clashes({source: [target] for source, target in jobs})
     return jobs
 
 
-def _check_target(source: Path, target: Path, force: bool) -> None:
+def check_output(source: Path, target: Path, force: bool) -> None:
+    """Raise :class:`UserError` if the target is the source, is in the way or cannot be written."""
     from implicitkit.images.io import check_writable
 
     check_writable(target, (1, 1))

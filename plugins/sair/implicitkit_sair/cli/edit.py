@@ -10,6 +10,8 @@ import typer
 from implicitkit import UserError
 from implicitkit.cli import check_target
 
+SOLVER = "harmonic"  # what is selected is wide, and there a thin plate overshoots
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,7 +60,7 @@ def edit(
             "--set",
             metavar="KEY=VALUE",
             help="Repeatable: threshold (select what scores higher), connected (true: only what hangs together with a "
-            "--like), refine (false: borders as coarse as the features), grow (pixels, 4), feather (pixels, 2), mask "
+            "--like), refine (false: borders as coarse as the features), grow (pixels, 8), feather (pixels, 2), mask "
             "(write what is filled to this file), embeddings, names, templates and text_weights (as of segment), "
             "precision and device.",
         ),
@@ -101,12 +103,12 @@ def edit(
         refine=rare.refine,
     )
     hole = hole_of(selection, rare.grow)
-    how: dict[str, Any] = {"feather": rare.feather, "precision": choose_precision(rare.precision, where, picture.bits)}
+    how: dict[str, Any] = {"feather": rare.feather, "precision": choose_precision(rare.precision, where, bits=picture.bits)}
     painter, name = _painter(model, as_ is not None or to is not None, where)
     if model is None and not isinstance(painter, str) and as_ is None and to is None:
-        from implicitkit_sair.inpainting.choice import SOLVER, choose
+        from implicitkit_sair.inpainting.choice import choose
 
-        choice = choose(painter, visible(picture, hole > 0.5), hole, **how)
+        choice = choose(painter, visible(picture, hole > 0.5), hole, solver=SOLVER, **how)
         painter, name = (painter, name) if choice.takes_model else (SOLVER, SOLVER)
     meaning = _meaning(painter, as_, to, rare) if as_ is not None or to is not None else None
     if painter in SOLVERS:

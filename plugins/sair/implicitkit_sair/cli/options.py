@@ -55,7 +55,7 @@ class Edit(Strict):
     """Only what hangs together with a point of ``--like``."""
     refine: bool = True
     """Let the borders follow those of the picture."""
-    grow: int = Field(4, ge=0)
+    grow: int = Field(8, ge=0)
     """Grow the selection by so many pixels."""
     feather: int = Field(2, ge=0)
     """Fade into the picture over so many pixels."""

@@ -27,7 +27,7 @@ def edit(
     *,
     semantics: ImplicitModel | None = None,
     meaning: Tensor | None = None,
-    grow: int = 4,
+    grow: int = 8,
     feather: int = 2,
     **asked: Any,
 ) -> Edit:
