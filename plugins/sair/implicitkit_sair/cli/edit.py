@@ -103,7 +103,8 @@ def edit(
         refine=rare.refine,
     )
     hole = hole_of(selection, rare.grow)
-    how: dict[str, Any] = {"feather": rare.feather, "precision": choose_precision(rare.precision, where, bits=picture.bits)}
+    number_format = choose_precision(rare.precision, where, bits=picture.bits)
+    how: dict[str, Any] = {"feather": rare.feather, "precision": number_format}
     painter, name = _painter(model, as_ is not None or to is not None, where)
     if model is None and not isinstance(painter, str) and as_ is None and to is None:
         from implicitkit_sair.inpainting.choice import choose

@@ -36,6 +36,7 @@ class AIR(ReadsMeaning, LIIF):
         feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
         skip: as in LIIF: ``"bilinear"`` adds the linearly interpolated input picture, ``"harmonic"`` and
             ``"biharmonic"`` with its holes filled; the paper has ``"none"``.
+        ndim: 1, 2 or 3; the same network for signals and volumes.
 
     Raises:
         ValueError: an argument is out of range, or, when the model is composed, the semantic field is of another width.
@@ -57,8 +58,9 @@ class AIR(ReadsMeaning, LIIF):
         local_ensemble: bool = True,
         feat_unfold: bool = True,
         skip: Skip = "none",
+        ndim: int = 2,
     ) -> None:
-        super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
+        super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, False, skip, ndim)
         self.injection = Injection(
             in_channels,
             self.first.out_features,
@@ -69,6 +71,7 @@ class AIR(ReadsMeaning, LIIF):
             projected,
             appearance,
             manner,
+            ndim,
         )
         assert self.reach is not None  # a number for all of LIIF's family
         self.reach += self.injection.reach

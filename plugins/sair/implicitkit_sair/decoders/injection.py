@@ -55,6 +55,7 @@ class Injection(nn.Module):
         projected: how many numbers the embedding is projected to.
         appearance: ``"features"``, or ``"none"`` for zeros in their place.
         manner: ``"add"``, or ``"film"``; of ``"text"``, which is fused elsewhere, ``"add"`` alone.
+        ndim: dimensions of the decoder's coordinates.
 
     Raises:
         ValueError: ``"text"`` without classes or ``"embedding"`` with some, neither meaning nor appearance, or a width
@@ -75,6 +76,7 @@ class Injection(nn.Module):
         projected: int = 64,
         appearance: Appearance = "features",
         manner: Manner = "add",
+        ndim: int = 2,
     ) -> None:
         super().__init__()
         if manner not in ("add", "film") or (manner == "film" and semantics == "text"):
@@ -113,7 +115,8 @@ class Injection(nn.Module):
         self.reach = 0
         if self.prompts:
             self.reach = 3  # the 7x7 convolution's cells
-            self.fuse = nn.Conv2d(features + len(self.prompts), features, 7, padding=3)
+            convolution = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+            self.fuse = convolution(features + len(self.prompts), features, 7, padding=3)
             named = torch.zeros(len(self.prompts), semantic_channels) if embeddings is None else embeddings
             self.register_buffer("classes", named)
         else:
