@@ -52,7 +52,7 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md", "training.md"])
+@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md", "training.md", "volumes.md"])
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
