@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import zoom
 
 import implicitkit as ik
 from implicitkit.images.volumes import Volume, write_volume
@@ -67,6 +66,8 @@ def psnr(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 def main(output: str | None = None, steps: int = 400) -> dict[str, float]:
     """Train, measure on the other half, and write the whole head if ``output`` says where."""
+    from scipy.ndimage import zoom
+
     volume = mri()
     middle = volume.values.shape[2] // 2
     known, other = volume.values[:, :, :middle], volume.values[:, :, middle:]
@@ -75,26 +76,20 @@ def main(output: str | None = None, steps: int = 400) -> dict[str, float]:
     seen = thicker(other)
     size = tuple(seen.reference.shape[1:])
     zooms = [n / m for n, m in zip(size, seen.image.shape[1:], strict=True)]
-    scores = {
-        name: psnr(
-            torch.from_numpy(zoom(seen.image[0].numpy(), zooms, order=order, mode="nearest", grid_mode=True)).clamp(
-                0, 1
-            ),
-            seen.reference[0],
-        )
-        for name, order in (("linear", 1), ("cubic spline (scipy.ndimage.zoom, order 3)", 3))
-    }
+    scores = {}
+    for name, order in (("linear", 1), ("cubic spline (scipy.ndimage.zoom, order 3)", 3)):
+        found = zoom(seen.image[0].numpy(), zooms, order=order, mode="nearest", grid_mode=True)
+        scores[name] = psnr(torch.from_numpy(found).clamp(0, 1), seen.reference[0])
     scores["LIIF-3D"] = psnr(model.encode(seen.image).render(size)[0], seen.reference[0])
     for name, score in scores.items():
-        print(f"{name:<45} {score:.2f} dB")  # noqa: T201
+        print(f"{name:<45} {score:.2f} dB")
     if output:
         thick = thicker(volume.values)
         coarse = volume.resized(thick.image)
         fine = coarse.resized(model.encode(thick.image).render(coarse.size_at(volume.spacing)))
         write_volume(output, fine)
-        print(
-            f"{output}: voxels of {'×'.join(f'{s:.2f}' for s in fine.spacing)} mm from {'×'.join(f'{s:.2f}' for s in coarse.spacing)}"
-        )  # noqa: T201
+        before, after = ("×".join(f"{s:.2f}" for s in v.spacing) for v in (coarse, fine))
+        print(f"{output}: voxels of {after} mm from {before}")
     return scores
 
 
