@@ -17,10 +17,10 @@ import torch
 import implicitkit as ik
 from implicitkit.images.volumes import Volume, write_volume
 
-FACTOR, CROP, POINTS = 4, (64, 24, 20), 4096
+FACTOR, CROP, POINTS = 4, (64, 16, 16), 4096
 MODEL = {
-    "encoder": {"name": "edsr", "blocks": 4, "channels": 24, "res_scale": 1.0, "in_channels": 1, "ndim": 3},
-    "decoder": {"name": "liif", "hidden": [64, 64], "out_channels": 1, "skip": "bilinear", "cell_decode": False},
+    "encoder": {"name": "edsr", "blocks": 3, "channels": 16, "res_scale": 1.0, "in_channels": 1, "ndim": 3},
+    "decoder": {"name": "liif", "hidden": [32, 32], "out_channels": 1, "skip": "bilinear", "cell_decode": False},
 }
 
 
@@ -41,7 +41,7 @@ def train(clean: torch.Tensor, thicker: ik.Degradation, steps: int) -> ik.Implic
     model = ik.create_model(MODEL)
     torch.nn.init.zeros_(model.decoder.rest[-1].weight)  # begin at the skip, linear interpolation
     torch.nn.init.zeros_(model.decoder.rest[-1].bias)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         corner = [int(torch.randint(n - c + 1, ())) for n, c in zip(clean.shape[1:], CROP, strict=True)]
@@ -64,7 +64,7 @@ def psnr(found: torch.Tensor, truth: torch.Tensor) -> float:
     return float(-10 * (found - truth).square().mean().log10())
 
 
-def main(output: str | None = None, steps: int = 400) -> dict[str, float]:
+def main(output: str | None = None, steps: int = 300) -> dict[str, float]:
     """Train, measure on the other half, and write the whole head if ``output`` says where."""
     from scipy.ndimage import zoom
 

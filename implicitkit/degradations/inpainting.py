@@ -126,23 +126,26 @@ class Inpainting(Degradation):
 
     def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
         size = tuple(image.shape[2:])
-        drawn = torch.from_numpy(self.draw_mask(size, record)).to(image.device)
+        missing = self._draw_volume(size, record) if len(size) == 3 else self.draw_mask((size[0], size[1]), record)
+        drawn = torch.from_numpy(missing).to(image.device)
         mask = torch.maximum(mask, drawn.to(mask).expand_as(mask))
         filled = fill_holes(image, mask, self.fill, seeded(record["seed"], 1))
         return Step(torch.where(drawn, filled, image), mask, size)
 
-    def draw_mask(self, size: Size, record: Record) -> Mask:
-        """The mask of ``record`` for a picture of ``size`` ``(H, W)``, or a volume's; True where a pixel is missing."""
+    def _draw_volume(self, size: Size, record: Record) -> Mask:
+        """The mask of ``record`` for a volume."""
+        count = (self.bin or Bin()).nearest_count(record["ratio"], size)
+        draw = scattered if record["kind"] == "scattered" else volume_boxes
+        return draw(size, count, seeded(record["seed"], 0))
+
+    def draw_mask(self, size: tuple[int, int], record: Record) -> Mask:
+        """The mask of ``record`` for a picture of ``size`` ``(H, W)``; True where a pixel is missing."""
         kind, generator, ratios = record["kind"], seeded(record["seed"], 0), self.bin or Bin()
         if kind == "folder":
             if self.masks is None:
                 raise ValueError("the record has a mask from a folder; received no folder")
             return self.masks.render(record, size)
         target = record["ratio"]
-        if len(size) == 3:
-            count = ratios.nearest_count(target, size)
-            draw = scattered if kind == "scattered" else volume_boxes
-            return draw(size, count, generator)
         match kind:
             case "strokes":
                 return cover(size, ratios.nearest_count(target, size), strokes(size, target, generator))

@@ -53,7 +53,7 @@ class Bin:
         """Whether the mask's ratio lies inside."""
         return self.low * mask.size <= int(mask.sum()) <= self.high * mask.size
 
-    def nearest_count(self, target: float, size: tuple[int, int]) -> int:
+    def nearest_count(self, target: float, size: tuple[int, ...]) -> int:
         """The number of missing pixels inside the bin that is nearest to the ratio ``target``.
 
         Raises:
@@ -61,8 +61,9 @@ class Bin:
         """
         low, high = self.counts(math.prod(size))
         if low > high:
+            sides = "×".join(map(str, reversed(size)))
             raise ValueError(
-                f"no whole number of missing pixels in a picture of {size[1]}×{size[0]} pixels gives a hole ratio from "
+                f"no whole number of missing pixels in a picture of {sides} pixels gives a hole ratio from "
                 f"{self}; make the bin wider or the picture larger"
             )
         return min(max(round(target * math.prod(size)), low), high)
