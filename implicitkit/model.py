@@ -147,6 +147,8 @@ class ImplicitModel(nn.Module):
     def needs(self) -> dict[str, Any]:
         """What the model needs of a picture: channels, mask, stride, size multiple, receptive field, trained scales.
 
+        The receptive field, in pixels or ``"global"``, is the widest of its encoder's and those of the models it reads.
+
         >>> import implicitkit as ik
         >>> ik.load_model("liif_small").needs["trained_scales"]
         (1.2, 4.0)
@@ -156,7 +158,7 @@ class ImplicitModel(nn.Module):
             "mask": self.takes_mask,
             "stride": self.encoder.stride,
             "size_multiple": self.encoder.size_multiple,
-            "receptive_field": self.encoder.receptive_field,
+            "receptive_field": self._receptive_field(),
             "trained_scales": self.scales,
         }
 
@@ -324,6 +326,11 @@ class ImplicitModel(nn.Module):
                 f"{low:g} to {high:g}"
             )
         return image, mask.expand(len(image), -1, *image.shape[2:])
+
+    def _receptive_field(self) -> int | str:
+        fields = [self.encoder.receptive_field, *(c._receptive_field() for c in self.conditions.values())]
+        widths = [pixels for pixels in fields if isinstance(pixels, int)]
+        return max(widths) if len(widths) == len(fields) else "global"
 
     def _published_parts(self, where: str = "") -> dict[str, dict[str, str]]:
         """The frozen parts with published weights: path -> source, and the SHA-256 of their tensors."""

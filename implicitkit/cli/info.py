@@ -69,7 +69,7 @@ def describe_model(built: ImplicitModel, has_weights: bool, name: str | None) ->
         **parts(built),
         "inputs": f"{', '.join(built.inputs)}; {needs['input_channels']} channels in [0, 1]",
         "stride": str(needs["stride"]),
-        "receptive field": str(needs["receptive_field"]) + ("" if needs["receptive_field"] == "global" else " pixels"),
+        "receptive field": receptive_field(built),
         "trained scales": f"×{scales[0]:g} to ×{scales[1]:g}" if scales else "not stated",
         "weights": "yes" if has_weights else "none (random)",
         "license": built.license or "not stated",
@@ -79,6 +79,8 @@ def describe_model(built: ImplicitModel, has_weights: bool, name: str | None) ->
         rows["weights"] += "; " + weights_of(models.find(name)[0]).removeprefix("WEIGHTS: ")
     if origins := origins_of(built.spec):
         rows["parts of others"] = ", ".join(f"{part} of {owner}" for part, owner in origins.items())
+    if needs["mask"]:
+        rows["mask"] = f"1 where a pixel is missing; holes are filled with {built.hole_fill}"
     if built.passes != 1:
         rows["passes"] = str(built.passes)
     return rows
@@ -89,6 +91,16 @@ def print_rows(rows: Mapping[str, str]) -> None:
     width = max(16, *map(len, rows)) + 1
     for name, value in rows.items():
         typer.echo(f"{name + ':':<{width}} {value}")
+
+
+def receptive_field(model: ImplicitModel) -> str:
+    """In pixels; where a model that it reads sees further than its own encoder, both."""
+
+    def words(pixels: int | str) -> str:
+        return f"{pixels} pixels" if isinstance(pixels, int) else pixels
+
+    widest, own = model.needs["receptive_field"], model.encoder.receptive_field
+    return words(widest) if widest == own else f"{words(widest)} (its own encoder: {words(own)})"
 
 
 def parts(model: ImplicitModel, within: str = "") -> dict[str, str]:

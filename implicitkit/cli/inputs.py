@@ -12,7 +12,7 @@ import typer
 
 from implicitkit.errors import UserError
 
-RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+)$")  # what upscale adds to a name
+RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+|restored)$")  # what upscale and restore add to a name
 COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 

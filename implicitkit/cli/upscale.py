@@ -70,12 +70,12 @@ def upscale(
     """
     how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
     tile_side = _parse_tile(tile)
-    jobs = plan(inputs, output, how, outputs, model)
+    jobs = plan(inputs, output, how.label, outputs, model)
     share = this_share()
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     alone = len(jobs) == 1 and not inputs[0].is_dir()
     if alone and pending:
-        _check_target(*jobs[0], outputs.force)
+        check_output(*jobs[0], outputs.force)
 
     from implicitkit.create import load_model
     from implicitkit.decoders.options import parse_options
@@ -146,7 +146,7 @@ class Enlarger:
         from implicitkit.images.io import check_writable, read_picture, write_picture
 
         source, target = job
-        _check_target(source, target, self.outputs.force)
+        check_output(source, target, self.outputs.force)
         picture = read_picture(source)
         size = self.how.of(picture.size)
         check_writable(target, size, alpha=picture.alpha is not None)
@@ -253,9 +253,10 @@ def _warn_of_tiles(network: ImplicitModel, tile: int | str) -> None:
 
 
 def plan(
-    inputs: Sequence[Path], output: Path | None, how: Enlargement, outputs: Outputs = USUAL, model: str = "model"
+    inputs: Sequence[Path], output: Path | None, label: str, outputs: Outputs = USUAL, model: str = "model"
 ) -> list[Job]:
-    """Plan the outputs; several inputs, or a folder, go into a folder under their own names.
+    """Plan the outputs; several inputs, or a folder, go into a folder under their own names; beside its input, one gets
+    ``label`` behind its name.
 
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs have one output.
@@ -275,15 +276,16 @@ def plan(
         suffix = outputs.suffix(source.suffix if source.suffix.lower() in WRITABLE else ".png")
         folder = source.parent if output is None else place_in(output, source, inputs)
         beside = output is None or (folder.is_dir() and folder.resolve() == source.parent.resolve())
-        usual = f"{source.stem}_{how.label}" if beside else source.stem
-        fields = {"name": source.stem, "label": how.label, "model": Path(model).stem, "number": f"{number:0{digits}}"}
+        usual = f"{source.stem}_{label}" if beside else source.stem
+        fields = {"name": source.stem, "label": label, "model": Path(model).stem, "number": f"{number:0{digits}}"}
         jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}"))
     refuse_clashes({source: [target] for source, target in jobs})
     outputs.check_quality([job.target for job in jobs])
     return jobs
 
 
-def _check_target(source: Path, target: Path, force: bool) -> None:
+def check_output(source: Path, target: Path, force: bool) -> None:
+    """Raise :class:`UserError` if the target is the source, is in the way or cannot be written."""
     from implicitkit.images.io import check_writable
 
     check_writable(target, (1, 1))

@@ -71,6 +71,8 @@ class Team(typing.Protocol):
 
     def gather(self, value: Scores) -> list[Scores]:
         """The values of all of them, in order."""
+
+
 def check_options(models: Mapping[str, ImplicitModel], options: Mapping[str, Any] | None) -> None:
     """Raise :class:`UserError`, which names the model, if one of them does not take ``options`` of a question."""
     for name, model in models.items():

@@ -67,8 +67,9 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         generator = torch.Generator().manual_seed(0) if noise is None else noise
         values = torch.rand(tuple(picture.shape[1:]), generator=generator).to(picture)
     elif fill == "mean":
-        total = torch.where(hole, 0.0, picture.double()).sum((2, 3), keepdim=True)
-        count = (~hole).double().sum((2, 3), keepdim=True)
+        axes = tuple(range(2, picture.ndim))
+        total = torch.where(hole, 0.0, picture.double()).sum(axes, keepdim=True)
+        count = (~hole).double().sum(axes, keepdim=True)
         values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
         given = torch.tensor(fill)

@@ -5,6 +5,7 @@ Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modul
 
 COMMANDS = {
     "upscale": "implicitkit.cli.upscale:upscale",
+    "restore": "implicitkit.cli.restore:restore",
     "demo": "implicitkit.cli.demo:demo",
     "train": "implicitkit.cli.train:train",
     "evaluate": "implicitkit.cli.evaluate:evaluate",

@@ -22,6 +22,7 @@ from implicitkit.errors import WeightsError
 from implicitkit.files import parse_json, replacing
 from implicitkit.version import __version__
 from implicitkit.weights.checkpoint import Checkpoint
+from implicitkit.weights.migration import migrated
 
 FORMAT, FORMAT_VERSION = "implicitkit", 1
 
@@ -76,6 +77,16 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
 
 
+def read_spec(path: str | Path) -> dict[str, Any]:
+    """The spec of a native file, in today's words, without its tensors.
+
+    >>> import implicitkit
+    >>> read_spec(Path(implicitkit.__file__).parent / "weights/box/liif_small.safetensors")["decoder"]["name"]
+    'liif'
+    """
+    return migrated(json.loads(read_metadata(path)["spec"]))
+
+
 def read_native(path: str | Path) -> Checkpoint:
     """The content of a native file.
 
@@ -108,7 +119,9 @@ def read_native(path: str | Path) -> Checkpoint:
             f"{path}: its metadata is damaged: spec and training are mappings, and a spec has an encoder; "
             f"received {shorten(metadata['spec'], 60)} and {shorten(metadata.get('training') or '{}', 60)}"
         )
-    return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen, origins=origins)
+    return Checkpoint(
+        migrated(spec), load_file(str(path)), summary, metadata.get("license", ""), frozen, origins=origins
+    )
 
 
 def fingerprint(part: nn.Module) -> str:

@@ -17,6 +17,7 @@ PACKAGE = Path(implicitkit_sair.__file__).parent
 PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
 ORDER = (  # what stands further up may import what stands further down, never the other way round
     ("cli",),
+    ("editing",),
     ("training", "inpainting", "segmentation"),
     ("decoders",),
     ("semantic",),
