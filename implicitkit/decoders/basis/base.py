@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, Ties, open_mesh
+from implicitkit.coordinates import Ties, open_mesh
 from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32, in_half_cells
 from implicitkit.decoders.basis.enlarging import Enlarging
 from implicitkit.decoders.local_ensemble import Latent
