@@ -99,11 +99,17 @@ class Thera(BasisDecoder):
         along_y, along_x = self.frequencies.float().unbind(1)
         angle = along_y * y + along_x * x
         waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        damping = self.damping(cell)
+        return waves if damping is None else waves * torch.cat([damping, damping], dim=-1)
+
+    def damping(self, cell: Tensor | None) -> Tensor | None:
+        """What an output pixel of ``cell`` ``(*shape, 2)``, in half cells, leaves of each wave, ``(*shape, components)``;
+        None: all of it.
+        """
         if cell is None:
-            return waves
-        size = (cell / 2).square()
-        damping = torch.exp(-self.diffusivity.float() * (size @ self.frequencies.float().square().t()))
-        return waves * torch.cat([damping, damping], dim=-1)
+            return None
+        squares = self.frequencies.float().square()
+        return torch.exp(-self.diffusivity.float() * ((cell / 2).square() @ squares.t()))
 
     def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
         picture = super().skipped(latent, per_axis)
