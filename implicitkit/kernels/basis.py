@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
-from implicitkit.decoders.basis.base import BasisDecoder, in_half_cells
+from implicitkit.decoders.basis.base import BasisDecoder, in_half_cells, turned_waves
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
@@ -30,7 +30,7 @@ from implicitkit.kernels.compiled import library
 
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
-    *("turned", "batch", "channels", "sides", "functions", "block", "joined", "ny", "nx", "first", "last"),
+    *("waves", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
     *("cells", "cells_x", "pixels", "pixels_x"),
 )
 POINTERS = (
@@ -44,18 +44,18 @@ _loading = threading.Lock()
 class Separable:
     """The form of a basis decoder whose functions are separable.
 
-    ``turned``: for angles ``a_k(y) + b_k(x)`` first their sines, then their cosines. Otherwise products ``f_i(y)
-    g_j(x)``, as many of either.
+    With ``waves`` a cell's row holds phases, then amplitudes per channel, and its value is ``sum_k A_ck sin(a_k(y) +
+    b_k(x) + phase_k)``. Otherwise a row holds coefficients, as many for each channel, of the products ``f_i(y) g_j(x)``.
 
     Attributes:
-        turned: which of the two.
+        waves: which of the two.
         along: the angles, or the functions, ``(n, K)`` along an axis (0 for y) at offsets ``(n,)`` in half cells.
-        factor: with ``turned``, what each function is multiplied by, ``(K,)``, for a cell ``(d,)`` in half cells, or
-            None; None: nothing.
+        factor: with ``waves``, what each is multiplied by, ``(K,)``, for a cell ``(d,)`` in half cells, or None; None:
+            nothing.
         constant: added to each channel with the picture; None: nothing.
     """
 
-    turned: bool
+    waves: bool
     along: Callable[[int, Tensor], Tensor]
     factor: Callable[[Tensor | None], Tensor | None] | None = None
     constant: Sequence[float] | None = None
@@ -73,7 +73,7 @@ class BasisKernel:
 
     functions: ctypes.CDLL
     lanes: int
-    max_joined: int
+    max_functions: int
     max_channels: int
 
     def grid(
@@ -86,29 +86,28 @@ class BasisKernel:
         scaled = in_half_cells(cell, source.grid)
         along = [form.along(k, near[k].offset).float() for k in range(2)]
         functions = along[0].shape[-1]
-        block = -(-functions // self.lanes) * self.lanes
-        joined = 2 * block if form.turned else block
-        if joined > self.max_joined or channels > self.max_channels:
+        padded = -(-functions // self.lanes) * self.lanes
+        if padded > self.max_functions or channels > self.max_channels or (form.waves and ensemble):
             return None
-        if form.turned:
+        if form.waves:
             factor = None if form.factor is None else form.factor(None if scaled is None else scaled[0, 0])
-            along = [self._turned(along[0], block, None), self._turned(along[1], block, factor).flip(-2)]
+            along = [torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in along]
+            along[1] = along[1] if factor is None else along[1] * factor
         else:
-            along = [F.pad(part, (0, block - functions))[..., None, :] for part in along]
-        along = [(part * axis.weight[..., None, None]).contiguous() for part, axis in zip(along, near, strict=True)]
+            along = [part * axis.weight[..., None] for part, axis in zip(along, near, strict=True)]
+        along = [F.pad(part, (0, padded - functions)).contiguous() for part in along]
         cells = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(near, source.cells, source.origin, strict=True)]
         height, width = (len(axis) for axis in axes)
         out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
         numbers = {
-            "turned": form.turned,
+            "waves": form.waves,
             "batch": len(rows),
             "channels": channels,
             "sides": near[0].cell.shape[0],
             "functions": functions,
-            "block": block,
-            "joined": joined,
+            "padded": padded,
             "ny": height,
             "nx": width,
             "cells": rows.shape[1],
@@ -133,12 +132,6 @@ class BasisKernel:
 
         pool.in_parallel(make, pool.spans_of(height, out.numel() // channels))
         return out
-
-    def _turned(self, angle: Tensor, block: int, factor: Tensor | None) -> Tensor:
-        """Cosines and sines ``(*, 2, block)``, times ``factor``."""
-        both = torch.stack([angle.cos(), angle.sin()], dim=-2)
-        both = both if factor is None else both * factor
-        return F.pad(both, (0, block - angle.shape[-1]))
 
 
 def _picture(
@@ -202,10 +195,10 @@ def _kernel() -> BasisKernel | None:
         built.functions.about(about)
     except AttributeError:  # another library under this name
         return None
-    lanes, most_joined, most_channels, size = about
+    lanes, most_functions, most_channels, size = about
     if size != ctypes.sizeof(_Basis):
         return None
-    kernel = BasisKernel(built.functions, lanes, most_joined, most_channels)
+    kernel = BasisKernel(built.functions, lanes, most_functions, most_channels)
     return kernel if agrees(kernel) else None
 
 
@@ -214,11 +207,11 @@ def agrees(kernel: BasisKernel) -> bool:
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
         axes = [torch.linspace(-0.9, 0.9, n, device="cpu") for n in (5, 21)]
-        for turned, ensemble in ((True, False), (False, False), (False, True)):
-            decoder = _Example(turned, ensemble)
-            rows = torch.rand(1, 12, 3 * decoder.count, generator=generator, device="cpu") - 0.5
+        for waves, ensemble in ((True, False), (False, False), (False, True)):
+            decoder = _Example(waves, ensemble)
+            rows = torch.rand(1, 12, 12 if waves else 27, generator=generator, device="cpu") - 0.5
             latent = Latent(Rows(rows, (3, 4), (0, 0), (3, 4)), (3, 4))
-            ours = kernel.grid(Separable(turned, decoder.along), decoder, latent, axes, None)
+            ours = kernel.grid(Separable(waves, decoder.along), decoder, latent, axes, None)
             theirs = decoder.query_grid(latent, axes, None, {})
             if ours is None or not bool(((ours - theirs).abs() <= 1e-4).all()):
                 return False
@@ -226,20 +219,23 @@ def agrees(kernel: BasisKernel) -> bool:
 
 
 class _Example(BasisDecoder):
-    """Three functions per axis, or the sine and cosine of three angles."""
+    """Three functions per axis, or three waves."""
 
     uses_cell = False
 
-    def __init__(self, turned: bool, ensemble: bool) -> None:
+    def __init__(self, waves: bool, ensemble: bool) -> None:
         super().__init__()
-        self.turned, self.local_ensemble, self.count = turned, ensemble, 6 if turned else 9
+        self.waves, self.local_ensemble = waves, ensemble
 
     def along(self, axis: int, offset: Tensor) -> Tensor:
         """Both the functions and the angles."""
         return offset[..., None] * (torch.arange(3, device=offset.device) + axis) + 1
 
+    def opened(self, rows: Tensor) -> Tensor:
+        return turned_waves(rows, 3) if self.waves else rows
+
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         y, x = (self.along(k, part) for k, part in enumerate(offset))
-        if self.turned:
+        if self.waves:
             return torch.cat([(y + x).sin(), (y + x).cos()], dim=-1)
         return (y[..., :, None] * x[..., None, :]).flatten(-2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import in_float32
-from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis
+from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis, turned_waves
 from implicitkit.decoders.local_ensemble import Latent
 
 
@@ -86,13 +86,17 @@ class Thera(BasisDecoder):
                 for parameter in self.hyper.parameters():
                     parameter[components:] /= components
 
+    def stored(self, map: Tensor) -> Tensor:
+        phases_and_amplitudes: Tensor = self.hyper(map)
+        return phases_and_amplitudes
+
+    def opened(self, rows: Tensor) -> Tensor:
+        return turned_waves(rows, self.components)
+
     def coefficients(self, map: Tensor) -> Tensor:
-        parameters = self.hyper(map)
-        with in_float32(map.device.type):  # A sin(wx + b) = A cos b sin wx + A sin b cos wx
-            phases, amplitudes = parameters.float().tensor_split([self.components], dim=1)
-            amplitudes = amplitudes.unflatten(1, (self.out_channels, self.components))
-            parts = [amplitudes * phases.cos()[:, None], amplitudes * phases.sin()[:, None]]
-            return torch.cat(parts, dim=2).flatten(1, 2)
+        parameters = self.stored(map).movedim(1, -1)
+        with in_float32(map.device.type):
+            return self.opened(parameters.float()).movedim(-1, 1)
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         y, x = (part[..., None] / 2 for part in offset)  # from half a cell to cells
