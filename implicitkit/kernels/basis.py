@@ -45,7 +45,7 @@ class Separable:
     """The form of a basis decoder whose functions are separable.
 
     With ``waves`` a cell's row holds phases, then amplitudes per channel, and its value is ``sum_k A_ck sin(a_k(y) +
-    b_k(x) + phase_k)``. Otherwise a row holds coefficients, as many for each channel, of the products ``f_i(y) g_j(x)``.
+    b_k(x) + phase_k)``. Otherwise a row holds, for each channel, the coefficients of products ``f_i(y) g_j(x)``.
 
     Attributes:
         waves: which of the two.

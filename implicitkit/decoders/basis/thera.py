@@ -107,8 +107,8 @@ class Thera(BasisDecoder):
         return waves if damping is None else waves * torch.cat([damping, damping], dim=-1)
 
     def damping(self, cell: Tensor | None) -> Tensor | None:
-        """What an output pixel of ``cell`` ``(*shape, 2)``, in half cells, leaves of each wave, ``(*shape, components)``;
-        None: all of it.
+        """What is left of each wave, ``(*shape, components)``, in an output pixel of ``cell`` ``(*shape, 2)``, in half
+        cells; None: all of it.
         """
         if cell is None:
             return None
