@@ -21,7 +21,7 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, pool
 from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.queries import QueryNeighbours
-from implicitkit.kernels.table import Form, Sums, form_of
+from implicitkit.kernels.table import Networks, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
@@ -154,11 +154,11 @@ def _joined(call: Callable[[slice], Tensor], spans: Sequence[slice], dim: int) -
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
-def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
     return _kernel_of(decoder, latent.features.rows, cell, *coords) if isinstance(latent, Latent) else None
 
 
-def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
     """The kernel and the form of ``decoder`` for a latent on the device of ``like``; None: take the plain path."""
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return None
@@ -190,7 +190,7 @@ def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tenso
 
 def _by_kernel(
     kernel: Kernel,
-    form: Form,
+    form: Networks,
     decoder: Decoder,
     latent: Latent,
     per_axis: Sequence[Tensor],

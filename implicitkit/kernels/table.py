@@ -57,7 +57,8 @@ class Waves:
         return self.layers[0].in_features // 2
 
 
-Form = Sums | Waves | Separable
+Networks = Sums | Waves
+Form = Networks | Separable
 Way = Callable[[Any], Form | None]
 """A function that gives a decoder's form, or None where the kernels do not support its settings."""
 

@@ -63,3 +63,15 @@ def test_convert_writes_a_native_file_and_says_what_it_saw(run, tmp_path: Path, 
     assert (tmp_path / "half.safetensors").stat().st_size < target.stat().st_size
     assert run("convert", tmp_path / "none.pth", tmp_path / "x.safetensors").code == 2
     assert "end in .safetensors" in run("convert", PARITY / "liif-edsr.pth", tmp_path / "x.pth").err
+
+
+def test_fold(run, tmp_path: Path) -> None:
+    spec = {"encoder": {"name": "span", "channels": 8, "blocks": 1}, "decoder": {"name": "thera", "components": 4}}
+    model = ik.create_model(spec)
+    model.save(tmp_path / "a.safetensors")
+    done = run("convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--fold", "--half")
+    assert done.code == 0 and "folded: 2,977 parameters" in done.out
+    folded, picture = ik.load_model(tmp_path / "b.safetensors"), torch.rand(3, 9, 9)
+    assert folded.spec["encoder"]["folded"] and isinstance(folded.encoder.last, torch.nn.Conv2d)
+    difference = folded.encode(picture).render((20, 20)) - model.eval().encode(picture).render((20, 20))
+    assert float(difference.abs().max()) < 5e-3  # half precision
