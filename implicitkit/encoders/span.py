@@ -157,7 +157,8 @@ class SPAN(Encoder):
 
     def fold(self) -> SPAN:
         """Make each convolution one plain layer, in place; the spec says ``folded: true`` from then on."""
-        for owner in (self, *(block.convs for block in self.blocks)):
+        owners: list[nn.Module] = list(self.modules())
+        for owner in owners:
             for name, child in list(owner.named_children()):
                 if isinstance(child, TrainingConv):
                     owner.register_module(name, child.folded())

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import open_mesh
 from implicitkit.decoders.base import Decoder, in_float32
+from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels import cpu, gpu, pool
+from implicitkit.kernels import basis, cpu, gpu, pool
+from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.queries import QueryNeighbours
-from implicitkit.kernels.table import Form, Sums, form_of
+from implicitkit.kernels.table import Networks, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
@@ -113,6 +115,8 @@ def query_grid(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
     """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way."""
+    if (values := _by_basis(decoder, latent, axes, cell)) is not None:
+        return values
     chosen = _choose(decoder, latent, cell, *axes)
     if chosen is not None:
         flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
@@ -150,18 +154,18 @@ def _joined(call: Callable[[slice], Tensor], spans: Sequence[slice], dim: int) -
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
-def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
     return _kernel_of(decoder, latent.features.rows, cell, *coords) if isinstance(latent, Latent) else None
 
 
-def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Form] | None:
+def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
     """The kernel and the form of ``decoder`` for a latent on the device of ``like``; None: take the plain path."""
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return None
     if cell is not None and cell.shape[:2] != (1, 1):  # one cell per point
         return None
     form = form_of(decoder)
-    if form is None:
+    if form is None or isinstance(form, Separable):
         return None
     tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
     if not only_values(*tensors):
@@ -170,9 +174,23 @@ def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Ten
     return None if kernel is None else (kernel, form)
 
 
+def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
+    """A basis decoder's values on a grid by its kernel, or None."""
+    if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
+        return None
+    if not isinstance(decoder, BasisDecoder) or not only_values(*decoder.parameters()):
+        return None
+    form = form_of(decoder)
+    if not isinstance(form, Separable) or not basis.applies(latent, axes, cell):
+        return None
+    kernel = basis.basis_kernel()
+    with in_float32("cpu"):
+        return None if kernel is None else kernel.grid(form, decoder, latent, [axis.float() for axis in axes], cell)
+
+
 def _by_kernel(
     kernel: Kernel,
-    form: Form,
+    form: Networks,
     decoder: Decoder,
     latent: Latent,
     per_axis: Sequence[Tensor],

@@ -9,9 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.basis.gb_lsr import GBLSR
+from implicitkit.decoders.basis.ope import OPE
+from implicitkit.decoders.basis.thera import Thera
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.decoders.mlp import is_hooked
+from implicitkit.kernels.basis import Separable
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Waves:
         return self.layers[0].in_features // 2
 
 
-Form = Sums | Waves
+Networks = Sums | Waves
+Form = Networks | Separable
 Way = Callable[[Any], Form | None]
 """A function that gives a decoder's form, or None where the kernels do not support its settings."""
 
@@ -70,7 +75,29 @@ def waves(decoder: LTE, *rest: nn.Sequential) -> Waves | None:
     return None if layers is None else Waves(layers)
 
 
-WAYS: dict[type[Decoder], Way] = {LIIF: sums, LTE: waves, LTEPlus: waves}
+def damped_waves(decoder: Thera) -> Separable:
+    """The form of Thera: angles that add up over the axes, damped by the size of the output pixel."""
+    frequencies = decoder.frequencies.float()
+
+    def along(axis: int, offset: Tensor) -> Tensor:
+        return offset[..., None] / 2 * frequencies[:, axis]
+
+    return Separable(True, along, decoder.damping, decoder.shift)
+
+
+def series(decoder: GBLSR | OPE) -> Separable:
+    """The form of GB-LSR and OPE: products of functions of either axis."""
+    return Separable(False, lambda axis, offset: decoder.functions(offset))
+
+
+WAYS: dict[type[Decoder], Way] = {
+    LIIF: sums,
+    LTE: waves,
+    LTEPlus: waves,
+    Thera: damped_waves,
+    GBLSR: series,
+    OPE: series,
+}
 
 
 def register_way(decoder: type[Decoder], way: Way) -> None:

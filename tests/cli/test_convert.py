@@ -63,3 +63,17 @@ def test_convert_writes_a_native_file_and_says_what_it_saw(run, tmp_path: Path, 
     assert (tmp_path / "half.safetensors").stat().st_size < target.stat().st_size
     assert run("convert", tmp_path / "none.pth", tmp_path / "x.safetensors").code == 2
     assert "end in .safetensors" in run("convert", PARITY / "liif-edsr.pth", tmp_path / "x.pth").err
+
+
+def test_fold(run, tmp_path: Path) -> None:
+    encoder = {"name": "span", "channels": 8, "blocks": 1, "value_range": 4}
+    model = ik.create_model({"encoder": encoder, "decoder": {"name": "thera", "components": 4, "max_frequency": 2}})
+    model.save(tmp_path / "a.safetensors")
+    picture = torch.rand(3, 9, 9)
+    for name, options, bar in (("b", [], 1e-5), ("c", ["--half"], 5e-3)):
+        done = run("convert", tmp_path / "a.safetensors", tmp_path / f"{name}.safetensors", "--fold", *options)
+        assert done.code == 0 and "folded: 2,977 parameters" in done.out
+        folded = ik.load_model(tmp_path / f"{name}.safetensors")
+        assert folded.spec["encoder"]["folded"] and isinstance(folded.encoder.last, torch.nn.Conv2d)
+        difference = folded.encode(picture).render((20, 20)) - model.eval().encode(picture).render((20, 20))
+        assert float(difference.abs().max()) < bar

@@ -62,6 +62,16 @@ class BasisDecoder(Decoder):
         """``(B, in_channels, *cells)`` -> ``(B, out_channels * K, *cells)``, the functions of channel 0 first."""
         raise NotImplementedError(f"{type(self).__name__} does not implement coefficients()")
 
+    def stored(self, map: Tensor) -> Tensor:
+        """What a latent keeps of each cell, ``(B, S, *cells)``: the coefficients, or fewer numbers that
+        :meth:`opened` makes them of.
+        """
+        return self.coefficients(map)
+
+    def opened(self, rows: Tensor) -> Tensor:
+        """The coefficients ``(..., out_channels * K)`` of what is stored, ``(..., S)``, float32."""
+        return rows
+
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         """The functions ``(*shape, K)`` at offsets from a cell's centre.
 
@@ -77,7 +87,7 @@ class BasisDecoder(Decoder):
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         picture = picture_rows(inputs, self.out_channels) if self.reads_picture else None
-        rows = Rows.of(self.coefficients(features.map), features.origin, features.grid)
+        rows = Rows.of(self.stored(features.map), features.origin, features.grid)
         return Latent(rows, features.extent, picture)
 
     def pack(self, latent: Latent) -> Tensor:
@@ -96,7 +106,7 @@ class BasisDecoder(Decoder):
         total: Tensor | None = None
         with in_float32(source.rows.device.type):
             for index, offset, weight in zip(near.row, near.offset, near.weight, strict=True):
-                rows = source.take(index).float().unflatten(0, (len(source.rows), -1))
+                rows = self.opened(source.take(index).float()).unflatten(0, (len(source.rows), -1))
                 table = self.tabulate(offset.unbind(-1), cell)
                 if self.local_ensemble:
                     table = table * weight[..., None]
@@ -167,7 +177,8 @@ class BasisDecoder(Decoder):
         """One corner's share ``(B, C, H, W)`` of a grid."""
         rows, columns = runs
         index = (rows.cells[:, None] * source.cells[1] + columns.cells).flatten()
-        own = source.rows.index_select(1, index).float().unflatten(-1, (self.out_channels, -1))  # (B, U, C, K)
+        own = self.opened(source.rows.index_select(1, index).float())
+        own = own.unflatten(-1, (self.out_channels, -1))  # (B, U, C, K)
         if rows.shared and columns.shared:
             offset = rows.offset[:1, :, None], columns.offset[:1, None, :]
             table = self.tabulate(offset, None if cell is None else cell[:, :1, None])  # (1, m, n, K)
@@ -273,3 +284,17 @@ def harmonics(angle: Tensor, count: int) -> Tensor:
 def outer(along_y: Tensor, along_x: Tensor) -> Tensor:
     """The products of functions of each axis, ``(*shape, P)`` and ``(*shape, Q)`` -> ``(*shape, P * Q)``."""
     return (along_y[..., :, None] * along_x[..., None, :]).flatten(-2)
+
+
+def turned_waves(rows: Tensor, components: int) -> Tensor:
+    """The coefficients of sines and cosines, ``(..., C * 2 K)``, of waves' phases and amplitudes, ``(..., K + C * K)``.
+
+    ``A sin(a + phase) = A cos(phase) sin(a) + A sin(phase) cos(a)``.
+
+    >>> turned_waves(torch.tensor([0.0, 2.0]), components=1).tolist()
+    [2.0, 0.0]
+    """
+    phases, amplitudes = rows.tensor_split([components], dim=-1)
+    amplitudes = amplitudes.unflatten(-1, (-1, components))
+    parts = [amplitudes * phases.cos()[..., None, :], amplitudes * phases.sin()[..., None, :]]
+    return torch.cat(parts, dim=-1).flatten(-2)

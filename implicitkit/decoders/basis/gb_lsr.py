@@ -63,9 +63,12 @@ class GBLSR(BasisDecoder):
         return moved  # from [0, 1] to the model's output space
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
-        width = math.pi * F.softplus(self.bandwidth.float())
-        along_y, along_x = (harmonics(part * width, self.order) for part in offset)
+        along_y, along_x = (self.functions(part) for part in offset)
         return outer(along_y, along_x)
+
+    def functions(self, offset: Tensor) -> Tensor:
+        """The harmonics ``(*shape, order)`` at offsets ``(*shape)`` along an axis, in half cells."""
+        return harmonics(offset * (math.pi * F.softplus(self.bandwidth.float())), self.order)
 
     def widths(self, cell: Tensor) -> Tensor:
         width = math.pi * F.softplus(self.bandwidth.float())

@@ -65,11 +65,15 @@ class OPE(BasisDecoder):
         return coefficients
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
+        along_y, along_x = (self.functions(part) for part in offset)
+        return outer(along_y, along_x)
+
+    def functions(self, offset: Tensor) -> Tensor:
+        """The harmonics ``(*shape, 2 m + 1)`` at offsets ``(*shape)`` along an axis, in half cells."""
         count = 2 * self.max_frequency + 1
-        along = [harmonics(part * (math.pi / 2), count) for part in offset]
-        scale = along[0].new_full((count,), math.sqrt(2))
+        scale = offset.new_full((count,), math.sqrt(2))
         scale[0] = 1
-        return outer(along[0] * scale, along[1] * scale)
+        return harmonics(offset * (math.pi / 2), count) * scale
 
     def widths(self, cell: Tensor) -> Tensor:
         along = [mean_of_harmonics(part * (math.pi / 2), 2 * self.max_frequency + 1) for part in cell.unbind(-1)]

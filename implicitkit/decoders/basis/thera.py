@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import in_float32
-from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis
+from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis, turned_waves
 
 
 class Thera(BasisDecoder):
@@ -94,24 +94,34 @@ class Thera(BasisDecoder):
                 for parameter in self.hyper.parameters():
                     parameter[components:] /= components
 
+    def stored(self, map: Tensor) -> Tensor:
+        phases_and_amplitudes: Tensor = self.hyper(map)
+        return phases_and_amplitudes
+
+    def opened(self, rows: Tensor) -> Tensor:
+        return turned_waves(rows, self.components)
+
     def coefficients(self, map: Tensor) -> Tensor:
-        parameters = self.hyper(map)
-        with in_float32(map.device.type):  # A sin(wx + b) = A cos b sin wx + A sin b cos wx
-            phases, amplitudes = parameters.float().tensor_split([self.components], dim=1)
-            amplitudes = amplitudes.unflatten(1, (self.out_channels, self.components))
-            parts = [amplitudes * phases.cos()[:, None], amplitudes * phases.sin()[:, None]]
-            return torch.cat(parts, dim=2).flatten(1, 2)
+        parameters = self.stored(map).movedim(1, -1)
+        with in_float32(map.device.type):
+            return self.opened(parameters.float()).movedim(-1, 1)
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         y, x = (part[..., None] / 2 for part in offset)  # from half a cell to cells
         along_y, along_x = self.frequencies.float().unbind(1)
         angle = along_y * y + along_x * x
         waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        damping = self.damping(cell)
+        return waves if damping is None else waves * torch.cat([damping, damping], dim=-1)
+
+    def damping(self, cell: Tensor | None) -> Tensor | None:
+        """What is left of each wave, ``(*shape, components)``, in an output pixel of ``cell`` ``(*shape, 2)``, in half
+        cells; None: all of it.
+        """
         if cell is None:
-            return waves
-        size = (cell / 2).square()
-        damping = torch.exp(-self.diffusivity.float() * (size @ self.frequencies.float().square().t()))
-        return waves * torch.cat([damping, damping], dim=-1)
+            return None
+        squares = self.frequencies.float().square()
+        return torch.exp(-self.diffusivity.float() * ((cell / 2).square() @ squares.t()))
 
     def widths(self, cell: Tensor) -> Tensor:
         angles = (cell / 2)[..., None, :] * self.frequencies.float()  # that each wave runs through in a pixel

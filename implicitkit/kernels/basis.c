@@ -1,0 +1,307 @@
+/* Basis decoders on a grid, on a CPU: sum_k coefficient[c, k] * function_k(offset), where the functions are separable.
+ *
+ * Products, f_i(y) g_j(x): a cell's coefficients are first combined with the functions along y of one line of output
+ * pixels, which leaves J numbers per channel; a pixel is their product with the J functions along x.
+ * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): the sines and cosines of a_k + phase_k belong to a cell and a line, and a
+ * pixel turns them by b_k.
+ *
+ * What belongs to the cells of a strip of pixels stays in the first-level cache while all lines of a row of cells are
+ * made. Functions are computed beforehand, per axis, with the weights of the local ensemble in them; see basis.py.
+ * Everything is float32.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4 };
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t four_ints __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_ints){i, j, k, l})
+#endif
+
+/* basis.py has the same fields in the same order. */
+struct basis {
+    int64_t waves;                   /* 1: waves; 0: products */
+    int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
+    int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
+    int64_t ny, nx, first, last;     /* of the whole grid; the lines to make */
+    int64_t cells, cells_x;
+    int64_t pixels, pixels_x;        /* of the picture */
+    const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
+    const float *along_y;            /* (sides, ny, padded); waves: (1, ny, 2, padded), cosines and sines */
+    const float *along_x;            /* likewise */
+    const float *rows;               /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
+                                        phases, then the amplitudes channel by channel */
+    const float *picture;            /* (batch, pixels, channels), added; or NULL */
+    const int64_t *pixel_y, *pixel_x; /* (2, ny), (2, nx) */
+    const float *share_y, *share_x;
+    const float *constant;           /* (channels,) */
+    float *out;                      /* (batch, channels, ny, nx) */
+};
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* The first of n numbers; zeros behind the last, which is not read. */
+INLINE vec load_some(const float *p, int64_t n) {
+    if (n >= LANES) return load(p);
+    if (n <= 0) return (vec){0};
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return (vec)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes));
+#else
+    vec v = {0};
+    for (int64_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+
+/* The sums of four vectors. */
+INLINE four sums(vec a, vec b, vec c, vec d) {
+#if defined(__AVX2__)
+    four x[4];
+    vec all[4] = {a, b, c, d};
+    UNROLLED for (int i = 0; i < 4; i++) {
+#if defined(__AVX512F__)
+        __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)all[i]),
+                                    _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)all[i]), 1)));
+#else
+        __m256 half = (__m256)all[i];
+#endif
+        x[i] = (four)_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+#else
+    four x[4] = {a, b, c, d};
+#endif
+#define HALVES(a, b) (SHUFFLE(a, b, 0, 4, 1, 5) + SHUFFLE(a, b, 2, 6, 3, 7))
+    four ab = HALVES(x[0], x[1]), cd = HALVES(x[2], x[3]);
+    return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
+}
+
+/* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
+ * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
+static const float FAR = 1e4f;
+
+static void sine_and_cosine(vec x, float *sine, float *cosine) {
+    ints far = ~(ints)((x < splat(FAR)) & (x > splat(-FAR)));
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number, and leaves it in the low bits */
+    vec turned = x * splat(0.636619772f) + magic;
+    ints quarter = (ints)turned;
+    vec q = turned - magic;
+    vec r = x - q * splat(1.57079637e0f);
+    r = r + q * splat(4.37113883e-8f);
+    r = r + q * splat(1.71512451e-15f);
+    vec r2 = r * r;
+    vec s = ((splat(-1.9515295891e-4f) * r2 + splat(8.3321608736e-3f)) * r2 + splat(-1.6666654611e-1f)) * r2 * r + r;
+    vec c = ((splat(2.443315711809948e-5f) * r2 + splat(-1.388731625493765e-3f)) * r2 + splat(4.166664568298827e-2f)) *
+                (r2 * r2) + (splat(1.0f) - splat(0.5f) * r2);
+    ints odd = -(quarter & 1);
+    ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
+    *(vec *)sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
+    *(vec *)cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
+    int any = 0;
+    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
+    if (__builtin_expect(any, 0))
+        for (int i = 0; i < LANES; i++)
+            if (far[i]) sine[i] = sinf(x[i]), cosine[i] = cosf(x[i]);
+}
+
+/* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
+INLINE void open_cell(const struct basis *e, const float *row, float *to) {
+    const int64_t n = e->functions, padded = e->padded;
+    for (int64_t k = 0; k < padded; k += LANES) {
+        sine_and_cosine(load_some(row + k, n - k), to + k, to + padded + k);
+        for (int64_t c = 0; c < e->channels; c++)
+            *(vec *)(to + (2 + c) * padded + k) = load_some(row + (1 + c) * n + k, n - k);
+    }
+}
+
+/* A cell's coefficients with the functions along y of one line: (channels, padded). */
+INLINE void join(const struct basis *e, const float *row, const float *along, float *to) {
+    const int64_t n = e->functions;
+    for (int64_t c = 0; c < e->channels; c++, row += n * n, to += e->padded)
+        for (int64_t k = 0; k < e->padded; k += LANES) {
+            vec total = {0};
+            for (int64_t i = 0; i < n; i++) total += splat(along[i]) * load_some(row + i * n + k, n - k);
+            *(vec *)(to + k) = total;
+        }
+}
+
+/* Write the sums of a group's pixels. */
+INLINE void finish(vec acc[MAX_CHANNELS][GROUP], float *out, int64_t plane, const int pixels, const int channels) {
+    UNROLLED for (int c = 0; c < channels; c++) {
+        four values = sums(acc[c][0], acc[c][1], acc[c][2], acc[c][3]);
+        if (pixels == GROUP) *(four *)(out + c * plane) = values;
+        else
+            UNROLLED for (int p = 0; p < pixels; p++) out[c * plane + p] = values[p];
+    }
+}
+
+/* Up to GROUP pixels of a line that read the same cells, several channels at once: few numbers are loaded twice. */
+INLINE void products(const float *const *own, const float *const *along, int64_t sides, int64_t n, float *out,
+                     int64_t plane, const int pixels, const int channels) {
+    vec acc[MAX_CHANNELS][GROUP] = {{{0}}};
+    for (int64_t s = 0; s < sides; s++, along += STRIP)
+        for (int64_t k = 0; k < n; k += LANES) {
+            vec joined[MAX_CHANNELS];
+            UNROLLED for (int c = 0; c < channels; c++) joined[c] = load(own[s] + c * n + k);
+            UNROLLED for (int p = 0; p < pixels; p++) {
+                vec each = load(along[p] + k);
+                UNROLLED for (int c = 0; c < channels; c++) acc[c][p] += joined[c] * each;
+            }
+        }
+    finish(acc, out, plane, pixels, channels);
+}
+
+INLINE void waves(const float *cell, const float *lift, const float *const *along, int64_t n, float *out,
+                  const float *amplitude, int64_t plane, const int pixels, const int channels) {
+    vec acc[MAX_CHANNELS][GROUP] = {{{0}}};
+    for (int64_t k = 0; k < n; k += LANES) {
+        vec sine = load(cell + k), cosine = load(cell + n + k), turn = load(lift + k), rise = load(lift + n + k);
+        vec s = sine * turn + cosine * rise, c = cosine * turn - sine * rise;
+        UNROLLED for (int p = 0; p < pixels; p++) {
+            vec wave = s * load(along[p] + k) + c * load(along[p] + n + k);
+            UNROLLED for (int i = 0; i < channels; i++) acc[i][p] += wave * load(amplitude + i * n + k);
+        }
+    }
+    finish(acc, out, plane, pixels, channels);
+}
+
+#define FOR_COUNT(pixels, call)                                                                                        \
+    switch (pixels) {                                                                                                  \
+    case 1: call(1); break;                                                                                            \
+    case 2: call(2); break;                                                                                            \
+    case 3: call(3); break;                                                                                            \
+    default: call(4);                                                                                                  \
+    }
+
+struct strip {
+    float kept[MAX_SIDES * STRIP * ((2 + MAX_CHANNELS) * MAX_PADDED + LANES)]; /* of each cell */
+    const float *of[MAX_SIDES * STRIP];    /* of a side's pixels, in kept */
+    const float *along[MAX_SIDES * STRIP]; /* in along_x */
+    int64_t cell[MAX_SIDES * STRIP];       /* that is kept: its column */
+};
+
+/* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
+INLINE int64_t apart(const struct basis *e) { return (e->channels + 2 * e->waves) * e->padded + LANES; }
+
+/* The picture's share of up to STRIP pixels of a line, and the constant. */
+INLINE void add_picture(const struct basis *e, int64_t b, int64_t y, int64_t x0, int64_t count, float *out) {
+    const int64_t plane = e->ny * e->nx, channels = e->channels;
+    const float *picture = e->picture + b * e->pixels * channels;
+    const float *low = picture + e->pixel_y[y] * e->pixels_x * channels;
+    const float *high = picture + e->pixel_y[e->ny + y] * e->pixels_x * channels;
+    const float p = e->share_y[y], q = e->share_y[e->ny + y];
+    for (int64_t x = x0; x < x0 + count; x++) {
+        const int64_t left = e->pixel_x[x] * channels, right = e->pixel_x[e->nx + x] * channels;
+        const float l = e->share_x[x], r = e->share_x[e->nx + x];
+        for (int64_t c = 0; c < channels; c++)
+            out[c * plane + x - x0] += (low[left + c] * p + high[left + c] * q) * l +
+                                       (low[right + c] * p + high[right + c] * q) * r + e->constant[c];
+    }
+}
+
+/* What a strip keeps of its cells, for waves at its first line, for products at every line. */
+INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, const int64_t distinct) {
+    const int64_t n = e->functions, each = e->waves ? (1 + e->channels) * n : e->channels * n * n;
+    float other[MAX_CHANNELS * MAX_PADDED];
+    for (int64_t i = 0; i < distinct; i++)
+        for (int64_t t = 0; t < e->sides; t++) {
+            const int64_t cell = e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
+            const float *row = e->rows + (b * e->cells + cell) * each;
+            float *to = s->kept + i * apart(e);
+            if (e->waves) open_cell(e, row, to);
+            else join(e, row, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
+            if (t)
+                for (int64_t k = 0; k < e->channels * e->padded; k += LANES) *(vec *)(to + k) += load(other + k);
+        }
+}
+
+/* One line's pixels x0 to x0 + count. */
+INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count) {
+    const int64_t plane = e->ny * e->nx, n = e->padded;
+    float *out = e->out + b * e->channels * plane + y * e->nx + x0;
+    for (int64_t x = 0, end; x < count; x = end) {
+        for (end = x + 1; end < count && end < x + GROUP; end++) { /* the pixels that read the same cells */
+            int same = 1;
+            for (int64_t t = 0; t < e->sides; t++) same &= s->of[t * STRIP + end] == s->of[t * STRIP + x];
+            if (!same) break;
+        }
+        const float *own[MAX_SIDES] = {s->of[x], s->of[STRIP + x]}, *const *along = s->along + x;
+        const float *lift = e->along_y + y * 2 * n;
+#define WAVES(p) waves(own[0], lift, along, n, out + x, own[0] + 2 * n, plane, p, 3)
+#define WAVES_OF_ONE(p) waves(own[0], lift, along, n, out + c * plane + x, own[0] + (2 + c) * n, plane, p, 1)
+#define PRODUCTS(p) products(own, along, e->sides, n, out + x, plane, p, 3)
+#define PRODUCTS_OF_ONE(p) products(of_one, along, e->sides, n, out + c * plane + x, plane, p, 1)
+        if (e->channels == 3 && e->waves) FOR_COUNT(end - x, WAVES)
+        else if (e->channels == 3) FOR_COUNT(end - x, PRODUCTS)
+        else
+            for (int64_t c = 0; c < e->channels; c++) {
+                const float *of_one[MAX_SIDES] = {own[0] + c * n, own[1] + c * n};
+                if (e->waves) FOR_COUNT(end - x, WAVES_OF_ONE)
+                else FOR_COUNT(end - x, PRODUCTS_OF_ONE)
+            }
+    }
+    if (e->picture) add_picture(e, b, y, x0, count, out);
+}
+
+/* Which cells a strip's pixels read, each once; pixels behind the last repeat it. */
+INLINE int64_t cells_of(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
+    int64_t distinct = 0;
+    for (int64_t t = 0; t < e->sides; t++)
+        for (int64_t p = 0; p < STRIP; p++) {
+            const int64_t x = x0 + (p < count ? p : count - 1), cell = e->cell_x[t * e->nx + x];
+            int64_t i = distinct - 1;
+            while (i >= 0 && s->cell[i] != cell) i--;
+            if (i < 0) i = distinct++, s->cell[i] = cell;
+            s->of[t * STRIP + p] = s->kept + i * apart(e);
+            s->along[t * STRIP + p] = e->along_x + (t * e->nx + x) * e->padded * (e->waves ? 2 : 1);
+        }
+    return distinct;
+}
+
+void run(const struct basis *e) {
+    struct strip s;
+    for (int64_t i = 0; i < MAX_SIDES * STRIP; i++) s.of[i] = s.kept;
+    for (int64_t b = 0; b < e->batch; b++)
+        for (int64_t y = e->first, end; y < e->last; y = end) {
+            for (end = y + 1; end < e->last; end++) { /* the lines that read the same cells */
+                int same = 1;
+                for (int64_t t = 0; t < e->sides; t++) same &= e->cell_y[t * e->ny + end] == e->cell_y[t * e->ny + y];
+                if (!same) break;
+            }
+            for (int64_t x = 0; x < e->nx; x += STRIP) {
+                const int64_t count = e->nx - x < STRIP ? e->nx - x : STRIP, distinct = cells_of(e, &s, x, count);
+                for (int64_t each = y; each < end; each++) {
+                    if (each == y || !e->waves) keep(e, &s, b, each, distinct);
+                    line(e, &s, b, each, x, count);
+                }
+            }
+        }
+}
+
+/* What the caller has to know: the lanes, the most functions (padded), the most channels, the struct's size. */
+void about(int64_t *answer) {
+    answer[0] = LANES, answer[1] = MAX_PADDED, answer[2] = MAX_CHANNELS, answer[3] = sizeof(struct basis);
+}

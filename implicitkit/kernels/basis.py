@@ -1,0 +1,249 @@
+"""The CPU kernel ``basis.c`` for decoders that are sums of separable functions of the offset: when it runs, and its
+arguments.
+
+It computes in float32 and needs a C compiler. ``IMPLICITKIT_KERNELS=0`` turns it off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implicitkit.coordinates import nearest_index
+from implicitkit.decoders.base import in_half_cells
+from implicitkit.decoders.basis.base import BasisDecoder, turned_waves
+from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.mlp import only_values
+from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
+from implicitkit.decoders.rows import Rows
+from implicitkit.kernels import pool
+from implicitkit.kernels.compiled import library
+
+SOURCE = Path(__file__).with_name("basis.c")
+NUMBERS = (
+    *("waves", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
+    *("cells", "cells_x", "pixels", "pixels_x"),
+)
+POINTERS = (
+    *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
+    *("constant", "out"),
+)
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Separable:
+    """The form of a basis decoder whose functions are separable.
+
+    With ``waves`` a cell's row holds phases, then amplitudes per channel, and its value is ``sum_k A_ck sin(a_k(y) +
+    b_k(x) + phase_k)``. Otherwise a row holds, for each channel, the coefficients of products ``f_i(y) g_j(x)``.
+
+    Attributes:
+        waves: which of the two.
+        along: the angles, or the functions, ``(n, K)`` along an axis (0 for y) at offsets ``(n,)`` in half cells.
+        factor: with ``waves``, what each is multiplied by, ``(K,)``, for a cell ``(d,)`` in half cells, or None; None:
+            nothing.
+        constant: added to each channel with the picture; None: nothing.
+    """
+
+    waves: bool
+    along: Callable[[int, Tensor], Tensor]
+    factor: Callable[[Tensor | None], Tensor | None] | None = None
+    constant: Sequence[float] | None = None
+
+
+class _Basis(ctypes.Structure):
+    """``struct basis``; ``basis.c`` explains its fields."""
+
+    _fields_ = (*((name, ctypes.c_int64) for name in NUMBERS), *((name, ctypes.c_void_p) for name in POINTERS))
+
+
+@dataclass(frozen=True)
+class BasisKernel:
+    """The compiled functions, and their limits."""
+
+    functions: ctypes.CDLL
+    lanes: int
+    max_functions: int
+    max_channels: int
+
+    def grid(
+        self, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
+    ) -> Tensor | None:
+        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernel cannot run."""
+        source, ensemble = latent.features, decoder.local_ensemble
+        rows, channels = source.rows.float().contiguous(), decoder.out_channels
+        if decoder.average:  # its means over a pixel are not separable for waves
+            return None
+        ties = decoder.ties
+        near = [axis_neighbours(x, n, ensemble=ensemble, ties=ties) for x, n in zip(axes, source.grid, strict=True)]
+        scaled = in_half_cells(cell, source.grid)
+        along = [form.along(k, near[k].offset).float() for k in range(2)]
+        functions = along[0].shape[-1]
+        padded = -(-functions // self.lanes) * self.lanes
+        if padded > self.max_functions or channels > self.max_channels or (form.waves and ensemble):
+            return None
+        if form.waves:
+            factor = None if form.factor is None else form.factor(None if scaled is None else scaled[0, 0])
+            along = [torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in along]
+            along[1] = along[1] if factor is None else along[1] * factor
+        else:
+            along = [part * axis.weight[..., None] for part, axis in zip(along, near, strict=True)]
+        along = [F.pad(part, (0, padded - functions)).contiguous() for part in along]
+        cells = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(near, source.cells, source.origin, strict=True)]
+        height, width = (len(axis) for axis in axes)
+        out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
+        if not out.numel():
+            return out
+        numbers = {
+            "waves": form.waves,
+            "batch": len(rows),
+            "channels": channels,
+            "sides": near[0].cell.shape[0],
+            "functions": functions,
+            "padded": padded,
+            "ny": height,
+            "nx": width,
+            "cells": rows.shape[1],
+            "cells_x": source.cells[1],
+        }
+        tensors: dict[str, Tensor | None] = {
+            "cell_y": cells[0].contiguous(),
+            "cell_x": cells[1].contiguous(),
+            "along_y": along[0],
+            "along_x": along[1],
+            "rows": rows,
+            "out": out,
+        }
+        if latent.extra is not None:
+            numbers |= {"pixels": latent.extra.rows.shape[1], "pixels_x": latent.extra.cells[1]}
+            tensors |= _picture(decoder, latent.extra, latent.extent, axes, form.constant)
+        pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
+
+        def make(span: slice) -> None:
+            task = _Basis(**numbers, **pointers, first=span.start, last=span.stop)
+            self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
+
+        pool.in_parallel(make, pool.spans_of(height, out.numel() // channels))
+        return out
+
+
+def _picture(
+    decoder: BasisDecoder,
+    picture: Rows,
+    extent: Sequence[int],
+    axes: Sequence[Tensor],
+    constant: Sequence[float] | None,
+) -> dict[str, Tensor | None]:
+    """The kernel's arguments for the picture that is added: two pixels per axis, and their shares."""
+    pixels, shares = [], []
+    for x, e, n, stored, origin in zip(axes, extent, picture.grid, picture.cells, picture.origin, strict=True):
+        if decoder.skip == "nearest":
+            cell = nearest_index(x, e, ties=decoder.ties).clamp(max=n - 1).expand(2, -1)
+            share = torch.stack([torch.ones_like(x), torch.zeros_like(x)])
+        else:
+            near = axis_linear(x, e, n)
+            cell, share = near.cell, near.weight
+        pixels.append((cell - origin).clamp(0, stored - 1).contiguous())
+        shares.append(share.contiguous())
+    zeros = [0.0] * picture.rows.shape[2] if constant is None else list(constant)
+    return {
+        "picture": picture.rows.float().contiguous(),
+        "pixel_y": pixels[0],
+        "pixel_x": pixels[1],
+        "share_y": shares[0],
+        "share_x": shares[1],
+        "constant": torch.tensor(zeros, dtype=torch.float32, device="cpu"),
+    }
+
+
+def applies(latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> bool:
+    """Whether the tensors are of a kind that the kernel reads: plain float32 or bfloat16 on a CPU, one cell for all."""
+    if not isinstance(latent, Latent) or len(axes) != 2 or (cell is not None and cell.shape[:2] != (1, 1)):
+        return False
+    extra = [] if latent.extra is None else [latent.extra.rows]
+    tensors = [latent.features.rows, *axes, *extra, *([] if cell is None else [cell])]
+    plain = all(type(t) is Tensor and t.device.type == "cpu" and t.dtype != torch.float64 for t in tensors)
+    return plain and only_values(*tensors)
+
+
+def basis_kernel() -> BasisKernel | None:
+    """The kernel; the first call on a machine compiles it, in about a second. None where there is none."""
+    with _loading:
+        return _kernel()
+
+
+def _forget() -> None:
+    """Replace the lock in a forked process, where the thread that may hold it does not exist."""
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@cache
+def _kernel() -> BasisKernel | None:
+    built = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
+    if built is None:
+        return None
+    about = (ctypes.c_int64 * 4)()
+    try:
+        built.functions.about(about)
+    except AttributeError:  # another library under this name
+        return None
+    lanes, most_functions, most_channels, size = about
+    if size != ctypes.sizeof(_Basis):
+        return None
+    kernel = BasisKernel(built.functions, lanes, most_functions, most_channels)
+    return kernel if agrees(kernel) else None
+
+
+def agrees(kernel: BasisKernel) -> bool:
+    """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
+        axes = [torch.linspace(-0.9, 0.9, n, device="cpu") for n in (5, 21)]
+        for waves, ensemble in ((True, False), (False, False), (False, True)):
+            decoder = _Example(waves, ensemble)
+            rows = torch.rand(1, 12, 12 if waves else 27, generator=generator, device="cpu") - 0.5
+            latent = Latent(Rows(rows, (3, 4), (0, 0), (3, 4)), (3, 4))
+            ours = kernel.grid(Separable(waves, decoder.along), decoder, latent, axes, None)
+            theirs = decoder.query_grid(latent, axes, None, {})
+            if ours is None or not bool(((ours - theirs).abs() <= 1e-4).all()):
+                return False
+    return True
+
+
+class _Example(BasisDecoder):
+    """Three functions per axis, or three waves."""
+
+    uses_cell = False
+
+    def __init__(self, waves: bool, ensemble: bool) -> None:
+        super().__init__()
+        self.waves, self.local_ensemble = waves, ensemble
+
+    def along(self, axis: int, offset: Tensor) -> Tensor:
+        """Both the functions and the angles."""
+        return offset[..., None] * (torch.arange(3, device=offset.device) + axis) + 1
+
+    def opened(self, rows: Tensor) -> Tensor:
+        return turned_waves(rows, 3) if self.waves else rows
+
+    def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
+        y, x = (self.along(k, part) for k, part in enumerate(offset))
+        if self.waves:
+            return torch.cat([(y + x).sin(), (y + x).cos()], dim=-1)
+        return (y[..., :, None] * x[..., None, :]).flatten(-2)

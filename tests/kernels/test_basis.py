@@ -1,0 +1,132 @@
+"""The kernel of basis decoders against the plain path, and when it steps aside."""
+
+import pytest
+import torch
+
+import implicitkit as ik
+from implicitkit.coordinates import axes, cell_size
+from implicitkit.decoders.base import Inputs
+from implicitkit.encoders.base import Features
+from implicitkit.kernels import evaluate, plain_path
+from implicitkit.kernels.basis import BasisKernel, Separable, agrees, applies, basis_kernel
+from implicitkit.kernels.table import form_of
+
+DECODERS = [
+    {"name": "thera", "components": 32, "skip": "bilinear", "max_frequency": 2},
+    {"name": "thera", "components": 5, "shift": [0.1, 0.2, 0.3]},
+    {"name": "thera", "components": 16, "skip": "none", "out_channels": 4},
+    {"name": "thera", "components": 9, "skip": "none", "out_channels": 1},
+    {"name": "gb_lsr", "order": 6},
+    {"name": "gb_lsr", "order": 9, "local_ensemble": False, "out_channels": 2},
+    {"name": "ope", "max_frequency": 3},
+    {"name": "ope", "max_frequency": 1, "local_ensemble": False},
+]
+SIZES = [(28, 36), (19, 23), (7, 9), (50, 17), (5, 4), (1, 1)]
+
+
+@pytest.fixture(autouse=True)
+def needs_the_kernel() -> None:
+    if basis_kernel() is None:
+        pytest.skip("no C compiler")
+
+
+def model(decoder: dict) -> ik.ImplicitModel:
+    torch.manual_seed(0)
+    encoder = {"name": "edsr", "blocks": 1, "channels": 12}
+    made = ik.create_model({"encoder": encoder, "decoder": decoder}).eval()
+    for name, parameter in made.decoder.named_parameters():
+        if name.startswith("hyper"):
+            parameter.data.mul_(8)  # as large as a trained model's
+    return made
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each call of the kernel brought values."""
+    calls, grid = [], BasisKernel.grid
+
+    def counted(*arguments: object) -> torch.Tensor | None:
+        values = grid(*arguments)
+        calls.append(values is not None)
+        return values
+
+    monkeypatch.setattr(BasisKernel, "grid", counted)
+    return calls
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: f"{d['name']}-{d.get('out_channels', 3)}")
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_equals_the_plain_path(decoder: dict, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = count_calls(monkeypatch)
+    field = model(decoder).encode(torch.rand(2, 3, 7, 9))
+    for box in (None, (-0.7, -0.3, 0.2, 0.9)):
+        ours = field.render(size, box=box, clamp=False)
+        assert calls and all(calls)
+        with plain_path():
+            expected = field.render(size, box=box, clamp=False)
+        # the plain path takes the mean of equal offsets at integer scales: a few units in the last place of an angle
+        assert float((ours - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max()))
+
+
+def test_equals_the_plain_path_on_tiles_and_many_threads() -> None:
+    made, picture = model(DECODERS[0]), torch.rand(3, 40, 48)
+    with plain_path():
+        expected = made.encode(picture).render((160, 192))
+    for tile in (None, 16):
+        assert float((made.encode(picture, tile=tile).render((160, 192)) - expected).abs().max()) <= 2e-5
+
+
+@torch.no_grad()
+def test_far_phases_and_coordinates_out_of_order() -> None:
+    decoder = ik.create_decoder("thera", in_channels=4, components=3, skip="none")
+    map = torch.rand(1, 4, 5, 6) * 1e6
+    latent = decoder.prepare(Features(map, (5, 6)), Inputs(torch.zeros(1, 3, 5, 6)), {})
+    lines = [torch.tensor([0.3, -0.9, 0.9, -0.2]), torch.tensor([0.8, -0.5, 0.1])]
+    ours = evaluate.query_grid(decoder, latent, lines, cell_size((9, 9))[None, None], {})
+    with plain_path():
+        expected = evaluate.query_grid(decoder, latent, lines, cell_size((9, 9))[None, None], {})
+    assert float(expected.abs().max()) > 1e3
+    assert float((ours - expected).abs().max() / expected.abs().max()) <= 1e-4  # sines of 1e5 radians in float32
+
+
+def test_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = count_calls(monkeypatch)
+    made = model(DECODERS[0])
+    made.encode(torch.rand(3, 6, 6), grad=True).render((12, 12))
+    assert not calls, "a graph is kept"
+
+    class Mine(type(made.decoder)):
+        """Its table may be another."""
+
+    made.decoder.__class__ = Mine
+    made.encode(torch.rand(3, 6, 6)).render((12, 12))
+    assert not calls, "the form of a subclass is not known"
+    wide = model({"name": "thera", "components": 200, "skip": "none"})
+    wide.encode(torch.rand(3, 6, 6)).render((12, 12))
+    assert calls == [False], "more waves than the kernel has room for"
+
+
+def test_the_kernel_is_tried_before_it_is_used() -> None:
+    kernel = basis_kernel()
+    assert kernel is not None and agrees(kernel)
+
+    class Wrong:
+        def run(self, task: object) -> None:
+            """Leave the output as it is."""
+
+    assert not agrees(BasisKernel(Wrong(), kernel.lanes, kernel.max_functions, kernel.max_channels))
+
+
+def test_forms() -> None:
+    for decoder in DECODERS:
+        form = form_of(ik.create_decoder({**decoder, "in_channels": 12}))
+        assert isinstance(form, Separable) and form.waves == (decoder["name"] == "thera")
+
+
+def test_kinds_of_tensors_that_it_reads() -> None:
+    decoder = ik.create_decoder("gb_lsr", in_channels=4, order=2)
+    latent = decoder.prepare(Features(torch.rand(1, 4, 3, 3), (3, 3)), Inputs(torch.zeros(1, 3, 3, 3)), {})
+    lines = [line.detach() for line in axes((4, 4))]
+    assert applies(latent, lines, None) == (type(latent.features.rows) is torch.Tensor)
+    assert not applies(latent, [line.double() for line in lines], None)
+    assert not applies(latent, lines, torch.zeros(1, 5, 2))
+    assert not applies(latent.features, lines, None)
