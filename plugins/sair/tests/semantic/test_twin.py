@@ -73,8 +73,8 @@ def test_it_is_frozen_and_comes_back(kind: str, others: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "shuffled", "blind"])
-def test_a_config_is_sair_faces_with_a_twin(kind: str) -> None:
-    own, base = (yaml.safe_load((CONFIGS / name).read_text()) for name in (f"twins/{kind}.yaml", "sair_faces.yaml"))
+def test_a_config_is_sair_with_a_twin(kind: str) -> None:
+    own, base = (yaml.safe_load((CONFIGS / name).read_text()) for name in (f"twins/{kind}.yaml", "twins/sair.yaml"))
     encoder = own["model"]["conditions"]["semantic"].pop("encoder")
     assert encoder["name"] == "twin" and encoder["kind"] == kind
     assert encoder["of"] == base["model"]["conditions"]["semantic"].pop("encoder")
@@ -83,8 +83,8 @@ def test_a_config_is_sair_faces_with_a_twin(kind: str) -> None:
     assert own.get("weights") == (None if kind == "random" else base["weights"])
 
 
-def test_liif_has_the_size_of_sair_faces() -> None:
-    liif, sair = (yaml.safe_load((CONFIGS / name).read_text()) for name in ("twins/liif.yaml", "sair_faces.yaml"))
+def test_liif_has_the_size_of_sair() -> None:
+    liif, sair = (yaml.safe_load((CONFIGS / name).read_text()) for name in ("twins/liif.yaml", "twins/sair.yaml"))
     with torch.device("meta"):
         counts = [sum(p.numel() for p in ik.create_model(one["model"]).parameters()) for one in (liif, sair)]
     assert counts[0] == pytest.approx(counts[1], rel=0.01)
