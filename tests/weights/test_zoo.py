@@ -8,6 +8,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.config import TrainConfig, load_yaml, validate
+from implicitkit.degradations.base import seeded
 from implicitkit.evaluation import bicubic, make_pair, score
 from implicitkit.files import PHOTO
 from implicitkit.registry.kinds import models, shipped_file
@@ -79,3 +80,30 @@ def test_the_official_shapes_load_strictly(official: str) -> None:
         assert named_shapes == {key: value.shape for key, value in model.state_dict().items()}
     does_nothing = r"encoder\.(sub|add)_mean\.(weight|bias)|.*\.(attn_mask|relative_position_index)"
     assert set(checkpoint.dropped) == {key for key in shapes if re.fullmatch(does_nothing, key)}
+
+
+@pytest.mark.parametrize("name", ["fast", "fast_real"])
+def test_the_quick_models_are_what_their_configurations_say(name: str) -> None:
+    quick, config = ik.load_model(name), validate(TrainConfig, load_yaml(ROOT / "configs" / f"{name}.yaml"), name)
+    unfolded = ik.create_model(config.model).spec
+    assert quick.spec == {**unfolded, "encoder": {**unfolded["encoder"], "folded": True}} == ik.create_model(name).spec
+    assert shipped_file(models.find(name)[0]).stat().st_size <= 1_000_000
+    assert quick.license == "Apache-2.0" and "photographs" in quick.training_summary["trained_on"]
+
+
+def test_each_quick_model_is_better_at_its_own_pictures() -> None:
+    """Clean pictures for one, JPEGs with noise for the other; each time clearly better than bicubic."""
+    quick, real = ik.load_model("fast"), ik.load_model("fast_real")
+    steps = [{"name": "super_resolution", "scale": 2, "kernel": "matlab"}]
+    worn = [*steps, {"name": "noise", "sigma": 3}, {"name": "jpeg", "quality": 50}]
+    psnr = ik.create_metric("psnr")
+    for spec, best, gain in ((steps, quick, 1.0), (worn, real, 0.2)):
+        gains = []
+        for k, path in enumerate((PHOTO, PHOTOS / "chelsea.png", PHOTOS / "coffee.png")):
+            clean = ik.read_image(path)[:, :256, :256].contiguous()
+            low = ik.create_degradation(spec)(clean, seeded(k)).image
+            answers = [m.encode(low).render((256, 256)) for m in (best, quick if best is real else real)]
+            scores = [float(psnr(a, clean)) for a in (*answers, bicubic(low, (256, 256)))]
+            gains.append([scores[0] - scores[1], scores[0] - scores[2]])
+        other, plain = torch.tensor(gains).mean(0).tolist()
+        assert other > 0.1 and plain > gain, (spec, gains)
