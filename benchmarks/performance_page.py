@@ -51,6 +51,10 @@ It is compiled when it is first needed, by `$CC`, `cc`, `gcc` or `clang`, in und
 example, and not used where it disagrees. Fields that are asked with a graph, one cell per point, other decoders, layers that are hooked or of other kinds, and machines without a compiler take the
 plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `python -m benchmarks` says whether it is there.
 
+`thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. What belongs to a cell and a line of pixels is
+computed once (Thera: the sines and cosines of its waves, turned to the line; the others: the sum over the functions along y), and a pixel is a product with the functions along x, three channels and up to four pixels
+in registers. The picture that Thera adds is blended in the same pass. It computes in float32 at any precision.
+
 The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
 the next layer reads them, and each ReLU is applied while the product is still in registers (oneDNN's fused product). Every thread has queries of its own, rather than a share of every operation
 ([`pool.py`](../implicitkit/kernels/pool.py)). Convolutions read and write maps pixel by pixel, which is how they are
@@ -99,9 +103,12 @@ def machine(report: dict[str, Any]) -> str:
     return f"{report['machine']}. Median of {report['repeats']} runs of each side, taking turns after a warm-up.{busy}"
 
 
+DECODERS = ("liif", "lte", "lmf", "ope", "gb_lsr", "thera")
+
+
 def counts(rows: dict[str, Row]) -> str:
     """Why a LIIF pixel costs what it costs, and what a better algorithm buys."""
-    found = {name: rows[f"decoder/{name}"] for name in ("liif", "lte", "lmf", "thera") if f"decoder/{name}" in rows}
+    found = {name: rows[f"decoder/{name}"] for name in DECODERS if f"decoder/{name}" in rows}
     if not found:
         return ""
     lines = [

@@ -259,7 +259,7 @@ class Field:
 
         if block is None:
             with _modes(self):
-                block = self._sampler.block(cells)
+                block = self._sampler.block(cells, grid=True)
         return in_blocks(evaluate, product(*self._sampler.spans(per_axis)), block, retry=not self.grad)
 
     @property

@@ -21,6 +21,7 @@ from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # the same for kernels: some tenths of a second
+CPU_BASIS_BLOCK = 1 << 19  # the same for grids of basis decoders: some milliseconds
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
 
 
@@ -132,9 +133,11 @@ class Sampler:
         inside, _ = self._to_extent(per_axis, None, default=False)
         return [[span for _, span in tiling.runs(axis, k)] for k, axis in enumerate(inside)]
 
-    def block(self, cell: Tensor | None) -> int:
-        """Queries of this ``cell`` ``(B or 1, N or 1, d)`` to evaluate at a time."""
+    def block(self, cell: Tensor | None, *, grid: bool = False) -> int:
+        """Queries of this ``cell`` ``(B or 1, N or 1, d)``, of a grid or points, to evaluate at a time."""
         device = self._image.device
+        if grid and kernels.renders_separably(self._decoder, self._image, cell):
+            return max(1, CPU_BASIS_BLOCK * torch.get_num_threads() // len(self._image))
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
         if device.type == "cpu":
             threads = torch.get_num_threads()

@@ -3,10 +3,12 @@
 Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func:`register_way`.
 """
 
-from implicitkit.kernels.evaluate import plain_path, query, query_grid, runs_in_large_blocks
+from implicitkit.kernels.basis import Separable
+from implicitkit.kernels.evaluate import plain_path, query, query_grid, renders_separably, runs_in_large_blocks
 from implicitkit.kernels.table import Sums, Waves, linears, register_way, sums, waves
 
 __all__ = [
+    "Separable",
     "Sums",
     "Waves",
     "linears",
@@ -14,6 +16,7 @@ __all__ = [
     "query",
     "query_grid",
     "register_way",
+    "renders_separably",
     "runs_in_large_blocks",
     "sums",
     "waves",

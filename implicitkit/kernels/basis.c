@@ -22,7 +22,7 @@ enum { LANES = 8 };
 #else
 enum { LANES = 4 };
 #endif
-enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4 };
+enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48 };
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -201,24 +201,52 @@ struct strip {
     const float *of[MAX_SIDES * STRIP];    /* of a side's pixels, in kept */
     const float *along[MAX_SIDES * STRIP]; /* in along_x */
     int64_t cell[MAX_SIDES * STRIP];       /* that is kept: its column */
+    int64_t first_pixel, span;             /* of the picture's line, between which the strip's pixels lie */
+    int32_t left[STRIP], right[STRIP];     /* numbers behind the first */
+    float line[MAX_SPAN * MAX_CHANNELS + LANES]; /* the two lines of the picture, blended */
 };
 
 /* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
 INLINE int64_t apart(const struct basis *e) { return (e->channels + 2 * e->waves) * e->padded + LANES; }
 
-/* The picture's share of up to STRIP pixels of a line, and the constant. */
-INLINE void add_picture(const struct basis *e, int64_t b, int64_t y, int64_t x0, int64_t count, float *out) {
-    const int64_t plane = e->ny * e->nx, channels = e->channels;
-    const float *picture = e->picture + b * e->pixels * channels;
+/* The part of the picture's lines that a strip reads. */
+INLINE void place_picture(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
+    int64_t low = e->pixel_x[x0], high = low;
+    for (int64_t x = x0; x < x0 + count; x++)
+        for (int64_t t = 0; t < 2; t++) {
+            const int64_t pixel = e->pixel_x[t * e->nx + x];
+            low = pixel < low ? pixel : low, high = pixel > high ? pixel : high;
+        }
+    s->first_pixel = low, s->span = high - low + 1;
+    for (int64_t p = 0; p < count; p++) {
+        s->left[p] = (int32_t)((e->pixel_x[x0 + p] - low) * e->channels);
+        s->right[p] = (int32_t)((e->pixel_x[e->nx + x0 + p] - low) * e->channels);
+    }
+}
+
+/* Add the picture at a strip's pixels of a line, and the constant. */
+INLINE void add_picture(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count, float *out,
+                        const int64_t channels) {
+    const float *picture = e->picture + (b * e->pixels + s->first_pixel) * channels;
     const float *low = picture + e->pixel_y[y] * e->pixels_x * channels;
     const float *high = picture + e->pixel_y[e->ny + y] * e->pixels_x * channels;
     const float p = e->share_y[y], q = e->share_y[e->ny + y];
-    for (int64_t x = x0; x < x0 + count; x++) {
-        const int64_t left = e->pixel_x[x] * channels, right = e->pixel_x[e->nx + x] * channels;
-        const float l = e->share_x[x], r = e->share_x[e->nx + x];
-        for (int64_t c = 0; c < channels; c++)
-            out[c * plane + x - x0] += (low[left + c] * p + high[left + c] * q) * l +
-                                       (low[right + c] * p + high[right + c] * q) * r + e->constant[c];
+    const float *l = e->share_x + x0, *r = e->share_x + e->nx + x0;
+    if (s->span > MAX_SPAN) { /* a strip that is far smaller than the picture */
+        for (int64_t c = 0; c < channels; c++, out += e->ny * e->nx, low++, high++)
+            for (int64_t x = 0; x < count; x++)
+                out[x] += (low[s->left[x]] * p + high[s->left[x]] * q) * l[x] +
+                          (low[s->right[x]] * p + high[s->right[x]] * q) * r[x] + e->constant[c];
+        return;
+    }
+    const int64_t n = s->span * channels;
+    for (int64_t k = 0; k < n; k += LANES)
+        *(vec *)(s->line + k) = load_some(low + k, n - k) * splat(p) + load_some(high + k, n - k) * splat(q);
+    for (int64_t c = 0; c < channels; c++, out += e->ny * e->nx) {
+        const float *line = s->line + c, constant = e->constant[c];
+        float added[STRIP];
+        for (int64_t x = 0; x < count; x++) added[x] = line[s->left[x]] * l[x] + line[s->right[x]] * r[x] + constant;
+        for (int64_t x = 0; x < count; x++) out[x] += added[x];
     }
 }
 
@@ -263,7 +291,8 @@ INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
                 else FOR_COUNT(end - x, PRODUCTS_OF_ONE)
             }
     }
-    if (e->picture) add_picture(e, b, y, x0, count, out);
+    if (e->picture && e->channels == 3) add_picture(e, s, b, y, x0, count, out, 3);
+    else if (e->picture) add_picture(e, s, b, y, x0, count, out, e->channels);
 }
 
 /* Which cells a strip's pixels read, each once; pixels behind the last repeat it. */
@@ -293,6 +322,7 @@ void run(const struct basis *e) {
             }
             for (int64_t x = 0; x < e->nx; x += STRIP) {
                 const int64_t count = e->nx - x < STRIP ? e->nx - x : STRIP, distinct = cells_of(e, &s, x, count);
+                if (e->picture) place_picture(e, &s, x, count);
                 for (int64_t each = y; each < end; each++) {
                     if (each == y || !e->waves) keep(e, &s, b, each, distinct);
                     line(e, &s, b, each, x, count);

@@ -141,6 +141,16 @@ def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None)
     return small and _kernel_of(decoder, picture, cell) is not None
 
 
+def renders_separably(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
+    """Whether grids of ``picture`` with this ``cell`` are rendered by the kernel of basis decoders, which takes no
+    memory besides the values.
+    """
+    if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled() or picture.device.type != "cpu":
+        return False
+    one_cell = cell is None or cell.shape[:2] == (1, 1)
+    return one_cell and isinstance(form_of(decoder), Separable) and basis.basis_kernel() is not None
+
+
 def _may_share(decoder: Decoder, latent: Any, *coords: Tensor) -> bool:
     """Whether the plain path may run on the thread pool: on a CPU, without a graph, on a latent of rows."""
     if torch.compiler.is_compiling() or torch.is_grad_enabled() or coords[0].device.type != "cpu":

@@ -88,6 +88,17 @@ def test_far_phases_and_coordinates_out_of_order() -> None:
     assert float((ours - expected).abs().max() / expected.abs().max()) <= 1e-4  # sines of 1e5 radians in float32
 
 
+def test_a_picture_is_one_block_and_far_smaller_ones_read_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = count_calls(monkeypatch)
+    made = model(DECODERS[0])
+    made.encode(torch.rand(3, 40, 40)).render((300, 300))
+    assert calls == [True]
+    field = made.encode(torch.rand(3, 20, 300))
+    ours = field.render((20, 20))
+    with plain_path():
+        assert float((ours - field.render((20, 20))).abs().max()) <= 1e-5
+
+
 def test_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = count_calls(monkeypatch)
     made = model(DECODERS[0])
