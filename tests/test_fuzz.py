@@ -33,6 +33,7 @@ CASES = int(os.environ.get("IMPLICITKIT_FUZZ_CASES", "64"))  # of each of the fi
 MAX_SECONDS, MAX_BYTES = 20, 2 << 30
 OURS = (
     "error: ",
+    "note: ",
     "warning: ",
     "failed: ",
     "training ",

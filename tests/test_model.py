@@ -138,7 +138,9 @@ def test_mistakes_in_a_spec_are_named(spec: dict[str, object], message: str) -> 
 
 
 def test_pretrained_needs_weights() -> None:
-    with pytest.raises(ik.WeightsError, match="comes without weights; load the authors' .pth .* weights: liif_small"):
+    with pytest.raises(
+        ik.WeightsError, match="comes without weights; load the authors' .pth .* weights: fast, fast_real, liif_small"
+    ):
         ik.create_model("lte_rdn", pretrained=True)
 
 

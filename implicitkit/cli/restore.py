@@ -38,7 +38,10 @@ def restore(
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
-    """Undo what a model was trained to undo: noise, blur, JPEG, ...; grey, alpha, 16 bits and profiles are kept."""
+    """Undo what a model was trained to undo: noise, blur, JPEG.
+
+    Grey, alpha, 16 bits and colour profiles are kept.
+    """
     jobs = plan(inputs, output, "restored")
     if len(jobs) == 1 and not inputs[0].is_dir():
         check_output(*jobs[0], force)

@@ -186,6 +186,13 @@ class Decoder(Part):
     exports: bool = False
 
     @property
+    def read_conditions(self) -> tuple[str, ...]:
+        """The conditions whose values the output depends on: those :attr:`queried`, and those that :meth:`prepare`
+        reads. Training in several processes waits for their gradients.
+        """
+        return self.queried
+
+    @property
     def queried(self) -> tuple[str, ...]:
         """The ``conditions`` whose values :meth:`query` gets at its points (default: all); :meth:`prepare` alone uses
         the others.

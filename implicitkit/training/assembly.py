@@ -152,13 +152,13 @@ def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any
 
 def may_leave_unused(model: ImplicitModel, names: Collection[str] | None) -> bool:
     """Whether the loss may not reach all trainable parameters: the decoder may skip some, or a condition is neither in
-    ``names`` (None: all) nor queried by the decoder. Processes must not wait for those gradients.
+    ``names`` (None: all) nor read by the decoder. Processes must not wait for those gradients.
     """
     if model.decoder.skips_parts:
         return True
     for name, condition in model.conditions.items():
         trainable = any(p.requires_grad for p in condition.parameters())
-        if trainable and names is not None and name not in {*names, *model.decoder.queried}:
+        if trainable and names is not None and name not in {*names, *model.decoder.read_conditions}:
             return True
         if may_leave_unused(condition, ()):
             return True

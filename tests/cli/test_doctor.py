@@ -28,7 +28,7 @@ def test_the_report_says_what_is_there(run, anew: Path, monkeypatch: pytest.Monk
     assert report["caches"]["pictures"].endswith("(1 file, 2.0 kB)")
     assert report["caches"]["kernels"].endswith("(not there)")
     assert report["kernels"]["C kernel"] == "turned off by IMPLICITKIT_KERNELS=0"
-    assert report["weights"] == {"liif_small": "1.1 MB"}
+    assert report["weights"] == {"liif_small": "1.1 MB", "fast": "828.7 kB", "fast_real": "828.9 kB"}
     assert report["environment"]["IMPLICITKIT_PLUGINS"] == "none"
     done = run("doctor")
     assert done.code == 0 and done.err == ""
@@ -59,7 +59,9 @@ def test_a_part_that_fails_says_so_and_nothing_else_is_lost(
     assert report["devices"] == {"failed": "SystemExit: gone"}
     assert report["caches"]["pictures"] == "failed: Mute"
     assert "torch hub" in report["caches"] and "failed" not in report["caches"]["torch hub"]
-    assert report["weights"] == {"liif_small": "MISSING (looked for /nowhere/x.safetensors)"}
+    assert report["weights"] == dict.fromkeys(
+        ("liif_small", "fast", "fast_real"), "MISSING (looked for /nowhere/x.safetensors)"
+    )
 
 
 def test_plugins_and_their_failures_are_listed(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

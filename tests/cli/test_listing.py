@@ -14,7 +14,7 @@ def test_list_names_everything_with_its_owner(run) -> None:
         assert name in done.out
     assert "[implicitkit 0.1.0]" in done.out
     assert "edsr" not in run("list", "decoders").out
-    assert run("list", "--pretrained").out.split()[1] == "liif_small"
+    assert run("list", "--pretrained").out.split()[1] == "fast"
     assert run("list", "encoder").out == run("list", "encoders").out
 
 
@@ -38,7 +38,7 @@ def test_models_say_where_their_weights_are(run, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["decoders", "lte"], ["lte", "lte_plus"]),
+        (["decoders", "lte"], ["lm_lte", "lte", "lte_plus", "sinc_lte"]),
         (["decoder", "LTE-p"], ["lte_plus"]),
         (["lmf"], ["lmf"]),
         (["*blur*"], ["blur"]),

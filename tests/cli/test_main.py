@@ -18,7 +18,11 @@ from implicitkit.errors import UserError
 from implicitkit.registry.commands import COMMANDS
 
 MOST_PARAMETERS = 12
-ALTERNATIVES = ({"scale", "size", "width", "height"}, {"fit", "crop", "stretch"})  # one choice, read as one
+ALTERNATIVES = (
+    {"scale", "size", "width", "height"},
+    {"fit", "crop", "stretch"},
+    {"scales", "bins"},
+)  # one choice, read as one
 
 
 def test_the_table_is_what_the_command_offers(run) -> None:

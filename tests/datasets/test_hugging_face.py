@@ -17,7 +17,10 @@ import implicitkit as ik
 PICTURE = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="datasets is not installed")
+INSTALLED = importlib.util.find_spec("datasets")  # without an origin it is this very folder
+
+
+@pytest.mark.skipif(INSTALLED is None or INSTALLED.origin is None, reason="datasets is not installed")
 def test_a_small_local_dataset(tmp_path: Path) -> None:
     import datasets
 

@@ -14,4 +14,4 @@ def test_built_ins_belong_to_us() -> None:
             assert entry.summary
             assert callable(entry.resolve())
     assert ik.list_encoders("*edsr*") == ["edsr", "edsr_baseline"]
-    assert ik.list_models(pretrained=True) == ["liif_small"]
+    assert ik.list_models(pretrained=True) == ["fast", "fast_real", "liif_small"]

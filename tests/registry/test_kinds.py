@@ -47,7 +47,7 @@ def shipping():
 
 def test_a_plugins_weights_are_found_by_name(package: Path, shipping: Any, photo: torch.Tensor) -> None:
     shipping(pretrained="a_tests_package:weights/tiny.safetensors")
-    assert ik.list_models(pretrained=True) == ["a_tests_tiny", "liif_small"]
+    assert ik.list_models(pretrained=True) == ["a_tests_tiny", "fast", "fast_real", "liif_small"]
     assert "a_tests_tiny" not in ik.list_models(pretrained=False)
     expected = ik.load_model(package / "weights" / "tiny.safetensors").encode(photo).render((40, 50))
     for model in (ik.create_model("a_tests_tiny", pretrained=True), ik.load_model("a_tests_tiny")):
@@ -82,7 +82,7 @@ def test_a_model_without_weights_says_how_to_get_some(shipping: Any) -> None:
         ik.load_model("a_tests_tiny")
     assert str(raised.value) == (
         "a_tests_tiny comes without weights; make them with `a-tests-command` (models that come with weights: "
-        "liif_small)"
+        "fast, fast_real, liif_small)"
     )
 
 

@@ -67,7 +67,7 @@ def test_options_of_the_questions() -> None:
     encoder = {"name": "edsr", "blocks": 1, "channels": 4}
     model = ik.create_model({"encoder": encoder, "decoder": {"name": "linf", "width": 8, "depth": 1}}).eval()
     each = [
-        validator("super_resolution", model.spec, scales=[2], options=options)(model).scores["x2"]
+        validator("super_resolution", model.spec, scales=[2], options=options)(model).scores["psnr"]["x2"]
         for options in ({}, {"temperature": 0.8}, {"temperature": 0.8, "seed": 1})
     ]
     assert len(set(each)) == 3

@@ -254,6 +254,10 @@ class ReadsMeaning(Decoder):
     injection: Injection
 
     @property
+    def read_conditions(self) -> tuple[str, ...]:
+        return ("semantic",) if self.injection.at_cells else self.queried
+
+    @property
     def queried(self) -> tuple[str, ...]:
         return self.conditions if self.injection.at_points else ()
 

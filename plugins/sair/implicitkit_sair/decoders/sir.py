@@ -83,7 +83,7 @@ class SIR(LocalEnsembleDecoder):
         self.reduce = CONVOLUTIONS[ndim](in_channels, reduced, 1)
         self.complete = LIIF(reduced + 1, reduced, hidden, local_ensemble, feat_unfold, cell_decode=False, ndim=ndim)
         self.expand = nn.Linear(reduced, out_channels)
-        self.reach = self.complete.reach
+        self.reach = None if global_token else self.complete.reach  # the token is of the whole picture
         if global_token:
             self.overview = nn.Linear(reduced, self.complete.first.out_features, bias=False)
         if residual == "bilinear":

@@ -153,7 +153,7 @@ def test_a_model_that_comes_with_the_package_is_the_default(
         "print(a.spec == b.spec, a.training)"
     )
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert asked.stdout == "['liif_small', 'sair_small_faces']\nTrue False\n", asked.stderr
+    assert asked.stdout == "['fast', 'fast_real', 'liif_small', 'sair_small_faces']\nTrue False\n", asked.stderr
     call = [sys.executable, "-m", "implicitkit", "inpaint", *pair, "-o", tmp_path / "out.png", "--precision", "float32"]
     done = subprocess.run(call, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
