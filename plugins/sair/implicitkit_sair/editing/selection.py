@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -180,7 +180,8 @@ def _of_example(field: Field, picture: Tensor, mask: Tensor) -> tuple[Tensor, Te
     inside = (share > 0.5).flatten().to(field.device)
     if bool(inside.all()) or not bool(inside.any()):
         raise DataError("the example's mask covers all of its picture or nothing; it says which part is meant")
-    values = F.normalize(field.model.encode(picture).render(size).flatten(1), dim=0)
+    model: Any = field.model
+    values = F.normalize(model.encode(picture).render(size).flatten(1), dim=0)
     return values[:, inside].mean(1), values[:, ~inside].mean(1)
 
 

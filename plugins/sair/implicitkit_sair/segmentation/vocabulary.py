@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -139,7 +140,7 @@ def choose_vocabulary(
             f"{spell('classes')} alone"
         )
     file = isinstance(templates, Path) or (isinstance(templates, str) and named_templates(templates) is None)
-    lines = read_names(templates) if file else templates  # type: ignore[arg-type]
+    lines: Any = read_names(templates) if file else templates  # type: ignore[arg-type]
     try:
         return Vocabulary.from_text(encoder, classes, lines, text_weights)
     except WeightsError as error:
