@@ -9,27 +9,14 @@
  * made. Functions are computed beforehand, per axis, with the weights of the local ensemble in them; see basis.py.
  * Everything is float32.
  */
-#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-enum { LANES = 16 };
-#elif defined(__AVX2__)
-#include <immintrin.h>
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
+#include "vectors.h"
+
 enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48 };
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLLED _Pragma("GCC unroll 16")
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float four __attribute__((vector_size(16), UNALIGNED));
 typedef int32_t four_ints __attribute__((vector_size(16)));
 #if defined(__clang__)
 #define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
@@ -56,10 +43,6 @@ struct basis {
     const float *constant;           /* (channels,) */
     float *out;                      /* (batch, channels, ny, nx) */
 };
-
-INLINE vec load(const float *p) { return *(const vec *)p; }
-
-INLINE vec splat(float x) { return x - (vec){0}; }
 
 /* The first of n numbers; zeros behind the last, which is not read. */
 INLINE vec load_some(const float *p, int64_t n) {
@@ -99,39 +82,11 @@ INLINE four sums(vec a, vec b, vec c, vec d) {
     return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
 }
 
-/* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
- * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
-static const float FAR = 1e4f;
-
-static void sine_and_cosine(vec x, float *sine, float *cosine) {
-    ints far = ~(ints)((x < splat(FAR)) & (x > splat(-FAR)));
-    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number, and leaves it in the low bits */
-    vec turned = x * splat(0.636619772f) + magic;
-    ints quarter = (ints)turned;
-    vec q = turned - magic;
-    vec r = x - q * splat(1.57079637e0f);
-    r = r + q * splat(4.37113883e-8f);
-    r = r + q * splat(1.71512451e-15f);
-    vec r2 = r * r;
-    vec s = ((splat(-1.9515295891e-4f) * r2 + splat(8.3321608736e-3f)) * r2 + splat(-1.6666654611e-1f)) * r2 * r + r;
-    vec c = ((splat(2.443315711809948e-5f) * r2 + splat(-1.388731625493765e-3f)) * r2 + splat(4.166664568298827e-2f)) *
-                (r2 * r2) + (splat(1.0f) - splat(0.5f) * r2);
-    ints odd = -(quarter & 1);
-    ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
-    *(vec *)sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
-    *(vec *)cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
-    int any = 0;
-    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
-    if (__builtin_expect(any, 0))
-        for (int i = 0; i < LANES; i++)
-            if (far[i]) sine[i] = sinf(x[i]), cosine[i] = cosf(x[i]);
-}
-
 /* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
 INLINE void open_cell(const struct basis *e, const float *row, float *to) {
     const int64_t n = e->functions, padded = e->padded;
     for (int64_t k = 0; k < padded; k += LANES) {
-        sine_and_cosine(load_some(row + k, n - k), to + k, to + padded + k);
+        sine_and_cosine(load_some(row + k, n - k), (vec *)(to + k), (vec *)(to + padded + k));
         for (int64_t c = 0; c < e->channels; c++)
             *(vec *)(to + (2 + c) * padded + k) = load_some(row + (1 + c) * n + k, n - k);
     }

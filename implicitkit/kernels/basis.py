@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +26,7 @@ from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import pool
-from implicitkit.kernels.compiled import library
+from implicitkit.kernels.compiled import ForkSafeLock, library
 
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
@@ -38,7 +37,7 @@ POINTERS = (
     *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
     *("constant", "out"),
 )
-_loading = threading.Lock()
+_loading = ForkSafeLock()
 
 
 @dataclass(frozen=True)
@@ -181,16 +180,6 @@ def basis_kernel() -> BasisKernel | None:
     """The kernel; the first call on a machine compiles it, in about a second. None where there is none."""
     with _loading:
         return _kernel()
-
-
-def _forget() -> None:
-    """Replace the lock in a forked process, where the thread that may hold it does not exist."""
-    global _loading
-    _loading = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 @cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.compiled import library
+from implicitkit.kernels.compiled import ForkSafeLock, library
 from implicitkit.kernels.queries import QueryNeighbours
 
 SOURCE = Path(__file__).with_name("ensemble.c")
@@ -35,7 +34,7 @@ POINTERS = (
     *("weights", "biases", "last", "last_bias", "out"),
 )
 DTYPES = (torch.float32, torch.bfloat16)
-_loading = threading.Lock()
+_loading = ForkSafeLock()
 
 
 class Packed(NamedTuple):
@@ -202,16 +201,6 @@ def kernels() -> dict[torch.dtype, CPUKernel]:
     """The kernel per dtype; the first call on a machine compiles it, in about a second."""
     with _loading:
         return _kernels()
-
-
-def _forget() -> None:
-    """Replace the lock in a forked process, where the thread that may hold it does not exist."""
-    global _loading
-    _loading = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 @cache

@@ -8,31 +8,24 @@
  * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see cpu.py: (strip, in, STRIP) in
  * float32, (strip, in / 2, STRIP, 2) in bfloat16, where a product of pairs is one instruction. Sums are float32.
  */
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "vectors.h"
+
 #if defined(__AVX512F__) /* 32 registers of 16 numbers */
-#include <immintrin.h>
-enum { LANES = 16, ROWS = 14, VECTORS = 2, PANEL = 6 * ROWS };
+enum { ROWS = 14, VECTORS = 2, PANEL = 6 * ROWS };
 #elif defined(__AVX2__) /* 16 of 8 */
-#include <immintrin.h>
-enum { LANES = 8, ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS };
+enum { ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS };
 #else /* 32 of 4, as ARM's */
-enum { LANES = 4, ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS };
+enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS };
 #endif
 enum { STRIP = LANES * VECTORS, LINE = 64, MAX_THREADS = 256 };
 _Static_assert(PANEL % ROWS == 0 && PANEL % 4 == 0, "a panel is whole tiles, and whole queries of four neighbours");
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLLED _Pragma("GCC unroll 16")
-#define UNALIGNED aligned(4), may_alias
-
-typedef float vec __attribute__((vector_size(4 * LANES), UNALIGNED));
-typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
@@ -72,10 +65,6 @@ struct panel {
     size_t stride; /* bytes from row to row */
     char *values[2];
 };
-
-INLINE vec load(const float *p) { return *(const vec *)p; }
-
-INLINE vec splat(float x) { return x - (vec){0}; }
 
 /* The first of n numbers; zeros behind the last. */
 INLINE vec load_some(const float *p, int64_t n) {
@@ -120,34 +109,6 @@ INLINE void store(char *row, int64_t at, vec x, const int narrow) {
 #endif
     (void)narrow;
     *(vec *)((float *)row + at) = x;
-}
-
-/* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
- * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
-static const float FAR = 1e4f;
-
-INLINE void sine_and_cosine(vec x, vec *sine, vec *cosine) {
-    ints far = ~(ints)((x < splat(FAR)) & (x > splat(-FAR)));
-    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number, and leaves it in the low bits */
-    vec turned = x * splat(0.636619772f) + magic;
-    ints quarter = (ints)turned;
-    vec q = turned - magic;
-    vec r = x - q * splat(1.57079637e0f);
-    r = r + q * splat(4.37113883e-8f);
-    r = r + q * splat(1.71512451e-15f);
-    vec r2 = r * r;
-    vec s = ((splat(-1.9515295891e-4f) * r2 + splat(8.3321608736e-3f)) * r2 + splat(-1.6666654611e-1f)) * r2 * r + r;
-    vec c = ((splat(2.443315711809948e-5f) * r2 + splat(-1.388731625493765e-3f)) * r2 + splat(4.166664568298827e-2f)) *
-                (r2 * r2) + (splat(1.0f) - splat(0.5f) * r2);
-    ints odd = -(quarter & 1);
-    ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
-    *sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
-    *cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
-    int any = 0;
-    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
-    if (__builtin_expect(any, 0))
-        for (int i = 0; i < LANES; i++)
-            if (far[i]) (*sine)[i] = sinf(x[i]), (*cosine)[i] = cosf(x[i]);
 }
 
 /* The first n numbers from added[r] + at on, added to the sums of row r. */

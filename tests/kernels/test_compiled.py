@@ -139,11 +139,12 @@ def whole() -> set[torch.dtype]:
 def test_what_computes_something_else_is_not_used(
     change: tuple[str, str], whole: set[torch.dtype], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    text = cpu.SOURCE.read_text()
-    assert change[0] in text
-    wrong = tmp_path / "ensemble.c"
-    wrong.write_text(text.replace(*change))
-    monkeypatch.setattr(cpu, "SOURCE", wrong)
+    texts = {file.name: file.read_text() for file in (cpu.SOURCE, compiled.HEADER)}
+    assert sum(change[0] in text for text in texts.values()) == 1
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(*change))
+    monkeypatch.setattr(cpu, "SOURCE", tmp_path / cpu.SOURCE.name)
+    monkeypatch.setattr(compiled, "HEADER", tmp_path / compiled.HEADER.name)
     bad = {torch.bfloat16} if "v + 1" in change[0] else {torch.float32, torch.bfloat16}
     assert set(cpu.kernels()) == whole - bad
 

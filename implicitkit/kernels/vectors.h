@@ -1,0 +1,52 @@
+/* Vectors of the processor's width, and what both kernels do with them. */
+#include <math.h>
+#include <stdint.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
+#define UNALIGNED aligned(4), may_alias
+
+typedef float vec __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
+ * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
+static const float FAR = 1e4f;
+
+INLINE void sine_and_cosine(vec x, vec *sine, vec *cosine) {
+    ints far = ~(ints)((x < splat(FAR)) & (x > splat(-FAR)));
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number, and leaves it in the low bits */
+    vec turned = x * splat(0.636619772f) + magic;
+    ints quarter = (ints)turned;
+    vec q = turned - magic;
+    vec r = x - q * splat(1.57079637e0f);
+    r = r + q * splat(4.37113883e-8f);
+    r = r + q * splat(1.71512451e-15f);
+    vec r2 = r * r;
+    vec s = ((splat(-1.9515295891e-4f) * r2 + splat(8.3321608736e-3f)) * r2 + splat(-1.6666654611e-1f)) * r2 * r + r;
+    vec c = ((splat(2.443315711809948e-5f) * r2 + splat(-1.388731625493765e-3f)) * r2 + splat(4.166664568298827e-2f)) *
+                (r2 * r2) + (splat(1.0f) - splat(0.5f) * r2);
+    ints odd = -(quarter & 1);
+    ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
+    *sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
+    *cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
+    int any = 0;
+    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
+    if (__builtin_expect(any, 0))
+        for (int i = 0; i < LANES; i++)
+            if (far[i]) (*sine)[i] = sinf(x[i]), (*cosine)[i] = cosf(x[i]);
+}
