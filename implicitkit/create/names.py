@@ -35,8 +35,8 @@ def list_encoders(pattern: str | None = None) -> list[str]:
 def list_decoders(pattern: str | None = None) -> list[str]:
     """Names of decoders.
 
-    >>> list_decoders("l*")
-    ['liif', 'linf', 'lm_liif', 'lmf', 'lte', 'lte_plus']
+    >>> list_decoders("lte*")
+    ['lte', 'lte_plus']
     """
     return decoders.names(pattern)
 

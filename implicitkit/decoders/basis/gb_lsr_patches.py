@@ -30,7 +30,7 @@ class GBLSRPatches(BasisDecoder):
         sharpness: of the cut behind a cell's order.
 
     >>> sum(p.numel() for p in GBLSRPatches(in_channels=16, order=6).parameters())
-    1871
+    1854
     """
 
     uses_cell, reach = False, 0
