@@ -17,7 +17,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import implicitkit.model as model_module
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import build_model
-from implicitkit.decoders import neighbours
-from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
-from implicitkit.images import filling, io
+from implicitkit.images import filling
 from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
 from implicitkit.training.assembly import start_from
@@ -133,75 +129,22 @@ def predict(model: ImplicitModel, asked: dict[str, Any], losses: WeightedLoss | 
     return field.predict(asked["coords"], asked["cell"], losses.reads if losses else ())
 
 
-class Stepper:
-    """One step of the optimiser; with ``--graph`` captured once as a CUDA graph, and replayed."""
-
-    WARM_UP = 4  # steps before the capture, as PyTorch asks for
-
-    def __init__(
-        self, model: ImplicitModel, losses: WeightedLoss, optimiser: Any, clip: float | None, arguments: Any
-    ) -> None:
-        self.model, self.losses, self.optimiser, self.clip = model, losses, optimiser, clip or math.inf
-        self.bf16, self.clean, self.wanted = arguments.bf16, arguments.clean, arguments.graph
-        self.device = next(model.parameters()).device
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.steps, self.graph, self.asked, self.loss = 0, None, {}, torch.zeros(())
-        if self.wanted:
-            for group in optimiser.param_groups:
-                group["capturable"], group["lr"] = True, torch.zeros((), device=self.device)
-
-    def set_rate(self, rate: float) -> None:
-        """Set the learning rate."""
-        if not self.wanted:
-            set_rate(self.optimiser, rate)
-            return
-        for group in self.optimiser.param_groups:
-            group["lr"].fill_(rate * group.get("factor", 1.0))
-
-    def __call__(self, asked: dict[str, Any]) -> Tensor:
-        """Take a step; returns the loss, without a graph."""
-        self.steps += 1
-        if not self.wanted:
-            return self._step(asked)
-        if self.steps == 1:
-            self.asked = {k: v.clone() if isinstance(v, Tensor) else v for k, v in asked.items()}
-        for name, value in asked.items():
-            if isinstance(value, Tensor):
-                self.asked[name].copy_(value)
-        if self.graph is not None:
-            self.graph.replay()
-            return self.loss
-        if self.steps <= self.WARM_UP:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                loss = self._step(self.asked)
-            torch.cuda.current_stream().wait_stream(side)
-            return loss
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.loss = self._step(self.asked)
-        self.graph = graph
-        graph.replay()  # capturing computes nothing
-        return self.loss
-
-    def _step(self, asked: dict[str, Any]) -> Tensor:
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            prediction = predict(self.model, asked, self.losses, self.clean)
-            if self.losses.wants_window:  # judge the picture that is shown: known pixels are known
-                known = asked["mask"].flatten(1)[..., None] < 0.5
-                prediction = prediction._replace(values=torch.where(known, asked["target"], prediction.values))
-            loss = self.losses.sum(self.losses.each(prediction, asked))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.optimiser.step()
-        return loss.detach()
-
-
-def unchecked(model: ImplicitModel, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """``check_inputs`` of a batch that is known to be right."""
-    return image, image.new_zeros(len(image), 1, *image.shape[2:]) if mask is None and model.takes_mask else mask
+def learn(
+    model: ImplicitModel, losses: WeightedLoss, optimiser: Any, clip: float | None, asked: dict[str, Any], how: Any
+) -> Tensor:
+    """Take a step of the optimiser; returns the loss, without a graph."""
+    optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(asked["image"].device.type, torch.bfloat16, enabled=how.bf16):
+        prediction = predict(model, asked, losses, how.clean)
+        if losses.wants_window:  # judge the picture that is shown: known pixels are known
+            known = asked["mask"].flatten(1)[..., None] < 0.5
+            prediction = prediction._replace(values=torch.where(known, asked["target"], prediction.values))
+        loss = losses.sum(losses.each(prediction, asked))
+    loss.backward()
+    if clip:
+        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip)
+    optimiser.step()
+    return loss.detach()
 
 
 def train(arguments: Any) -> None:
@@ -212,16 +155,6 @@ def train(arguments: Any) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     # A hole of the pool holds its plate already; the solver would be the training's slowest part.
     filling.biharmonic_fill = lambda picture, mask: picture
-    if arguments.graph:  # nothing may be copied to the device, or read from it, while a graph is captured
-        neighbours.pixel_centres = lru_cache(neighbours.pixel_centres)
-        per_channel = lru_cache(
-            lambda value, dtype, where: torch.tensor(value, dtype=dtype, device=where)[:, None, None]
-        )
-        Encoder._per_channel = lambda _, value, like: (  # type: ignore[method-assign]
-            value if isinstance(value, float) else per_channel(tuple(value), like.dtype, like.device)
-        )
-        io.check_values = model_module.check_values = lambda *_: None
-        model_module.ImplicitModel.check_inputs = unchecked
     model = build_model(config.model)
     if config.weights:
         start_from(model, config.weights)
@@ -238,16 +171,15 @@ def train(arguments: Any) -> None:
     batch_size = arguments.batch or config.batch
     steps, start = arguments.steps or 10**9, time.monotonic()
     total, saved, shown = torch.zeros((), device=device), start, 0
-    stepper = Stepper(model, losses, optimiser, config.optimiser.clip, arguments)
     for step, batch in enumerate(pool.batches(batch_size)):
         elapsed = time.monotonic() - start
         done = elapsed / arguments.seconds if arguments.seconds else step / steps
         if done >= 1 or step >= steps:
             break
         rate = config.optimiser.lr * min(1.0, (step + 1) / max(1, config.optimiser.warmup))
-        stepper.set_rate(rate * 0.5 * (1 + math.cos(math.pi * done)))
+        set_rate(optimiser, rate * 0.5 * (1 + math.cos(math.pi * done)))
         losses.begin(step)
-        total = total + stepper(questions(batch))
+        total = total + learn(model, losses, optimiser, config.optimiser.clip, questions(batch), arguments)
         average.update()
         losses.learn(lambda tensor: tensor)
         if (step + 1) % arguments.log_every == 0:
@@ -321,7 +253,6 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="the test's examples, of plates.py")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="networks in bfloat16")
-    parser.add_argument("--graph", action="store_true", help="replay the step as a CUDA graph")
     parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--save-every", type=float, default=60, help="seconds")
     arguments = parser.parse_args()
