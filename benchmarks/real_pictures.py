@@ -1,6 +1,6 @@
 """Pictures as phones make them, enlarged by the models in the box: shrunk, with noise, compressed as JPEG.
 
-python benchmarks/real_pictures.py Set14
+python benchmarks/real_pictures.py Set14/X2/HR
 """
 
 from __future__ import annotations

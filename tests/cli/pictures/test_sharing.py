@@ -50,7 +50,7 @@ def in_two(*arguments: object) -> subprocess.CompletedProcess[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # a table says how many there are
     return subprocess.run(
         [*start, "-m", "implicitkit", *map(str, arguments)],
         capture_output=True,
