@@ -35,11 +35,15 @@ class TrainingConv(nn.Module):
                 layer.weight.mul_(math.sqrt(3))
 
     def merged(self) -> tuple[Tensor, Tensor]:
-        """The kernel ``(channels, in_channels, 3, 3)`` and the bias ``(channels,)`` of the one convolution, float32."""
+        """The kernel ``(channels, in_channels, 3, 3)`` and the bias ``(channels,)`` of the one convolution.
+
+        In float32, or in float64 if the weights are.
+        """
         layers = (self.expand, self.spatial, self.reduce, self.parallel)
+        exact = torch.promote_types(self.expand.weight.dtype, torch.float32)
         with torch.autocast(self.expand.weight.device.type, enabled=False):
-            first, middle, last, beside = (layer.weight.float() for layer in layers)
-            inner, outer, own, beside_own = (layer.bias.float() for layer in layers if layer.bias is not None)
+            first, middle, last, beside = (layer.weight.to(exact) for layer in layers)
+            inner, outer, own, beside_own = (layer.bias.to(exact) for layer in layers if layer.bias is not None)
             taps = last[:, :, 0, 0] @ middle.flatten(1)  # (channels, 2 in_channels * 9)
             kernel = torch.einsum("omt,mi->oit", taps.unflatten(1, (-1, 9)), first[:, :, 0, 0])
             kernel = kernel.unflatten(2, (3, 3)) + F.pad(beside, (1, 1, 1, 1))
