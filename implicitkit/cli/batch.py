@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -10,6 +11,7 @@ import typer
 
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
+from implicitkit.files import writing_into
 
 FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture; the others go on
 
@@ -25,7 +27,12 @@ class Job(Protocol):
 J = TypeVar("J", bound=Job)
 
 
-def run_each(jobs: Sequence[J], work: Callable[[J, Callable[[float], None]], str], title: str) -> None:
+def run_each(
+    jobs: Sequence[J],
+    work: Callable[[J, Callable[[float], None]], str],
+    title: str,
+    into: Iterable[Path] = (),
+) -> None:
     """Call ``work`` for each job and print the line it returns; continue when a job fails.
 
     Failures are listed on stderr at the end, one per line. The error of a single job is raised.
@@ -34,13 +41,15 @@ def run_each(jobs: Sequence[J], work: Callable[[J, Callable[[float], None]], str
         jobs: at least one.
         work: takes a job, and a function that reports its progress in [0, 1].
         title: title of the progress display, such as ``upscaling``.
+        into: the folders that several jobs write into; a second command that does so is refused.
 
     Raises:
-        UserError: some of several jobs failed.
+        UserError: some of several jobs failed, or another process writes into the same folder.
         typer.Exit: Ctrl-C was pressed.
     """
     failures: list[str] = []
-    with bar(title, len(jobs), counted=False) as display:
+    alone = writing_into(into) if len(jobs) > 1 else nullcontext()
+    with alone, bar(title, len(jobs), counted=False) as display:
         for number, job in enumerate(jobs):
             note = f"{number + 1} of {len(jobs)}: {job.source.name}"
 

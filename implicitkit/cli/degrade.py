@@ -58,6 +58,7 @@ def degrade(
         raise UserError(f"{record or '--spec'}: {error}") from error
 
     def work(job: Job, report: Callable[[float], None]) -> str:
+        job.targets.check(reference, force)  # another run may have come and gone
         picture = read_picture(job.source)
         clean = picture.colour()
         if replayed is None:
@@ -68,7 +69,7 @@ def degrade(
         missing = f", {float(degraded.mask.double().mean()):.1%} missing" if degraded.mask.any() else ""
         return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
 
-    run_each(jobs, work, "degrading")
+    run_each(jobs, work, "degrading", into=[job.targets.picture.parent for job in jobs])
 
 
 @dataclass(frozen=True)

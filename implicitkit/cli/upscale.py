@@ -96,7 +96,7 @@ def upscale(
         reason = f": {why}" if why else ""
         return f"{source} {before} -> {target} {after} ({where}, {number_format}{reason})"
 
-    run_each(jobs, work, "upscaling")
+    run_each(jobs, work, "upscaling", into=[job.target.parent for job in jobs])
 
 
 class Job(NamedTuple):

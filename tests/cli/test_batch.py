@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 import typer
+from filelock import FileLock
 
+import implicitkit as ik
 from implicitkit.cli.batch import run_each
 from implicitkit.errors import UserError
+from implicitkit.files import LOCK
 
 
 class Job(NamedTuple):
@@ -66,3 +70,48 @@ def test_ctrl_c_says_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
         "failed: a.png: broken",
         "interrupted: 1 of 4 pictures are done, c.png is not",
     ]
+
+
+@pytest.mark.parametrize(
+    "words", [("upscale", "--scale", 2), ("degrade", "--spec", "noise")], ids=lambda words: words[0]
+)
+def test_a_second_run_into_the_same_folder_is_refused(
+    run, folder: Path, tmp_path: Path, words: tuple[object, ...]
+) -> None:
+    """The first may be of any command; one picture alone, whose file appears whole, is no such run."""
+    command, *rest = words
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / LOCK):
+        refused = run(command, folder, "-o", out, *rest)
+        assert refused.code == 2 and refused.out == ""
+        line = f"error: another process writes into {out}; wait for it to end, or choose another --output"
+        assert refused.err.splitlines()[-1] == line
+        assert [file.name for file in out.iterdir()] == [LOCK]
+        assert run(command, folder / "a.png", "-o", out / "a.png", *rest).code == 0
+    done = run(command, folder, "-o", out, *rest, "--force")
+    assert done.code == 0 and not (out / LOCK).exists()
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_text("no picture")
+    done = run("upscale", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "new" / "out")
+    assert done.code == 2 and not (tmp_path / "new").exists()
+
+
+def test_what_another_run_wrote_meanwhile_is_not_overwritten(
+    run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The targets are looked at again while the folder is locked."""
+    out, create = tmp_path / "out", ik.create_degradation
+
+    def late(spec: object) -> object:
+        out.mkdir()
+        ik.write_image(out / "a.png", torch.zeros(3, 4, 4))
+        return create(spec)
+
+    monkeypatch.setattr("implicitkit.create.create_degradation", late)
+    done = run("degrade", folder, "-o", out, "--spec", "noise")
+    assert done.code == 2 and f"failed: {folder / 'a.png'}: {out / 'a.png'} exists" in done.err
+    assert ik.read_image(out / "a.png").shape == (3, 4, 4) and (out / "b.png").exists()
