@@ -95,6 +95,9 @@ class TrainingCrops(Dataset[Sample]):
         seed: the run's seed.
         length: crops in the whole run (steps times batch).
         reference: whether items hold the clean crop.
+
+    Attributes:
+        largest: the size ``(H, W)`` of the largest clean crop.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class TrainingCrops(Dataset[Sample]):
             raise DataError("there is no picture to train on: all of data.folders are validated on")
         pictures = PictureCache(files, config.cache)
         sources = self._sources()
+        self.largest: Size = max(sources, key=lambda source: source[0] * source[1])
         largest = max(max(source) for source in sources)
         _check_window(config, sources)
         small = [k for k, (h, w) in enumerate(pictures.sizes) if min(h, w) < largest]

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import build_model, create_degradation, load_model
+from implicitkit.create.memory import to_train
 from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError, first_line
 from implicitkit.field.field import Prediction
@@ -33,6 +34,7 @@ from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
 from implicitkit.training.averaging import Average
 from implicitkit.training.data import TrainingCrops, collate, hold_out
+from implicitkit.training.memory import check_memory
 from implicitkit.training.optimiser import build_optimiser, set_rate
 from implicitkit.training.processes import join
 from implicitkit.training.runs import Report, Run
@@ -105,7 +107,8 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
     length = config.steps * config.batch
     crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
     run.whole = crops.whole
-    model = build_model(config.model)
+    with to_train():
+        model = build_model(config.model)
     if model.takes_mask and model.fill is None:
         model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
     if config.weights:
@@ -116,6 +119,7 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
         losses.attach(model)
     condition_names = losses.reads
     distributed.find_unused_parameters = may_leave_unused(model, condition_names)
+    check_memory(model, config, crops.largest, device, processes)
     rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = build_optimiser(model, config.optimiser)
