@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -10,10 +10,10 @@ from typing import Protocol, TypeVar
 import typer
 
 from implicitkit.cli.progress import bar
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, describe, one_line, text_of
 from implicitkit.files import writing_into
 
-FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture; the others go on
+EXPECTED = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # errors whose text says enough
 
 
 class Job(Protocol):
@@ -47,7 +47,7 @@ def run_each(
         UserError: some of several jobs failed, or another process writes into the same folder.
         typer.Exit: Ctrl-C was pressed.
     """
-    failures: list[str] = []
+    failures: dict[str, BaseException] = {}
     alone = writing_into(into) if len(jobs) > 1 else nullcontext()
     with alone, bar(title, len(jobs), counted=False) as display:
         for number, job in enumerate(jobs):
@@ -59,21 +59,27 @@ def run_each(
             report(0.0)
             try:
                 typer.echo(work(job, report))
-            except FAILURES as error:
-                if len(jobs) == 1:
-                    raise
-                failures.append(f"{job.source}: {' '.join(str(error).split()) or type(error).__name__}")
             except KeyboardInterrupt:
                 done = number - len(failures)
                 _list(failures)
                 typer.echo(f"interrupted: {done} of {len(jobs)} pictures are done, {job.source} is not", err=True)
                 raise typer.Exit(130) from None
+            except BaseException as error:  # a plugin may raise what is no Exception; the other pictures go on
+                if len(jobs) == 1:
+                    raise
+                failures[str(job.source)] = error
             report(1.0)
     _list(failures)
     if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures failed")
+        summary = UserError(f"{len(failures)} of {len(jobs)} pictures failed")
+        summary.__context__ = list(failures.values())[-1]  # whose traceback --debug shows
+        raise summary
 
 
-def _list(failures: Sequence[str]) -> None:
-    for failure in failures:
-        typer.echo(f"failed: {failure}", err=True)
+def _list(failures: Mapping[str, BaseException]) -> None:
+    from implicitkit.registry.failures import explain_fault
+    from implicitkit.registry.kinds import plugins
+
+    for source, error in failures.items():
+        text = (isinstance(error, EXPECTED) and one_line(text_of(error))) or describe(error)
+        typer.echo(f"failed: {source}: {explain_fault(error, plugins) or text}", err=True)

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from implicitkit.errors import UserError, first_line
+from implicitkit.errors import UserError, describe, first_line
 from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
+from implicitkit.registry.failures import explain_fault
+from implicitkit.registry.kinds import plugins
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Protocol:
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")
     trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
-    failures: dict[str, Exception] | None = None
+    failures: dict[str, BaseException] | None = None
 
     @property
     def trivial(self) -> str:
@@ -123,8 +125,8 @@ class Protocol:
         """
         try:
             yield
-        except Exception as error:
-            if self.failures is None:
+        except BaseException as error:  # a plugin may raise what is no Exception
+            if self.failures is None or isinstance(error, (KeyboardInterrupt, GeneratorExit)):  # Ctrl-C; a closed loop
                 raise
             self.failures.setdefault(name, error)
 
@@ -203,7 +205,10 @@ class Protocol:
         try:
             for done, example in enumerate(self.examples(data), start=1):
                 with self.picture(example.name):
-                    self._score_example(example, methods, measures, scores, seen)
+                    try:
+                        self._score_example(example, methods, measures, scores, seen)
+                    except GeneratorExit as error:  # of a plugin: no loop is closed here
+                        raise RuntimeError(describe(error)) from error
                 if progress:
                     progress(done, f"{example.name}, {setting_name(example.setting)}")
             failures = self.failures
@@ -211,8 +216,8 @@ class Protocol:
             self.failures = None
         for name, error in failures.items():
             scores.drop(name)
-            kind = "" if isinstance(error, UserError | OSError | ValueError) else f"{type(error).__name__}: "
-            scores.failed[name] = kind + first_line(error)
+            plain = isinstance(error, UserError | OSError | ValueError)
+            scores.failed[name] = explain_fault(error, plugins) or (first_line if plain else describe)(error)
         if failures and not any(scores.items()):
             raise next(iter(failures.values()))
         return scores

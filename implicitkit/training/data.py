@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from implicitkit.config import DataConfig
 from implicitkit.coordinates import Size, cell_size, grid, mirrored
 from implicitkit.degradations.base import Degradation, seeded
-from implicitkit.errors import DataError
+from implicitkit.errors import DataError, describe
 from implicitkit.files import cache_folder, replacing
 from implicitkit.images.io import read_picture, to_8_bits, to_tensor
 from implicitkit.losses import missing_at
@@ -139,6 +139,14 @@ class TrainingCrops(Dataset[Sample]):
         return self.length
 
     def __getitem__(self, k: int) -> Sample:
+        try:
+            return self._sample(k)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # of a plugin's degradation; a worker would end without a word
+            raise RuntimeError(describe(error)) from error
+
+    def _sample(self, k: int) -> Sample:
         generator = seeded(self.seed, k)
         config = self.config
         chosen = int(np.searchsorted(self._cumulative, float(torch.rand((), generator=generator, dtype=torch.float64))))

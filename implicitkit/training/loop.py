@@ -172,6 +172,7 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
                 loss = losses.sum(each)
                 accelerator.backward(loss / config.accumulate)
             totals = totals + torch.stack([loss, *each.values()]).detach() / config.accumulate
+        run.between = None  # within a step nothing can be kept
         if config.optimiser.clip:
             accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
         optimiser.step()
@@ -182,6 +183,7 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
                 f"the loss is {float(totals[0])} at the first step; lower optimiser.lr, or look at the loss"
             )
         losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
+        run.between = (step + 1, model)
         steps_timed += 1
 
         done = step + 1
@@ -251,9 +253,9 @@ def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any
     with naming("loss"):
         try:
             each = losses.each(prediction, batch)
-        except (UserError, TypeError, ValueError, LookupError):
+        except (UserError, TypeError, ValueError, LookupError, KeyboardInterrupt):
             raise
-        except Exception as error:  # of a plugin's loss
+        except BaseException as error:  # of a plugin's loss
             raise ConfigError(f"{type(error).__name__}: {first_line(error)}") from error
         for label, value in each.items():
             if not bool(value.isfinite()):

@@ -47,12 +47,16 @@ def test_the_error_of_one_picture_alone_is_its_own(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_not_expected_is_not_swallowed() -> None:
+def test_what_is_not_expected_is_listed_and_kept_for_debug(capsys: pytest.CaptureFixture[str]) -> None:
     def work(job: Job, report: Callable[[float], None]) -> str:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by nothing")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UserError, match="^4 of 4 pictures failed$") as raised:
         run_each(JOBS, work, "working")
+    assert isinstance(raised.value.__context__, ZeroDivisionError)
+    assert capsys.readouterr().err.splitlines()[0] == "failed: a.png: ZeroDivisionError: by nothing"
+    with pytest.raises(ZeroDivisionError):
+        run_each(JOBS[:1], work, "working")
 
 
 def test_ctrl_c_says_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
