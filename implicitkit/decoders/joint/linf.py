@@ -14,6 +14,7 @@ from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Question, in_float32, never_finer
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.mlp import is_hooked
 
 EPS = 1e-4
 TINY = 2.0**-33
@@ -123,7 +124,10 @@ class LINF(JointDecoder):
         half = self.width // 2
         amplitude, along_y, along_x = around.rows.float().split([self.width, half, half], dim=-1)
         with in_float32(amplitude.device.type):
-            phase = around.cell @ (math.pi * self.phase.weight.float()).t()
+            if is_hooked(self.phase):
+                phase = math.pi * self.phase(around.cell).float()
+            else:
+                phase = around.cell @ (math.pi * self.phase.weight.float()).t()
             angle = along_y * around.offset[..., :1] + along_x * around.offset[..., 1:] + phase[:, :, None]
             waves = torch.cat([angle.cos(), angle.sin()], dim=-1) * amplitude * around.weight[..., None]
         parameters = self.mlp(waves.flatten(2).to(self.phase.weight.dtype)).float()
