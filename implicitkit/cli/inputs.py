@@ -13,6 +13,7 @@ from implicitkit.errors import UserError
 
 RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+)$")  # what upscale adds to a name
 COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
+ADDRESS = re.compile(r"(https?|ftp|s3|file|data):", re.IGNORECASE)
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
@@ -40,6 +41,8 @@ def find_pictures(
             sources += pictures
         elif given.exists():
             sources.append(given)
+        elif ADDRESS.match(str(given)):
+            raise UserError(f"{given} is an address, not a file; download the picture first")
         else:
             raise UserError(f"there is no file {given}")
     return list({source.resolve(): source for source in sources}.values())

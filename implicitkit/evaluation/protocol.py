@@ -207,8 +207,8 @@ class Protocol:
                 with self.picture(example.name):
                     try:
                         self._score_example(example, methods, measures, scores, seen)
-                    except GeneratorExit as error:  # of a plugin: no loop is closed here
-                        raise RuntimeError(describe(error)) from error
+                    except GeneratorExit as ending:  # of a plugin: no loop is closed here
+                        raise RuntimeError(describe(ending)) from ending
                 if progress:
                     progress(done, f"{example.name}, {setting_name(example.setting)}")
             failures = self.failures
