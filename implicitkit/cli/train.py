@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from implicitkit.cli.progress import Progress, bar, clock
+from implicitkit.errors import UserError, one_line
 
 
 def train(
@@ -73,7 +77,20 @@ def train(
                     )
                     progress.say(f"step {entry['step']}: validation {'PSNR-Y' if unit else kind} {scores}{unit}")
 
-        with located(document, str(file)):
+        with noted_for_torchrun(), located(document, str(file)):
             folder = run(settled, resume=resume, report=report)
     if first:
         typer.echo(f"{folder / 'last.safetensors'}")
+
+
+@contextmanager
+def noted_for_torchrun() -> Iterator[None]:
+    """Leave the line of an error where torchrun looks for it, so that its summary repeats it."""
+    try:
+        yield
+    except UserError as error:
+        if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+            note = {"message": one_line(str(error)), "timestamp": int(time.time())}
+            with suppress(OSError):
+                Path(file).write_text(json.dumps(note), encoding="utf-8")
+        raise

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
+from implicitkit.cli.train import noted_for_torchrun
+from implicitkit.errors import UserError
 from oracles import PHOTOS
 
 
@@ -49,3 +52,14 @@ def test_train_from_the_command_line(run, tmp_path: Path) -> None:
         done = run("train", path, *flags)
         assert done.code == 2 and len(done.errors) == 1 and message in done.errors[0], done.err
         assert not (tmp_path / "new").exists()  # nothing is left of a run that could not begin
+
+
+def test_torchrun_is_told_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its summary prints the message of the file that it names; a line, not a traceback."""
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    with pytest.raises(UserError), noted_for_torchrun():
+        raise UserError("the loss\nis nan")
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(tmp_path / "error.json"))
+    assert failure.message == "the loss is nan" and failure.timestamp > 0
