@@ -112,7 +112,7 @@ class Baseline(nn.Module):
         return values
 
     def _lte(self, amplitude: Tensor, frequency: Tensor, offset: Tensor, size: Tensor) -> Tensor:
-        assert isinstance(self.decoder, LTE)
+        assert isinstance(self.decoder, LTE) and self.decoder.phase is not None
         if self.decoder.pairs == "consecutive":
             pairs = torch.stack(torch.split(frequency, 2, dim=-1), dim=-1)  # (B, N, 2, basis / 2)
         else:

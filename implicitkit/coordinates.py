@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,10 @@ from torch import Tensor
 Size = tuple[int, ...]
 Box = tuple[float, ...]
 """A window of the extent, ``(lo_1, ..., lo_d, hi_1, ..., hi_d)``: ``(y0, x0, y1, x1)`` for a picture."""
+
+
+Ties = Literal["even", "away"]
+"""Where a point half way between two pixels goes: to the even index, or away from index 0."""
 
 
 def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.device | str | None = None) -> Tensor:
@@ -160,15 +165,22 @@ def cell_size(
     )
 
 
-def nearest_index(x: Tensor, n: int) -> Tensor:
+def nearest_index(x: Tensor, n: int, *, ties: Ties = "even") -> Tensor:
     """The index of the pixel whose centre is nearest to ``x``: int64, clamped to ``[0, n - 1]``.
 
-    Ties round half to even, as in ``torch.nn.functional.grid_sample``.
+    Ties round half to even, as in ``torch.nn.functional.grid_sample``, or half away from zero, as in
+    ``jax.scipy.ndimage.map_coordinates``.
 
     >>> nearest_index(torch.tensor([-1.0, 0.1, 1.0]), 4)
     tensor([0, 2, 3])
+    >>> nearest_index(torch.tensor([-0.5, 0.0, 0.5]), 4, ties="away")
+    tensor([1, 2, 3])
     """
-    return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp(0, n - 1)
+    if ties == "even":
+        return torch.round(((x + 1) * n - 1) / 2).to(torch.int64).clamp(0, n - 1)
+    place = x / 2 * n + (n - 1) / 2  # in their order of operations, on [-0.5, 0.5]
+    below = place.floor()
+    return (below + (place - below >= 0.5)).to(torch.int64).clamp(0, n - 1)
 
 
 def mirrored(positions: Tensor, n: int) -> Tensor:

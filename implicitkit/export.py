@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +67,23 @@ class DecoderGraph(nn.Module):
         return values * self.std + self.mean
 
 
+class EnlargementGraph(nn.Module):
+    """Picture -> enlarged picture, at one integer magnification."""
+
+    def __init__(self, model: ImplicitModel, enlarging: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.necks, self.enlarging = model.encoder, model.necks, enlarging
+        self.mean, self.std, self.reads = model.mean, model.std, model.decoder.reads_picture
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(1, C, H, W)`` in [0, 1] -> ``(1, out, scale * H, scale * W)``, not clamped."""
+        map = self.encoder(image).map
+        for neck in self.necks:
+            map = neck(map)
+        values: Tensor = self.enlarging(map, (image - self.mean) / self.std) if self.reads else self.enlarging(map)
+        return values * self.std + self.mean
+
+
 class Exported(NamedTuple):
     """The result of :func:`export`."""
 
@@ -76,7 +93,9 @@ class Exported(NamedTuple):
 
 
 @torch.enable_grad()  # without a graph, evaluation is cut to the size of a CPU's cache
-def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") -> Exported:
+def export(
+    model: ImplicitModel, folder: str | Path, format: Format = "onnx", *, scales: Sequence[int] = ()
+) -> Exported:
     """Write two graphs and their description ``export.json`` into a new folder, and compare them with the model.
 
     Args:
@@ -84,12 +103,15 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
             keeps the picture's size.
         folder: must not exist.
         format: ``"onnx"`` (needs the extra ``onnx``), or ``"pt2"``, the format of ``torch.export``.
+        scales: integer magnifications, each a further graph from the picture to the enlarged one, for decoders that
+            have one (:meth:`Decoder.at_scale`).
 
     Raises:
         UserError: the model cannot be exported, a package is missing, the graphs differ from the model by more than
             1e-4, or the folder exists. Nothing is written then.
     """
     check_exportable(model)
+    whole = {f"x{scale}": enlargement(model, scale) for scale in scales}
     missing = [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"exporting to {format} needs {', '.join(missing)}: pip install 'implicitkit[onnx]'")
@@ -117,7 +139,14 @@ def export(model: ImplicitModel, folder: str | Path, format: Format = "onnx") ->
             raise UserError(
                 f"the graphs differ from the model by {difference:.1e}, more than {TOLERANCE:g}; nothing was written"
             )
-        write_json(temporary / "export.json", description(model, format))
+        for name, enlarged in whole.items():
+            try:
+                with _quiet():
+                    run = _write(enlarged, inputs["encoder"], sizes["encoder"], temporary / f"{name}.{format}", name)
+            except Exception as error:
+                raise UserError(f"{name} cannot be traced: {type(error).__name__}: {first_line(error)}") from error
+            difference = max(difference, _checked(model, run, int(name[1:])))
+        write_json(temporary / "export.json", description(model, format, scales))
     return Exported(folder, difference)
 
 
@@ -135,6 +164,20 @@ def check_exportable(model: ImplicitModel) -> None:
             f"encoders that keep the picture's size can be exported; {type(encoder).__name__} has stride "
             f"{encoder.stride} and pads to multiples of {encoder.size_multiple}"
         )
+
+
+def enlargement(model: ImplicitModel, scale: int) -> EnlargementGraph:
+    """The graph of one integer magnification.
+
+    Raises:
+        UserError: the decoder has none.
+    """
+    if scale < 1 or (enlarging := model.decoder.at_scale(scale)) is None:
+        raise UserError(
+            f"{model.decoder.title} has no graph of a fixed magnification; received scale {scale} (basis decoders "
+            "have one of each whole number)"
+        )
+    return EnlargementGraph(model, enlarging).eval()
 
 
 def examples(model: ImplicitModel, size: tuple[int, int], points: int) -> dict[str, dict[str, Tensor]]:
@@ -163,7 +206,7 @@ def free_sizes(model: ImplicitModel) -> dict[str, dict[str, dict[int, Any]]]:
     }
 
 
-def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
+def description(model: ImplicitModel, format: Format, scales: Sequence[int] = ()) -> dict[str, Any]:
     """The content of ``export.json``: how to run the graphs."""
     decoder = model.decoder
     inputs = {
@@ -184,6 +227,14 @@ def description(model: ImplicitModel, format: Format) -> dict[str, Any]:
             "file": f"decoder.{format}",
             "inputs": {name: inputs[name] for name in examples(model, (2, 2), 2)["decoder"]},
             "outputs": {"values": f"(1, N, {decoder.out_channels}) in [0, 1], not clamped"},
+        },
+        **{
+            f"x{scale}": {
+                "file": f"x{scale}.{format}",
+                "inputs": {"image": f"(1, {model.encoder.in_channels}, H, W) float32 in [0, 1]"},
+                "outputs": {"values": f"(1, {decoder.out_channels}, {scale} H, {scale} W) in [0, 1], not clamped"},
+            }
+            for scale in scales
         },
         "largest_trained_scale": getattr(decoder, "scale_max", None),
         "license": model.license,
@@ -223,6 +274,23 @@ def _difference(model: ImplicitModel, runs: dict[str, Run], size: tuple[int, int
         values = runs["decoder"]({**given, "latent": latent})
         differences.append(float((values - field(given["coords"], given.get("cell"))).abs().max()))
     return max(differences) if all(d == d for d in differences) else math.nan
+
+
+@torch.no_grad()
+def _checked(model: ImplicitModel, run: Run, scale: int) -> float:
+    """The largest difference of a graph of one magnification from the model, at sizes that were not traced.
+
+    Raises:
+        UserError: it is above :data:`TOLERANCE`.
+    """
+    difference = 0.0
+    for size in ((19, 31), (7, 5)):
+        image = examples(model, size, 2)["encoder"]["image"]
+        expected = model.encode(image).render([scale * n for n in size], clamp=False)
+        difference = max(difference, float((run({"image": image}) - expected).abs().max()))
+    if not difference <= TOLERANCE:
+        raise UserError(f"the graph of x{scale} differs from the model by {difference:.1e}, more than {TOLERANCE:g}")
+    return difference
 
 
 @contextmanager

@@ -77,5 +77,25 @@ def register_protocols(register: Register) -> None:
 
 
 @hookspec
+def register_datasets(register: Register) -> None:
+    """Datasets: the factory returns an :class:`implicitkit.Dataset`, or a ``torch.utils.data.Dataset`` of pictures."""
+
+
+@hookspec
+def register_optimisers(register: Register) -> None:
+    """Optimisers: the factory takes ``(params, lr, **options)`` and returns a ``torch.optim.Optimizer``."""
+
+
+@hookspec
+def register_schedules(register: Register) -> None:
+    """Schedules: the factory returns an :class:`implicitkit.Schedule`, the learning rate of each step."""
+
+
+@hookspec
+def register_callbacks(register: Register) -> None:
+    """Callbacks: the factory returns an :class:`implicitkit.Callback`, which follows a training."""
+
+
+@hookspec
 def register_commands(app: typer.Typer) -> None:
     """Sub-commands of ``implicitkit``: add them to ``app`` as to any typer application."""

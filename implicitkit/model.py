@@ -18,6 +18,7 @@ from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.images.io import check_values
 from implicitkit.necks.base import Neck
+from implicitkit.registry.origins import origins_of
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.native import fingerprint, write_native
 
@@ -147,6 +148,8 @@ class ImplicitModel(nn.Module):
     def needs(self) -> dict[str, Any]:
         """What the model needs of a picture: channels, mask, stride, size multiple, receptive field, trained scales.
 
+        The receptive field, in pixels or ``"global"``, is the widest of its encoder's and those of the models it reads.
+
         >>> import implicitkit as ik
         >>> ik.load_model("liif_small").needs["trained_scales"]
         (1.2, 4.0)
@@ -156,7 +159,7 @@ class ImplicitModel(nn.Module):
             "mask": self.takes_mask,
             "stride": self.encoder.stride,
             "size_multiple": self.encoder.size_multiple,
-            "receptive_field": self.encoder.receptive_field,
+            "receptive_field": self._receptive_field(),
             "trained_scales": self.scales,
         }
 
@@ -197,6 +200,7 @@ class ImplicitModel(nn.Module):
         conditions: Mapping[str, Field] | None = None,
         passes: int | None = None,
         fill: Fill | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Field:
         """The picture as a :class:`Field`.
 
@@ -213,6 +217,8 @@ class ImplicitModel(nn.Module):
             conditions: fields to read instead of encoding the picture with the model's own conditions.
             passes: number of passes (default: the model's own ``passes``).
             fill: how to fill the picture where ``mask`` is 1 (default: :attr:`hole_fill`).
+            options: of all questions to the field that have none of their own, such as ``{"temperature": 0.8}``; the
+                decoder's :attr:`~Decoder.options` names them.
 
         Raises:
             ValueError: the picture or the mask does not fit, holds values far outside of [0, 1] or NaN, or requires a
@@ -222,7 +228,7 @@ class ImplicitModel(nn.Module):
         >>> ik.load_model("liif_small").encode(torch.rand(2, 3, 8, 8), tile=4)
         Field(2×(3, 8, 8), liif, float32, cpu)
         """
-        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad}
+        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad, "options": options}
         if is_hooked(self):  # called as PyTorch calls a module, for its hooks to fire
             how |= {"conditions": conditions, "passes": passes, "fill": fill}
             return self(image, mask=mask, encode=how)  # type: ignore[no-any-return]
@@ -268,7 +274,7 @@ class ImplicitModel(nn.Module):
             ValueError: there are no ``coords``; ``model.encode(image).render(size)`` needs none.
         """
         if encode is not None:
-            how = {key: encode[key] for key in ("tile", "precision", "grad")}
+            how = {key: encode[key] for key in ("tile", "precision", "grad", "options")}
             return self._encode(image, mask, how, encode["conditions"], encode["passes"], encode["fill"])
         if coords is None:
             raise ValueError("a model called like this needs coords; model.encode(image).render(size) makes a picture")
@@ -303,7 +309,9 @@ class ImplicitModel(nn.Module):
         omitted = tuple(f"{part}." for part in frozen)
         tensors = {name: value for name, value in self.state_dict().items() if not name.startswith(omitted)}
         terms = self.license if license is None else license
-        return write_native(Checkpoint(self.spec, tensors, self.training_summary, terms, frozen), path, dtype=dtype)
+        spec = self.spec
+        checkpoint = Checkpoint(spec, tensors, self.training_summary, terms, frozen, origins=origins_of(spec))
+        return write_native(checkpoint, path, dtype=dtype)
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` if they do not fit."""
@@ -339,6 +347,11 @@ class ImplicitModel(nn.Module):
                 f"{low:g} to {high:g}"
             )
         return image, mask.expand(len(image), -1, *image.shape[2:])
+
+    def _receptive_field(self) -> int | str:
+        fields = [self.encoder.receptive_field, *(c._receptive_field() for c in self.conditions.values())]
+        widths = [pixels for pixels in fields if isinstance(pixels, int)]
+        return max(widths) if len(widths) == len(fields) else "global"
 
     def _published_parts(self, where: str = "") -> dict[str, dict[str, str]]:
         """The frozen parts with published weights: path -> source, and the SHA-256 of their tensors."""

@@ -27,6 +27,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("metrics",),
     ("degradations",),
     ("weights",),
+    ("datasets",),
     ("images",),
     ("config",),
     ("registry",),
@@ -40,13 +41,13 @@ ORDER = (  # what stands further up may import what stands further down, never t
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOT_MODULES, ROOM_FILES = 13, 13
-STILL_LARGE = {"cli": 18}  # a file a command
+STILL_LARGE = {"cli": 19}  # a file a command
 TESTS = Path(__file__).parent
 WITHOUT_TWIN = {  # modules that nothing in particular tests
     "__main__.py": "one call, which cli/test_main.py makes",
     "registry/commands.py": "a table, which cli/test_main.py compares with the command",
     "version.py": "a constant",
-    "weights/checkpoint.py": "fields alone, which weights/test_native.py and weights/test_layouts.py fill",
+    "weights/checkpoint.py": "fields alone, which weights/test_native.py and weights/layouts/test_encoders.py fill",
 }
 WITHOUT_MODULE = {  # tests of what is no module of the package
     "comparison/test_pages.py": "the pages on comparisons, and the configurations in them",

@@ -73,3 +73,9 @@ def test_mirrored_positions_repeat_the_outermost_pixel() -> None:
     assert mirrored(torch.arange(-3, 4), 1).tolist() == [0] * 7
     assert mirrored(torch.arange(-2, 6), 4).tolist() == [1, 0, 0, 1, 2, 3, 3, 2]
     assert mirrored(torch.tensor([[-9], [7]]), 3).tolist() == [[2], [1]]
+
+
+@pytest.mark.parametrize(("n", "pixels"), [(10, 15), (7, 21), (4, 2), (12, 20), (9, 27), (2, 3)])
+def test_ties_away_from_zero_go_to_the_cell_after_the_border(n: int, pixels: int) -> None:
+    wanted = [min(n - 1, (2 * i + 1) * n // (2 * pixels)) for i in range(pixels)]
+    assert nearest_index(pixel_centres(pixels), n, ties="away").tolist() == wanted

@@ -10,7 +10,8 @@ import yaml
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.cli.main import app
-from implicitkit.config import OptimiserConfig, TrainConfig, load_yaml, validate
+from implicitkit.comparison.config import CompareConfig, with_training_base
+from implicitkit.config import OptimiserConfig, TrainConfig, as_training, load_yaml, validate
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE
 from oracles import ROOT
@@ -52,14 +53,22 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "quickstart.md", "training.md"])
+@pytest.mark.parametrize(
+    "page", ["concepts.md", "degradations.md", "losses.md", "metrics.md", "quickstart.md", "training.md", "volumes.md"]
+)
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-        exec(compile(block, page, "exec"), names)
+    plugins.load()
+    before = {hook: registry.names() for hook, registry in plugins.registries.items()}
+    try:
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+            exec(compile(block, page, "exec"), names)
+    finally:
+        for hook, registry in plugins.registries.items():
+            registry.discard(set(registry.names()) - set(before[hook]))
 
 
 def test_the_commands_of_the_quickstart_are_what_there_is() -> None:
@@ -77,9 +86,17 @@ def test_the_keys_and_losses_of_training_are_documented(tmp_path: Path) -> None:
         assert f"| `{name}` |" in page
     base = load_yaml(ROOT / "configs" / "liif_small.yaml")
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    plain = [block for block in blocks if not block.startswith("base:")]
+    assert len(plain) == 3 and len(blocks) == 5
+    for block in plain:
         validate(TrainConfig, {**base, **yaml.safe_load(block)}, "docs/training.md")
+    (tmp_path / "mine.yaml").write_text(plain[0])
+    child, comparison = (block for block in blocks if block.startswith("base:"))
+    (tmp_path / "child.yaml").write_text(child)
+    assert as_training(tmp_path / "child.yaml").model.decoder.name == "lte"
+    begun = with_training_base(yaml.safe_load(comparison), tmp_path, "docs/training.md")
+    rows = {**begun, "evaluation": {"protocol": "plain", "data": "x"}, "output": str(tmp_path)}
+    assert list(validate(CompareConfig, rows, "docs/training.md").methods) == ["LIIF lr=0.0001", "LIIF lr=0.001"]
 
 
 def test_every_public_name_is_documented() -> None:
@@ -110,3 +127,11 @@ def test_every_hook_and_registry_is_in_the_plugins_page() -> None:
         assert f"`{hook.removeprefix('register_')}`" in page
     for name in (VARIABLE, STRICT_VARIABLE, *(f"{check}(" for check in testing.__all__)):
         assert f"`{name}" in page
+
+
+def test_the_page_of_keys_is_current_and_every_key_has_a_meaning() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_config.py"))
+    page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    assert page == made["page"](), "run python docs/make_config.py"
+    for key, takes, default, meaning in made["rows_of"](TrainConfig):
+        assert meaning and default and takes, key

@@ -54,3 +54,13 @@ def test_it_is_found_by_the_variable_too() -> None:
     )
     assert "affine" in listed.stdout, listed.stderr
     assert "G: " in run("-m", "implicitkit", "count-levels", "photos/coffee.png", **environment)
+
+
+def test_volume(tmp_path: Path) -> None:
+    """At its first steps the model is linear interpolation; the file covers what the volume covers."""
+    nibabel = pytest.importorskip("nibabel")
+    printed = run("-c", f"import volume; volume.main({str(tmp_path / 'fine.nii.gz')!r}, steps=2)")
+    linear, spline, liif = (float(x) for x in re.findall(r" ([\d.]+) dB", printed))
+    assert abs(liif - linear) < 0.5 and min(linear, spline) > 20
+    fine = nibabel.load(tmp_path / "fine.nii.gz")
+    assert fine.shape == (128, 96, 24) and "from 8.00×2.00×2.20" in printed

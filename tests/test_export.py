@@ -145,3 +145,27 @@ def test_the_page_shows_how_graphs_are_used(
     picture = torch.rand(1, 3, 20, 17)
     expected = model.encode(picture).render((31, 40))
     assert np.abs(names["upscale"](picture.numpy(), 31, 40) - expected.numpy()).max() <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gb_lsr", "thera"])
+def test_a_basis_decoder_is_one_graph_of_convolutions(name: str, tmp_path: Path, photo: torch.Tensor) -> None:
+    onnxruntime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
+    decoder = {"gb_lsr": {"name": "gb_lsr", "order": 3}, "thera": {"name": "thera", "components": 4}}[name]
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": decoder}).eval()
+    done = export(model, tmp_path / "out", scales=[3])
+    assert done.difference <= 1e-4
+    session = onnxruntime.InferenceSession(done.folder / "x3.onnx")
+    for picture in (photo, photo[:, :21, :9]):
+        (values,) = session.run(None, {"image": picture[None].numpy()})
+        expected = model.encode(picture).render([3 * n for n in picture.shape[1:]], clamp=False)
+        assert np.abs(values[0] - expected.numpy()).max() <= 1e-4  # offsets of 240 float32 coordinates
+    kinds = {node.op_type for node in onnx.load(done.folder / "x3.onnx").graph.node}
+    assert ("ConvTranspose" if name == "gb_lsr" else "DepthToSpace") in kinds and "Gather" not in kinds
+    assert json.loads((done.folder / "export.json").read_text())["x3"]["file"] == "x3.onnx"
+
+
+def test_a_decoder_without_a_fixed_magnification_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ik.UserError, match=r"^liif has no graph of a fixed magnification; received scale 2"):
+        export(small_model(), tmp_path / "out", "pt2", scales=[2])
+    assert not (tmp_path / "out").exists()

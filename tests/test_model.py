@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import implicitkit as ik
+from implicitkit.decoders import LIIF
 from oracles.models import small_model
 
 
@@ -91,6 +92,26 @@ def test_models_state_what_they_need() -> None:
         "receptive_field": 69,
         "trained_scales": (1.0, 4.0),
     }
+
+
+def test_a_model_sees_as_far_as_what_it_reads() -> None:
+    class Reads(LIIF):
+        conditions = ("other",)
+
+    def model(blocks: int, other: ik.ImplicitModel) -> ik.ImplicitModel:
+        encoder = ik.create_encoder("edsr", blocks=blocks, channels=8)
+        return ik.ImplicitModel(encoder, Reads(8, hidden=[8]), {"other": other})
+
+    parts = {"encoder": {"name": "edsr", "blocks": 3, "channels": 8}, "decoder": {"name": "liif", "hidden": [8]}}
+    near, far = (
+        ik.create_model(parts),
+        ik.create_model(
+            {**parts, "encoder": {"name": "rcan", "groups": 1, "blocks": 1, "channels": 8, "reduction": 4}}
+        ),
+    )
+    assert near.needs["receptive_field"] == model(1, near).needs["receptive_field"] == 17
+    assert model(9, near).needs["receptive_field"] == model(9, near).encoder.receptive_field == 41
+    assert model(1, model(1, far)).needs["receptive_field"] == "global"
 
 
 def test_missing_and_needless_conditions_are_named() -> None:

@@ -71,8 +71,9 @@ def compare(
     report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; report what there is.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train methods on equal terms, score them and write a report; run again after a stop, it resumes. With --models,
-    compare what is trained already.
+    """Train methods on equal terms, score them, write a report.
+
+    Run again after a stop, it resumes. With --models, compare what is trained already.
     """
     from implicitkit.comparison.compare import compare as run
     from implicitkit.comparison.config import CompareConfig, load_comparison

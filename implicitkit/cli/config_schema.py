@@ -11,7 +11,10 @@ import typer
 def config_schema(
     comparison: Annotated[bool, typer.Option("--comparison", help="That of `implicitkit compare`.")] = False,
 ) -> None:
-    """Print the JSON schema of a training configuration, or of a comparison, for editors and for reading."""
+    """Print the JSON schema of a configuration.
+
+    It is that of a training or of a comparison, for editors and for reading.
+    """
     if comparison:
         from implicitkit.comparison.config import CompareConfig
 

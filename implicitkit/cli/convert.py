@@ -20,7 +20,7 @@ def convert(
     fold: Annotated[bool, typer.Option(help="Merge layers that only training needs.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite OUT.")] = False,
 ) -> None:
-    """Write a checkpoint as one native file, and print its layout."""
+    """Write a checkpoint as one native file; print its layout."""
     import torch
 
     from implicitkit.create import build_checkpoint

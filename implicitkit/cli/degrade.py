@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, refuse_clashes, without_results
+from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
+from implicitkit.cli.pictures.options import Outputs, with_outputs
+from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.errors import UserError
 from implicitkit.files import parse_json, read_text
 
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from implicitkit.degradations.base import Degradation, Degraded
     from implicitkit.images.io import Picture
 
+USUAL = Outputs()
 
+
+@with_outputs
 def degrade(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
     spec: Annotated[
         str | None,
@@ -35,17 +40,21 @@ def degrade(
     seed: Annotated[int, typer.Option(min=0, help="Of the random numbers; each input has its own.")] = 0,
     record: Annotated[Path | None, typer.Option(help="Replay a record that this command wrote.")] = None,
     reference: Annotated[bool, typer.Option(help="Write the clean picture, cropped to the degraded one, too.")] = False,
-    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
+    *,
+    outputs: Outputs,
 ) -> None:
-    """Degrade pictures, and write the mask (white: missing) and the record of random numbers beside each.
+    """Degrade pictures; write a mask and a record beside each.
 
-    Grey, 16 bits and the colour profile stay; transparency is dropped.
+    The mask is white where pixels are missing; the record holds the random numbers. Grey, 16 bits
+    and the colour profile stay; transparency is dropped.
     """
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")
-    jobs = plan(inputs, output)
-    for job in jobs:
-        job.targets.check(reference, force)
+    jobs = plan(inputs, output, outputs)
+    share = this_share()
+    for job in share.of(jobs):  # what others write meanwhile is theirs
+        if not outputs.is_done(job.targets.all(reference)):
+            job.targets.check(reference, outputs.force)
 
     from implicitkit.create import create_degradation
     from implicitkit.degradations.base import seeded
@@ -58,18 +67,25 @@ def degrade(
         raise UserError(f"{record or '--spec'}: {error}") from error
 
     def work(job: Job, report: Callable[[float], None]) -> str:
-        job.targets.check(reference, force)  # another run may have come and gone
+        job.targets.check(reference, outputs.force)  # another run may have come and gone
         picture = read_picture(job.source)
         clean = picture.colour()
         if replayed is None:
             degraded = degradation(clean, seeded(seed, job.number))
         else:
             degraded = replay(degradation, clean, replayed)
-        job.targets.write(degraded, picture, degradation.spec, reference)
+        job.targets.write(degraded, picture, degradation.spec, reference, outputs.quality)
         missing = f", {float(degraded.mask.double().mean()):.1%} missing" if degraded.mask.any() else ""
         return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
 
-    run_each(jobs, work, "degrading", into=[job.targets.picture.parent for job in jobs])
+    run_each(
+        jobs,
+        work,
+        "degrading",
+        into=[job.targets.picture.parent for job in jobs],
+        is_done=lambda job: outputs.is_done(job.targets.all(reference)),
+        share=share,
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class Targets:
         for target in self.all(reference):
             check_target(target, force)
 
-    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool) -> None:
+    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, quality: int | None) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
@@ -102,7 +118,7 @@ class Targets:
             picture, mask, record, *crop = (
                 all_or_none.enter_context(replacing(target)) for target in self.all(reference)
             )
-            write_picture(picture, degraded)
+            write_picture(picture, degraded, quality=quality)
             write_picture(mask, Picture(to_pixels(result.mask)))
             drawn = {"spec": from_anywhere(spec), "record": result.record}
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
@@ -126,7 +142,7 @@ class Job(NamedTuple):
     number: int
 
 
-def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
+def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = USUAL) -> list[Job]:
     """Plan the outputs: one picture may become the file ``output``; else it is a folder of PNG files.
 
     Raises:
@@ -137,14 +153,21 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
     for given in inputs:
         if given.is_dir() and given.resolve() == output.resolve():
             raise UserError(f"{output} is the folder of the inputs; choose another --output")
-    sources = find_pictures(inputs, without_results)
+    sources = find_pictures(inputs, without_results, recursive=outputs.recursive, output=output)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output.suffix and not output.is_dir() and (not many or output.suffix.lower() in WRITABLE):
         if many:
             raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
+        outputs.check_file(output)
         jobs = [Job(sources[0], Targets(output), 0)]
     else:
-        jobs = [Job(source, Targets(output / f"{source.stem}.png"), k) for k, source in enumerate(sources)]
+        suffix, digits = outputs.suffix(".png"), len(str(len(sources)))
+        jobs = []
+        for k, source in enumerate(sources):
+            fields = {"name": source.stem, "label": "degraded", "model": "none", "number": f"{k + 1:0{digits}}"}
+            name = outputs.file_name(source.stem, **fields)
+            jobs.append(Job(source, Targets(place_in(output, source, inputs) / f"{name}{suffix}"), k))
+    outputs.check_quality([job.targets.picture for job in jobs])
     refuse_clashes({job.source: job.targets.all(reference=True) for job in jobs})
     return jobs
 

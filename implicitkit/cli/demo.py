@@ -28,7 +28,10 @@ def demo(
     photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the bundled one.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the output.")] = False,
 ) -> None:
-    """Shrink a photo, enlarge it by bicubic and by the model, and show both beside the truth with their PSNR."""
+    """Enlarge a shrunken photo; show bicubic, model and truth.
+
+    The PSNR of both is printed.
+    """
     from implicitkit.create import load_model
     from implicitkit.files import PHOTO
     from implicitkit.images.io import check_writable, read_image

@@ -31,7 +31,10 @@ ADVICE = "In a bug report, paste all of the above, the command that failed, and 
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
-    """Say what is installed and what works here: versions, devices, kernels, caches, plugins, weights."""
+    """Say what is installed and what works here; for bug reports.
+
+    Versions, devices, kernels, caches, plugins, weights.
+    """
     import sys
 
     with redirect_stdout(sys.stderr):  # what a library prints is no part of the report

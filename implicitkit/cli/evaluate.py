@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from implicitkit.cli.inputs import parse_bins, parse_words
+from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
@@ -91,6 +93,10 @@ def evaluate(
             "known pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the models' decoders, e.g. temperature=0.8; repeatable."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write per-picture scores here as JSON.")
     ] = None,
@@ -99,11 +105,17 @@ def evaluate(
     tile: Annotated[int | None, typer.Option(help="Encode in tiles of this many pixels.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the JSON file.")] = False,
 ) -> None:
-    """Score models and a trivial method on a test set by a protocol; print a table."""
+    """Score models on a test set; print a table.
+
+    The protocol says what a score is; a method without training has a row too. `accelerate launch -m implicitkit
+    evaluate …` shares the pictures between processes.
+    """
     from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
+    from implicitkit.decoders.options import parse_options
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
+    from implicitkit.evaluation.protocol import check_options
     from implicitkit.evaluation.rows import row_names
     from implicitkit.files import write_json
     from implicitkit.nested import finite
@@ -116,18 +128,30 @@ def evaluate(
         options.setdefault("bins", parse_bins(bins))
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
+    try:
+        asked = parse_options(option or [])
+    except ValueError as error:
+        raise UserError(str(error)) from None
     chosen = create_protocol(protocol, **options)
-    where = choose_device(device)
+    share = this_share()
+    if share.count > 1:
+        chosen.team = share
+    where = choose_device(share.device(device))
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
     sources = models or ["liif_small"]
     loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)
+    check_options(loaded, asked)
     start = time.monotonic()
-    with bar("evaluating", chosen.count(data)) as progress:
-        encode = {"tile": tile, "precision": number_format}
-        scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=progress.update)
+    count = chosen.count(data)
+    with bar("evaluating", count) if share.is_first else nullcontext(None) as progress:
+        encode = {"tile": tile, "precision": number_format, "options": asked}
+        update = None if progress is None else progress.update
+        scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=update)
+    if not share.is_first:
+        return
     for title, columns in chosen.tables(scores).items():
         typer.echo((f"{title}:\n\n" if title else "") + markdown_table(scores, columns) + "\n")
     typer.echo(f"{data.resolve().name}, protocol {protocol}, {describe_machine(where)}, {number_format}")
@@ -139,6 +163,7 @@ def evaluate(
             "protocol": protocol,
             **chosen.settings(),
             "precision": number_format,
+            **({"options": asked} if asked else {}),
             "machine": describe_machine(where),
             "implicitkit": __version__,
             "seconds": round(time.monotonic() - start, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,20 +12,26 @@ import typer
 
 from implicitkit.errors import UserError
 
-RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+)$")  # what upscale adds to a name
+RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+|restored)$")  # what upscale and restore add to a name
 COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
 ADDRESS = re.compile(r"(https?|ftp|s3|file|data):", re.IGNORECASE)
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
 def find_pictures(
-    inputs: Sequence[Path], keep: Callable[[list[Path]], list[Path]] = lambda pictures: pictures
+    inputs: Sequence[Path],
+    keep: Callable[[list[Path]], list[Path]] = lambda pictures: pictures,
+    *,
+    recursive: bool = False,
+    output: Path | None = None,
 ) -> list[Path]:
-    """The picture files of ``inputs``, each once.
+    """The picture files of ``inputs``, each once. What is left out of a folder is said in one line on stderr.
 
     Args:
         inputs: files and folders.
         keep: filters the pictures of a folder.
+        recursive: look into folders of folders.
+        output: where results go; what lies in there is no input, unless it is named.
 
     Raises:
         UserError: an input is missing, or a folder holds no picture.
@@ -35,10 +42,15 @@ def find_pictures(
     sources: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            pictures = keep(pictures_in(given))
-            if not pictures:
+            pictures = pictures_in(given, recursive=recursive)
+            if output is not None and output.resolve() != given.resolve():
+                pictures = [p for p in pictures if output.resolve() not in p.resolve().parents]
+            kept = keep(pictures)
+            if line := left_out(given, pictures, kept, recursive=recursive, output=output):
+                typer.echo(f"left out of {given}: {line}", err=True)
+            if not kept:
                 raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
-            sources += pictures
+            sources += kept
         elif given.exists():
             sources.append(given)
         elif ADDRESS.match(str(given)):
@@ -48,25 +60,57 @@ def find_pictures(
     return list({source.resolve(): source for source in sources}.values())
 
 
+def left_out(
+    folder: Path, pictures: Sequence[Path], kept: Sequence[Path], *, recursive: bool, output: Path | None = None
+) -> str:
+    """What a run on a folder does not take: pictures made from others in it, files of other kinds, folders in it."""
+    from implicitkit.images.io import READABLE
+
+    parts = []
+    if made := sorted(set(pictures) - set(kept)):
+        more = f" and {len(made) - 3} more" if len(made) > 3 else ""
+        parts.append(f"{', '.join(picture.name for picture in made[:3])}{more}, made from others there")
+    here = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    kinds = Counter(
+        p.suffix.lower() or "no suffix" for p in here if p.is_file() and p.suffix.lower() not in (*READABLE, ".json")
+    )
+    if kinds:
+        counts = ", ".join(f"{suffix} {count}" for suffix, count in kinds.most_common(4))
+        parts.append(f"{kinds.total()} file{'s' * (kinds.total() > 1)} of other kinds ({counts})")
+    folders = 0 if recursive else sum(path.is_dir() and path != output for path in here)
+    if folders:
+        parts.append(f"{folders} folder{'s' * (folders > 1)} (--recursive looks into them)")
+    if made or kinds:
+        parts[-1] += "; name a file to process it"
+    return "; ".join(parts)
+
+
+def place_in(output: Path, source: Path, inputs: Sequence[Path]) -> Path:
+    """The folder for a picture's results: ``output``, and in it the folder in which the picture lies in an input.
+
+    >>> place_in(Path("out"), Path("a/b/c.png"), [Path("a")]).as_posix()
+    'out/b'
+    """
+    for given in inputs:
+        if given in source.parents:
+            return output / source.parent.relative_to(given)
+    return output
+
+
 def without_results(pictures: list[Path]) -> list[Path]:
     """The pictures of a folder that no earlier command made of others in it: neither ``a_x2.png`` beside ``a.jpg``, nor
-    the mask and the reference that ``degrade`` writes. What is left out is said in one line on stderr.
+    the mask and the reference that ``degrade`` writes.
     """
-    stems = {picture.stem for picture in pictures}
+    beside = {(picture.parent, picture.stem) for picture in pictures}
 
     def is_result(picture: Path) -> bool:
         stem = picture.stem
         if RESULT.search(stem):
-            return RESULT.sub("", stem) in stems
+            return (picture.parent, RESULT.sub("", stem)) in beside
         base = COMPANION.sub("", stem)
         return base != stem and picture.with_name(f"{base}_record.json").exists()
 
-    results = [picture for picture in pictures if is_result(picture)]
-    if results:
-        more = f" and {len(results) - 3} more" if len(results) > 3 else ""
-        names = ", ".join(picture.name for picture in results[:3]) + more
-        typer.echo(f"left out as results of earlier runs: {names} (name them to process them)", err=True)
-    return [picture for picture in pictures if picture not in results]
+    return [picture for picture in pictures if not is_result(picture)]
 
 
 def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:

@@ -2,49 +2,99 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-KINDS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+if TYPE_CHECKING:
+    from implicitkit.registry.registry import Entry
+
+PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
+KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks")
 ALSO = (*KINDS, "configs")
+SINGULAR = {"losses": "loss"}
+HERE = ("WEIGHTS: in the box", "WEIGHTS: here")
+WILD = "*?["
 
 
 def list_names(
-    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(ALSO)}; all of them if left out.")] = None,
-    names: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="e.g. '*edsr*' or 'timm:*vit*'.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(ALSO)}; all of them if left out."),
+    ] = None,
+    names: Annotated[
+        str | None, typer.Argument(metavar="[PATTERN]", help="A part of a name, or a pattern such as 'timm:*vit*'.")
+    ] = None,
     pattern: Annotated[str | None, typer.Option(help="The same.")] = None,
-    pretrained: Annotated[bool, typer.Option(help="Only models with weights.")] = False,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only models with weights.")] = False,
 ) -> None:
-    """List registered names with their owners."""
-    from implicitkit.errors import UserError
+    """List what can be found by name; mark models with weights.
+
+    `implicitkit list lte` searches all kinds, `implicitkit info NAME` has a name's options.
+    """
+    from implicitkit.errors import UserError, nearest
     from implicitkit.registry import kinds
 
     pattern = names or pattern
-    if kind is not None and kind not in ALSO and any(mark in kind for mark in "*?[:"):
+    if kind is not None and (found := _kind(kind)) is None:
+        if pattern is not None:
+            raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(ALSO)}")
         kind, pattern = None, kind
-    if kind is not None and kind not in ALSO:
-        raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(ALSO)}")
+    elif kind is not None:
+        kind = found
     kinds.plugins.load()
     shown = [kind] if kind else ["models"] if pretrained else list(ALSO)
-    for name in shown:
-        if name == "configs":
-            list_configs(pattern)
-            continue
-        entries = getattr(kinds, name).entries(pattern, **({"pretrained": True} if pretrained else {}))
-        if entries or kind:
+    glob = _glob(pattern)
+    lists = {name: _rows(name, glob, pretrained) for name in shown}
+    if pattern and not any(lists.values()):
+        everything = [row[0].split()[-1] for name in shown for row in _rows(name, None, pretrained)]
+        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else ALSO)])
+        where = f"{kind or 'what is registered'}"
+        hint = f"; did you mean {near[0]!r}?" if near else f" (implicitkit list {kind or ''}".rstrip() + " shows all)"
+        raise UserError(f"nothing in {where} matches {pattern!r}{hint}")
+    for name, rows in lists.items():
+        if rows or kind:
             typer.echo(f"{name}:")
-        for entry in entries:
-            typer.echo(f"  {entry.name:<20} {entry.summary}  [{entry.owner}]")
+        width = max(20, *(len(row[0]) for row in rows)) if rows else 0
+        for label, summary, owner in rows:
+            typer.echo(f"  {label:<{width}} {summary}  [{owner}]")
 
 
-def list_configs(pattern: str | None) -> None:
-    """Print the configurations that are shipped, as the command that runs each."""
-    from fnmatch import fnmatch
+def _kind(word: str) -> str | None:
+    """A kind's name, given in the plural or in the singular; None for another word."""
+    plain = word.lower()
+    return next((kind for kind in ALSO if plain in (kind, SINGULAR.get(kind, kind.removesuffix("s")))), None)
 
+
+def _glob(pattern: str | None) -> str | None:
+    """A pattern as the registries read it; a bare word is looked for anywhere in a name."""
+    if pattern is None or any(mark in pattern for mark in WILD):
+        return pattern
+    family, colon, name = pattern.rpartition(":")
+    return f"{family}{colon}*{name if colon else name.replace('-', '_')}*"
+
+
+def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str, str]]:
+    """What is printed of each entry: its name, its summary and its owner."""
+    from implicitkit.registry import kinds
     from implicitkit.registry.configs import shipped_configs
 
-    typer.echo("configs:")
-    for config in shipped_configs():
-        if fnmatch(config.name, pattern or "*"):
-            typer.echo(f"  {f'{config.command} {config.name}':<32} {config.summary}  [{config.owner}]")
+    if kind == "configs":
+        return [
+            (f"{config.command} {config.name}", config.summary, str(config.owner))
+            for config in shipped_configs()
+            if fnmatchcase(config.name, glob or "*")
+        ]
+    entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
+    mark = weights_of if kind == "models" else lambda entry: ""
+    return [(entry.name, "; ".join(filter(None, (entry.summary, mark(entry)))), str(entry.owner)) for entry in entries]
+
+
+def weights_of(entry: Entry[Any]) -> str:
+    """Where the weights of a named model are, in a few words."""
+    if known := entry.metadata.get("known"):
+        from implicitkit.weights.fetching import is_here
+
+        return HERE[1] if is_here(known) else f"WEIGHTS: implicitkit weights get {known}"
+    return HERE[0] if entry.metadata.get("pretrained") else "no weights"

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import IO, Annotated, Any, cast
 
@@ -36,9 +36,14 @@ def _add_commands() -> None:
         module = importlib.import_module(module_name)
         command = getattr(module, attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, short_help=str(command.info.help))
         else:
-            app.command(name, cls=getattr(module, "Parser", None))(command)
+            app.command(name, cls=getattr(module, "Parser", None), short_help=summary_of(command))(command)
+
+
+def summary_of(command: Callable[..., Any] | None) -> str:
+    """The first line of a command's docstring: whole in the list of commands, where a sentence would be cut."""
+    return (getattr(command, "__doc__", None) or "").strip().partition("\n")[0]
 
 
 _add_commands()
@@ -61,10 +66,21 @@ def root(
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line on stderr and exit code 2."""
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    debug = len(arguments) != len(sys.argv) - 1
+    arguments = spelled([a for a in sys.argv[1:] if a != "--debug"])
+    debug = "--debug" in sys.argv[1:]
     with redirect_stdout(cast(IO[str], Plain(sys.stdout))), redirect_stderr(cast(IO[str], Plain(sys.stderr))):
         sys.exit(_run(arguments or ["--help"], debug))
+
+
+def spelled(words: list[str]) -> list[str]:
+    """The words as options that others write as a command: ``help upscale`` is ``upscale --help``.
+
+    >>> spelled(["help", "upscale"]), spelled(["version"])
+    (['upscale', '--help'], ['--version'])
+    """
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    return ["--version"] if words in (["version"], ["-V"]) else words
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -97,6 +113,8 @@ def add_plugin_commands() -> None:
     loaded.load()
     for plugin in loaded.loaded:
         if plugin.commands is not None and plugin.commands not in PLUGIN_APPS:
+            for command in plugin.commands.registered_commands:
+                command.short_help = command.short_help or command.help or summary_of(command.callback)
             app.registered_commands += plugin.commands.registered_commands
             app.registered_groups += plugin.commands.registered_groups
             PLUGIN_APPS.append(plugin.commands)

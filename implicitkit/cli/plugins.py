@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from implicitkit.errors import PluginError
 
-plugins = typer.Typer(help="List what plugins provide, and why one failed; or start one with 'new'.")
+plugins = typer.Typer(help="List plugins, and why one failed; or start a new one.")
 
 
 @plugins.callback(invoke_without_command=True)
@@ -59,11 +59,18 @@ def show(
 @plugins.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Its name, e.g. 'siren'; the project is implicitkit-siren.")],
+    kind: Annotated[
+        Literal["decoder", "encoder", "neck", "degradation", "loss", "metric"],
+        typer.Option(help="What it brings: the part that is written, and tested."),
+    ] = "decoder",
     into: Annotated[Path, typer.Option(help="The folder in which to make the project's folder.")] = Path(),
 ) -> None:
-    """Write a working plugin project: pyproject.toml, one decoder, its tests and a README."""
+    """Write a plugin project that installs and passes its tests.
+
+    It holds a pyproject.toml, one part, its tests and a README.
+    """
     from implicitkit.registry.scaffold import new_plugin
 
-    folder = new_plugin(name, into)
+    folder = new_plugin(name, into, kind)
     typer.echo(f"wrote {folder}")
     typer.echo(f"try it:  pip install -e '{folder}[test]'  &&  python -m pytest {folder}  &&  implicitkit plugins")

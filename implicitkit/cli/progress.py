@@ -11,15 +11,16 @@ from typing import Any
 import typer
 
 LOG_EVERY_S = 10.0
+SOONEST_S, LEAST_DONE = 2.0, 0.05  # from when on the time left is more than a guess
 
 
 class Progress:
     """The progress of a command, on stderr; results go to stdout."""
 
-    def __init__(self, title: str, total: int, live: Any = None, counted: bool = True) -> None:
+    def __init__(self, title: str, total: float, live: Any = None, counted: bool = True) -> None:
         self._title, self._total, self._live, self._counted = title, total, live, counted
         self._task = live.add_task(title, total=total, note="") if live else None
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def update(self, done: float, note: str = "", *, quiet: bool = False) -> None:
         """Show progress.
@@ -33,8 +34,19 @@ class Progress:
             self._live.update(self._task, completed=done, note=note)
         elif (note and not quiet) or time.monotonic() - self._last > LOG_EVERY_S:
             self._last = time.monotonic()
-            count = f"{done:g}/{self._total}" if self._counted else f"{done / self._total:.0%}"
+            count = f"{done:g}/{self._total:g}" if self._counted else f"{done / self._total:.0%}"
             typer.echo(f"{self._title} {count}  {note}".rstrip(), err=True)
+
+    def left(self, done: float) -> str:
+        """The time left by what is done so far, in words; empty while too little is done.
+
+        >>> Progress("upscaling", 4).left(0)
+        ''
+        """
+        seconds = time.monotonic() - self._start
+        if done <= 0 or seconds < SOONEST_S or done / self._total < LEAST_DONE:
+            return ""
+        return f"{duration(seconds * (self._total - done) / done)} left"
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
@@ -45,7 +57,7 @@ class Progress:
 
 
 @contextmanager
-def bar(title: str, total: int, *, counted: bool = True) -> Iterator[Progress]:
+def bar(title: str, total: float, *, counted: bool = True) -> Iterator[Progress]:
     """A progress display for ``total`` units of work, shown as a count or, if not ``counted``, in percent."""
     if not sys.stderr.isatty():
         yield Progress(title, total, counted=counted)
@@ -54,13 +66,8 @@ def bar(title: str, total: int, *, counted: bool = True) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Live
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn() if counted else TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    measures = (MofNCompleteColumn(), TimeRemainingColumn()) if counted else (TaskProgressColumn(),)
+    columns = (TextColumn("{task.description}"), BarColumn(), *measures, TextColumn("{task.fields[note]}"))
     # redirect stdout only on a terminal: in a pipe or a file, results must not go to the bar's stream
     with Live(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as live:
         yield Progress(title, total, live, counted)
@@ -74,3 +81,15 @@ def clock(seconds: float) -> str:
     """
     whole = int(seconds)
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, as exact as a guess is.
+
+    >>> duration(8.2), duration(75), duration(250), duration(5000)
+    ('8 s', '75 s', '4 min', '1 h 23 min')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

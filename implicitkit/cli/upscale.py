@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, parse_size, refuse_clashes, without_results
+from implicitkit.cli.inputs import check_target, find_pictures, parse_size, place_in, refuse_clashes, without_results
+from implicitkit.cli.pictures.options import Outputs, with_outputs
+from implicitkit.cli.pictures.sharing import Share, this_share
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    import torch
+
+    from implicitkit.cli.pictures.notes import Note
+    from implicitkit.images.io import Picture
     from implicitkit.images.upscale import Enlargement
+    from implicitkit.model import ImplicitModel
 
 DEFAULT_SCALE = 4.0
 MAX_SCALE = 1e6
+SHORT = 3e6  # pixels, before and after, that are done before an estimate would pay
+USUAL = Outputs()
+WASTEFUL = 4.0  # how often, on average, a pixel is encoded before --tile is worth a word
 
 
+@with_outputs
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
     ] = None,
-    scale: Annotated[float | None, typer.Option(help="Magnification, any positive number [default: 4].")] = None,
+    scale: Annotated[
+        float | None, typer.Option("--scale", "-s", help="Magnification, any positive number [default: 4].")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Exact size in pixels: width first, such as 1920x1080.")
     ] = None,
@@ -37,7 +52,7 @@ def upscale(
     stretch: Annotated[bool, typer.Option("--stretch", help="Of another aspect: distort the picture.")] = False,
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
     option: Annotated[
         list[str] | None,
@@ -45,58 +60,54 @@ def upscale(
             metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
         ),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
+    *,
+    outputs: Outputs,
 ) -> None:
-    """Upscale pictures to any size: grey, alpha, 16 bits and colour profiles are kept."""
+    """Upscale pictures to any size.
+
+    Grey, alpha, 16 bits and colour profiles are kept. Of a folder, all pictures that were not made from others in it.
+    `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
+    """
     how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
     tile_side = _parse_tile(tile)
-    jobs = plan(inputs, output, how)
-    if len(jobs) == 1 and not inputs[0].is_dir():
-        _check_target(*jobs[0], force)
+    jobs = plan(inputs, output, how.label, outputs, model)
+    share = this_share()
+    pending = [job for job in jobs if not outputs.is_done([job.target])]
+    alone = len(jobs) == 1 and not inputs[0].is_dir()
+    if alone and pending:
+        check_output(*jobs[0], outputs.force)
 
     from implicitkit.create import load_model
     from implicitkit.decoders.options import parse_options
-    from implicitkit.devices import choose_device, explain_precision
-    from implicitkit.images.io import check_writable, read_picture, write_picture
-    from implicitkit.images.upscale import upscale_picture
+    from implicitkit.devices import choose_device
+    from implicitkit.images.io import read_picture
 
-    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad file fails before loading the model
-    if first is not None:
-        how.of(first.size)
-    where = choose_device(device)
+    if len(pending) == 1:  # a bad file fails before loading the model
+        how.of(read_picture(pending[0].source).size)
+    where = choose_device(share.device(device))
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
-
     try:
         options = network.decoder.check_options(parse_options(option or []))
     except ValueError as error:
         raise UserError(str(error)) from None
 
-    def work(job: Job, report: Callable[[float], None]) -> str:
-        source, target = job
-        _check_target(source, target, force)
-        picture = first or read_picture(source)
-        new_size = how.of(picture.size)
-        check_writable(target, new_size, alpha=picture.alpha is not None)
-        number_format, why = explain_precision(precision, where, bits=picture.bits)
-        result = upscale_picture(
-            network,
-            picture,
-            new_size,
-            tile=tile_side,
-            precision=number_format,
-            options=options,
-            progress=lambda done: report(done / (new_size[0] * new_size[1])),
-            whole=how.whole(picture.size),
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(target, result)
-        before, after = (f"{w}×{h}" for h, w in (picture.size, new_size))
-        reason = f": {why}" if why else ""
-        return f"{source} {before} -> {target} {after} ({where}, {number_format}{reason})"
-
-    run_each(jobs, work, "upscaling", into=[job.target.parent for job in jobs])
+    enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone)
+    sizes = _sizes(jobs, how)
+    if share.is_first:
+        _warn_of_tiles(network, tile_side)
+        _announce(pending, sizes, enlarger.enlarge, share)
+    run_each(
+        jobs,
+        enlarger.work,
+        "upscaling",
+        into=[job.target.parent for job in jobs],
+        is_done=lambda job: outputs.is_done([job.target]),
+        sizes=[_pixels(sizes[job]) for job in jobs],
+        notes=enlarger.notes,
+        share=share,
+    )
 
 
 class Job(NamedTuple):
@@ -106,32 +117,176 @@ class Job(NamedTuple):
     target: Path
 
 
-def plan(inputs: Sequence[Path], output: Path | None, how: Enlargement) -> list[Job]:
-    """Plan the outputs; several inputs, or a folder, go into a folder under their own names.
+@dataclass
+class Enlarger:
+    """A model and how it is to enlarge pictures.
+
+    Attributes:
+        network: the model, where it computes.
+        model: what it is called.
+        how: the sizes.
+        tile: see :func:`implicitkit.images.upscale.upscale_picture`; so are ``precision`` and ``options``.
+        outputs: how files are written.
+        alone: whether there is one picture, of which notes are said at once.
+        notes: of many, what is to be said at the end.
+    """
+
+    network: ImplicitModel
+    model: str
+    how: Enlargement
+    tile: int | str
+    precision: str
+    options: Mapping[str, Any]
+    outputs: Outputs
+    alone: bool
+    notes: list[Note] = field(default_factory=list)
+
+    def work(self, job: Job, report: Callable[[float], None]) -> str:
+        """Enlarge one picture and write it; the line that says so."""
+        from implicitkit.cli.pictures.fitness import Request, judge
+        from implicitkit.images.io import check_writable, read_picture, write_picture
+
+        source, target = job
+        check_output(source, target, self.outputs.force)
+        picture = read_picture(source)
+        size = self.how.of(picture.size)
+        check_writable(target, size, alpha=picture.alpha is not None)
+        request = Request.of(source, picture, self.how.whole(picture.size))
+        self._say(judge(self.network, self.model, source.name, request))
+        result = self.enlarge(picture, size, self.how.whole(picture.size), report)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(target, result, quality=self.outputs.quality)
+        before, after = (f"{w}×{h}" for h, w in (picture.size, size))
+        number_format, why = self._precision(picture)
+        reason = f": {why}" if why else ""
+        return f"{source} {before} -> {target} {after} ({self._device}, {number_format}{reason})"
+
+    def enlarge(
+        self,
+        picture: Picture,
+        size: tuple[int, int],
+        whole: tuple[int, int] | None = None,
+        report: Callable[[float], None] | None = None,
+    ) -> Picture:
+        """One picture at ``size`` ``(H, W)``, the middle of ``whole``."""
+        from implicitkit.images.upscale import upscale_picture
+
+        pixels = size[0] * size[1]
+        return upscale_picture(
+            self.network,
+            picture,
+            size,
+            tile=self.tile,
+            precision=self._precision(picture)[0],
+            options=self.options,
+            progress=None if report is None else lambda done: report(done / pixels),
+            whole=whole,
+        )
+
+    def _say(self, notes: Sequence[Note]) -> None:
+        from implicitkit.cli.pictures.notes import summarise
+
+        if not self.alone:
+            self.notes.extend(notes)
+            return
+        for line in summarise(notes):
+            typer.echo(line, err=True)
+
+    def _precision(self, picture: Picture) -> tuple[str, str]:
+        from implicitkit.devices import explain_precision
+
+        return explain_precision(self.precision, self._device, bits=picture.bits)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+Sizes = tuple[tuple[int, int], tuple[int, int]]  # before and after, (H, W)
+
+
+def _sizes(jobs: Sequence[Job], how: Enlargement) -> dict[Job, Sizes | None]:
+    """The sizes of each picture by its header, as far as they are known before it is read."""
+    from implicitkit.cli.pictures.forecast import picture_sizes
+
+    sizes: dict[Job, Sizes | None] = {}
+    for job, size in zip(jobs, picture_sizes([job.source for job in jobs]), strict=True):
+        sizes[job] = None
+        if size is not None and 0 not in size:
+            with suppress(UserError):  # of another aspect; its turn will come
+                sizes[job] = size, how.whole(size)
+    return sizes
+
+
+def _pixels(sizes: Sizes | None) -> float:
+    """The work for a picture, by its pixels before and after."""
+    return 1.0 if sizes is None else float(sum(h * w for h, w in sizes))
+
+
+def _announce(
+    pending: Sequence[Job],
+    sizes: Mapping[Job, Sizes | None],
+    enlarge: Callable[[Picture, tuple[int, int]], Picture],
+    share: Share,
+) -> None:
+    """Say how long it takes, if that is long."""
+    from implicitkit.cli.pictures.forecast import announce
+    from implicitkit.images.io import read_picture
+
+    known = [size for job in pending if (size := sizes[job]) is not None]
+    if sum(map(_pixels, known)) < SHORT:
+        return
+    with suppress(UserError, OSError, ValueError, RuntimeError, MemoryError):  # it will be said of the picture itself
+        announce(read_picture(pending[0].source), known, enlarge, share.count)
+
+
+def _warn_of_tiles(network: ImplicitModel, tile: int | str) -> None:
+    """Say how much is computed twice where tiles are smaller than what the model sees around them."""
+    if isinstance(tile, str) or network.sight is None:
+        return
+    times = ((tile + 2 * network.sight) / tile) ** 2
+    if times > WASTEFUL:
+        typer.echo(
+            f"note: a tile of {tile} pixels is read with {network.sight} around it, {times:.0f} times the work; "
+            "larger ones, or auto, are faster and give the same picture",
+            err=True,
+        )
+
+
+def plan(
+    inputs: Sequence[Path], output: Path | None, label: str, outputs: Outputs = USUAL, model: str = "model"
+) -> list[Job]:
+    """Plan the outputs; several inputs, or a folder, go into a folder under their own names; beside its input, one gets
+    ``label`` behind its name.
 
     Raises:
         UserError: an input is missing, a folder holds no picture, or two inputs have one output.
     """
     from implicitkit.images.io import WRITABLE
 
-    sources = find_pictures(inputs, without_results)
+    sources = find_pictures(inputs, without_results, recursive=outputs.recursive, output=output)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
+        outputs.check_file(output)
+        outputs.check_quality([output])
         return [Job(sources[0], output)]
     if output is not None and output.suffix.lower() in WRITABLE and not output.is_dir():
         raise UserError(f"{len(sources)} pictures cannot become the one file {output}; name a folder")
-    jobs = []
-    for source in sources:
-        suffix = source.suffix if source.suffix.lower() in WRITABLE else ".png"
-        beside = output is None or (output.is_dir() and output.resolve() == source.parent.resolve())
-        folder = source.parent if output is None else output
-        name = f"{source.stem}_{how.label}{suffix}" if beside else f"{source.stem}{suffix}"
-        jobs.append(Job(source, folder / name))
+    jobs, digits = [], len(str(len(sources)))
+    for number, source in enumerate(sources, start=1):
+        suffix = outputs.suffix(source.suffix if source.suffix.lower() in WRITABLE else ".png")
+        folder = source.parent if output is None else place_in(output, source, inputs)
+        beside = output is None or (folder.is_dir() and folder.resolve() == source.parent.resolve())
+        usual = f"{source.stem}_{label}" if beside else source.stem
+        fields = {"name": source.stem, "label": label, "model": Path(model).stem, "number": f"{number:0{digits}}"}
+        jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}"))
     refuse_clashes({source: [target] for source, target in jobs})
+    outputs.check_quality([job.target for job in jobs])
     return jobs
 
 
-def _check_target(source: Path, target: Path, force: bool) -> None:
+def check_output(source: Path, target: Path, force: bool) -> None:
+    """Raise :class:`UserError` if the target is the source, is in the way or cannot be written."""
     from implicitkit.images.io import check_writable
 
     check_writable(target, (1, 1))

@@ -14,7 +14,7 @@ def weights(
     ] = "list",
     names: Annotated[list[str] | None, typer.Argument(help="Names of the list (default: all).")] = None,
 ) -> None:
-    """List, get and verify the weight files of others that are known by name."""
+    """List, get and verify weight files that are known by name."""
     from implicitkit.weights.known import KNOWN, known_file
 
     chosen = [known_file(name).name for name in names or KNOWN]

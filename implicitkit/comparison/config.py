@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +11,16 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from implicitkit.config import Strict, TrainConfig, load_yaml
+from implicitkit.config import Document, Places, Strict, TrainConfig, load_yaml, merged, set_entry, with_base
 from implicitkit.errors import ConfigError, check_known
 from implicitkit.evaluation.defaults import default_protocol
 from implicitkit.files import read_json
-from implicitkit.registry.kinds import decoders, encoders
+from implicitkit.nested import flattened, unshared
+from implicitkit.registry.kinds import decoders, encoders, models, named_spec
 from implicitkit.registry.registry import Registry
 
-LABEL = re.compile(r"\w[\w +()-]*")
+LABEL = re.compile(r"\w[\w +()=.,-]*")
+MAX_SWEEP = 100
 MetricSpecs = list[str | dict[str, Any]]
 USUAL: MetricSpecs = ["psnr", "ssim", "l1"]
 TRAINING_KEYS = [key for key in TrainConfig.model_fields if key not in ("output", "seed")]  # the comparison sets those
@@ -46,6 +50,10 @@ class Overrides(Strict):
 class Method(Overrides):
     """One row of the tables."""
 
+    sweep: dict[str, Any] | None = Field(
+        None,
+        description="a row for each value in the lists, all of them with all: {optimiser: {lr: [1e-4, 1e-3]}}",
+    )
     first: str | Overrides | None = Field(
         None, description="a run that goes before: overrides of base, or the name of one of stages"
     )
@@ -59,10 +67,14 @@ class Method(Overrides):
         None, ge=1, description="with weights_only: how often a picture goes through, in place of the model's own"
     )
 
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the questions when it is validated and scored, such as {temperature: 0.8}"
+    )
+
     @model_validator(mode="after")
     def _trained_here_or_elsewhere(self) -> Method:
         if self.weights_only is not None and (self.training or self.first is not None or self.seeds is not None):
-            raise ValueError("weights_only stands alone, or with passes: what is trained already takes no others")
+            raise ValueError("weights_only stands alone, or with passes and options: it is trained already")
         if self.weights_only is None and self.passes is not None:
             raise ValueError("passes goes with weights_only; in what is trained it is an entry of the model")
         if self.weights_only is None and self.model is None:
@@ -183,6 +195,11 @@ class CompareConfig(Strict):
     title: str = Field("", description="the report's first line")
     notes: str = Field("", description="what a reader of the report should know")
 
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _each_value_is_a_method(cls, methods: Any) -> Any:
+        return unrolled(methods) if isinstance(methods, Mapping) else methods
+
     @field_validator("base")
     @classmethod
     def _base_is_shared(cls, base: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +247,69 @@ class CompareConfig(Strict):
         return self
 
 
+def unrolled(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """``methods`` with a method for each combination of the values in its ``sweep``.
+
+    Raises:
+        ValueError: a sweep has no list, or too many combinations.
+
+    >>> list(unrolled({"LIIF": {"model": "m", "sweep": {"optimiser": {"lr": [1e-4, 1e-3]}, "batch": [4, 8]}}}))
+    ['LIIF lr=0.0001 batch=4', 'LIIF lr=0.0001 batch=8', 'LIIF lr=0.001 batch=4', 'LIIF lr=0.001 batch=8']
+    """
+    rows: dict[str, Any] = {}
+    for label, method in methods.items():
+        if not isinstance(method, Mapping) or method.get("sweep") is None:
+            rows[label] = method
+            continue
+        if not isinstance(method["sweep"], Mapping):
+            raise ValueError(f"{label}.sweep: entries with lists of values; received {method['sweep']!r}")
+        axes = {tuple(path.split(".")): values for path, values in flattened(method["sweep"])}
+        for path, values in axes.items():
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{label}.sweep.{'.'.join(path)}: a list of values; received {values!r}")
+        if (count := math.prod(len(values) for values in axes.values())) > MAX_SWEEP:
+            raise ValueError(f"{label}.sweep: {count} combinations; at most {MAX_SWEEP} are run")
+        for chosen in itertools.product(*axes.values()):
+            row = unshared({key: value for key, value in method.items() if key != "sweep"})
+            for path, value in zip(axes, chosen, strict=True):
+                if path[0] == "model" and isinstance(row.get("model"), str):
+                    entry, first = models.find(row["model"])
+                    row["model"] = named_spec(entry, *first)
+                set_entry(row, path, value, f"{label}.sweep")
+            named = [f"{path[-1]}={_text(value)}" for path, value in zip(axes, chosen, strict=True)]
+            rows[f"{label} {' '.join(named)}"] = row
+    return rows
+
+
+def _text(value: Any) -> str:
+    """A value as a label has it."""
+    if isinstance(value, Mapping):
+        value = value.get("name", "-".join(map(str, value.values())))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w+().,-]+", "", text.replace(", ", "-"))
+
+
+def with_training_base(config: Mapping[str, Any], folder: Path, where: str) -> Document:
+    """``config`` with what its ``base`` begins with, if that is a file or has a ``base`` of its own; of that file,
+    ``model``, ``seed`` and ``output`` do not count, which a comparison sets.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    base = config.get("base")
+    document = Document(dict(config), Places(getattr(config, "places", {})))
+    if not isinstance(base, str) and not (isinstance(base, Mapping) and "base" in base):
+        return document
+    own = {} if isinstance(base, str) else {key: value for key, value in base.items() if key != "base"}
+    begun = with_base({"base": base if isinstance(base, str) else base["base"]}, folder, where)
+    begun = Document({k: v for k, v in begun.items() if k not in ("model", "seed", "output")}, begun.places)
+    document["base"] = merged(dict(begun), own)
+    document.places.update(
+        {("base", *path): at for path, at in begun.places.items() if ("base", *path) not in document.places}
+    )
+    return document
+
+
 def load_comparison(path: Path) -> dict[str, Any]:
     """The configuration in a YAML file, or the one that a ``report.json`` was made with.
 
@@ -237,7 +317,7 @@ def load_comparison(path: Path) -> dict[str, Any]:
         UserError: there is no such file, or it holds neither.
     """
     if path.suffix != ".json":
-        return load_yaml(path)
+        return with_training_base(load_yaml(path), path.parent, str(path))
     report = read_json(path)
     config = report.get("config") if isinstance(report, dict) else None
     if not isinstance(config, dict):

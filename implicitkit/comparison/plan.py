@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from implicitkit.comparison.config import CompareConfig, Method, Overrides
 from implicitkit.config import Document, Places, TrainConfig, naming, validate
@@ -26,12 +27,14 @@ class PlannedRun:
         seed: of everything random in it.
         config: the whole run.
         after: the run whose weights it starts from, if there is one.
+        options: of the questions when it is scored.
     """
 
     label: str
     seed: int
     config: TrainConfig
     after: PlannedRun | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     passes = None  # the model's own
     missing = "not trained yet"
 
@@ -73,6 +76,7 @@ class GivenWeights:
         folder: where the scores are kept.
         passes: how often a picture goes through, in place of the model's own.
         run: the run of this comparison that they are of, if they are of one.
+        options: of the questions when they are scored.
     """
 
     name: str
@@ -80,6 +84,7 @@ class GivenWeights:
     folder: Path
     passes: int | None = None
     run: PlannedRun | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     seed = "given"
 
     @property
@@ -163,7 +168,8 @@ def make_plan(config: CompareConfig, where: str = "the comparison") -> Plan:
                 check_known(weights, runs, f"{where}, {label}: weights_only: there is neither a file nor a run")
             run = runs.get(weights)
             folder = config.output / "runs" / label
-            plan.rows[label].append(GivenWeights(label, run.weights if run else weights, folder, method.passes, run))
+            given = GivenWeights(label, run.weights if run else weights, folder, method.passes, run, method.options)
+            plan.rows[label].append(given)
     return plan
 
 
@@ -180,11 +186,15 @@ def _run(
         model = named_spec(entry, *first)
     with naming(f"{where}, {label}"):
         settings["model"] = config.shared.of(model, registered) if isinstance(own, Method) else model
+    options = own.options if isinstance(own, Method) else {}
+    if options:  # checked when the run begins, not when it is scored
+        validation = settings.get("validation") or {}
+        settings["validation"] = {**validation, "options": {**(validation.get("options") or {}), **options}}
     if after is not None:
         settings = fill_in(settings, {"first": str(after.weights)})
     settings |= {"seed": seed, "output": str(config.output / "runs" / label / f"seed-{seed}")}
     document = Document(settings, places_of_run(config.places, label))
-    return PlannedRun(label, seed, validate(TrainConfig, document, f"{where}, {label}"), after)
+    return PlannedRun(label, seed, validate(TrainConfig, document, f"{where}, {label}"), after, options)
 
 
 def places_of_run(places: Places, label: str) -> Places:

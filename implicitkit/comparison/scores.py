@@ -102,6 +102,8 @@ class Scorer:
         """
         file, pictures = source.folder / f"scores-{self.label}.json", self.pictures(source.folder)
         key = {**self.key, "label": label, "weights": self._digest(source), "passes": source.passes}
+        if source.options:
+            key["options"] = dict(source.options)
         stored = read_kept(file, key)
         scored = None if stored is None else Scored(**stored)
         if scored is None or (keep and not (scored.pictures and pictures.is_file())):
@@ -117,14 +119,17 @@ class Scorer:
         return digest(source.weights) if Path(source.weights).is_file() else fingerprint(load_model(source.weights))
 
     def _score(self, label: str, source: Source, pictures: Path | None) -> Scored:
+        encode = {"options": source.options} if source.options else {}
         models, answers = {}, dict.fromkeys(self.protocol.trivial_rows)
         if source.weights is not None:
             model = load_model(source.weights).to(self.device)
             model.passes = source.passes or model.passes
-            models, answers = {label: model}, {label: self.protocol.answer(model, self.data, {})}
+            models, answers = {label: model}, {label: self.protocol.answer(model, self.data, encode)}
         watch, options = Watch(), dict[str, Any](metrics=self.metrics)
         if type(self.protocol).evaluate is Protocol.evaluate:  # a plugin's own may not know them
             options |= {"seen": watch, "trivial": not models}
+        if encode:
+            options["encode"] = encode
         with self.progress(f"scoring {label}", self.count) if self.progress else nullcontext() as tell:
             scores = self.protocol.evaluate(models, self.data, progress=tell, **options)
         if pictures is not None:

@@ -7,13 +7,21 @@ from .documents import (
     check_command as check_command,
     load_yaml as load_yaml,
     located as located,
+    set_entry as set_entry,
     parse as parse,
+)
+from .inheritance import (
+    as_training as as_training,
+    load_training as load_training,
+    merged as merged,
+    with_base as with_base,
 )
 from .sections import PartSpec as PartSpec, Strict as Strict
 from .training import (
     DataConfig as DataConfig,
     ModelSpec as ModelSpec,
     OptimiserConfig as OptimiserConfig,
+    PART_SETTINGS as PART_SETTINGS,
     TrainConfig as TrainConfig,
     json_schema as json_schema,
 )

@@ -211,22 +211,36 @@ def apply_settings(config: dict[str, Any], settings: Sequence[str]) -> dict[str,
             value = unshared(parse(text, f"--set {path}")[0])
         except ConfigError:
             raise ConfigError(f"--set {path}: {_short(text)} is not YAML that can be used") from None
-        *parents, last = path.split(".")
-        at = config
-        for key in parents:
-            inner = at.get(key)
-            if isinstance(inner, str):  # a part given by name
-                inner = {"name": inner}
-            elif inner is None:
-                inner = {}
-            elif not isinstance(inner, dict):
-                raise ConfigError(f"--set {path}: {key!r} holds {inner!r}, which has no entries of its own")
-            at[key] = inner
-            at = inner
-        at[last] = value
+        set_entry(config, path.split("."), value, f"--set {path}")
         if isinstance(config, Document):
             config.places[tuple(path.split("."))] = "--set"
     return config
+
+
+def set_entry(config: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
+    """Set the entry at ``path``; a part that is given by name becomes a mapping with that name.
+
+    Raises:
+        ConfigError: it lies in what has no entries; the message begins with ``where``.
+
+    >>> config = {"model": {"decoder": "liif"}}
+    >>> set_entry(config, ["model", "decoder", "hidden"], [8], "a test")
+    >>> config
+    {'model': {'decoder': {'name': 'liif', 'hidden': [8]}}}
+    """
+    *parents, last = path
+    at = config
+    for key in parents:
+        inner = at.get(key)
+        if isinstance(inner, str):  # a part given by name
+            inner = {"name": inner}
+        elif inner is None:
+            inner = {}
+        elif not isinstance(inner, dict):
+            raise ConfigError(f"{where}: {key!r} holds {inner!r}, which has no entries of its own")
+        at[key] = inner
+        at = inner
+    at[last] = value
 
 
 def _short(value: Any, length: int = 60) -> str:

@@ -69,7 +69,7 @@ def _refuse_full_stops(value: Any, path: str = "") -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ConfigError(f"{path or 'the top level'}: a key must be text; received {key!r}")
-            if "." in key and path.split(".")[-3:] != ["optimiser", "parts", ""]:
+            if "." in key and path.split(".")[-3:] != ["optimiser", "parts", ""] and path != "methods.":
                 head, _, tail = key.partition(".")
                 raise ConfigError(
                     f"{path + key!r}: a key cannot hold a full stop; write {tail!r} as an entry inside "

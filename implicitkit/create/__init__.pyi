@@ -8,6 +8,9 @@ from .parts import (
     create_loss as create_loss,
     create_metric as create_metric,
     create_protocol as create_protocol,
+    create_dataset as create_dataset,
+    create_schedule as create_schedule,
+    create_callback as create_callback,
     Spec as Spec,
 )
 from .models import (
@@ -28,6 +31,10 @@ from .names import (
     list_losses as list_losses,
     list_metrics as list_metrics,
     list_protocols as list_protocols,
+    list_datasets as list_datasets,
+    list_optimisers as list_optimisers,
+    list_schedules as list_schedules,
+    list_callbacks as list_callbacks,
     list_models as list_models,
     register_encoder as register_encoder,
     register_decoder as register_decoder,
@@ -37,6 +44,10 @@ from .names import (
     register_loss as register_loss,
     register_metric as register_metric,
     register_protocol as register_protocol,
+    register_dataset as register_dataset,
+    register_optimiser as register_optimiser,
+    register_schedule as register_schedule,
+    register_callback as register_callback,
     register_plugin as register_plugin,
     unregister_plugin as unregister_plugin,
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from implicitkit.create.parts import Spec, create_decoder, create_encoder, create_neck
 from implicitkit.errors import UnknownNameError, UserError, WeightsError
 from implicitkit.registry.kinds import decoders, models, named_spec, shipped_file
+from implicitkit.registry.origins import missing
 from implicitkit.registry.registry import Entry, parameter_names
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ def build_checkpoint(checkpoint: Checkpoint, where: str) -> ImplicitModel:
     try:
         model = create_model(checkpoint.spec)
     except (UserError, ValueError) as error:
-        raise WeightsError(f"{where}: {error}") from None
+        absent = missing(checkpoint.origins)
+        raise WeightsError(f"{where}: {absent} ({error})" if absent else f"{where}: {error}") from None
     tensors = dict(checkpoint.tensors)
     for part, origin in checkpoint.frozen.items():
         frozen = model.get_submodule(part)

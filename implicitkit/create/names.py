@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from implicitkit.registry.kinds import (
+    callbacks,
+    datasets,
     decoders,
     degradations,
     encoders,
@@ -13,8 +15,10 @@ from implicitkit.registry.kinds import (
     metrics,
     models,
     necks,
+    optimisers,
     plugins,
     protocols,
+    schedules,
 )
 from implicitkit.registry.plugins import Plugin
 
@@ -80,6 +84,42 @@ def list_protocols(pattern: str | None = None) -> list[str]:
     True
     """
     return protocols.names(pattern)
+
+
+def list_datasets(pattern: str | None = None) -> list[str]:
+    """Names of datasets.
+
+    >>> list_datasets()
+    ['folders', 'hf:', 'manifest', 'paired']
+    """
+    return datasets.names(pattern)
+
+
+def list_optimisers(pattern: str | None = None) -> list[str]:
+    """Names of optimisers; a pattern that begins with ``timm:`` lists timm's.
+
+    >>> list_optimisers("adam*"), list_optimisers("timm:lam*")[0]
+    (['adam', 'adamw'], 'timm:lamb')
+    """
+    return optimisers.names(pattern)
+
+
+def list_schedules(pattern: str | None = None) -> list[str]:
+    """Names of schedules of the learning rate.
+
+    >>> list_schedules("c*")
+    ['constant', 'cosine']
+    """
+    return schedules.names(pattern)
+
+
+def list_callbacks(pattern: str | None = None) -> list[str]:
+    """Names of callbacks of a training.
+
+    >>> "early_stopping" in list_callbacks()
+    True
+    """
+    return callbacks.names(pattern)
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
@@ -181,6 +221,58 @@ def register_protocol(name: str, factory: Any = None, **how: Any) -> Any:
     >>> _ = register_protocol("large_example", lambda: Benchmark(scales=[8]), replace=True)
     """
     return enrol(protocols, name, factory, **how)
+
+
+def register_dataset(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a dataset, also a ``torch.utils.data.Dataset`` of pictures; see :func:`register_encoder`.
+
+    >>> import torch
+    >>> @register_dataset("noise_example", replace=True)
+    ... class Noise(torch.utils.data.Dataset):
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, k):
+    ...         return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(k))
+    >>> from implicitkit import create_dataset
+    >>> create_dataset("noise_example")[3].shape
+    (32, 32, 3)
+    """
+    return enrol(datasets, name, factory, **how)
+
+
+def register_optimiser(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register an optimiser, ``factory(params, lr, **options)``; see :func:`register_encoder`.
+
+    >>> import torch
+    >>> _ = register_optimiser("rmsprop_example", torch.optim.RMSprop, replace=True)
+    """
+    return enrol(optimisers, name, factory, **how)
+
+
+def register_schedule(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a schedule of the learning rate; see :func:`register_encoder`.
+
+    >>> from implicitkit import Schedule
+    >>> @register_schedule("halving_example", replace=True)
+    ... class Halving(Schedule):
+    ...     def __init__(self, every: int = 1000) -> None:
+    ...         self.every = every
+    ...     def rate(self, step, steps, lr):
+    ...         return lr * 0.5 ** (step // self.every)
+    """
+    return enrol(schedules, name, factory, **how)
+
+
+def register_callback(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a callback of a training; see :func:`register_encoder`.
+
+    >>> from implicitkit import Callback
+    >>> @register_callback("loss_example", replace=True)
+    ... class PrintLoss(Callback):
+    ...     def on_step(self, training):
+    ...         print(training.step, float(training.loss))
+    """
+    return enrol(callbacks, name, factory, **how)
 
 
 def register_plugin(plugin: Any, name: str | None = None, *, replace: bool = False) -> Plugin:

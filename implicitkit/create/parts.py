@@ -1,4 +1,4 @@
-"""Create encoders, necks, decoders, degradations, losses, metrics and protocols by name or spec."""
+"""Create parts by name or spec."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from implicitkit.registry.kinds import (
+    callbacks,
     create_part,
+    datasets,
     decoders,
     degradations,
     encoders,
@@ -16,9 +18,11 @@ from implicitkit.registry.kinds import (
     necks,
     parse_part,
     protocols,
+    schedules,
 )
 
 if TYPE_CHECKING:
+    from implicitkit.datasets.base import Dataset
     from implicitkit.decoders.base import Decoder
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
@@ -120,3 +124,36 @@ def _create_network(registry: Registry[Any], part: Spec, arguments: Mapping[str,
     name, given = parse_part(part, f"the {registry.kind}")
     build = partial(create_part, registry, name)
     return build_within_memory(build, {**given, **arguments}, registry.defaults(name))
+
+
+def create_schedule(spec: Spec, /, **arguments: Any) -> Any:
+    """A schedule by name or spec; its ``rate(step, steps, lr)`` is the learning rate of a step.
+
+    >>> create_schedule("cosine").rate(5, 10, 1.0)
+    0.5
+    """
+    return create_part(schedules, spec, **arguments)
+
+
+def create_callback(spec: Spec, /, **arguments: Any) -> Any:
+    """A callback of a training by name or spec.
+
+    >>> create_callback({"name": "early_stopping", "patience": 3}).patience
+    3
+    """
+    return create_part(callbacks, spec, **arguments)
+
+
+def create_dataset(spec: Spec, /, **arguments: Any) -> Dataset:
+    """A dataset of pictures by name or spec; what is registered may be a ``torch.utils.data.Dataset`` as well.
+
+    Raises:
+        DataError: there are no pictures.
+
+    >>> from implicitkit.files import ASSETS
+    >>> create_dataset("folders", folders=[str(ASSETS)]).names[0].endswith("astronaut.png")
+    True
+    """
+    from implicitkit.datasets.base import as_dataset
+
+    return as_dataset(create_part(datasets, spec, **arguments))

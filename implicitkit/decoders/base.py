@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, mesh
 from implicitkit.decoders.options import check_options
@@ -157,6 +157,8 @@ class Decoder(Part):
         reach: how far from a query, in cells, a feature matters; the halo of a tile follows from it. None: everywhere,
             so that the picture cannot be encoded in tiles.
         options: the options of a question, name -> default (a bool, int, float, str or None); see :meth:`begin`.
+        skips_parts: whether a question may leave parameters without a gradient; training in several processes must not
+            wait for it then.
         exports: whether :mod:`implicitkit.export` can write it: :meth:`pack` and :meth:`unpack` work.
         fill: how to fill the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None: as
             the encoder's.
@@ -181,6 +183,7 @@ class Decoder(Part):
     reach: int | None = 1
     fill: str | None = None
     options: ClassVar[Mapping[str, Any]] = {}
+    skips_parts: bool = False
     exports: bool = False
 
     @property
@@ -226,6 +229,13 @@ class Decoder(Part):
     def unpack(self, packed: Tensor, inputs: Inputs | None) -> Any:
         """The latent of what :meth:`pack` returned, and the picture (given if :attr:`reads_picture`)."""
         raise NotImplementedError(f"{type(self).__name__} does not implement unpack()")
+
+    def at_scale(self, scale: int) -> nn.Module | None:
+        """A network from the features ``(B, in_channels, H, W)``, and the picture in the model's output space if
+        :attr:`reads_picture`, to the values ``(B, out_channels, scale * H, scale * W)``, for export as one graph. None:
+        the decoder has none.
+        """
+        return None
 
     @property
     def reads_picture(self) -> bool:
@@ -287,3 +297,8 @@ def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
 def in_float32(device_type: str) -> torch.autocast:
     """A context without autocast, for geometry, which is float32 at any precision."""
     return torch.autocast(device_type, enabled=False)
+
+
+def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
+    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
+    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)

@@ -1,4 +1,4 @@
-"""LMF, the latent modulated function (He, Jin; CVPR 2024), applied to LIIF."""
+"""LMF, the latent modulated function (He, Jin; CVPR 2024), applied to LIIF and to LTE."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from implicitkit.decoders.base import Condition, Inputs, Question, in_float32, n
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import weight_of
-from implicitkit.encoders.base import Features
+from implicitkit.decoders.rows import Rows
+from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
+from implicitkit.encoders.base import Features, for_convolutions
 from implicitkit.encoders.edsr import CONVOLUTIONS
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A picture whose latent MLP waits for the output pixel's size: the values of its first layer."""
+    """A picture whose latent MLP waits for the output pixel's size: what it reads besides."""
 
     first: Tensor
     features: Features
+    picture: Rows | None = None
 
 
 class LMF(LocalEnsembleDecoder):
@@ -165,3 +168,123 @@ class LMLIIF(LMF):
         self, in_channels: int = 64, out_channels: int = 3, latent_cell: bool = True, **arguments: Any
     ) -> None:
         super().__init__(in_channels, out_channels, latent_cell=latent_cell, **arguments)
+
+
+class LMLTE(SkipDecoder):
+    """LM-LTE: a wide network reads LTE's waves once per cell and modulates a narrow one that reads waves of its own.
+
+    With LTE's amplitudes ``A``, frequencies ``F`` and phases ``phi`` of the output pixel's size, the latent MLP reads
+    ``A * [cos(pi (F_y + F_x + phi)), sin ...]``, LTE's waves at the offset 1, and returns scales and shifts of the
+    hidden layers of the render MLP, and amplitudes and frequencies of fewer waves. Those, at the query's offset and
+    with phases of their own, are what the render MLP reads, ``h_i = relu((1 + a_i) * (W_i h_(i-1) + w_i) + b_i)``. The
+    neighbours are blended by opposite area and the interpolated input picture is added.
+
+    Args:
+        in_channels: features per cell.
+        out_channels: values per point; with a skip, the picture's channels.
+        hidden: width of the render MLP, and its waves per cell, an even number.
+        depth: hidden layers of the render MLP.
+        latent_hidden: widths of the latent MLP's hidden layers.
+        basis: waves per cell that the latent MLP reads, an even number.
+        skip: as :class:`~implicitkit.decoders.lte.LTE`'s.
+        scale_max: the largest trained magnification; the default cell of ``render`` is never finer. None: no limit.
+        latent_cell: tell the latent MLP the output pixel's size, as published; where the points of a call differ in
+            size, it is told their mean. Without it one latent serves every size.
+
+    >>> sum(p.numel() for p in LMLTE(in_channels=64).parameters())
+    270467
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        hidden: int = 16,
+        depth: int = 8,
+        latent_hidden: Sequence[int] = (288,),
+        basis: int = 128,
+        skip: Skip = "bilinear",
+        scale_max: float | None = 4.0,
+        latent_cell: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(in_channels, out_channels, hidden, depth, basis, *latent_hidden) < 1 or hidden % 2 or basis % 2:
+            raise ValueError(
+                "lm_lte takes positive widths and depth, and even hidden and basis; received "
+                f"in_channels={in_channels}, out_channels={out_channels}, hidden={hidden}, depth={depth}, "
+                f"latent_hidden={list(latent_hidden)}, basis={basis}"
+            )
+        self.fill = check_skip(skip)
+        self.in_channels, self.out_channels, self.skip, self.scale_max = in_channels, out_channels, skip, scale_max
+        self.hidden, self.depth, self.exports, self.reach = hidden, depth, not latent_cell, 2
+        self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
+        self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
+        self.latent_phase = nn.Linear(2, basis // 2, bias=False) if latent_cell else None
+        layers: list[nn.Module] = []
+        for before, after in pairwise([basis, *latent_hidden, 2 * hidden * (depth + 1)]):
+            layers += [nn.ReLU(), nn.Conv2d(before, after, 1)]
+        self.latent = nn.Sequential(*layers[1:])
+        self.phase = nn.Linear(2, hidden // 2, bias=False)
+        self.layers = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth))
+        self.last = nn.Linear(hidden, out_channels)
+        if self.fill is not None:
+            start_at_zero(self.last)
+
+    def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent | Pending:
+        picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
+        with in_float32(features.map.device.type):  # as LTE's: an offset multiplies what is made of them
+            map = for_convolutions(features.map.float())
+            amplitude, frequency = (
+                F.conv2d(map, conv.weight.float(), None if conv.bias is None else conv.bias.float(), padding=1)
+                for conv in (self.amplitude, self.frequency)
+            )
+            angle = torch.pi * (frequency[:, 0::2] + frequency[:, 1::2])
+        pending = Pending(torch.cat([amplitude, angle], dim=1), features, picture)
+        return pending if self.latent_phase is not None else self._modulations(pending, None)
+
+    def begin(self, latent: Latent | Pending, question: Question) -> Latent:
+        if isinstance(latent, Latent):
+            return latent
+        assert question.cell is not None
+        cell = question.cell.mean(1, keepdim=True)
+        return self._modulations(latent, self.in_cells(cell, latent.features.grid, len(cell)))
+
+    def _modulations(self, pending: Pending, cell: Tensor | None) -> Latent:
+        """The latent of a picture, for output pixels of the size ``cell`` ``(B or 1, 2)`` in cells."""
+        half = len(pending.first[0]) // 3
+        amplitude, angle = pending.first.split([2 * half, half], dim=1)
+        with in_float32(angle.device.type):
+            if cell is not None and self.latent_phase is not None:
+                angle = angle + F.linear(cell, torch.pi * self.latent_phase.weight.float())[..., None, None]
+            wide = amplitude * torch.cat([angle.cos(), angle.sin()], dim=1)
+            for layer in self.latent:
+                wide = F.relu(wide) if isinstance(layer, nn.ReLU) else _convolved(layer, wide)
+        width = self.hidden * self.depth
+        scale, rest, frequency = wide.split([width, width + self.hidden, self.hidden], dim=1)
+        waves = torch.pi * torch.cat([frequency[:, 0::2], frequency[:, 1::2]], dim=1)
+        return self.to_latent(pending.features, torch.cat([1 + scale, rest, waves], dim=1), pending.picture)
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        assert cell is not None
+        with in_float32(cell.device.type):
+            return F.linear(cell, torch.pi * self.phase.weight.float())
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        assert point is not None
+        width, half = self.hidden * self.depth, self.hidden // 2
+        scales, shifts, amplitude, along_y, along_x = rows.split([width, width, self.hidden, half, half], dim=-1)
+        angle = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
+        x = (amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)).to(self.last.weight.dtype)
+        parts = zip(self.layers, scales.split(self.hidden, dim=-1), shifts.split(self.hidden, dim=-1), strict=True)
+        for layer, scale, shift in parts:
+            x = F.relu(torch.addcmul(shift.to(x.dtype), scale.to(x.dtype), layer(x)))
+        values: Tensor = self.last(x)
+        return values
+
+    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
+        return never_finer(cell, extent, self.scale_max)
+
+
+def _convolved(layer: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+    return F.conv2d(x, layer.weight.float(), layer.bias.float())

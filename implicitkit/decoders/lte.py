@@ -1,4 +1,4 @@
-"""LTE, the local texture estimator (Lee, Jin; CVPR 2022), and its fast variant LTE+."""
+"""LTE, the local texture estimator (Lee, Jin; CVPR 2022), and its fast variant LTE+; and one of sinc damping."""
 
 from __future__ import annotations
 
@@ -69,10 +69,14 @@ class LTE(SkipDecoder):
         self.reach = 1 + int(local_ensemble)  # the 3x3 convolution's cell, and the neighbour's
         self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
-        self.phase = nn.Linear(2, basis // 2, bias=False)
+        self.phase = self.phases(basis // 2)
         self.mlp = MLP(*MLP.layers(basis, *widths, out_channels))
         if self.fill is not None:
             start_at_zero(self.mlp[-1])
+
+    def phases(self, count: int) -> nn.Linear | None:
+        """The layer from the output pixel's size in cells to ``count`` phases."""
+        return nn.Linear(2, count, bias=False)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         if is_hooked(self.amplitude) or is_hooked(self.frequency):  # call them
@@ -94,7 +98,7 @@ class LTE(SkipDecoder):
         return picture_rows(inputs, self.out_channels) if self.skip != "none" else None
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
-        assert cell is not None
+        assert cell is not None and self.phase is not None
         if is_hooked(self.phase):
             return torch.pi * self.phase(cell).float()  # type: ignore[no-any-return]
         with in_float32(cell.device.type):
@@ -105,7 +109,7 @@ class LTE(SkipDecoder):
         amplitude, along_y, along_x = rows.split([self.basis, self.basis // 2, self.basis // 2], dim=-1)
         angle = torch.addcmul(along_y * offset[:, :1] + point, along_x, offset[:, 1:])
         wave = amplitude * torch.cat([angle.cos(), angle.sin()], dim=-1)
-        values: Tensor = self.mlp(wave.to(self.phase.weight.dtype))
+        values: Tensor = self.mlp(wave.to(self.amplitude.weight.dtype))
         return values
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
@@ -122,3 +126,41 @@ class LTEPlus(LTE):
     """
 
     pairs = "halves"
+
+
+class SincLTE(LTE):
+    """LTE whose waves are averaged over the output pixel: the pixel's size damps each wave and does nothing else.
+
+    The mean of ``cos(pi F d)`` over a pixel of the size ``p`` around ``d``, both in cells, is the same wave times
+    ``sinc(F_y p_y / 2) * sinc(F_x p_x / 2)`` with ``sinc x = sin(pi x) / (pi x)``. That replaces LTE's learned phases:
+    what is finer than the output pixel fades, at sizes never trained as well, and a cell of 0 gives the bare waves.
+
+    >>> SincLTE(in_channels=8, hidden=16).phase is None
+    True
+    """
+
+    def phases(self, count: int) -> None:
+        return None
+
+    def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> None:
+        return None
+
+    def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
+        assert cell is not None
+        amplitude, along_y, along_x = rows.float().split([self.basis, self.basis // 2, self.basis // 2], dim=-1)
+        angle = torch.addcmul(along_y * offset[:, :1], along_x, offset[:, 1:])
+        damping = sinc(along_y * cell[:, :1] / 2) * sinc(along_x * cell[:, 1:] / 2)
+        wave = amplitude * torch.cat([damping * angle.cos(), damping * angle.sin()], dim=-1)
+        values: Tensor = self.mlp(wave.to(self.amplitude.weight.dtype))
+        return values
+
+
+def sinc(x: Tensor) -> Tensor:
+    """``sin(x) / x``, and 1 at 0.
+
+    >>> sinc(torch.tensor([0.0, torch.pi / 2]))
+    tensor([1.0000, 0.6366])
+    """
+    small = x.abs() < 1e-3
+    safe = torch.where(small, 1.0, x)
+    return torch.where(small, 1 - x * x / 6, safe.sin() / safe)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import nearest_index, pixel_centres
+from implicitkit.coordinates import Ties, nearest_index, pixel_centres
 
 SHIFT_EPS = 1e-6  # LIIF: no ties on cell borders
 SMALLEST = 1e-30  # keeps 0 / 0 out of gradients and graphs
@@ -41,12 +41,14 @@ class Neighbours(NamedTuple):
     """``(corners, *shape)`` float32: the opposite area over the sum of areas, as a product of the axes' weights."""
 
 
-def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbours:
+def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True, ties: Ties = "even") -> AxisNeighbours:
     """The one (``ensemble=False``) or two cells of an axis of ``n`` cells that LIIF reads for each ``x``.
 
     Shift the query by half a cell to either side plus 1e-6, clamp it to the extent and take the nearest cell; the
     offset runs from that cell's centre to the query itself. At the border both sides may give the same cell. (Chen et
     al., CVPR 2021, eq. 4 and its implementation.)
+
+    ``ties`` as of :func:`~implicitkit.coordinates.nearest_index`; of two sides the shift leaves none.
 
     A side's weight is the other side's offset over the sum of both. Where both are the same cell, the weights are
     halves: also at its centre, where all areas of eq. 4 vanish and rounding would decide between the other axes' cells.
@@ -58,7 +60,7 @@ def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True) -> AxisNeighbou
     x = x.float()
     shifts = (-1.0 / n + SHIFT_EPS, 1.0 / n + SHIFT_EPS) if ensemble else (0.0,)
     limit = 1.0 - SHIFT_EPS
-    index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n) for shift in shifts])
+    index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n, ties=ties) for shift in shifts])
     centres = pixel_centres(n, device=x.device)
     offset = (x - centres[index]) * n
     return AxisNeighbours(index, offset, _shares(offset) if ensemble else torch.ones_like(offset))
@@ -93,16 +95,20 @@ def _shares(offset: Tensor) -> Tensor:
     return torch.where(total > 0, opposite / total.clamp_min(SMALLEST), 0.5)
 
 
-def axis_linear(x: Tensor, extent: int, n: int) -> AxisNeighbours:
+def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisNeighbours:
     """The two pixels that linear interpolation reads on an axis, and their weights.
 
-    ``[-1, 1]`` spans ``extent`` pixels, of which ``n`` exist; the last one is repeated beyond, as in
-    ``grid_sample(padding_mode="border", align_corners=False)``.
+    ``[-1, 1]`` spans ``extent`` pixels, of which ``n`` exist. The end pixels are repeated beyond, as in
+    ``grid_sample(padding_mode="border", align_corners=False)``; without ``repeat`` all beyond them is zero, as with
+    ``padding_mode="zeros"``: the weights there are 0.
     """
-    position = (((x.float() + 1) * extent - 1) / 2).clamp(0, n - 1)
+    position = ((x.float() + 1) * extent - 1) / 2
+    position = position.clamp(0, n - 1) if repeat else position.clamp(-1, n)
     low = position.floor()
     fraction = position - low
     first = low.to(torch.int64)
-    second = (first + 1).clamp(max=n - 1)
-    offset = torch.stack([fraction, fraction - 1])
-    return AxisNeighbours(torch.stack([first, second]), offset, torch.stack([1 - fraction, fraction]))
+    pixels = torch.stack([first, first + 1])
+    weight = torch.stack([1 - fraction, fraction])
+    if not repeat:
+        weight = weight * ((pixels >= 0) & (pixels < n))
+    return AxisNeighbours(pixels.clamp(0, n - 1), torch.stack([fraction, fraction - 1]), weight)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size, nearest_index, open_mesh
+from implicitkit.coordinates import Size, Ties, nearest_index, open_mesh
 from implicitkit.decoders.base import Condition, Decoder, Inputs
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import read_linear
@@ -95,14 +95,14 @@ class Bilinear(Readout):
         return read_linear(rows, rows.grid, per_axis)
 
 
-def read_nearest(picture: Rows, extent: Size, per_axis: Sequence[Tensor]) -> Tensor:
+def read_nearest(picture: Rows, extent: Size, per_axis: Sequence[Tensor], *, ties: Ties = "even") -> Tensor:
     """The picture's nearest pixel ``(B, N, C)`` to each query, given per axis in ``extent`` (pixels), borders repeated.
 
-    Ties go to the even pixel, as in ``grid_sample``.
+    ``ties`` as of :func:`~implicitkit.coordinates.nearest_index`.
     """
     index: Tensor | None = None
     for x, e, n, stored, origin in zip(per_axis, extent, picture.grid, picture.cells, picture.origin, strict=True):
-        pixel = (nearest_index(x.float(), e).clamp(max=n - 1) - origin).clamp(0, stored - 1)
+        pixel = (nearest_index(x.float(), e, ties=ties).clamp(max=n - 1) - origin).clamp(0, stored - 1)
         index = pixel if index is None else index * stored + pixel
     assert index is not None
     return picture.take(index.flatten(1)).reshape(picture.rows.shape[0], -1, picture.rows.shape[-1])

@@ -67,6 +67,8 @@ class Degradation:
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
+    ndim: int = 2
+    """2 for pictures ``(C, H, W)``, 3 for volumes ``(C, D, H, W)``, where a subclass takes them."""
     spec: Any = None
     arguments: Mapping[str, Any] = {}
     """The constructor's arguments, defaults included."""
@@ -112,7 +114,7 @@ class Degradation:
                 batch has a seed made of it and ``i``, so a batch's first picture is degraded as it would be alone.
         """
         draw = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-        batched = image.ndim == 4
+        batched = image.ndim == self.ndim + 2
         shape = image.shape[1:] if batched else image.shape
         records = [self.sample(shape, seeded(draw, k)) for k in range(len(image) if batched else 1)]
         return self.apply(image, self.share(records) if batched else records[0])
@@ -124,12 +126,14 @@ class Degradation:
 
     def apply(self, image: Tensor, record: Record | Sequence[Record]) -> Degraded:
         """Replay ``record`` (for a batch one for all, or one each) on ``image``, bit for bit."""
-        if image.ndim not in (3, 4) or not image.is_floating_point():
+        if image.ndim not in (self.ndim + 1, self.ndim + 2) or not image.is_floating_point():
+            what, axes = ("picture", "H, W") if self.ndim == 2 else ("volume", "D, H, W")
+            hint = "; ndim=3 takes volumes" if image.ndim == 5 and self.ndim == 2 else ""
             raise ValueError(
-                f"a degradation takes a floating-point picture (C, H, W) or batch (B, C, H, W); received "
-                f"{image.dtype} {tuple(image.shape)}"
+                f"a degradation takes a floating-point {what} (C, {axes}) or batch (B, C, {axes}); received "
+                f"{image.dtype} {tuple(image.shape)}{hint}"
             )
-        if image.ndim == 3:
+        if image.ndim == self.ndim + 1:
             if not isinstance(record, Mapping):
                 raise ValueError("one picture takes one record; received a list")
             one = self._apply(image[None], record)
@@ -167,6 +171,10 @@ class Chain(Degradation):
         if not steps:
             raise ValueError("a chain needs at least one degradation")
         self.steps = list(steps)
+        dimensions = {step.ndim for step in steps}
+        if len(dimensions) != 1:
+            raise ValueError(f"the steps of a chain have one ndim; received {[step.ndim for step in steps]}")
+        self.ndim = dimensions.pop()
         self.spec = [step.spec for step in self.steps]
 
     def sample(self, shape: Sequence[int], generator: torch.Generator) -> Record:
@@ -207,6 +215,13 @@ class Chain(Degradation):
         if not isinstance(drawn, list) or len(drawn) != len(self.steps):
             raise ValueError(f"a chain of {len(self.steps)} takes a record with as many steps; received {record!r}")
         return drawn
+
+
+def check_ndim(name: str, ndim: int) -> int:
+    """``ndim``, 2 or 3; else a ``ValueError`` that names the degradation."""
+    if ndim not in (2, 3):
+        raise ValueError(f"{name} takes ndim 2 (pictures) or 3 (volumes); received {ndim}")
+    return ndim
 
 
 def crop_to(image: Tensor, size: Sequence[int]) -> Tensor:

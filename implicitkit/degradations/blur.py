@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from implicitkit.coordinates import mirrored
-from implicitkit.degradations.base import Degradation, Record, Step
+from implicitkit.degradations.base import Degradation, Record, Step, check_ndim
 from implicitkit.degradations.settings import KindChoice, Kinds, Number, Range
 
 KINDS = ("gaussian", "anisotropic", "motion", "defocus")
@@ -34,6 +34,7 @@ class Blur(Degradation):
         angle: of the anisotropic gaussian and the motion, degrees, counterclockwise from the x axis.
         length: of the motion, pixels.
         radius: of the disc, pixels; up to 0.5 it changes nothing.
+        ndim: 2, or 3 for volumes ``(C, D, H, W)``, of which the round gaussian alone is known.
 
     >>> degraded = Blur("defocus", radius=(1, 2))(torch.rand(3, 8, 8))
     >>> 1 <= degraded.record["radius"] <= 2
@@ -48,8 +49,10 @@ class Blur(Degradation):
         angle: Number = (0.0, 180.0),
         length: Number = 15.0,
         radius: Number = 3.0,
+        ndim: int = 2,
     ) -> None:
-        self.kinds = Kinds("blur", kind, KINDS)
+        self.ndim = check_ndim("blur", ndim)
+        self.kinds = Kinds("blur", kind, KINDS if ndim == 2 else KINDS[:1])
         self.settings = {
             "sigma": Range("sigma, in pixels,", sigma),
             "aspect": Range("aspect", aspect, 1e-3, 1),
@@ -65,13 +68,33 @@ class Blur(Degradation):
         return {"name": "blur", "kind": kind, **{name: drawn[name] for name in uses.get(kind, ("radius",))}}
 
     def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
-        lowest, highest = (bound(image.detach(), dim=(1, 2, 3), keepdim=True) for bound in (torch.amin, torch.amax))
+        axes = tuple(range(1, image.ndim))
+        lowest, highest = (bound(image.detach(), dim=axes, keepdim=True) for bound in (torch.amin, torch.amax))
+        if image.ndim == 5:
+            image, mask = _round(image, mask, gaussian(record["sigma"]))
+            return Step(image.clamp(lowest, highest), mask, tuple(image.shape[2:]))
         for kernel in kernels(record):
             image = convolve(image, torch.from_numpy(kernel).to(image))
             if mask.any():
                 mask = (convolve(mask, torch.from_numpy(kernel > 0).to(mask)) > 0.5).to(mask)
         # a weighted mean lies between its values, up to rounding
         return Step(image.clamp(lowest, highest), mask, tuple(image.shape[2:]))
+
+
+def _round(image: Tensor, mask: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """A volume and its mask under a round gaussian, axis after axis."""
+    for axis in range(2, image.ndim):
+        image = along(image, torch.from_numpy(kernel).to(image), axis)
+        if mask.any():
+            mask = (along(mask, torch.from_numpy(kernel > 0).to(mask), axis) > 0.5).to(mask)
+    return image, mask
+
+
+def along(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """Convolve ``image`` along one axis with a symmetric, odd-sized ``kernel``, borders mirrored."""
+    reach, n = len(kernel) // 2, image.shape[axis]
+    index = mirrored(torch.arange(-reach, n + reach, device=image.device), n)
+    return torch.stack([weight * image.index_select(axis, index[k : k + n]) for k, weight in enumerate(kernel)]).sum(0)
 
 
 def kernels(record: Record) -> list[Kernel]:

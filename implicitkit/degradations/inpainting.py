@@ -8,9 +8,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from implicitkit.degradations.base import Degradation, Record, Step, seeded
+from implicitkit.coordinates import Size
+from implicitkit.degradations.base import Degradation, Record, Step, check_ndim, seeded
 from implicitkit.degradations.mask_folder import MaskFolder
-from implicitkit.degradations.masks import SIDES, Bin, Mask, boxes, centred, cover, half, scattered, strokes
+from implicitkit.degradations.masks import (
+    SIDES,
+    Bin,
+    Mask,
+    boxes,
+    centred,
+    cover,
+    half,
+    scattered,
+    strokes,
+    volume_boxes,
+)
 from implicitkit.degradations.settings import KindChoice, Kinds, Range, draw_seed
 from implicitkit.images.filling import DEFAULT_FILL, Fill, check_fill, fill_holes
 
@@ -23,6 +35,7 @@ DEFAULT_RATIOS = {
     "scattered": (0.1, 0.9),
 }
 KINDS = (*DEFAULT_RATIOS, "folder")
+VOLUME_KINDS = ("boxes", "scattered")
 
 
 class Inpainting(Degradation):
@@ -46,7 +59,7 @@ class Inpainting(Degradation):
     holes are filled.
 
     Args:
-        kind: one of the above, several, or ``{kind: weight}``.
+        kind: one of the above, several, or ``{kind: weight}`` (default: ``strokes``).
         ratio: the hole ratio's bin ``[low, high]``, in [0, 1], or a number, met as nearly as whole pixels can. Default:
             :data:`DEFAULT_RATIOS` of the kind, met as nearly as the picture's size allows.
         fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the
@@ -56,6 +69,7 @@ class Inpainting(Degradation):
         folder: the folder of mask pictures, sub-folders included; any size.
         hole: which of their pixels are missing, ``"white"`` or ``"black"``.
         augment: crop (70 to 100 % a side), mirror and quarter-turn them at random.
+        ndim: 2, or 3 for volumes ``(C, D, H, W)``, of which ``boxes`` and ``scattered`` are known; by default boxes.
 
     Raises:
         ValueError: a setting is out of range, or the bin of ``half`` does not hold 0.5.
@@ -68,15 +82,18 @@ class Inpainting(Degradation):
 
     def __init__(
         self,
-        kind: KindChoice = "strokes",
+        kind: KindChoice | None = None,
         ratio: float | Sequence[float] | None = None,
         fill: Fill = DEFAULT_FILL,
         sides: str | Sequence[str] = SIDES,
         folder: str | None = None,
         hole: Literal["white", "black"] = "white",
         augment: bool = True,
+        ndim: int = 2,
     ) -> None:
-        self.kinds = Kinds("inpainting", kind, KINDS)
+        self.ndim = check_ndim("inpainting", ndim)
+        kind = ("strokes" if ndim == 2 else "boxes") if kind is None else kind
+        self.kinds = Kinds("inpainting", kind, KINDS if ndim == 2 else VOLUME_KINDS)
         self.ratio = None if ratio is None else Range("ratio, a fraction of all pixels,", ratio, 0, 1)
         exact = isinstance(ratio, (int, float))
         self.bin = None if self.ratio is None or exact else Bin.of(self.ratio.low, self.ratio.high)
@@ -108,11 +125,18 @@ class Inpainting(Degradation):
         return {**record, "ratio": target, **(side if kind == "half" else {})}
 
     def degrade(self, image: Tensor, mask: Tensor, record: Record) -> Step:
-        height, width = image.shape[2:]
-        drawn = torch.from_numpy(self.draw_mask((height, width), record)).to(image.device)
+        size = tuple(image.shape[2:])
+        missing = self._draw_volume(size, record) if len(size) == 3 else self.draw_mask((size[0], size[1]), record)
+        drawn = torch.from_numpy(missing).to(image.device)
         mask = torch.maximum(mask, drawn.to(mask).expand_as(mask))
         filled = fill_holes(image, mask, self.fill, seeded(record["seed"], 1))
-        return Step(torch.where(drawn, filled, image), mask, (height, width))
+        return Step(torch.where(drawn, filled, image), mask, size)
+
+    def _draw_volume(self, size: Size, record: Record) -> Mask:
+        """The mask of ``record`` for a volume."""
+        count = (self.bin or Bin()).nearest_count(record["ratio"], size)
+        draw = scattered if record["kind"] == "scattered" else volume_boxes
+        return draw(size, count, seeded(record["seed"], 0))
 
     def draw_mask(self, size: tuple[int, int], record: Record) -> Mask:
         """The mask of ``record`` for a picture of ``size`` ``(H, W)``; True where a pixel is missing."""

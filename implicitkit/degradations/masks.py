@@ -53,7 +53,7 @@ class Bin:
         """Whether the mask's ratio lies inside."""
         return self.low * mask.size <= int(mask.sum()) <= self.high * mask.size
 
-    def nearest_count(self, target: float, size: tuple[int, int]) -> int:
+    def nearest_count(self, target: float, size: tuple[int, ...]) -> int:
         """The number of missing pixels inside the bin that is nearest to the ratio ``target``.
 
         Raises:
@@ -61,8 +61,9 @@ class Bin:
         """
         low, high = self.counts(math.prod(size))
         if low > high:
+            sides = "×".join(map(str, reversed(size)))
             raise ValueError(
-                f"no whole number of missing pixels in a picture of {size[1]}×{size[0]} pixels gives a hole ratio from "
+                f"no whole number of missing pixels in a picture of {sides} pixels gives a hole ratio from "
                 f"{self}; make the bin wider or the picture larger"
             )
         return min(max(round(target * math.prod(size)), low), high)
@@ -156,11 +157,29 @@ def boxes(size: tuple[int, int], target: float, generator: torch.Generator) -> I
         yield from _window(size, (y, x), max(height, width) / 2, _box(y, x, height, width))
 
 
-def scattered(size: tuple[int, int], count: int, generator: torch.Generator) -> Mask:
+def scattered(size: tuple[int, ...], count: int, generator: torch.Generator) -> Mask:
     """``count`` pixels anywhere."""
     mask = np.zeros(math.prod(size), dtype=bool)
     mask[torch.randperm(mask.size, generator=generator)[:count].numpy()] = True
     return mask.reshape(size)
+
+
+def volume_boxes(size: tuple[int, ...], count: int, generator: torch.Generator) -> Mask:
+    """``count`` voxels in boxes anywhere, of any number of dimensions; of the last box, those nearest its middle."""
+    draw, mask = _drawing(generator), np.zeros(size, dtype=bool)
+    share = (count / math.prod(size)) ** (1 / len(size))
+    grids = np.ogrid[tuple(slice(0, n) for n in size)]
+    while (missing := count - int(mask.sum())) > 0:
+        sides = [max(1.0, draw(0.3, 0.8) * share * n) for n in size]
+        middle = [draw(m / 2, n - m / 2) for n, m in zip(size, sides, strict=True)]
+        distance = np.zeros(size)
+        for grid, at, side in zip(grids, middle, sides, strict=True):
+            distance = np.maximum(distance, abs(grid + 0.5 - at) / side)
+        new = np.flatnonzero((distance <= 0.5) & ~mask)
+        if new.size > missing:
+            new = new[np.argsort(distance.flat[new], kind="stable")[:missing]]
+        mask.flat[new] = True
+    return mask
 
 
 Draw = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[Mask, NDArray[np.float64]]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from implicitkit.degradations.base import Degradation, Record, Step, seeded
+from implicitkit.degradations.base import Degradation, Record, Step, check_ndim, seeded
 from implicitkit.degradations.settings import KindChoice, Kinds, Number, Range, draw_seed
 
 KINDS = ("gaussian", "poisson", "speckle", "salt_and_pepper")
@@ -35,6 +35,7 @@ class Noise(Degradation):
         amount: the fraction of values that salt and pepper replaces, a number or a range.
         grey: draw the same noise for all channels (Poisson: that of their mean); without it each has its own.
         clip: clamp the result to [0, 1].
+        ndim: 2, or 3 for volumes ``(C, D, H, W)``.
 
     >>> Noise(sigma=(5, 50))(torch.rand(3, 8, 8), seeded(0)).record["kind"]
     'gaussian'
@@ -47,7 +48,9 @@ class Noise(Degradation):
         amount: Number = 0.05,
         grey: bool = False,
         clip: bool = True,
+        ndim: int = 2,
     ) -> None:
+        self.ndim = check_ndim("noise", ndim)
         self.kinds = Kinds("noise", kind, KINDS)
         self.sigma = Range("sigma, in 8-bit units,", sigma)
         self.amount = Range("amount, a fraction of all values,", amount, most=1)

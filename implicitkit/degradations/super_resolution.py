@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from implicitkit.coordinates import Size, check_size
-from implicitkit.degradations.base import Degradation, Record, Step, crop_to, uniform
+from implicitkit.degradations.base import Degradation, Record, Step, check_ndim, crop_to, uniform
 from implicitkit.images.resize import KERNELS, Kernel, resize, round_to_8_bits
 
 DEFAULT_SCALES = (1.0, 4.0)
@@ -29,9 +29,11 @@ class SuperResolution(Degradation):
         scale: a factor of at least 1, a range ``[low, high]`` to draw from uniformly, or, with ``per_axis``, one
             factor per axis (default: ``[1, 4]``, what LIIF is trained on; with ``size``, none).
         size: pixels of the result per axis, instead of ``scale``; it covers the whole picture.
-        per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range.
+        per_axis: read ``scale`` as ``(scale_y, scale_x)``, not as a range; of a volume, ``[4, 1, 1]`` leaves every
+            fourth slice, four times as thick.
         kernel: ``"matlab"`` or ``"pil"``, see :func:`implicitkit.images.resize.resize`.
         quantise: round the result to 8 bits (the gradient is the identity's).
+        ndim: 2, or 3 for volumes ``(C, D, H, W)``.
 
     >>> SuperResolution(scale=[1, 4])(torch.rand(3, 40, 40)).mask.unique()
     tensor([0.])
@@ -46,7 +48,9 @@ class SuperResolution(Degradation):
         per_axis: bool = False,
         kernel: Kernel = "matlab",
         quantise: bool = False,
+        ndim: int = 2,
     ) -> None:
+        self.ndim = check_ndim("super_resolution", ndim)
         if scale is not None and size is not None:
             raise ValueError(f"super_resolution takes either scale or size; received scale={scale!r}, size={size!r}")
         if scale is None and size is None:
@@ -108,4 +112,5 @@ def _any_missing(mask: Tensor, size: Size) -> Tensor:
     """1 where any source pixel is missing; adaptive pooling reads all pixels that a low-resolution one overlaps."""
     if not mask.any():
         return mask.new_zeros(*mask.shape[:2], *size)
-    return F.adaptive_max_pool2d(mask, list(size))
+    pool = F.adaptive_max_pool2d if len(size) == 2 else F.adaptive_max_pool3d
+    return pool(mask, list(size))

@@ -96,6 +96,26 @@ class Encoder(Part):
         return tensor.reshape(-1, *(1,) * self.ndim) if tensor.ndim else tensor
 
 
+def checked_normalisation(
+    name: str, mean: float | Sequence[float], std: float | Sequence[float], channels: int
+) -> tuple[float | Sequence[float], float | Sequence[float]]:
+    """``mean`` and ``std``, if they are numbers, or one per channel, and no deviation is 0.
+
+    Raises:
+        ValueError: they are not; the message begins with ``name``.
+
+    >>> checked_normalisation("edsr", 0.5, [0.5, 0.4, 0.5], 3)
+    (0.5, [0.5, 0.4, 0.5])
+    """
+    fit = all(isinstance(value, int | float) or len(value) == channels for value in (mean, std))
+    if not fit or min([std] if isinstance(std, int | float) else std) <= 0:
+        raise ValueError(
+            f"{name} takes mean and std > 0, a number or one for each of {channels} channels; received mean={mean}, "
+            f"std={std}"
+        )
+    return mean, std
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring (borders included, repeatedly)."""
     for axis in range(2, x.ndim):

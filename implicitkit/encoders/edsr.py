@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder, for_convolutions
+from implicitkit.encoders.base import Encoder, checked_normalisation, for_convolutions
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -32,9 +34,12 @@ class EDSR(Encoder):
         blocks: number of residual blocks (16 for the baseline, 32 for the full model).
         channels: width, and the number of features per pixel (64; 256).
         res_scale: factor on each residual (1; 0.1 keeps the wide model stable).
-        in_channels: picture channels, each normalised by (x - 0.5)/0.5.
+        in_channels: picture channels, each normalised by (x - mean)/std.
         mask_channels: further channels, not normalised.
         ndim: 1, 2 or 3; the same network for signals and volumes.
+        mean: subtracted from the picture's channels in [0, 1], a number or one per channel (0.5).
+        std: they are divided by it (0.5).
+        long_skip: add the first convolution's output to the last one's (GSASR's authors leave it out).
 
     >>> import torch
     >>> EDSR(blocks=1, channels=8)(torch.rand(1, 3, 10, 12)).map.shape
@@ -49,8 +54,12 @@ class EDSR(Encoder):
         in_channels: int = 3,
         mask_channels: int = 0,
         ndim: int = 2,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        long_skip: bool = True,
     ) -> None:
         super().__init__()
+        self.mean, self.std = checked_normalisation("edsr", mean, std, in_channels)
         if blocks < 0 or min(channels, in_channels) < 1 or mask_channels < 0 or ndim not in CONVOLUTIONS:
             raise ValueError(
                 "edsr takes blocks >= 0, channels and in_channels >= 1, mask_channels >= 0, ndim 1, 2 or 3; received "
@@ -58,7 +67,7 @@ class EDSR(Encoder):
             )
         conv = CONVOLUTIONS[ndim]
         self.in_channels, self.mask_channels, self.ndim = in_channels, mask_channels, ndim
-        self.out_channels = channels
+        self.out_channels, self.long_skip = channels, long_skip
         self.radius = 2 * blocks + 2  # one pixel per 3x3 convolution: head, two per block, the body's last
         self.head = nn.Sequential(conv(in_channels + mask_channels, channels, 3, padding=1))
         body: list[nn.Module] = [ResidualBlock(channels, res_scale, ndim) for _ in range(blocks)]
@@ -67,7 +76,7 @@ class EDSR(Encoder):
     def extract(self, x: Tensor) -> Tensor:
         shallow: Tensor = self.head(for_convolutions(x))
         deep: Tensor = self.body(shallow)
-        return deep + shallow
+        return deep + shallow if self.long_skip else deep
 
 
 def edsr(
@@ -77,10 +86,13 @@ def edsr(
     in_channels: int = 3,
     mask_channels: int = 0,
     ndim: int = 2,
+    mean: float | Sequence[float] = 0.5,
+    std: float | Sequence[float] = 0.5,
+    long_skip: bool = True,
 ) -> EDSR:
     """EDSR at its published size, residuals scaled by 0.1; arguments as for :class:`EDSR`.
 
     >>> edsr(blocks=2, channels=8).radius
     6
     """
-    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim)
+    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim, mean, std, long_skip)

@@ -54,3 +54,11 @@ class Part(nn.Module):
         Override it to drop arguments that only the first construction needs, such as the path of a weight file.
         """
         return spec
+
+    @classmethod
+    def migrate(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        """``spec`` of a saved file, perhaps an older one, as this class takes it; the counterpart of :meth:`portable`.
+
+        Override it where an argument has changed its meaning, so that files keep theirs.
+        """
+        return spec

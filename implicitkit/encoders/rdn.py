@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder, for_convolutions
+from implicitkit.encoders.base import Encoder, checked_normalisation, for_convolutions
 
 CONFIGS = {"A": (20, 6, 32), "B": (16, 8, 64)}  # the authors': dense blocks, convolutions per block, growth
 
@@ -40,8 +41,10 @@ class RDN(Encoder):
         convs: 3x3 convolutions per block (likewise).
         growth: channels that each of them adds (likewise).
         channels: features per pixel (64).
-        in_channels: picture channels, each normalised by (x - 0.5)/0.5.
+        in_channels: picture channels, each normalised by (x - mean)/std.
         mask_channels: further channels, not normalised.
+        mean: subtracted from the picture's channels in [0, 1], a number or one per channel (0.5).
+        std: they are divided by it (0.5).
 
     >>> RDN(depth=1, convs=2, growth=4, channels=8).radius
     5
@@ -56,8 +59,11 @@ class RDN(Encoder):
         channels: int = 64,
         in_channels: int = 3,
         mask_channels: int = 0,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
     ) -> None:
         super().__init__()
+        self.mean, self.std = checked_normalisation("rdn", mean, std, in_channels)
         if config not in CONFIGS:
             raise ValueError(f"rdn's config is 'A' or 'B'; received {config!r}")
         published = CONFIGS[config]

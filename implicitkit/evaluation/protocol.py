@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from implicitkit.errors import UserError, describe, first_line
-from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, setting_name
+from implicitkit.errors import DataError, UserError, describe, first_line
+from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, merged, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
 from implicitkit.registry.failures import explain_fault
@@ -59,6 +60,30 @@ Seen = Callable[[str, Example, Any, float], Any]
 """Called with a method's name, an example, the method's prediction (on the CPU) and the seconds it took."""
 
 
+class Team(typing.Protocol):
+    """The processes that share the pictures of a test set."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this one, from 0."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def gather(self, value: Scores) -> list[Scores]:
+        """The values of all of them, in order."""
+
+
+def check_options(models: Mapping[str, ImplicitModel], options: Mapping[str, Any] | None) -> None:
+    """Raise :class:`UserError`, which names the model, if one of them does not take ``options`` of a question."""
+    for name, model in models.items():
+        try:
+            model.decoder.check_options(options)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
+
+
 class Protocol:
     """Scores models on a test set: yields the examples, chooses the metrics and the trivial methods.
 
@@ -71,6 +96,7 @@ class Protocol:
         trivial_answers: methods without training, by the name of their row; the first is every table's first row.
         usual: the default metrics.
         spec: its spec, if it was built by name.
+        team: the processes that share the pictures; None: this one alone.
         failures: what could not be scored while :meth:`compare` runs, picture -> why; None outside it.
 
     >>> import torch
@@ -89,6 +115,7 @@ class Protocol:
     usual: ClassVar[Metrics] = ("psnr", "ssim", "l1")
     trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
+    team: Team | None = None
     failures: dict[str, BaseException] | None = None
 
     @property
@@ -171,7 +198,7 @@ class Protocol:
             models: name -> model; :meth:`admit` checks all of them first.
             data: the folder of the test set.
             metrics: the metrics (default: :attr:`usual`).
-            encode: arguments of :meth:`ImplicitModel.encode`: ``tile``, ``precision``.
+            encode: arguments of :meth:`ImplicitModel.encode`: ``tile``, ``precision``, ``options``.
             progress: see :data:`Progress`.
             seen: see :data:`Seen`; gets pictures and times.
             trivial: score the trivial methods too.
@@ -182,9 +209,10 @@ class Protocol:
 
         Raises:
             DataError: ``data`` is not a test set for this protocol, or all of its pictures fail.
-            UserError: a model cannot be scored by it.
+            UserError: a model cannot be scored by it, or does not know an option.
         """
         self.admit(models)
+        check_options(models, (encode or {}).get("options"))
         methods = dict(self.trivial_answers) if trivial else {}
         methods |= {name: self.answer(model, data, encode or {}) for name, model in models.items()}
         return self.compare(methods, data, metrics=metrics, progress=progress, seen=seen)
@@ -201,14 +229,18 @@ class Protocol:
         """Score any methods, name -> :data:`ModelMethod`; other arguments as in :meth:`evaluate`."""
         measures = self.metrics(metrics)
         scores = self.new_scores(data, measures)
+        places: dict[str, int] = {}
+        first, step = self.share(scores)
         self.failures = {}
         try:
             for done, example in enumerate(self.examples(data), start=1):
-                with self.picture(example.name):
-                    try:
-                        self._score_example(example, methods, measures, scores, seen)
-                    except GeneratorExit as ending:  # of a plugin: no loop is closed here
-                        raise RuntimeError(describe(ending)) from ending
+                place = places.setdefault(example.name, len(places))
+                if place % step == first:
+                    with self.picture(example.name):
+                        try:
+                            self._score_example(example, methods, measures, scores, seen)
+                        except GeneratorExit as ending:  # of a plugin: no loop is closed here
+                            raise RuntimeError(describe(ending)) from ending
                 if progress:
                     progress(done, f"{example.name}, {setting_name(example.setting)}")
             failures = self.failures
@@ -218,9 +250,21 @@ class Protocol:
             scores.drop(name)
             plain = isinstance(error, UserError | OSError | ValueError)
             scores.failed[name] = explain_fault(error, plugins) or (first_line if plain else describe)(error)
-        if failures and not any(scores.items()):
-            raise next(iter(failures.values()))
+        if self.team is not None and self.team.count > 1:
+            scores = merged(self.team.gather(scores), list(places))
+        if scores.failed and not any(scores.items()):
+            raise next(iter(failures.values()), DataError(next(iter(scores.failed.values()))))
         return scores
+
+    def share(self, scores: Scores) -> tuple[int, int]:
+        """Which pictures this process scores: the first one's place, and the step to the next. Scores that are not of
+        pictures, such as those of classes, are the first process's alone.
+        """
+        if self.team is None or self.team.count == 1:
+            return 0, 1
+        if scores.item != "picture" or type(scores) is not Scores:
+            return (0, 1) if self.team.rank == 0 else (1, 1)
+        return self.team.rank, self.team.count
 
     def _score_example(
         self,

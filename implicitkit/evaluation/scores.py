@@ -69,6 +69,21 @@ class Scores:
         items = self.values[method][setting][metric].values()
         return sum(items) / len(items) if items else math.nan
 
+    def table(self, metrics: Sequence[str] | None = None) -> str:
+        """Mean scores as a Markdown table; several metrics (default: all) share a cell."""
+        return markdown_table(self, metrics)
+
+    def __repr__(self) -> str:
+        settings = next(iter(self.values.values()), {})
+        return (
+            f"Scores({', '.join(self.values)}; {', '.join(map(setting_name, settings))}; {', '.join(self.units)}; "
+            f"{len(self.items())} {self.item}s)"
+        )
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.table()
+
     def means(self) -> dict[str, dict[str, dict[str, float]]]:
         """``[method][setting][metric]``: the mean over items."""
         return {
@@ -78,6 +93,42 @@ class Scores:
             }
             for method, settings in self.values.items()
         }
+
+
+def merged(parts: Sequence[Scores], order: Sequence[str]) -> Scores:
+    """The scores of several processes that each scored some of the pictures, as one process gives them.
+
+    Args:
+        parts: at least one, with the same methods and settings.
+        order: of all pictures, on which the last bits of means depend.
+
+    >>> parts = [Scores({"m": {"2": {"psnr": {"b": 30.0}}}}), Scores({"m": {"2": {"psnr": {"a": 31.0}}}})]
+    >>> merged(parts, ["a", "b"]).values
+    {'m': {'2': {'psnr': {'a': 31.0, 'b': 30.0}}}}
+    """
+    whole = Scores(units=dict(parts[0].units), item=parts[0].item)
+    failed = {name: why for part in parts for name, why in part.failed.items()}
+    places = {name: k for k, name in enumerate(order)}
+
+    def in_order(items: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in items.items() if name not in failed}
+        return dict(sorted(kept.items(), key=lambda item: places.get(item[0], len(places))))
+
+    for part in parts:
+        for method, settings in part.values.items():
+            for setting, metrics in settings.items():
+                for metric, items in metrics.items():
+                    target = whole.values.setdefault(method, {}).setdefault(setting, {}).setdefault(metric, {})
+                    target.update(items)
+        for setting, records in part.records.items():
+            whole.records.setdefault(setting, {}).update(records)
+    for settings in whole.values.values():
+        for metrics in settings.values():
+            for metric, items in metrics.items():
+                metrics[metric] = in_order(items)
+    whole.records = {setting: in_order(records) for setting, records in whole.records.items()}
+    whole.failed = dict(sorted(failed.items(), key=lambda item: places.get(item[0], len(places))))
+    return whole
 
 
 def markdown_table(scores: Scores, metrics: Sequence[str] | None = None) -> str:

@@ -65,6 +65,7 @@ class Field:
         conditions: the fields that the model reads, by name; batched as this one is.
         batched: whether the picture came as a batch; then results are batches.
         size: the picture's ``(H, W)``.
+        options: those of its questions, unless a question has its own.
 
     >>> import torch
     >>> import implicitkit as ik
@@ -88,10 +89,12 @@ class Field:
         grad: bool = False,
         conditions: Mapping[str, Field] | None = None,
         fill: Fill | None = None,
+        options: Options = None,
     ) -> None:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; received {precision!r}")
         self.model, self.grad = model, grad
+        self.options = model.decoder.check_options(options)
         self.precision = precision = computing_precision(model, precision)
         if not grad:
             refuse_derivatives("the image", image)
@@ -247,7 +250,7 @@ class Field:
             raise ValueError("render takes one cell for the whole grid; call the field at points for one cell each")
 
         with _modes(self):
-            questions = self._ask(per_axis, cells, default, self.model.decoder.check_options(options))
+            questions = self._ask(per_axis, cells, default, self._completed(options))
 
         def evaluate(window: Window) -> Tensor:
             with _modes(self):
@@ -283,6 +286,10 @@ class Field:
         view.conditions = {name: field._as_batch(batched) for name, field in self.conditions.items()}
         return view
 
+    def _completed(self, options: Options) -> Mapping[str, Any]:
+        """A question's options, with those of the field where it has none."""
+        return self.model.decoder.check_options({**self.options, **options}) if options else self.options
+
     def _ask(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, options: Mapping[str, Any]
     ) -> Questions:
@@ -290,7 +297,7 @@ class Field:
         conditions = {}
         for name in self.model.decoder.queried:
             read = self._read[name]
-            conditions[name] = read._ask(per_axis, cell, default, read.model.decoder.check_options(None))
+            conditions[name] = read._ask(per_axis, cell, default, read.options)
         return Questions(self._sampler.ask(per_axis, cell, default, options), conditions)
 
     def _on_grid(self, questions: Questions, window: Window) -> Tensor:
@@ -302,7 +309,7 @@ class Field:
         self, coords: Tensor, cell: Tensor | None, names: Collection[str] = (), options: Options = None
     ) -> Prediction:
         queried = self.model.decoder.queried
-        asked = self._sampler.ask_at(coords, cell, self.model.decoder.check_options(options))
+        asked = self._sampler.ask_at(coords, cell, self._completed(options))
         values = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*queried, *names))}
         own = self._sampler.at_points(asked, {name: values[name] for name in queried})
         return Prediction(own, {name: values[name] for name in names})

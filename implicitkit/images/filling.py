@@ -67,12 +67,13 @@ def fill_holes(picture: Tensor, mask: Tensor, fill: Fill, noise: torch.Generator
         generator = torch.Generator().manual_seed(0) if noise is None else noise
         values = torch.rand(tuple(picture.shape[1:]), generator=generator).to(picture)
     elif fill == "mean":
-        total = torch.where(hole, 0.0, picture.double()).sum((2, 3), keepdim=True)
-        count = (~hole).double().sum((2, 3), keepdim=True)
+        axes = tuple(range(2, picture.ndim))
+        total = torch.where(hole, 0.0, picture.double()).sum(axes, keepdim=True)
+        count = (~hole).double().sum(axes, keepdim=True)
         values = torch.where(count > 0, total / count.clamp(min=1), 0.5).to(picture)
     else:
-        same = len(fill) == 1  # nothing is copied to the device
-        values = picture.new_full((1,), fill[0]) if same else torch.tensor(fill).to(picture)
+        given = torch.tensor(fill)
+        values = picture.new_full((1,), float(given)) if given.numel() == 1 else given.to(picture)  # copies nothing
         if values.numel() not in (1, picture.shape[1]):
             raise ValueError(f"fill has {values.numel()} values for a picture of {picture.shape[1]} channels")
         values = values.reshape(-1, *(1,) * (picture.ndim - 2))

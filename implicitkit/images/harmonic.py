@@ -91,7 +91,7 @@ def _check(picture: Tensor, mask: Tensor) -> Tensor:
     if picture.ndim != 4 or mask.shape != (len(picture), 1, *picture.shape[2:]):
         raise ValueError(
             f"a fill takes pictures (B, C, H, W) and masks (B, 1, H, W); received {tuple(picture.shape)} and "
-            f"{tuple(mask.shape)}"
+            f"{tuple(mask.shape)}" + "; volumes take a number, mean or noise" * (picture.ndim == 5)
         )
     hole = mask > 0.5
     if picture.requires_grad and torch.is_grad_enabled() and bool(hole.any()):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 MAX_SIDES = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # pixels
+USUAL_QUALITY = 95  # of JPEG and WebP
 MAX_VALUE = 2.0  # above it, a picture in [0, 1] is not what is meant
 _pillow_lock = threading.Lock()
 Pixels = NDArray[Any]
@@ -237,9 +238,9 @@ def read_picture(path: str | Path) -> Picture:
         raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
 
 
-def write_picture(path: str | Path, picture: Picture, *, lossless: bool = False) -> None:
-    """Write a picture by its suffix, atomically; with ``lossless``, WebP without loss. See :func:`write_image` for what
-    is raised.
+def write_picture(path: str | Path, picture: Picture, *, lossless: bool = False, quality: int | None = None) -> None:
+    """Write a picture by its suffix, atomically; with ``lossless``, WebP without loss; else ``quality`` (1 to 100) is
+    that of JPEG and WebP (default: 95). See :func:`write_image` for what is raised.
     """
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
@@ -256,7 +257,7 @@ def write_picture(path: str | Path, picture: Picture, *, lossless: bool = False)
         elif suffix in (".tif", ".tiff"):
             write_tiff(temporary, picture.samples(), picture.is_grey, picture.alpha is not None, picture.icc)
         else:
-            _write_pillow(temporary, picture, lossless)
+            _write_pillow(temporary, picture, lossless, USUAL_QUALITY if quality is None else quality)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:
@@ -334,16 +335,16 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
     return Picture(*_without_alpha(pixels), icc)
 
 
-def _write_pillow(path: Path, picture: Picture, lossless: bool) -> None:
+def _write_pillow(path: Path, picture: Picture, lossless: bool, quality: int) -> None:
     from PIL import Image
 
     image = Image.fromarray(picture.samples())
     options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc else {}
     match path.suffix.lower():
         case ".jpg" | ".jpeg":
-            options |= {"quality": 95, "subsampling": 0}
+            options |= {"quality": quality, "subsampling": 0}
         case ".webp":
-            options |= {"lossless": True, "exact": True} if lossless else {"quality": 95}
+            options |= {"lossless": True, "exact": True} if lossless else {"quality": quality}
     image.save(path, **options)
 
 

@@ -23,6 +23,9 @@ def register_encoders(register: Register) -> None:
     register("rcan", "implicitkit.encoders.rcan:RCAN", summary="residual channel attention network (ECCV 2018); global")
     register("unet", "implicitkit.encoders.unet:UNet", summary="U-Net with attention at the bottom: sees across holes")
     register("span", "implicitkit.encoders.span:SPAN", summary="fast 3x3 convolutions with attention (CVPRW 2024)")
+    register(
+        "gb_lsr_patches", "implicitkit.encoders.gb_lsr:PatchEncoder", summary="GB-LSR's autoencoder of patches; global"
+    )
     register("swinir", "implicitkit.encoders.swinir:SwinIR", summary="shifted-window attention (ICCVW 2021)")
 
 
@@ -45,13 +48,22 @@ def register_decoders(register: Register) -> None:
     basis = "implicitkit.decoders.basis"
     register("ope", f"{basis}.ope:OPE", summary="orthogonal position encoding, a Fourier series per cell (CVPR 2023)")
     register("gb_lsr", f"{basis}.gb_lsr:GBLSR", summary="harmonics per cell with one learned bandwidth (2026)")
+    register("gb_lsr_patches", f"{basis}.gb_lsr_patches:GBLSRPatches", summary="GB-LSR's autoencoder of patches (2026)")
     galerkin = "implicitkit.decoders.galerkin"
     register("srno", f"{galerkin}.srno:SRNO", summary="neural operator: attention over all output pixels (CVPR 2023)")
     register("hiif", f"{galerkin}.hiif:HIIF", summary="hierarchical positions, attention over all pixels (CVPR 2025)")
-    register("linf", "implicitkit.decoders.joint.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    joint = "implicitkit.decoders.joint"
+    register("linf", f"{joint}.linf:LINF", summary="local implicit normalising flow (CVPR 2023)")
+    register("linf_patch", f"{joint}.linf:LINFPatch", summary="LINF whose flow makes 3x3 output pixels at once (2023)")
+    register("clit", f"{joint}.clit:CLIT", summary="cascaded local implicit transformers (CVPR 2023)")
+    register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
+    register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")
+    register("gaussian", "implicitkit.decoders.gaussians.gaussian:Gaussian", summary="a sum of 2-D Gaussians per cell")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
+    register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
+    register("sinc_lte", "implicitkit.decoders.lte:SincLTE", summary="LTE with waves averaged over the output pixel")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 
@@ -130,3 +142,48 @@ def register_protocols(register: Register) -> None:
     rooms = "implicitkit.evaluation"
     register("inpainting", f"{rooms}.inpainting:InpaintingProtocol", summary="holes in bins of hole ratios, filled")
     register("restoration", f"{rooms}.restoration:RestorationProtocol", summary="any degradation, undone")
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """The built-in datasets."""
+    register("folders", "implicitkit.datasets.folders:Folders", summary="all pictures under some folders")
+    register("paired", "implicitkit.datasets.paired:Paired", summary="folders of inputs and targets, with masks or not")
+    register("manifest", "implicitkit.datasets.manifest:manifest", summary="files named in a list or a table")
+    register(
+        "hf:",
+        "implicitkit.datasets.hugging_face:HuggingFace",
+        summary="pictures of a Hugging Face dataset, by name or folder, e.g. hf:eugenesiow/Div2k",
+    )
+
+
+@hookimpl
+def register_optimisers(register: Register) -> None:
+    """The built-in optimisers: PyTorch's, and timm's by their names."""
+    for name, kind in {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "nadam": "NAdam", "radam": "RAdam"}.items():
+        register(name, f"torch.optim:{kind}", summary=f"PyTorch's {kind}")
+    register(
+        "timm:",
+        "implicitkit.training.optimiser:timm_optimiser",
+        summary="any of timm's optimisers, e.g. timm:lamb, timm:lion, timm:muon; list 'timm:*' names them",
+        expand="timm.optim:list_optimizers",
+    )
+
+
+@hookimpl
+def register_schedules(register: Register) -> None:
+    """The built-in schedules; ``optimiser.warmup`` goes before each."""
+    of = "implicitkit.training.schedule"
+    register("constant", f"{of}:Constant", summary="the learning rate as it is")
+    register("cosine", f"{of}:Cosine", summary="half a cosine, down to final_lr")
+    register("step", f"{of}:MultiStep", summary="times gamma at each of milestones, fractions of all steps")
+    register("multi_step", f"{of}:MultiStep", summary="the same as step")
+    register("polynomial", f"{of}:Polynomial", summary="down to final_lr by a power; 1, the default, is a line")
+    register("exponential", f"{of}:Exponential", summary="down to final_lr by one factor per step")
+
+
+@hookimpl
+def register_callbacks(register: Register) -> None:
+    """The built-in callbacks."""
+    of = "implicitkit.training.callbacks"
+    register("early_stopping", f"{of}:EarlyStopping", summary="ends a run whose validation no longer improves")

@@ -5,10 +5,12 @@ Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modul
 
 COMMANDS = {
     "upscale": "implicitkit.cli.upscale:upscale",
+    "restore": "implicitkit.cli.restore:restore",
     "demo": "implicitkit.cli.demo:demo",
     "train": "implicitkit.cli.train:train",
     "evaluate": "implicitkit.cli.evaluate:evaluate",
     "compare": "implicitkit.cli.compare:compare",
+    "data": "implicitkit.cli.data:data",
     "degrade": "implicitkit.cli.degrade:degrade",
     "list": "implicitkit.cli.listing:list_names",
     "info": "implicitkit.cli.info:info",

@@ -1,4 +1,4 @@
-"""The eight registries and their plugins."""
+"""The registries, one per kind, and their plugins."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ models: Registry[dict[str, Any]] = _registry("model")
 losses: Registry[Callable[..., Any]] = _registry("loss")
 metrics = _registry("metric")
 protocols = _registry("protocol")
+datasets = _registry("dataset")
+optimisers = _registry("optimiser")
+schedules = _registry("schedule")
+callbacks = _registry("callback")
 
 plugins = Plugins(
     {
@@ -46,6 +50,10 @@ plugins = Plugins(
         "register_losses": losses,
         "register_metrics": metrics,
         "register_protocols": protocols,
+        "register_datasets": datasets,
+        "register_optimisers": optimisers,
+        "register_schedules": schedules,
+        "register_callbacks": callbacks,
     },
     _built_in,
 )

@@ -17,6 +17,8 @@ from implicitkit.encoders.base import Encoder
 from implicitkit.model import ImplicitModel
 from implicitkit.necks.base import Neck
 from implicitkit.registry.kinds import parse_part
+from implicitkit.testing.closeness import assert_close
+from implicitkit.testing.questions import check_graphs, check_questions, check_reach
 
 SMALL_ENCODER = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
 SMALL_DECODER = {"name": "liif", "hidden": [8]}
@@ -123,6 +125,9 @@ def check_model(
     check_gradients(model, picture, mask)
     check_queries(model, picture, mask, tolerance)
     check_tiles(model, picture, mask, tile, tolerance)
+    check_questions(model, model.encode(picture, mask), tolerance)
+    check_reach(model)
+    check_graphs(model, picture, tolerance)
     check_round_trip(model, picture, mask)
 
 
@@ -161,10 +166,10 @@ def check_queries(model: ImplicitModel, picture: Tensor, mask: Tensor | None, to
     assert torch.equal(grid, field.render(size, clamp=False)), "rendering twice gives two pictures"
     cell = model.decoder.default_cell(torch.tensor([2 / n for n in size]), field._latents.extent)
     points = field(mesh(axes(size)), cell).transpose(1, 2).reshape(grid.shape)
-    _assert_close(points, grid, tolerance, "values at points differ from the grid's")
-    _assert_close(field.render(size, clamp=False, block=50), grid, tolerance, "blocks change the picture")
+    assert_close(points, grid, tolerance, "values at points differ from the grid's")
+    assert_close(field.render(size, clamp=False, block=50), grid, tolerance, "blocks change the picture")
     alone = model.encode(picture[:1], None if mask is None else mask[:1]).render(size, clamp=False)
-    _assert_close(alone, grid[:1], tolerance, "a picture alone differs from the same in a batch")
+    assert_close(alone, grid[:1], tolerance, "a picture alone differs from the same in a batch")
     low = model.encode(picture, mask, precision="bfloat16").render(size, clamp=False)
     assert torch.isfinite(low).all(), "bfloat16 gives a value that is not finite"
     one = model.encode(picture[:, :, :1, :1], None if mask is None else mask[:, :, :1, :1]).render((3, 2))
@@ -183,7 +188,7 @@ def check_tiles(model: ImplicitModel, picture: Tensor, mask: Tensor | None, tile
         raise AssertionError("a model that sees the whole picture at once must refuse tiles")
     whole = model.encode(picture, mask).render((29, 33), clamp=False)
     tiled = model.encode(picture, mask, tile=tile).render((29, 33), clamp=False)
-    _assert_close(tiled, whole, tolerance, "tiles change the picture (is the radius or the reach too small?)")
+    assert_close(tiled, whole, tolerance, "tiles change the picture (is the radius or the reach too small?)")
 
 
 def check_round_trip(model: ImplicitModel, picture: Tensor, mask: Tensor | None) -> None:
@@ -218,10 +223,3 @@ def _check_radius(encoder: Encoder) -> None:
 
 def _picture(channels: int, size: tuple[int, int]) -> Tensor:
     return torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0))
-
-
-def _assert_close(values: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
-    assert values.shape == expected.shape, f"{message}: {tuple(values.shape)} and {tuple(expected.shape)}"
-    difference = float((values - expected).abs().max())
-    allowed = tolerance * max(1.0, float(expected.abs().max()))
-    assert difference <= allowed, f"{message}: by {difference:.2g}, allowed is {allowed:.2g}"

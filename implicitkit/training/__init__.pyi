@@ -1,5 +1,6 @@
 """What a plugin may import from this room; docs/plugins.md says what each is for."""
 
 from .data import TrainingCrops as TrainingCrops
+from .callbacks import Callback as Callback, TrainingState as TrainingState
 from .loop import StepBatches as StepBatches
-from .schedule import learning_rate as learning_rate
+from .schedule import Schedule as Schedule, learning_rate as learning_rate

@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from implicitkit.config import DataConfig
 from implicitkit.coordinates import Size, cell_size, grid, mirrored
-from implicitkit.degradations.base import Degradation, seeded
-from implicitkit.errors import DataError, describe
+from implicitkit.datasets.base import HALF, Dataset, Files, Pair, as_dataset, read_pixels
+from implicitkit.degradations.base import Degradation, Degraded, seeded
+from implicitkit.errors import DataError, ImageError, describe
 from implicitkit.files import cache_folder, replacing
-from implicitkit.images.io import read_picture, to_8_bits, to_tensor
+from implicitkit.images.io import to_tensor
 from implicitkit.losses import missing_at
 from implicitkit.losses.windows import window_in
+
+T = TypeVar("T")
 
 
 class Sample(TypedDict, total=False):
@@ -37,7 +39,7 @@ class Sample(TypedDict, total=False):
     window: Size
 
 
-def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
+def hold_out(files: Sequence[T], count: int) -> tuple[list[T], list[T]]:
     """Split ``files`` into training files and ``count`` others, spread evenly over the list.
 
     >>> [[str(path) for path in part] for part in hold_out([Path("a"), Path("b"), Path("c")], 1)]
@@ -50,22 +52,62 @@ def hold_out(files: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]
 
 
 class PictureCache:
-    """Decoded 8-bit RGB pictures ``(H, W, 3)``, in memory or as memory-mapped files in the user's cache folder."""
+    """The pictures of a dataset ``(H, W, 3)``, or its pairs, in memory or as memory-mapped files in the user's cache
+    folder.
 
-    def __init__(self, files: Sequence[Path], where: str) -> None:
-        self.files, self.where = list(files), where
-        self._cached: list[NDArray[np.uint8] | None] = [None] * len(self.files)
-        self.sizes = [self.load(k).shape[:2] for k in range(len(self.files))]
+    Args:
+        dataset: the pictures. On disk are those of files alone, not of pairs; others are read again.
+        where: ``memory``, ``disk`` or ``none``.
+        skip: whether to leave out what cannot be read.
 
-    def load(self, k: int) -> NDArray[np.uint8]:
-        """Picture ``k``; decoded at most once unless the cache is ``"none"``."""
-        cached = self._cached[k]
-        if cached is not None:
-            return cached
-        pixels = self._from_disk(self.files[k]) if self.where == "disk" else _decode(self.files[k])
-        if self.where != "none":
-            self._cached[k] = pixels
-        return pixels
+    Attributes:
+        indices: of the pictures that can be read.
+        unreadable: names of the others.
+        sizes: ``(H, W)`` of each that can be read; of pairs, of the input.
+    """
+
+    def __init__(self, dataset: Dataset, where: str, skip: bool = False) -> None:
+        self.dataset, self.where = dataset, where
+        self._cached: dict[int, Any] = {}
+        self.indices: list[int] = []
+        self.sizes: list[Size] = []
+        self.scales: set[int] = set()
+        self.unreadable: list[str] = []
+        for k in range(len(dataset)):
+            try:
+                loaded = self._at(k)
+            except ImageError:
+                if not skip:
+                    raise
+                self.unreadable.append(dataset.names[k])
+                continue
+            height, width = (loaded.input if isinstance(loaded, Pair) else loaded).shape[:2]
+            self.indices.append(k)
+            self.sizes.append((height, width))
+            self.scales |= {loaded.scale} if isinstance(loaded, Pair) else set()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, k: int) -> str:
+        """What the ``k``-th of those that can be read is called."""
+        return self.dataset.names[self.indices[k]]
+
+    def load(self, k: int) -> Any:
+        """The ``k``-th of those that can be read, pixels or a pair; decoded once, unless the cache is ``none``."""
+        return self._at(self.indices[k])
+
+    def _at(self, k: int) -> Any:
+        if k in self._cached:
+            return self._cached[k]
+        file = None if self.dataset.paired else self.dataset.file(k)
+        if self.where == "disk" and file is not None:
+            loaded: Any = self._from_disk(file)
+        else:
+            loaded = self.dataset.pair(k) if self.dataset.paired else self.dataset[k]
+        if self.where == "memory" or (self.where == "disk" and file is not None):
+            self._cached[k] = loaded
+        return loaded
 
     def _from_disk(self, file: Path) -> NDArray[np.uint8]:
         stat = file.stat()
@@ -76,22 +118,17 @@ class PictureCache:
         if not stored.exists():
             stored.parent.mkdir(parents=True, exist_ok=True)
             with replacing(stored) as temporary:
-                np.save(temporary, _decode(file))
+                np.save(temporary, read_pixels(file))
         return np.load(stored, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def _decode(file: Path) -> NDArray[np.uint8]:
-    picture = read_picture(file)
-    return np.ascontiguousarray(np.broadcast_to(to_8_bits(picture.pixels), (*picture.size, 3)))
-
-
-class TrainingCrops(Dataset[Sample]):
+class TrainingCrops(torch.utils.data.Dataset[Sample]):
     """Item ``k`` is crop ``k`` of the whole run, in any worker and at any time.
 
     Args:
-        files: pictures to crop from.
+        pictures: what to crop from: a dataset, or picture files.
         config: crop size, points, sampling, cache.
-        degradation: makes the model's input.
+        degradation: makes the model's input; None for a dataset of pairs, whose inputs are there.
         seed: the run's seed.
         length: crops in the whole run (steps times batch).
         reference: whether items hold the clean crop.
@@ -102,36 +139,42 @@ class TrainingCrops(Dataset[Sample]):
 
     def __init__(
         self,
-        files: Sequence[Path],
+        pictures: Dataset | Sequence[Path],
         config: DataConfig,
-        degradation: Degradation,
+        degradation: Degradation | None,
         seed: int,
         length: int,
         reference: bool = False,
     ) -> None:
         self.reference = reference
         self.config, self.degradation, self.seed, self.length = config, degradation, seed, length
-        if not files:
+        dataset = as_dataset(pictures) if len(pictures) else Files([])
+        if not len(dataset):
             raise DataError("there is no picture to train on: all of data.folders are validated on")
-        pictures = PictureCache(files, config.cache)
+        if dataset.paired and config.too_small == "mirror":
+            raise DataError("data.too_small: mirror is not for pairs; set skip or error")
+        self.pictures = PictureCache(dataset, config.cache, config.unreadable == "skip")
+        self.unreadable = self.pictures.unreadable
+        count = len(self.pictures)
+        if not count:
+            raise DataError(f"none of the {len(dataset)} pictures can be read, such as {self.unreadable[0]}")
         sources = self._sources()
         self.largest: Size = max(sources, key=lambda source: source[0] * source[1])
-        largest = max(max(source) for source in sources)
+        largest = config.patch if dataset.paired else max(max(source) for source in sources)
         _check_window(config, sources)
-        small = [k for k, (h, w) in enumerate(pictures.sizes) if min(h, w) < largest]
+        small = [k for k, (h, w) in enumerate(self.pictures.sizes) if min(h, w) < largest]
         self.dropped = len(small) if config.too_small == "skip" else 0
         if small and config.too_small == "error":
-            h, w = pictures.sizes[small[0]]
+            h, w = self.pictures.sizes[small[0]]
             raise DataError(
-                f"{len(small)} of {len(files)} pictures are smaller than the largest training crop of {largest} pixels "
-                f"({pictures.files[small[0]]}: {w}×{h}); set data.too_small to skip or mirror, or make "
+                f"{len(small)} of {count} pictures are smaller than the largest training crop of {largest} pixels "
+                f"({self.pictures.name(small[0])}: {w}×{h}); set data.too_small to skip or mirror, or make "
                 "data.patch or the scale smaller"
             )
-        if self.dropped == len(files):
-            raise DataError(f"all {len(files)} pictures are smaller than the largest training crop of {largest} pixels")
-        self.pictures = pictures
-        self.usable = [k for k in range(len(files)) if not (self.dropped and k in set(small))]
-        areas = np.array([float(np.prod(pictures.sizes[k])) for k in self.usable])
+        if self.dropped == count:
+            raise DataError(f"all {count} pictures are smaller than the largest training crop of {largest} pixels")
+        self.usable = [k for k in range(count) if not (self.dropped and k in set(small))]
+        areas = np.array([float(np.prod(self.pictures.sizes[k])) for k in self.usable])
         weights = areas if config.sampling == "area" else np.ones_like(areas)
         self._cumulative = np.cumsum(weights / weights.sum())
 
@@ -150,10 +193,14 @@ class TrainingCrops(Dataset[Sample]):
         generator = seeded(self.seed, k)
         config = self.config
         chosen = int(np.searchsorted(self._cumulative, float(torch.rand((), generator=generator, dtype=torch.float64))))
-        pixels = self.pictures.load(self.usable[min(chosen, len(self.usable) - 1)])
-        record = self.degradation.sample((3, *pixels.shape[:2]), generator)
-        clean = self._crop(pixels, self.degradation.source_size((config.patch, config.patch), record), generator)
-        degraded = self.degradation.apply(clean, record)
+        loaded = self.pictures.load(self.usable[min(chosen, len(self.usable) - 1)])
+        if isinstance(loaded, Pair):
+            degraded = self._paired_crop(loaded, generator)
+        else:
+            assert self.degradation is not None
+            record = self.degradation.sample((3, *loaded.shape[:2]), generator)
+            clean = self._crop(loaded, self.degradation.source_size((config.patch, config.patch), record), generator)
+            degraded = self.degradation.apply(clean, record)
         size = degraded.reference.shape[1:]
         window: Size = (config.window, config.window) if config.window else tuple(size)
         if config.points == "window":
@@ -189,30 +236,46 @@ class TrainingCrops(Dataset[Sample]):
 
     def _crop(self, pixels: NDArray[np.uint8], size: Sequence[int], generator: torch.Generator) -> Tensor:
         """A random crop ``(3, *size)``, flipped and transposed at random."""
-        starts = [
-            int(torch.randint(max(1, n - m + 1), (), generator=generator))
-            for n, m in zip(pixels.shape, size, strict=False)
-        ]
-        flips = torch.randint(2, (3,), generator=generator).tolist() if self.config.flips else [0, 0, 0]
-        if self.config.flips == "horizontal":
-            flips = [0, flips[1], 0]
+        starts, flips = self._place(pixels.shape[:2], size, generator)
         rows, columns = (_mirrored(start, m, n) for start, m, n in zip(starts, size, pixels.shape, strict=False))
         crop = (
             pixels[rows][:, columns]
             if not (isinstance(rows, slice) and isinstance(columns, slice))
             else pixels[rows, columns]
         )
-        if flips[0]:
-            crop = crop[::-1]
-        if flips[1]:
-            crop = crop[:, ::-1]
-        if flips[2] and size[0] == size[1]:
-            crop = crop.swapaxes(0, 1)
-        return to_tensor(np.ascontiguousarray(crop))
+        return to_tensor(_flipped(crop, flips))
+
+    def _paired_crop(self, pair: Pair, generator: torch.Generator) -> Degraded:
+        """The same random place of a pair's input, mask and target, flipped and transposed alike."""
+        patch, scale = self.config.patch, pair.scale
+        (top, left), flips = self._place(pair.input.shape[:2], (patch, patch), generator)
+        image, target = (
+            to_tensor(_flipped(p[s * top : s * (top + patch), s * left : s * (left + patch)], flips))
+            for p, s in ((pair.input, 1), (pair.target, scale))
+        )
+        mask = torch.zeros(1, patch, patch)
+        if pair.mask is not None:
+            holes = _flipped(pair.mask[top : top + patch, left : left + patch], flips)
+            mask = torch.from_numpy(holes > HALF).float()[None]
+        return Degraded(image, mask, target, {})
+
+    def _place(
+        self, size: Sequence[int], crop: Sequence[int], generator: torch.Generator
+    ) -> tuple[list[int], tuple[int, ...]]:
+        """Where a crop of a picture begins, and whether it is flipped up, flipped left, and transposed."""
+        starts = [
+            int(torch.randint(max(1, n - m + 1), (), generator=generator)) for n, m in zip(size, crop, strict=True)
+        ]
+        flips = torch.randint(2, (3,), generator=generator).tolist() if self.config.flips else [0, 0, 0]
+        if self.config.flips == "horizontal":
+            flips = [0, flips[1], 0]
+        return starts, (flips[0], flips[1], flips[2] and crop[0] == crop[1])
 
     def _sources(self) -> list[Size]:
         """The sizes of clean crops that the degradation needs, from many samples."""
         patch = self.config.patch
+        if self.degradation is None:
+            return [(patch * scale, patch * scale) for scale in self.pictures.scales]
         records = [self.degradation.sample((3, patch, patch), seeded(self.seed, -1, k)) for k in range(256)]
         return [self.degradation.source_size((patch, patch), record) for record in records]
 
@@ -255,6 +318,17 @@ def _check_window(config: DataConfig, sources: Sequence[Size]) -> None:
     smallest -= len(set(sources)) > 1  # an output may be a pixel smaller than its source: round() against ceil()
     if config.window is not None and config.window > smallest:
         raise DataError(f"data.window is {config.window}, but an output may have {smallest} pixels a side; lower it")
+
+
+def _flipped(crop: NDArray[np.uint8], flips: Sequence[int]) -> NDArray[np.uint8]:
+    """``crop``, flipped up, flipped left and transposed where ``flips`` say so."""
+    if flips[0]:
+        crop = crop[::-1]
+    if flips[1]:
+        crop = crop[:, ::-1]
+    if flips[2]:
+        crop = crop.swapaxes(0, 1)
+    return np.ascontiguousarray(crop)
 
 
 def _mirrored(start: int, count: int, n: int) -> slice | NDArray[np.int64]:

@@ -12,35 +12,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from implicitkit.config import TrainConfig, naming
-from implicitkit.create import build_model, create_degradation, load_model
-from implicitkit.create.memory import to_train
+from implicitkit.config import TrainConfig
+from implicitkit.datasets.base import Dataset
 from implicitkit.degradations.base import seeded
-from implicitkit.errors import ConfigError, UserError, first_line
+from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
-from implicitkit.images.filling import check_fill, trained_fill
-from implicitkit.images.folders import picture_files
-from implicitkit.losses import WeightedLoss
-from implicitkit.model import ImplicitModel
+from implicitkit.training.assembly import assemble, may_leave_unused
 from implicitkit.training.averaging import Average
-from implicitkit.training.data import TrainingCrops, collate, hold_out
-from implicitkit.training.memory import check_memory
+from implicitkit.training.callbacks import Callbacks, TrainingState
+from implicitkit.training.data import collate
 from implicitkit.training.optimiser import build_optimiser, set_rate
 from implicitkit.training.processes import join
 from implicitkit.training.runs import Report, Run
-from implicitkit.training.schedule import learning_rate
-from implicitkit.training.validation import Validator
-from implicitkit.weights.native import fill
+from implicitkit.training.schedule import build_schedule
 
 
 class StepBatches(Sampler[list[int]]):
@@ -62,20 +57,31 @@ class StepBatches(Sampler[list[int]]):
             yield [step * self.batch + k for k in self.mine]
 
 
-def train(config: TrainConfig, *, resume: bool = False, report: Report | None = None) -> Path:
-    """Train by ``config`` and return the run directory.
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    report: Report | None = None,
+    callbacks: Sequence[Any] = (),
+    dataset: Dataset | None = None,
+    device: str = "auto",
+) -> Path:
+    """Train by ``config`` and return the run directory; :func:`implicitkit.train` takes files and dicts as well.
 
     Args:
         config: the whole run.
         resume: continue the run in ``config.output`` from its last checkpoint; otherwise that directory must not exist.
         report: called with a dict at every log step and validation.
+        callbacks: :class:`~implicitkit.training.callbacks.Callback`, or names and specs, behind those of ``config``.
+        dataset: the pictures, in place of the configured ones.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
         UserError: the directory is taken, the configuration differs from the resumed one, a picture is unusable, or
             the loss is not finite.
     """
     distributed = DistributedDataParallelKwargs()
-    accelerator = join(config.precision, [distributed])
+    accelerator = join(config.precision, [distributed], device=device)
     processes = accelerator.num_processes
     if config.batch % (processes * config.accumulate):
         parts = f" in {config.accumulate} parts (accumulate)" if config.accumulate > 1 else ""
@@ -83,44 +89,29 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report | None = 
             f"batch: {config.batch} crops cannot be shared by {processes} processes{parts}; use a multiple"
         )
     with Run(config, accelerator, resume) as run:
-        return _train(config, run, distributed, report)
+        return _train(config, run, distributed, report, callbacks, dataset)
 
 
-def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKwargs, report: Report | None) -> Path:
+def _train(
+    config: TrainConfig,
+    run: Run,
+    distributed: DistributedDataParallelKwargs,
+    report: Report | None,
+    callbacks: Sequence[Any],
+    dataset: Dataset | None,
+) -> Path:
     accelerator = run.accelerator
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     set_seed(config.seed)
 
     # Find all mistakes before making the run directory.
-    with naming("degradation"):
-        degradation = create_degradation(config.degradation_spec)
-    files, held_out = hold_out(picture_files(config.data.folders), config.data.held_out)
-    with naming("loss"):
-        losses = WeightedLoss([term.as_dict() for term in config.loss])
-        if losses.wants_window and config.data.points != "window":
-            raise ConfigError(
-                f"{' and '.join(losses.wants_window)}: a loss of pictures, but data.points is {config.data.points}; "
-                "set data.points: window"
-            )
-    validator = Validator([*held_out, *picture_files(config.validation.folders)], config, losses)
-    files = [file for file in files if file.resolve() not in validator.resolved]
-    length = config.steps * config.batch
-    crops = TrainingCrops(files, config.data, degradation, config.seed, length, losses.wants_reference)
+    followers = Callbacks([*(spec.as_dict() for spec in config.callbacks), *callbacks])
+    schedule = build_schedule(config.optimiser)
+    parts = assemble(config, device, dataset, processes)
+    model, losses, crops, validator = parts.model, parts.losses, parts.crops, parts.validator
     run.whole = crops.whole
-    with to_train():
-        model = build_model(config.model)
-    if model.takes_mask and model.fill is None:
-        model.fill = check_fill(trained_fill([part.as_dict() for part in config.degradation]))
-    if config.weights:
-        with naming("weights"):
-            start_from(model, config.weights)
-    model = model.to(device).train()
-    with naming("loss"):
-        losses.attach(model)
     condition_names = losses.reads
     distributed.find_unused_parameters = may_leave_unused(model, condition_names)
-    check_memory(model, config, crops.largest, device, processes)
-    rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = build_optimiser(model, config.optimiser)
     average = Average(model, config.ema)
@@ -133,7 +124,9 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
         run.keep("average", average)
     for name, term in losses.learning.items():
         run.keep(f"loss_{name}", term)
-    start = run.restore()
+    for name, callback in followers.remembering().items():
+        run.keep(f"callback_{name}", callback)
+    start = done = run.restore()
     if start > config.steps:
         raise UserError(f"the run in {config.output} has done {start} steps already; steps is {config.steps}")
     batches = DataLoader(
@@ -152,15 +145,27 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
     }
     where |= {"crops_per_process": config.batch // processes}
     counts = {"pictures": len(crops.usable), "dropped": crops.dropped, "parameters": parameter_count}
-    run.say({"event": "start", "step": start, **where, **counts}, report)
+    if crops.unreadable:
+        counts["unreadable"] = len(crops.unreadable)
+    state = TrainingState(config, model, optimiser, device, start, start, is_main_process=accelerator.is_main_process)
+
+    def say(entry: dict[str, Any]) -> None:
+        run.say(entry, report)
+        if accelerator.is_main_process:
+            followers.log(state, entry)
+
+    state.writes = say
+    say({"event": "start", "step": start, **where, **counts})
+    followers.start(state)
+    stopped = agreed(state.stopping, accelerator)
 
     zeros = torch.zeros(1 + len(losses.terms), device=device)  # the sum, then each term
     clock, steps_timed, totals = time.monotonic(), 0, zeros
-    for step, batch in enumerate(batches, start=start):
+    for step, batch in enumerate(() if stopped else batches, start=start):
         torch.manual_seed(seeded(config.seed, step, rank).initial_seed())  # for dropout
         batch = send_to_device(batch, device, non_blocking=True)
-        rate = learning_rate(step, config.steps, config.optimiser)
-        set_rate(optimiser, rate)
+        rate = schedule(step, config.steps, config.optimiser.lr)
+        set_rate(optimiser, rate, config.optimiser.lr)
         losses.begin(step)
 
         for k, part in enumerate(parts_of(batch, config.accumulate), start=1):
@@ -187,7 +192,12 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
         steps_timed += 1
 
         done = step + 1
-        last = done == config.steps
+        state.step, state.lr, state.loss = done, rate, loss.detach()
+        followers.step(state)
+        validates = bool(validator) and done % config.validation.every == 0
+        if processes == 1 or done % config.log_every == 0:  # at a step that all processes share
+            stopped = agreed(state.stopping, accelerator)
+        last = done == config.steps or bool(stopped)
         if done % config.log_every == 0 or last:
             mean_loss, *means = (accelerator.gather(totals[None]).mean(0) / steps_timed).tolist()
             if not math.isfinite(mean_loss):
@@ -199,75 +209,42 @@ def _train(config: TrainConfig, run: Run, distributed: DistributedDataParallelKw
             terms = {f"loss_{name}": mean for name, mean in zip(each, means, strict=True)} if len(each) > 1 else {}
             terms |= losses.notes()
             progress = {"loss": mean_loss, **terms, "lr": rate, "crops_per_s": speed, "seconds_left": seconds_left}
-            run.say({"event": "train", "step": done, **progress}, report)
+            say({"event": "train", "step": done, **progress})
             clock, steps_timed, totals = time.monotonic(), 0, zeros
-        if validator and (done % config.validation.every == 0 or last):
+        if validates or (validator and last):
             paused = time.monotonic()
             if accelerator.is_main_process:
                 with average.shown():
                     model.eval()
                     validation = validator(model)
+                    run.validated(done, model, validation, say)
+                    followers.validation(state, validation)
                     model.train()
-                    run.validated(done, model, validation, report)
             accelerator.wait_for_everyone()
+            stopped = agreed(state.stopping, accelerator)
+            last = last or bool(stopped)
             clock += time.monotonic() - paused
         if done % config.checkpoint_every == 0 or last:
             run.checkpoint(done, model)
+            followers.checkpoint(state)
+        if last:
+            break
 
     if accelerator.is_main_process:
         with average.shown():
-            run.save(model, "last.safetensors", config.steps)
+            run.save(model, "last.safetensors", done)
+    if stopped:
+        say({"event": "end", "step": done, "reason": stopped})
+    followers.end(state)
     return config.output
 
 
-def start_from(model: ImplicitModel, weights: str | Mapping[str, Any], part: str = "") -> None:
-    """Load initial weights into a model, or into the parts in a mapping (``{"conditions": {"semantic": FILE}}``)."""
-    if isinstance(weights, Mapping):
-        for name, inner in weights.items():
-            start_from(model, inner, f"{part}.{name}".removeprefix("."))
-        return
-    try:
-        target = model.get_submodule(part)
-    except AttributeError:
-        raise ConfigError(f"{part}: the model has no such part; name its encoder, decoder or conditions") from None
-    if not isinstance(weights, str):
-        raise ConfigError(f"{part}: the name of a file or model; received {weights!r}")
-    loaded: nn.Module = load_model(weights)
-    if not isinstance(target, ImplicitModel):  # an encoder or a decoder: that of the model in the file
-        loaded = loaded.get_submodule(part.rpartition(".")[2])
-    fill(target, loaded.state_dict(), weights)
-
-
-def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any]) -> None:
-    """Evaluate model and losses on one crop, backwards too, to find what does not fit before training.
-
-    Raises:
-        ConfigError: a loss fails, is not finite, or gives the model no gradient.
-    """
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if not weights:
-        raise ConfigError("model: nothing to train; every part of it is frozen (trainable: false)")
-    model.eval()
-    mask = batch["mask"] if model.takes_mask else None
-    prediction = model(batch["image"], batch["coords"], batch["cell"], mask, losses.reads)
-    with naming("loss"):
-        try:
-            each = losses.each(prediction, batch)
-        except (UserError, TypeError, ValueError, LookupError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # of a plugin's loss
-            raise ConfigError(f"{type(error).__name__}: {first_line(error)}") from error
-        for label, value in each.items():
-            if not bool(value.isfinite()):
-                raise ConfigError(f"{label} is {value.item()} for the first crop, before any training")
-        total = losses.sum(each)
-        gradients = torch.autograd.grad(total, weights, allow_unused=True) if total.requires_grad else ()
-        if all(gradient is None for gradient in gradients):
-            raise ConfigError(
-                f"{' + '.join(each)} gives the model no gradient; compute it from prediction.values, without detach() "
-                "or no_grad()"
-            )
-    model.train()
+def agreed(reason: str, accelerator: Accelerator) -> str:
+    """Why the training ends, if any process says so; all processes call it at the same step."""
+    if accelerator.num_processes == 1:
+        return reason
+    flag = torch.tensor([float(bool(reason))], device=accelerator.device)
+    return reason or ("another process stopped it" if bool(accelerator.gather(flag).any()) else "")
 
 
 def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
@@ -280,16 +257,3 @@ def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
     for k in range(count):
         mine = slice(k * size, (k + 1) * size)
         yield {key: value[mine] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
-
-
-def may_leave_unused(model: ImplicitModel, names: Collection[str] | None) -> bool:
-    """Whether the loss may not reach a trainable condition: one that is neither in ``names`` (None: all) nor queried by
-    the decoder. Processes must not wait for its gradient.
-    """
-    for name, condition in model.conditions.items():
-        trainable = any(p.requires_grad for p in condition.parameters())
-        if trainable and names is not None and name not in {*names, *model.decoder.queried}:
-            return True
-        if may_leave_unused(condition, ()):
-            return True
-    return False

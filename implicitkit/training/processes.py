@@ -20,26 +20,35 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from implicitkit.devices import choose_device
 from implicitkit.errors import UserError
 
 MIXED_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun, then MPI's
 
 
-def join(precision: str, handlers: Sequence[Any] = (), cpu: bool = False) -> Accelerator:
+def join(precision: str, handlers: Sequence[Any] = (), device: str = "auto") -> Accelerator:
     """Join the other processes of this training, if there are any.
 
     Args:
         precision: float32, bfloat16 or float16.
         handlers: accelerate's ``kwargs_handlers``.
-        cpu: whether to stay off the GPU.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; several processes choose theirs themselves.
 
     Raises:
-        UserError: there are more processes than GPUs, or they cannot work together.
+        UserError: there is no such device, there are more processes than GPUs, or they cannot work together.
     """
+    count = world_size(os.environ)
+    cpu = False
+    if device != "auto":
+        chosen = choose_device(device)
+        if count > 1 and chosen.index is not None:
+            raise UserError(f"--device {device} is one device, for one process; {count} were started")
+        cpu = chosen.type == "cpu"
+        if chosen.type == "cuda" and chosen.index is not None:
+            torch.cuda.set_device(chosen)
     alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=alone)  # a run before may have had another precision
-    count = world_size(os.environ)
     if count > 1 and not cpu:
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         cpu = accelerator is None or accelerator.type == "mps"

@@ -53,6 +53,7 @@ NEUTRAL_KEYS = (
 RESUMABLE_KEYS = (
     *NEUTRAL_KEYS,
     "validation",
+    "callbacks",
     "steps",
     "optimiser.lr",
     "optimiser.betas",
@@ -76,7 +77,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
         self.config, self.accelerator, self.folder, self.resume = config, accelerator, config.output, resume
-        self.best = -math.inf
+        self.best, self.best_by = -math.inf, ""  # a metric of the validation
         self.whole = False  # whether each crop is a whole picture
         self.between: tuple[int, ImplicitModel] | None = None  # between two steps: those done, and the model
         self._start = 0
@@ -178,7 +179,8 @@ class Run:
         self._start, folder = checkpoints[-1]
         try:
             self.accelerator.load_state(str(folder))
-            self.best = json.loads((folder / "run.json").read_text())["best"]
+            stored = json.loads((folder / "run.json").read_text())
+            self.best, self.best_by = stored["best"], stored.get("best_by", self.best_by)
             for name, thing in self._stateful.items():  # accelerate would execute pickled code
                 thing.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True))
         except Exception as error:  # readers raise many kinds for damaged files
@@ -215,7 +217,7 @@ class Run:
             ) from error
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_text(temporary / "run.json", json.dumps({"step": step, "best": self.best}))
+            write_text(temporary / "run.json", json.dumps({"step": step, "best": self.best, "best_by": self.best_by}))
             temporary.rename(target)
             for _, old in self._checkpoints()[: -self.config.keep_checkpoints]:
                 shutil.rmtree(old)
@@ -230,20 +232,21 @@ class Run:
             with suppress(UserError):  # weights that are not finite, or a full disk: the first error counts
                 self.checkpoint(done, model)
 
-    def validated(self, step: int, model: ImplicitModel, validation: Validation, report: Report | None) -> None:
+    def validated(self, step: int, model: ImplicitModel, validation: Validation, say: Report) -> None:
         """Log a validation, write its picture, and the weights if they are the best so far."""
-        scores, picture, kind = validation.scores, validation.picture, validation.kind
-        mean = sum(scores.values()) / len(scores)
-        details = {f"{kind}_{k}": v for k, v in scores.items()}
-        self.say({"event": "validation", "step": step, kind: mean, **details}, report)
+        picture = validation.picture
+        details = {f"{metric}_{task}": v for metric, tasks in validation.scores.items() for task, v in tasks.items()}
+        say({"event": "validation", "step": step, **validation.means, **details})
         (self.folder / "images").mkdir(exist_ok=True)
         write_image(self.folder / "images" / f"step-{step}.png", picture)
         self._tensorboard().add_image("validation", picture, step)
-        score = mean if kind == "psnr" else -mean
+        score = validation.means[validation.best] * (-1 if validation.best in validation.lower_is_better else 1)
+        if self.best_by != validation.best:
+            self.best, self.best_by = -math.inf, validation.best
         if score > self.best:
             self.best = score
-            key = "validation_psnr_y" if kind == "psnr" else "validation_loss"
-            self.save(model, "best.safetensors", step, {key: scores})
+            named = {"psnr_y" if metric == "psnr" else metric: scores for metric, scores in validation.scores.items()}
+            self.save(model, "best.safetensors", step, {f"validation_{metric}": s for metric, s in named.items()})
 
     def save(self, model: ImplicitModel, name: str, step: int, summary: dict[str, Any] | None = None) -> None:
         """Write the model as a native file with a summary of its training."""
@@ -266,7 +269,7 @@ class Run:
             log.write(json.dumps({**entry, "time": time.time()}) + "\n")
         if entry["event"] != "start":
             for key, value in entry.items():
-                if key not in ("event", "step", "seconds_left"):
+                if key not in ("event", "step", "seconds_left", "reason"):
                     self._tensorboard().add_scalar(f"{entry['event']}/{key}", value, entry["step"])
         if report is not None:
             report(entry)
@@ -349,4 +352,4 @@ def changed_entries(file: Path, config: TrainConfig, free: Collection[str]) -> d
     stored = validate(TrainConfig, load_yaml(file), str(file))
     before, now = (dict(flattened(c.model_dump(mode="json"))) for c in (stored, config))
     changed = {key: (before.get(key), now.get(key)) for key in before | now if before.get(key) != now.get(key)}
-    return {key: values for key, values in changed.items() if not {key, key.split(".")[0]} & set(free)}
+    return {key: values for key, values in changed.items() if not any(f"{key}.".startswith(f"{f}.") for f in free)}

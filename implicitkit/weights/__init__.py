@@ -12,12 +12,18 @@ from implicitkit.files import check_regular
 from implicitkit.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from implicitkit.weights.fetching import fetch as fetch
     from implicitkit.weights.native import fill as fill
     from implicitkit.weights.native import fingerprint as fingerprint
     from implicitkit.weights.native import read_metadata as read_metadata
+    from implicitkit.weights.native import read_spec as read_spec
     from implicitkit.weights.pickled import read_pickled as read_pickled
 else:  # these import torch, when they are first used
-    _LAZY = {"native": ["fill", "fingerprint", "read_metadata"], "pickled": ["read_pickled"]}
+    _LAZY = {
+        "fetching": ["fetch"],
+        "native": ["fill", "fingerprint", "read_metadata", "read_spec"],
+        "pickled": ["read_pickled"],
+    }
     __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
 
 MODEL_FILE = "model.safetensors"

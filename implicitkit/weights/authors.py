@@ -1,4 +1,4 @@
-"""Checkpoints of other repositories, read without executing code: yinboc/liif, jaewon-lee-b/lte, SPAN and mmagic.
+"""Checkpoints of other repositories, read without executing code: those of :mod:`implicitkit.weights.layouts`.
 
 The authors' file is a pickled ``{"model": {"name", "args", "sd"}, ...}``, mmagic's a ``{"state_dict", ...}``; bare
 state dicts are read too, also of an encoder alone. The architecture follows from the tensors' shapes; ``args`` adds
@@ -10,24 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from implicitkit.errors import WeightsError
 from implicitkit.weights.checkpoint import Checkpoint
-from implicitkit.weights.layouts import DECODERS, ENCODERS, DecoderLayout, EncoderLayout, Tensors, renamed
+from implicitkit.weights.layouts import DECODERS, ENCODERS, NECKS, DecoderLayout, EncoderLayout, Tensors, renamed
+from implicitkit.weights.layouts.flax import PREFIX, from_flax
 from implicitkit.weights.pickled import read_pickled
-from implicitkit.weights.span import SPAN
 
 # Tensors without effect on the forward pass: RGB mean shifts that are never called, buffers that window attention
 # recomputes, mmagic's upsampling tail, which LIIF does not use, and a trainer's buffers.
 UNUSED_TENSORS = re.compile(
-    r"(encoder\.)?((sub|add)_mean\.(weight|bias)|layers\..*\.(attn_mask|relative_position_index))"
+    r"(encoder\.|srnet\.)?((sub|add)_mean\.(weight|bias)|layers\..*\.(attn_mask|relative_position_index))"
     r"|generator(_ema)?\.encoder\.(upsample|upscale|conv_last|output)\..*"
     r"|step_counter|data_preprocessor\..*"
 )
 WRAPPERS = ("params_ema", "state_dict", "sd", "params")  # basicsr keeps the moving average beside the weights
+OF_ENCODER, OF_NECK = ("encoder.", "srnet."), "refine."  # how the names of their tensors begin
+BARE = ("conv_first.", "body.", "conv_after_body.")  # of an encoder that is no part of its own
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel, and of torch.compile
 
 
@@ -43,32 +45,58 @@ def read_authors(path: str | Path) -> Checkpoint:
 def recognise(content: Any, where: str) -> Checkpoint:
     """Recognise a checkpoint's content by its keys and shapes; ``where`` names it in errors."""
     name, args, state = _unwrap(content, where)
+    if all(key.startswith(PREFIX) for key in state):
+        state = from_flax(state)
     dropped = [key for key in state if UNUSED_TENSORS.fullmatch(key)]
     tensors = {key: value for key, value in state.items() if key not in dropped}
     from_mmagic = any(re.match(r"generator(_ema)?\.", key) for key in tensors)
     if from_mmagic:
         tensors, averaged_over = _mmagic(tensors)
         dropped += averaged_over
-    parts, others = _split(tensors)
-    encoder = next((layout for layout in (*ENCODERS, SPAN) if layout.sign in parts), None)
-    decoder = next((layout for layout in DECODERS if layout.sign(others) and name in ("", layout.registered)), None)
-    if encoder is None or (decoder is None and (others or name)):
+    decoder = next((layout for layout in DECODERS if layout.sign(tensors) and name in ("", *layout.registered)), None)
+    parts = _split(tensors, decoder)
+    encoder = next((layout for layout in ENCODERS if layout.sign in parts.encoder), None)
+    if encoder is None or (decoder is None and (parts.decoder or name)):
         raise _unknown(where, name, tensors, encoder)
-    unused = [key for key in parts if re.fullmatch(encoder.unused(parts), key)]
+    unused = [key for key in parts.encoder if re.fullmatch(encoder.unused(parts.encoder), key)]
     dropped += [key if key in tensors else f"encoder.{key}" for key in unused]
-    title = f"{decoder.title} with {encoder.title}" if decoder else f"{encoder.title}, an encoder alone"
+    if decoder and decoder.absent:
+        dropped += parts.decoder
+        parts = parts._replace(decoder={})
+    title = _title(encoder, decoder)
     try:
-        spec, ours = _ours(encoder, decoder, parts, others, args, unused)
+        spec, ours = _ours(encoder, decoder, parts, args, unused)
     except KeyError as error:
         raise WeightsError(f"{where}: looks like {title}, but lacks {error}") from None
     except WeightsError as error:
         raise WeightsError(f"{where}: looks like {title}, but {error}") from None
-    except (AttributeError, IndexError, TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
         raise WeightsError(f"{where}: looks like {title}, but its tensors or arguments have other forms") from None
     if decoder:
-        authors = "jaewon-lee-b/lte" if encoder.title == "SwinIR" or "LTE" in decoder.title else "yinboc/liif"
+        authors = "jaewon-lee-b/lte" if encoder.title == "SwinIR" and "/liif" in decoder.authors else decoder.authors
         title += f" ({'mmagic' if from_mmagic else authors})"
     return Checkpoint(spec, ours, {"converted_from": title}, layout=title, dropped=tuple(dropped))
+
+
+def _title(encoder: EncoderLayout, decoder: DecoderLayout | None) -> str:
+    if decoder is None:
+        return f"{encoder.title}, an encoder alone"
+    return f"{encoder.title} of {decoder.title}" if decoder.absent else f"{decoder.title} with {encoder.title}"
+
+
+def _is_a_pair(content: Any) -> bool:
+    """Whether it holds a state dict of the encoder, and one of the decoder."""
+    if not isinstance(content, Mapping) or set(content) != {"encoder", "decoder"}:
+        return False
+    return all(isinstance(inner, Mapping) for inner in content.values())
+
+
+class _Parts(NamedTuple):
+    """A file's tensors, those of each part without its prefix."""
+
+    encoder: Tensors
+    neck: Tensors
+    decoder: Tensors
 
 
 def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
@@ -78,6 +106,9 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         state = content["model"]
         name, args = state.get("name", ""), state.get("args") or {}
+    if _is_a_pair(content):
+        both = {part: next((inner[k] for k in WRAPPERS if k in inner), inner) for part, inner in content.items()}
+        state = {f"{part}.{key}": value for part, inner in both.items() for key, value in inner.items()}
     if isinstance(state, Mapping):
         state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
@@ -106,49 +137,63 @@ def _mmagic(tensors: Tensors) -> tuple[dict[str, Tensor], list[str]]:
         if key in omitted:
             continue
         inner = key.removeprefix(prefix)
-        of_encoder = key != inner and not inner.startswith(("imnet.", "encoder."))
+        of_encoder = key != inner and not inner.startswith(("imnet", "cs_attn.", "encoder."))
         prefixed["encoder." + inner if of_encoder else inner] = value
     return prefixed, omitted
 
 
-def _split(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The encoder's tensors, without their prefix, and the others; without any prefix, all are an encoder's."""
-    parts = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
-    others = {key: value for key, value in tensors.items() if not key.startswith("encoder.")}
-    return (parts, others) if parts else (others, {})
+def _split(tensors: Tensors, decoder: DecoderLayout | None) -> _Parts:
+    """The tensors by part. The encoder's begin with ``encoder.`` or ``srnet.``; without any prefix, those named as an
+    encoder's are, or all if no decoder was recognised.
+    """
+    encoder, neck, others = {}, {}, {}
+    prefixed = any(key.startswith(OF_ENCODER) for key in tensors)
+    for key, value in tensors.items():
+        if key.startswith(OF_ENCODER):
+            encoder[key.partition(".")[2]] = value
+        elif key.startswith(OF_NECK):
+            neck[key.partition(".")[2]] = value
+        elif prefixed or (decoder and not key.startswith(BARE)):
+            others[key] = value
+        else:
+            encoder[key] = value
+    return _Parts(encoder, neck, others)
 
 
 def _ours(
     encoder: EncoderLayout,
     decoder: DecoderLayout | None,
-    parts: Tensors,
-    others: Tensors,
+    parts: _Parts,
     args: Mapping[str, Any],
     unused: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The spec of a model (or of an encoder) and its tensors by our names."""
-    rules = encoder.rules(parts)
-    spec = encoder.spec(renamed(parts, rules), (args.get("encoder_spec") or {}).get("args") or {})
-    inner = renamed({key: value for key, value in parts.items() if key not in unused}, rules)
+    rules = encoder.rules(parts.encoder)
+    inner = encoder.after(renamed({key: v for key, v in parts.encoder.items() if key not in unused}, rules))
+    told = args.get("encoder_spec") or args.get("srnet_spec") or {}
+    spec = encoder.spec(encoder.after(renamed(parts.encoder, rules)), told.get("args") or {})
+    features = spec[encoder.features]
     ours = {f"encoder.{key}": value for key, value in inner.items()}
     if decoder is None:
         return {"encoder": spec}, ours
-    outer = {key: _linear(key, value) for key, value in renamed(others, decoder.rules(others)).items()}
+    whole: dict[str, Any] = {"encoder": {**spec, **decoder.encoder}}
+    if parts.neck:
+        neck = next(layout for layout in NECKS if layout.sign in parts.neck)
+        between = neck.after(renamed(parts.neck, neck.rules(parts.neck)))
+        whole["neck"] = neck.spec(between)
+        ours |= {f"necks.0.{key}": value for key, value in between.items()}
+    outer = decoder.after(renamed(parts.decoder, decoder.rules(parts.decoder)), features)
     ours |= {f"decoder.{key}": value for key, value in outer.items()}
-    read = decoder.spec(outer, args, spec[encoder.features])
-    return {"encoder": spec, "decoder": read, "scales": [1, 4]}, ours
-
-
-def _linear(key: str, value: Tensor) -> Tensor:
-    """Convert LTE+'s 1x1 convolutions to linear layers."""
-    return value.flatten(1) if key.startswith("mlp.") and value.ndim == 4 else value
+    if decoder.absent:
+        return whole, ours
+    return {**whole, "decoder": decoder.spec(outer, args, features), "scales": list(decoder.scales)}, ours
 
 
 def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | None) -> WeightsError:
     """The error for an unknown layout: the expected keys and the file's; of decoders alone if the encoder is known."""
     quoted = f" {name!r}" if name else ""
     known = f" with the encoder {encoder.title}" if encoder else ""
-    kinds = (DECODERS,) if encoder else ((*ENCODERS, SPAN), DECODERS)
+    kinds = (DECODERS,) if encoder else (ENCODERS, DECODERS)
     expected = " and ".join("; or ".join(f"{layout.keys} ({layout.title})" for layout in kind) for kind in kinds)
     keys = sorted(key for key in tensors if not (encoder and key.startswith("encoder.")))
     some = ", ".join(keys[:6] + ["…"] * (len(keys) > 6)) or "no others"

@@ -22,6 +22,7 @@ class Checkpoint:
             fingerprint of their weights.
         layout: the kind of file, in words.
         dropped: unused tensors of the file.
+        origins: parts that come from other distributions: ``"decoder wave"`` -> ``"implicitkit-wave 0.1.0"``.
     """
 
     spec: dict[str, Any]
@@ -31,3 +32,4 @@ class Checkpoint:
     frozen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layout: str = "native file"
     dropped: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)

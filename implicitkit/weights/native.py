@@ -1,8 +1,9 @@
 """Our own weight files: one ``.safetensors`` with the spec in its metadata.
 
 Metadata keys: ``format`` = ``implicitkit``, ``format_version``, ``spec`` (JSON), ``version`` of the library that wrote
-it, ``training`` (JSON summary), ``license``, and ``frozen`` (JSON): parts that are not in the file, with the source and
-the SHA-256 of their weights. Nothing else is needed to build and fill the model.
+it, ``training`` (JSON summary), ``license``, ``frozen`` (JSON): parts that are not in the file, with the source and
+the SHA-256 of their weights, and ``origins`` (JSON): the distributions that bring parts of other packages.
+Nothing else is needed to build and fill the model.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from implicitkit.errors import WeightsError
 from implicitkit.files import parse_json, replacing
 from implicitkit.version import __version__
 from implicitkit.weights.checkpoint import Checkpoint
+from implicitkit.weights.migration import migrated
 
 FORMAT, FORMAT_VERSION = "implicitkit", 1
 
@@ -57,6 +59,7 @@ def write_native(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype
         "training": json.dumps(checkpoint.summary),
         "license": checkpoint.license,
         "frozen": json.dumps(checkpoint.frozen),
+        **({"origins": json.dumps(checkpoint.origins)} if checkpoint.origins else {}),
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -72,6 +75,16 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def read_spec(path: str | Path) -> dict[str, Any]:
+    """The spec of a native file, in today's words, without its tensors.
+
+    >>> import implicitkit
+    >>> read_spec(Path(implicitkit.__file__).parent / "weights/box/liif_small.safetensors")["decoder"]["name"]
+    'liif'
+    """
+    return migrated(json.loads(read_metadata(path)["spec"]))
 
 
 def read_native(path: str | Path) -> Checkpoint:
@@ -94,6 +107,7 @@ def read_native(path: str | Path) -> Checkpoint:
             part: {"source": str(known["source"]), "sha256": str(known["sha256"])}
             for part, known in parse_json(metadata.get("frozen") or "{}").items()
         }
+        origins = {str(part): str(owner) for part, owner in parse_json(metadata.get("origins") or "{}").items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({type(error).__name__}: {error})") from None
     if version > FORMAT_VERSION:
@@ -105,7 +119,9 @@ def read_native(path: str | Path) -> Checkpoint:
             f"{path}: its metadata is damaged: spec and training are mappings, and a spec has an encoder; "
             f"received {shorten(metadata['spec'], 60)} and {shorten(metadata.get('training') or '{}', 60)}"
         )
-    return Checkpoint(spec, load_file(str(path)), summary, metadata.get("license", ""), frozen)
+    return Checkpoint(
+        migrated(spec), load_file(str(path)), summary, metadata.get("license", ""), frozen, origins=origins
+    )
 
 
 def fingerprint(part: nn.Module) -> str:

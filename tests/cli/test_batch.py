@@ -12,7 +12,9 @@ import typer
 from filelock import FileLock
 
 import implicitkit as ik
+from implicitkit.cli import progress
 from implicitkit.cli.batch import run_each
+from implicitkit.cli.pictures.notes import Note
 from implicitkit.errors import UserError
 from implicitkit.files import LOCK
 
@@ -74,6 +76,56 @@ def test_ctrl_c_says_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
         "failed: a.png: broken",
         "interrupted: 1 of 4 pictures are done, c.png is not",
     ]
+
+
+def test_what_is_there_is_skipped_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    worked: list[str] = []
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        worked.append(job.source.name)
+        return "done"
+
+    run_each(JOBS, work, "working", is_done=lambda job: job.source.stem in "ac")
+    assert worked == ["b.png", "d.png"]
+    assert capsys.readouterr().err.splitlines() == ["2 of 4 pictures done in 1 s, 2 were there already"]
+    run_each(JOBS[:1], work, "working", is_done=lambda job: True)
+    assert capsys.readouterr().err.splitlines() == ["0 of 1 pictures done, 1 was there already"]
+
+
+def test_what_is_in_the_way_leads_to_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        raise UserError(f"{job.source} exists; pass --force to overwrite it")
+
+    with pytest.raises(UserError, match="^4 of 4 pictures failed; --skip-existing leaves out what is there$"):
+        run_each(JOBS, work, "working")
+
+
+def test_progress_counts_pictures_and_says_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        now[0] += 60 if job.source.stem == "d" else 20  # as its size says
+        report(1.0)
+        return "done"
+
+    run_each(JOBS, work, "working", sizes=[1, 1, 1, 3])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["working 17%  1 of 4, 2 min left: a.png", "working 33%  2 of 4, 80 s left: b.png"]
+    assert lines[-1] == "4 of 4 pictures done in 2 min"
+
+
+def test_notes_are_said_once_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    notes: list[Note] = []
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        notes.append(Note(job.source.name, "seen {}", 2.0, "so what"))
+        return "done"
+
+    run_each(JOBS, work, "working", notes=notes)
+    assert capsys.readouterr().err.splitlines()[0] == "note: a.png, b.png, c.png and 1 more: seen 2; so what"
 
 
 @pytest.mark.parametrize(

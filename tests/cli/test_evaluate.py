@@ -218,3 +218,29 @@ def test_a_picture_that_fails_costs_no_other_its_scores(run, folder: Path, tmp_p
     assert any(line.startswith("left out z: ") and "z.png" in line for line in done.err.splitlines())
     before, after = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "r"))
     assert after["mean"] == before["mean"] and list(after["failed"]) == ["z"]
+
+
+def test_options_of_the_decoders(run, tmp_path: Path) -> None:
+    pictures = tmp_path / "set"
+    pictures.mkdir()
+    ik.write_image(pictures / "cat.png", ik.read_image(PHOTOS / "chelsea.png")[:, 60:92, 100:132])
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4}
+    linf = ik.create_model({"encoder": encoder, "decoder": {"name": "linf", "width": 8, "depth": 1}})
+    weights = linf.save(tmp_path / "linf.safetensors")
+    call = ("evaluate", "--model", weights, "--data", pictures, "--scales", "2", "--force", "-o", tmp_path / "r.json")
+    scores = {}
+    for options in ((), ("--option", "temperature=0.8"), ("--option", "temperature=0.8", "--option", "seed=1")):
+        assert run(*call, *options).code == 0
+        report = json.loads((tmp_path / "r.json").read_text())
+        scores[options] = report["mean"]["linf"]["2"]["psnr_y"]
+    assert report["options"] == {"temperature": 0.8, "seed": 1}
+    assert len(set(scores.values())) == 3
+    other = small_model().save(tmp_path / "liif.safetensors")
+    for wrong, message in (
+        (("--option", "heat=1"), "linf has no option 'heat'; it knows temperature, seed"),
+        (("--option", "temperature=hot"), "the option temperature of linf is a finite number; received 'hot'"),
+        (("--option", "temperature"), "--option takes KEY=VALUE; received 'temperature'"),
+        (("--option", "seed=1", "--model", other), "liif has no option 'seed'; it takes none"),
+    ):
+        done = run(*call, *wrong)
+        assert done.code == 2 and message in done.err and done.err.count("\n") == 1

@@ -12,6 +12,7 @@ from implicitkit.cli.inputs import (
     parse_bins,
     parse_size,
     parse_words,
+    place_in,
     refuse_clashes,
     without_results,
 )
@@ -52,7 +53,7 @@ def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
         check_target(tmp_path / "x.png" / "y.png", force=False)
 
 
-def test_results_of_earlier_runs_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_earlier_runs_are_left_out(tmp_path: Path) -> None:
     names = [
         "a.jpg",
         "a_x2.png",
@@ -68,9 +69,36 @@ def test_results_of_earlier_runs_are_left_out(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "c_record.json").touch()
     kept = [path.name for path in without_results(files)]
     assert kept == ["a.jpg", "b_x2.png", "c.png", "d_mask.png"]  # whose originals, or records, are not there
-    expected = "left out as results of earlier runs: a_x2.png, a_x2_x3.png, a_800x600.jpg and 2 more"
-    assert capsys.readouterr().err == f"{expected} (name them to process them)\n"
-    assert without_results(files[:1]) == files[:1] and capsys.readouterr().err == ""
+    assert without_results(files[:1]) == files[:1]
+
+
+def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = (
+        "a.png",
+        "a_x2.png",
+        "a_x2_x3.png",
+        "a_w9.png",
+        "a_800x600.jpg",
+        "b.gif",
+        "c.gif",
+        "d.avif",
+        "e_record.json",
+    )
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.png").touch()
+    assert find_pictures([tmp_path], without_results) == [tmp_path / "a.png"]
+    assert capsys.readouterr().err == (
+        f"left out of {tmp_path}: a_800x600.jpg, a_w9.png, a_x2.png and 1 more, made from others there; 3 files of other "
+        "kinds (.gif 2, .avif 1); 1 folder (--recursive looks into them); name a file to process it\n"
+    )
+    both = [tmp_path / "a.png", tmp_path / "sub" / "a.png"]
+    assert find_pictures([tmp_path], without_results, recursive=True) == both
+    assert "folder" not in capsys.readouterr().err.partition(":")[2]
+    assert find_pictures([tmp_path], without_results, recursive=True, output=tmp_path / "sub") == both[:1]
+    assert place_in(Path("out"), both[1], [tmp_path]) == Path("out/sub")
+    assert place_in(Path("out"), both[0], [both[0]]) == Path("out")
 
 
 def test_sizes_are_width_and_height() -> None:

@@ -29,9 +29,20 @@ def test_the_table_is_what_the_command_offers(run) -> None:
     assert run("upscale", "-h").out == run("upscale", "--help").out
 
 
+def test_summaries_fit_a_terminal(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("--help").out.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(COMMANDS) and not any("..." in line or len(line) > 80 for line in lines)
+
+
+def test_help_and_version_may_be_words(run) -> None:
+    assert run("help", "upscale").out == run("upscale", "--help").out
+    assert run("version").out == run("--version").out == run("-V").out and run("help").out == run("--help").out
+
+
 @pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
 def test_no_command_has_more_options_than_can_be_read(command) -> None:
-    parameters = set(inspect.signature(command.callback).parameters)
+    parameters = set(inspect.signature(inspect.unwrap(command.callback)).parameters)  # a table is one
     choices = sum(max(len(parameters & group) - 1, 0) for group in ALTERNATIVES)
     assert len(parameters) - choices <= MOST_PARAMETERS
     assert command.callback.__doc__

@@ -54,6 +54,32 @@ def test_train_from_the_command_line(run, tmp_path: Path) -> None:
         assert not (tmp_path / "new").exists()  # nothing is left of a run that could not begin
 
 
+def test_a_dry_run_another_folder_and_an_early_end(run, tmp_path: Path) -> None:
+    config = {
+        "model": {"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": {"name": "liif", "hidden": [8]}},
+        "data": {"folders": [str(PHOTOS)], "patch": 8, "points": 16, "held_out": 1},
+        "degradation": {"name": "super_resolution", "scale": [1, 2]},
+        "validation": {"every": 1, "scales": [2], "max_size": 32, "metrics": ["l1"]},
+        "callbacks": {"name": "early_stopping", "patience": 1, "min_delta": 1000},
+        "output": str(tmp_path / "run"),
+        "steps": 9,
+        "batch": 2,
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    dry = run("train", path, "--dry-run")
+    assert dry.code == 0 and not (tmp_path / "run").exists()
+    assert "encoder:" in dry.out and "MiB on" in dry.out and (tmp_path / "run_first_batch.png").is_file()
+    done = run("train", path, "-o", tmp_path / "other", "--device", "cpu")
+    assert done.code == 0 and done.out.strip() == str(tmp_path / "other" / "last.safetensors")
+    assert "ended early at step 2: psnr has not improved for 1 validations" in done.err and ", l1 0." in done.err
+    child = tmp_path / "child.yaml"
+    child.write_text("base: c.yaml\nsteps: 1\noutput: " + str(tmp_path / "child"))
+    assert run("train", child).code == 0
+    refused = run("train", path, "--device", "gpu")
+    assert refused.code == 2 and len(refused.errors) == 1
+
+
 def test_torchrun_is_told_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its summary prints the message of the file that it names; a line, not a traceback."""
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure

@@ -11,6 +11,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, write_picture
+from implicitkit.images.survey import jpeg_quality
 from oracles import PHOTOS
 from oracles.models import small_model
 
@@ -128,6 +129,9 @@ def test_a_folder_keeps_going_and_reports_the_bad_at_the_end(run, cat: Path, wei
     done = run("upscale", folder, "-o", tmp_path / "out", "--model", weights, "--scale", "1.5")
     assert done.code == 2
     *_, failure, error = done.err.splitlines()
+    assert (
+        done.err.splitlines()[0] == f"left out of {folder}: 1 file of other kinds (.txt 1); name a file to process it"
+    )
     assert error == "error: 1 of 3 pictures failed" and failure.startswith("failed: ") and "b.png" in failure
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
@@ -247,7 +251,7 @@ def test_a_folder_twice_at_other_sizes_leaves_out_what_it_made(run, cat: Path, w
         assert run("upscale", cat.parent, "--model", weights, *options).code == 0
     done = run("upscale", cat.parent, "--model", weights, "--height", "20", "-o", cat.parent / "out")
     assert done.code == 0 and sorted(p.name for p in (cat.parent / "out").iterdir()) == ["cat.png"]
-    assert "left out as results of earlier runs: cat_20x16.png, cat_w60.png, cat_x1.5.png" in done.err
+    assert "cat_20x16.png, cat_w60.png, cat_x1.5.png, made from others there" in done.err
     again = run("upscale", cat.parent, "--model", weights, "--scale", "2")
     assert again.code == 0 and again.out.count("->") == 1  # nor what lies in the folder of results
 
@@ -264,3 +268,37 @@ def test_debug_shows_the_traceback(run, tmp_path: Path) -> None:
     plain, debug = run("upscale", tmp_path / "none.png"), run("upscale", tmp_path / "none.png", "--debug")
     assert plain.code == debug.code == 2 and plain.err == f"error: there is no file {tmp_path / 'none.png'}\n"
     assert "Traceback" in debug.err and debug.err.endswith(plain.err)
+
+
+def test_a_folder_run_with_its_options(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    (cat.parent / "sub").mkdir()
+    (cat.parent / "sub" / "cat.png").write_bytes(cat.read_bytes())
+    call = ("upscale", cat.parent, "-o", cat.parent / "out", "--model", weights, "-s", "1.5")
+    options = ("--recursive", "--format", "jpg", "--quality", "60", "--name", "{number}-{name}-{label}")
+    done = run(*call, *options)
+    assert done.code == 0, done.err
+    first, second = cat.parent / "out" / "1-cat-x1.5.jpg", cat.parent / "out" / "sub" / "2-cat-x1.5.jpg"
+    assert jpeg_quality(first) == jpeg_quality(second) == 60
+    assert done.err.splitlines()[-1].startswith("2 of 2 pictures done in ")
+    second.unlink()
+    before = first.stat().st_mtime_ns
+    again = run(*call, *options, "--skip-existing")
+    assert again.code == 0 and again.out.count("->") == 1 and first.stat().st_mtime_ns == before and second.exists()
+    assert again.err.splitlines()[-1].endswith(", 1 was there already")
+    refused = run(*call, *options)
+    assert refused.errors == ["error: 2 of 2 pictures failed; --skip-existing leaves out what is there"]
+
+
+def test_a_request_beyond_the_training_is_said_before_the_work(run, cat: Path, tmp_path: Path) -> None:
+    done = run("upscale", cat, "-o", tmp_path / "out.png", "--model", "liif_small", "--scale", "5")
+    assert done.code == 0
+    assert done.err.splitlines()[0] == (
+        "note: cat.png: magnified ×5; liif_small was trained for ×1.2 to ×4; no model here was trained for it"
+    )
+    fine = run("upscale", cat, "-o", tmp_path / "fine.png", "--model", "liif_small", "--scale", "3")
+    assert fine.code == 0 and fine.err == ""
+
+
+def test_tiles_that_waste_work_are_said(run, cat: Path, weights: str, tmp_path: Path) -> None:
+    done = run("upscale", cat, "-o", tmp_path / "out.png", "--model", weights, "--scale", "1.1", "--tile", "3")
+    assert done.code == 0 and "note: a tile of 3 pixels is read with " in done.err

@@ -19,7 +19,7 @@ def test_every_method_and_seed_is_a_whole_run(tmp_path: Path) -> None:
     run = plan.rows["LTE"][1]
     assert run.config.seed == 1 and run.config.output == tmp_path / "runs" / "LTE" / "seed-1"
     assert run.config.data.folders == [tmp_path / "pictures" / "train"]
-    assert run.config.optimiser.lr == 2e-3 and run.config.optimiser.schedule == "constant"  # merged
+    assert run.config.optimiser.lr == 2e-3 and run.config.optimiser.schedule.name == "constant"  # merged
     assert run.config.model.decoder.as_dict() == {"name": "lte", "hidden": [8, 8]}
     assert run.weights == run.folder / "best.safetensors"  # a picture is held out
     nothing_held_out = tiny(tmp_path)
@@ -126,3 +126,11 @@ def test_only_names_what_is_there(tmp_path: Path) -> None:
     assert [run.name for run in plan.ordered(["LTE", "LIIF/seed-1"])] == ["LTE/seed-0", "LIIF/seed-1", "LTE/seed-1"]
     with pytest.raises(ik.ConfigError, match=r"no method or run 'LTE/seed-5'; did you mean 'LTE/seed-"):
         plan.ordered(["LTE/seed-5"])
+
+
+def test_options_of_a_method_are_those_of_its_validation_too(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    settings["methods"]["LTE"]["options"] = {"temperature": 0.5}
+    plan = make_plan(checked(settings))
+    assert plan.rows["LTE"][0].options == {"temperature": 0.5} == plan.rows["LTE"][0].config.validation.options
+    assert plan.rows["LIIF"][0].options == {} == plan.rows["LIIF"][0].config.validation.options

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.decoders.base import Inputs
-from implicitkit.decoders.lmf import LMF
+from implicitkit.decoders.lmf import LMF, LMLTE
 from implicitkit.encoders.base import Features
 from oracles.formulas import unfold
 from oracles.models import assert_all_ways_agree
@@ -152,3 +152,32 @@ def test_bad_arguments_are_named() -> None:
 
 def test_lm_liif_equals_the_authors() -> None:
     assert max(errors("lm_liif")) < BAR
+
+
+def test_lm_lte_equals_the_authors() -> None:
+    assert max(errors("lm_lte")) < BAR
+
+
+@pytest.mark.parametrize("latent_cell", [True, False])
+def test_all_ways_to_ask_lm_lte_agree(latent_cell: bool) -> None:
+    small = {"name": "lm_lte", "hidden": 4, "depth": 2, "latent_hidden": [8], "basis": 8, "latent_cell": latent_cell}
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": small}).eval()
+    assert_all_ways_agree(model, 1e-5)
+
+
+def test_the_latent_network_of_lm_lte_is_told_the_scale_unless_told_otherwise() -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4}
+    for told in (True, False):
+        decoder = {"name": "lm_lte", "hidden": 4, "depth": 1, "latent_hidden": [8], "basis": 8, "latent_cell": told}
+        model = ik.create_model({"encoder": encoder, "decoder": decoder}).eval()
+        field, points = model.encode(torch.rand(3, 8, 9)), torch.rand(20, 2) * 2 - 1
+        assert model.decoder.exports is not told
+        each = torch.rand(20, 2) * 0.2 + 0.05
+        alone = torch.cat([field(point[None], cell) for point, cell in zip(points, each, strict=True)])
+        same = torch.allclose(field(points, each), alone, atol=1e-5)
+        assert same is not told  # the latent is told the mean of all points of a call
+
+
+def test_bad_arguments_of_lm_lte_are_named() -> None:
+    with pytest.raises(ValueError, match="hidden=5"):
+        LMLTE(hidden=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import pytest
 import torch
 
 import implicitkit as ik
@@ -82,3 +83,60 @@ def test_a_chain_samples_each_step_with_the_shape_it_will_see() -> None:
 
     Chain([ik.create_degradation("super_resolution", scale=4), Spy()])(torch.rand(3, 32, 40))
     assert shapes == [(3, 8, 10)]
+
+
+VOLUMES = [
+    {"name": "noise", "sigma": 20},
+    {"name": "noise", "kind": "poisson"},
+    {"name": "blur", "sigma": 1.2},
+    {"name": "super_resolution", "scale": [4, 1, 1], "per_axis": True},
+    {"name": "super_resolution", "scale": [1, 3]},
+    {"name": "inpainting", "ratio": 0.3},
+    {"name": "inpainting", "kind": "scattered", "ratio": [0.2, 0.4], "fill": "mean"},
+]
+
+
+@pytest.mark.parametrize("spec", VOLUMES, ids=lambda spec: spec["name"])
+def test_volumes(spec: dict) -> None:
+    """A volume alone and as a batch of one give the same, and a record replays to the bit."""
+    degradation = ik.create_degradation({**spec, "ndim": 3})
+    volume = torch.rand(1, 12, 10, 8)
+    one = degradation(volume, seeded(3))
+    batch = degradation(volume[None], seeded(3))
+    assert one.image.ndim == 4 and one.mask.shape == one.image.shape
+    assert torch.equal(batch.image[0], one.image) and batch.record == [one.record]
+    again = degradation.apply(volume, one.record)
+    assert torch.equal(again.image, one.image) and torch.equal(again.mask, one.mask)
+    if spec["name"] == "inpainting":
+        assert 0.2 <= one.mask.mean() <= 0.4
+        assert torch.equal(one.image[one.mask < 0.5], volume[one.mask < 0.5])
+    if spec.get("per_axis"):
+        assert one.image.shape == (1, 3, 10, 8)
+
+
+def test_a_volume_is_blurred_alike_along_each_axis() -> None:
+    point = torch.zeros(1, 9, 9, 9)
+    point[0, 4, 4, 4] = 1
+    blurred = ik.create_degradation("blur", sigma=1.0, ndim=3).apply(point, {"kind": "gaussian", "sigma": 1.0}).image[0]
+    flat = (
+        ik.create_degradation("blur", sigma=1.0).apply(point[0, 4][None], {"kind": "gaussian", "sigma": 1.0}).image[0]
+    )
+    torch.testing.assert_close(blurred, blurred.permute(2, 0, 1))
+    torch.testing.assert_close(blurred.sum(0), flat, atol=1e-6, rtol=0)
+
+
+def test_what_is_known_of_pictures_alone_is_refused_for_volumes() -> None:
+    with pytest.raises(ValueError, match="motion"):
+        ik.create_degradation("blur", kind="motion", ndim=3)
+    with pytest.raises(ValueError, match="strokes"):
+        ik.create_degradation("inpainting", kind="strokes", ndim=3)
+    with pytest.raises(ValueError, match="noise takes ndim 2 .* received 4"):
+        ik.create_degradation("noise", ndim=4)
+    with pytest.raises(ValueError, match=r"volume \(C, D, H, W\) or batch .* received .*\(3, 8, 8\)"):
+        ik.create_degradation("noise", ndim=3)(torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match="ndim=3 takes volumes"):
+        ik.create_degradation("noise").apply(torch.rand(1, 1, 8, 8, 8), {})
+    with pytest.raises(ValueError, match=r"one ndim; received \[3, 2\]"):
+        ik.create_degradation([{"name": "noise", "ndim": 3}, "jpeg"])
+    with pytest.raises(ValueError, match="volumes take a number, mean or noise"):
+        ik.create_degradation("inpainting", ndim=3, fill="harmonic")(torch.rand(1, 6, 6, 6))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+import implicitkit as ik
 from implicitkit.encoders.base import for_convolutions
 from oracles.models import small_model
 
@@ -21,3 +23,14 @@ def test_an_encoder_under_vmap() -> None:
     with torch.no_grad():
         found = torch.func.vmap(lambda picture: encoder(picture[None]).map[0])(pictures)
         torch.testing.assert_close(found, encoder(pictures).map)
+
+
+def test_pictures_are_normalised_as_told() -> None:
+    encoder = ik.create_encoder("edsr", blocks=1, channels=4, mean=[0.4, 0.5, 0.6], std=0.25)
+    picture = torch.rand(1, 3, 4, 5)
+    expected = (picture - torch.tensor([0.4, 0.5, 0.6]).reshape(3, 1, 1)) / 0.25
+    torch.testing.assert_close(encoder.normalise(picture), expected)
+    assert torch.equal(ik.create_encoder("rdn", depth=1, convs=1, mean=0.0, std=1.0).normalise(picture), picture)
+    for name, wrong in (("edsr", {"mean": [0.5, 0.5]}), ("edsr_baseline", {"std": 0.0}), ("rdn", {"std": [1, 0, 1]})):
+        with pytest.raises(ValueError, match=r"takes mean and std > 0, a number or one for each of 3 channels"):
+            ik.create_encoder(name, **wrong)

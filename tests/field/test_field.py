@@ -380,3 +380,15 @@ def test_a_field_says_what_it_is_of() -> None:
     model = small_model()
     assert repr(model.encode(torch.rand(2, 3, 12, 10))) == "Field(2×(3, 12, 10), liif, float32, cpu)"
     assert repr(model.encode(torch.rand(3, 8, 8), precision="bfloat16")) == "Field((3, 8, 8), liif, bfloat16, cpu)"
+
+
+def test_a_fields_options_are_those_of_its_questions() -> None:
+    spec = {"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": {"name": "linf", "width": 8}}
+    model, picture, hot = ik.create_model(spec).eval(), torch.rand(3, 6, 7), {"temperature": 0.8}
+    plain, warm = model.encode(picture), model.encode(picture, options=hot)
+    assert torch.equal(warm.render((9, 8)), plain.render((9, 8), options=hot))
+    assert not torch.equal(warm.render((9, 8)), plain.render((9, 8)))
+    assert torch.equal(warm.render((9, 8), options={"temperature": 0}), plain.render((9, 8)))
+    assert torch.equal(warm(torch.zeros(3, 2), 0.1), plain(torch.zeros(3, 2), 0.1, options=hot))
+    with pytest.raises(ValueError, match=r"^linf has no option 'heat'; it knows temperature, seed$"):
+        model.encode(picture, options={"heat": 1})

@@ -16,7 +16,8 @@ import implicitkit as ik
 from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE, Plugins, find_plugins
 from implicitkit.registry.registry import Registry
 
-KINDS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "neck", "protocol")
+PARTS = ("encoder", "decoder", "degradation", "model", "loss", "metric", "neck", "protocol")
+KINDS = (*PARTS, "dataset", "optimiser", "schedule", "callback")
 HOOK_OF = {kind: f"register_{kind}es" if kind == "loss" else f"register_{kind}s" for kind in KINDS}
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from implicitkit.errors import UserError
 from implicitkit.registry.plugins import VARIABLE
-from implicitkit.registry.scaffold import new_plugin
+from implicitkit.registry.registry import article
+from implicitkit.registry.scaffold import PARTS, new_plugin
 from oracles import ROOT
 
 
@@ -50,6 +51,23 @@ def test_a_new_plugin_installs_and_passes_its_tests(tmp_path: Path) -> None:
     assert "[implicitkit-sine-wave 0.1.0]" in run("implicitkit", "list", "decoders")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(PARTS))
+def test_the_part_of_every_kind_passes_its_tests(tmp_path: Path, kind: str) -> None:
+    project = new_plugin("sine-wave", tmp_path, kind)
+    written = files(project)
+    assert f"implicitkit_sine_wave/{kind}.py" in written and not any(
+        "@" in text.replace("@ik", "") for text in written.values()
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{project}:{ROOT}", VARIABLE: "none,implicitkit_sine_wave"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)]
+    ran = subprocess.run(command, env=environment, cwd=project, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0 and "3 passed" in ran.stdout, ran.stdout + ran.stderr
+    listed = [sys.executable, "-m", "implicitkit", "info", "sine_wave"]
+    said = subprocess.run(listed, env=environment, capture_output=True, text=True).stdout
+    assert said.startswith(f"sine_wave is {article(kind)} of ") and PARTS[kind][0] in said
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -63,6 +81,16 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, message: st
     with pytest.raises(UserError, match=message):
         new_plugin(name, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_are_taken_by_kind_and_kinds_are_known(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a metric called 'psnr' is already registered by implicitkit"):
+        new_plugin("psnr", tmp_path, "metric")
+    with pytest.raises(
+        UserError, match="one of decoder, encoder, neck, degradation, loss, metric; received 'protocol'"
+    ):
+        new_plugin("mine", tmp_path, "protocol")
+    assert new_plugin("liif", tmp_path, "encoder").name == "implicitkit-liif"  # another kind
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -85,11 +85,11 @@ def test_every_cache_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_decoding_happens_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from implicitkit.training import data as module
+    from implicitkit.datasets import base as module
 
     decoded = []
-    original = module._decode
-    monkeypatch.setattr(module, "_decode", lambda file: decoded.append(file) or original(file))
+    original = module.read_pixels
+    monkeypatch.setattr(module, "read_pixels", lambda file: decoded.append(file) or original(file))
     data = crops()
     [data[k] for k in range(30)]
     assert sorted(decoded) == picture_files([PHOTOS])

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 import implicitkit as ik
 from implicitkit.errors import ConfigError
 from implicitkit.losses import Loss, WeightedLoss
-from implicitkit.training.loop import StepBatches, may_leave_unused
+from implicitkit.training.assembly import may_leave_unused
+from implicitkit.training.loop import StepBatches
 from oracles.runs import ENVIRONMENT, identical, run, settings, weights
 
 
@@ -90,7 +91,7 @@ def test_steps_are_shared_out_by_rank() -> None:
 def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config(tmp_path / "run", steps=4))
     wild = config(tmp_path / "run", optimiser={"schedule": "constant"}, log_every=100, checkpoint_every=2)
-    monkeypatch.setattr("implicitkit.training.loop.learning_rate", lambda *_: 1e30)
+    monkeypatch.setattr("implicitkit.training.schedule.Constant.rate", lambda *_: 1e30)
     with pytest.raises(ik.UserError, match=r"no longer finite at step 6.*lower optimiser\.lr"):
         run(wild, resume=True)
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-4"]
@@ -122,11 +123,11 @@ def test_what_does_not_go_together_is_found_before_the_first_step(tmp_path: Path
 
 
 def test_what_validates_does_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from implicitkit.training import loop as training
+    from implicitkit.training import assembly as training
 
     seen = []
     original = training.TrainingCrops
-    monkeypatch.setattr(training, "TrainingCrops", lambda files, *rest: seen.extend(files) or original(files, *rest))
+    monkeypatch.setattr(training, "TrainingCrops", lambda p, *rest: seen.extend(p.names) or original(p, *rest))
     asked = config(tmp_path / "run", steps=1)
     asked["data"]["folders"] *= 2  # the same folder twice
     run(asked)
@@ -225,6 +226,8 @@ def test_a_part_that_no_loss_reaches_is_not_waited_for(meaning: None, monkeypatc
     assert may_leave_unused(outer, ("inner",))
     model.conditions["semantic"].requires_grad_(False)
     assert not may_leave_unused(model, ()) and not may_leave_unused(outer, ("inner",))
+    skipping = ik.create_model({"encoder": small, "decoder": {"name": "clit", "width": 8, "stages": 2}})
+    assert may_leave_unused(skipping, None)  # its second stage, where no point needs it
 
 
 def test_two_stages_with_two_losses(tmp_path: Path, meaning: None) -> None:
@@ -308,3 +311,10 @@ def test_a_model_that_is_frozen_is_not_trained(tmp_path: Path) -> None:
     frozen["decoder"] = {"name": "liif", "hidden": [8], "trainable": False}
     with pytest.raises(ConfigError, match="model: nothing to train; every part of it is frozen"):
         run(config(tmp_path / "run", model=frozen))
+
+
+def test_an_unknown_option_of_the_validation_is_found_before_the_run(tmp_path: Path) -> None:
+    validation = {"every": 1000, "scales": [2], "max_size": 48, "options": {"temperature": 1}}
+    with pytest.raises(ik.ConfigError, match=r"^validation\.options: liif has no option 'temperature'; it takes none$"):
+        run(settings(tmp_path / "run", validation=validation))
+    assert not (tmp_path / "run").exists()

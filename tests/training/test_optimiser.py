@@ -156,3 +156,29 @@ def test_parts_keep_what_is_not_per_picture() -> None:
     assert [p["image"].tolist() for p in parts] == [[0, 1], [2, 3], [4, 5]]
     assert [p["reference"] for p in parts] == [["a", "b"], ["c", "d"], ["e", "f"]]
     assert all(p["window"] == (2, 3) for p in parts)
+
+
+def test_optimisers_are_found_by_name_with_their_options() -> None:
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "decoder": torch.nn.Linear(2, 2)})
+    sgd = build_optimiser(model, OptimiserConfig(name="SGD", options={"momentum": 0.9, "nesterov": True}))
+    assert type(sgd) is torch.optim.SGD and sgd.param_groups[0]["momentum"] == 0.9
+    assert type(build_optimiser(model, OptimiserConfig(name="timm:lamb"))).__name__ == "Lamb"
+    for wrong, message in (
+        ({"name": "sgd", "options": {"momentun": 0.9}}, "takes no 'momentun'; did you mean 'momentum'"),
+        ({"name": "sgd", "betas": (0.5, 0.9)}, "optimiser.betas: sgd takes none"),
+        ({"name": "timm:lamp"}, "timm has no optimiser 'lamp'; did you mean 'lamb'"),
+        ({"options": {"lr": 1}}, "lr is an entry of optimiser itself"),
+    ):
+        with pytest.raises(ik.UserError, match=message):
+            build_optimiser(model, OptimiserConfig(**wrong))
+
+
+def test_a_part_may_have_a_rate_and_a_decay_of_its_own() -> None:
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "decoder": torch.nn.Linear(2, 2)})
+    parts = {"decoder": {"lr": 0.5, "weight_decay": 0.25}}
+    optimiser = build_optimiser(model, OptimiserConfig(lr=0.1, weight_decay=0.125, parts=parts))
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.125, 0.0, 0.25, 0.0]
+    set_rate(optimiser, 0.05, 0.1)  # the schedule has halved it
+    assert [group["lr"] for group in optimiser.param_groups] == [0.05, 0.05, 0.25, 0.25]
+    with pytest.raises(ValueError, match="the weight_decay of decoder is a number of at least 0"):
+        OptimiserConfig(parts={"decoder": {"weight_decay": -1}})

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import implicitkit as ik
 from implicitkit.training.processes import join, launch_words, ranks_to_start, world_size
+from oracles.reduced import DECODERS
 from oracles.runs import furthest, identical, run, settings, weights
 
 TESTS = Path(__file__).parents[1]
@@ -55,6 +56,20 @@ def test_two_processes_are_one_training(tmp_path: Path, launcher: list[str]) -> 
     log = [json.loads(line) for line in (tmp_path / "pair" / "log.jsonl").read_text().splitlines()]
     starts = [entry for entry in log if entry["event"] == "start"]
     assert [entry["processes"] for entry in starts] == [2] * (2 if launcher is TORCHRUN else 1)  # one process writes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["clit", "linf_patch", "srno", "lm_lte"])
+def test_two_processes_train_decoders_of_whole_questions(tmp_path: Path, decoder: str) -> None:
+    """Their work depends on all points of a step; ``clit`` leaves its second stage out where no point needs it."""
+    encoder, small = {"name": "edsr", "blocks": 1, "channels": 8}, DECODERS[decoder]
+    if decoder == "clit":
+        small = {**small, "scale_base": 3.0}
+    made = settings(tmp_path / "pair", steps=4, batch=2, model={"encoder": encoder, "decoder": small})
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(made))
+    launched(TORCHRUN, tmp_path, str(file))
+    assert identical(*(load_file(tmp_path / f"rank-{rank}.safetensors") for rank in (0, 1)))
 
 
 def test_a_training_alone_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def test_the_slower_of_two_that_begin_is_refused(tmp_path: Path, monkeypatch: py
         (tmp_path / "run" / "checkpoints" / "step-1").mkdir(parents=True)
         (tmp_path / "run" / "config.yaml").write_text("theirs: 1\n")
 
-    monkeypatch.setattr("implicitkit.training.loop.rehearse", meanwhile)
+    monkeypatch.setattr("implicitkit.training.assembly.rehearse", meanwhile)
     with pytest.raises(ik.UserError, match="already holds a run"):
         run(settings(tmp_path / "run", steps=4))
     assert (tmp_path / "run" / "config.yaml").read_text() == "theirs: 1\n"

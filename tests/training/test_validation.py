@@ -28,13 +28,13 @@ def validator(degradation: object, model: dict[str, object], **validation: objec
 def test_the_score_is_the_luma_on_whole_pictures() -> None:
     model = small_model(skip="bilinear")
     result = validator("super_resolution", model.spec, scales=[2, 3])(model)
-    assert result.kind == "psnr" and list(result.scores) == ["x2", "x3"]
+    assert result.best == "psnr" and list(result.scores["psnr"]) == ["x2", "x3"]
     expected = []
     for k, file in enumerate(FILES):
         clean = centre(ik.read_image(file), 48)
         seen = ik.create_degradation({"name": "super_resolution", "scale": 3})(clean, generator=seeded(k))
         expected.append(psnr_y(model.encode(seen.image).render((48, 48)), seen.reference, shave=3))
-    assert result.scores["x3"] == pytest.approx(sum(expected) / 2, abs=1e-6)
+    assert result.scores["psnr"]["x3"] == pytest.approx(sum(expected) / 2, abs=1e-6)
     assert result.picture.shape == (3, 48, 3 * 48)
     assert torch.equal(result.picture[:, :, 96:], centre(ik.read_image(FILES[0]), 48))
 
@@ -43,7 +43,7 @@ def test_an_embedding_is_scored_by_its_loss() -> None:
     encoder = {"name": "edsr", "blocks": 1, "channels": 3}
     model = ik.create_model({"encoder": encoder, "decoder": {"name": "bilinear", "project": False}}).eval()
     result = validator({"name": "noise", "sigma": 5}, model.spec)(model)
-    assert result.kind == "loss" and list(result.scores) == ["all"] and math.isfinite(result.scores["all"])
+    assert result.best == "loss" and list(result.scores["loss"]) == ["all"] and math.isfinite(result.means["loss"])
     assert result.picture.shape == (3, 48, 3 * 48)
 
 
@@ -61,3 +61,13 @@ def test_every_task_fixes_one_scale() -> None:
 def test_colours_fill_the_range() -> None:
     picture = as_colours(torch.rand(7, 5, 6))
     assert picture.shape == (3, 5, 6) and float(picture.min()) == 0 and float(picture.max()) == pytest.approx(1)
+
+
+def test_options_of_the_questions() -> None:
+    encoder = {"name": "edsr", "blocks": 1, "channels": 4}
+    model = ik.create_model({"encoder": encoder, "decoder": {"name": "linf", "width": 8, "depth": 1}}).eval()
+    each = [
+        validator("super_resolution", model.spec, scales=[2], options=options)(model).scores["x2"]
+        for options in ({}, {"temperature": 0.8}, {"temperature": 0.8, "seed": 1})
+    ]
+    assert len(set(each)) == 3

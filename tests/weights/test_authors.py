@@ -10,14 +10,19 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.create import load_encoder
+from benchmarks import newer_vectors as newer
+from implicitkit.create import build_checkpoint, create_encoder, load_encoder
 from implicitkit.errors import WeightsError
 from implicitkit.weights.authors import recognise
-from oracles import PARITY, ROOT
+from implicitkit.weights.native import fill
+from oracles import PARITY, ROOT, states
 
 FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem not in ("span", "swinir-small"))
 SHARED = ROOT.parent / "shared" / "parity"  # the one checkpoint that is too large to keep here
 SHAPES = json.loads((PARITY / "official_state_dict_shapes.json").read_text())
+
+NOT_YET = {"ciaosr-edsr-baseline", "clit2-edsr-baseline", "liwt-edsr-baseline", "lmlte-edsr-baseline"}
+NOT_YET |= {"gsasr-decoder"}  # a network of its own; its files are read for their encoder, layouts/test_gaussians.py
 
 
 def error(ours: torch.Tensor, theirs: np.ndarray) -> float:
@@ -54,6 +59,28 @@ def test_parity(name: str, tile: int | None) -> None:
 @pytest.mark.skipif(not (SHARED / "liif-rdn.pth").exists(), reason="liif-rdn.pth (13 MB) is not kept here")
 def test_parity_of_rdn() -> None:
     check_parity(SHARED / "liif-rdn.pth", None)
+
+
+@pytest.mark.skipif(not newer.SHARED.exists(), reason="the newer decoders' checkpoints (6 MB) are not kept here")
+@pytest.mark.parametrize("name", newer.FILES)
+def test_parity_of_the_newer_decoders(name: str) -> None:
+    assert {array: error for array, error in newer.errors(name).items() if not error <= newer.BAR} == {}
+
+
+@pytest.mark.skipif(not newer.SHARED.exists(), reason="the newer decoders' checkpoints (6 MB) are not kept here")
+@pytest.mark.parametrize("name", ["ope-edsr", "linf-edsr", "lmliif-edsr", "thera-plus"])
+def test_parity_of_the_newer_decoders_in_tiles(name: str) -> None:
+    assert max(newer.errors(name, tile=7, block=97).values()) <= newer.BAR
+
+
+@pytest.mark.parametrize("name", [name for name in states.SHAPES if name not in NOT_YET])
+def test_every_full_size_layout_loads(name: str) -> None:
+    checkpoint = recognise(states.random_state(name), name)
+    if "decoder" not in checkpoint.spec:
+        encoder = create_encoder(checkpoint.spec["encoder"])
+        fill(encoder, {key.removeprefix("encoder."): v for key, v in checkpoint.tensors.items()}, name)
+    else:
+        build_checkpoint(checkpoint, name)  # strict: no tensor is left over, none is missing
 
 
 def test_parity_of_a_bare_swinir() -> None:

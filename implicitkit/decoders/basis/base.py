@@ -7,16 +7,18 @@ its own, for the few rows and columns of output pixels in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from implicitkit.coordinates import Size, open_mesh
-from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.coordinates import Ties, open_mesh
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32, in_half_cells
+from implicitkit.decoders.basis.enlarging import Enlarging
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.readout import read_nearest
@@ -25,15 +27,17 @@ from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 PictureSkip = Literal["nearest", "bilinear", "none"]
-READ = {"nearest": read_nearest, "bilinear": read_linear}
 SAME = 1e-6  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
 
 
 class BasisDecoder(Decoder):
     """``s(x)_c = sum_k coefficient[c, k] * function_k(x - v)``, ``v`` the centre of the nearest cell.
 
-    With ``local_ensemble`` the 2^d nearest cells are blended as LIIF's are. A subclass writes :meth:`coefficients` and
-    :meth:`table`. Values are computed in float32 at any precision. Pictures only (2-D).
+    A point half way between two cells reads the one that ``ties`` says, see
+    :func:`~implicitkit.coordinates.nearest_index`. With ``local_ensemble`` the 2^d nearest cells are blended as LIIF's
+    are. With ``average`` a value is the exact mean of the nearest cell's function over the output pixel, in place of
+    its value at the pixel's centre. A subclass writes :meth:`coefficients` and :meth:`table`. Values are computed in
+    float32 at any precision. Pictures only (2-D).
 
     >>> class Plane(BasisDecoder):
     ...     in_channels, uses_cell = 9, False
@@ -49,7 +53,9 @@ class BasisDecoder(Decoder):
     """
 
     local_ensemble: bool = False
+    average: bool = False
     skip: PictureSkip = "none"
+    ties: Ties = "even"
     exports = True
 
     def coefficients(self, map: Tensor) -> Tensor:
@@ -91,7 +97,7 @@ class BasisDecoder(Decoder):
         with in_float32(source.rows.device.type):
             for index, offset, weight in zip(near.row, near.offset, near.weight, strict=True):
                 rows = source.take(index).float().unflatten(0, (len(source.rows), -1))
-                table = self.table(offset.unbind(-1), cell)
+                table = self.tabulate(offset.unbind(-1), cell)
                 if self.local_ensemble:
                     table = table * weight[..., None]
                 coefficients = rows.unflatten(-1, (self.out_channels, -1))
@@ -126,14 +132,36 @@ class BasisDecoder(Decoder):
         picture = self.skipped(latent, open_mesh([axis.float() for axis in axes])).transpose(1, 2)
         return values + picture.reshape(values.shape)
 
+    def widths(self, cell: Tensor) -> Tensor:
+        """The factor ``(*shape or ones, K)`` by which the mean of each function over an output pixel around a point is
+        smaller than the function there; ``cell`` as in :meth:`table`. For decoders with :attr:`average`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement widths()")
+
+    def tabulate(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
+        """:meth:`table`, or the means over the output pixel if :attr:`average`."""
+        table = self.table(offset, cell)
+        return table if cell is None or not self.average else table * self.widths(cell)
+
+    def at_scale(self, scale: int) -> Enlarging:
+        return Enlarging(self, scale)
+
     def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
         """The input picture ``(B, N, C)`` at queries given per axis, as the skip adds it."""
         assert self.skip != "none"
-        return READ[self.skip](latent.extra, latent.extent, per_axis)
+        if self.skip == "nearest":
+            return self.shifted(read_nearest(latent.extra, latent.extent, per_axis, ties=self.ties))
+        return self.shifted(read_linear(latent.extra, latent.extent, per_axis))
+
+    def shifted(self, picture: Tensor) -> Tensor:
+        """What is added of the picture's values ``(..., C)``: themselves."""
+        return picture
 
     def _axes_near(self, source: Rows, per_axis: Sequence[Tensor]) -> list[AxisNeighbours]:
-        ensemble = self.local_ensemble
-        return [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
+        return [
+            axis_neighbours(x, n, ensemble=self.local_ensemble, ties=self.ties)
+            for x, n in zip(per_axis, source.grid, strict=True)
+        ]
 
     def _corner(self, source: Rows, runs: Sequence[_Runs], cell: Tensor | None) -> Tensor:
         """One corner's share ``(B, C, H, W)`` of a grid."""
@@ -142,11 +170,11 @@ class BasisDecoder(Decoder):
         own = source.rows.index_select(1, index).float().unflatten(-1, (self.out_channels, -1))  # (B, U, C, K)
         if rows.shared and columns.shared:
             offset = rows.offset[:1, :, None], columns.offset[:1, None, :]
-            table = self.table(offset, None if cell is None else cell[:, :1, None])  # (1, m, n, K)
+            table = self.tabulate(offset, None if cell is None else cell[:, :1, None])  # (1, m, n, K)
             values: Tensor = torch.matmul(own, table.flatten(0, 2).t())
         else:
             offset = rows.offset[:, None, :, None], columns.offset[None, :, None, :]
-            table = self.table(offset, None if cell is None else cell[:, :1, None, None])
+            table = self.tabulate(offset, None if cell is None else cell[:, :1, None, None])
             weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
             table = (table * weight[..., None]).flatten(2, 3)  # (u or 1, v or 1, m * n, K)
             table = table.expand(len(rows.cells), len(columns.cells), -1, -1).flatten(0, 1)
@@ -201,17 +229,34 @@ def _runs(near: AxisNeighbours, side: int, origin: int, stored: int, grid: int, 
     return _Runs(index, offsets, weights, place, False, len(place) == len(empty))
 
 
-def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
-    """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
-    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
-
-
 def check_skip_of_basis(skip: Any) -> PictureSkip:
     """``skip``, if it is one of ``nearest``, ``bilinear`` and ``none``."""
-    if skip not in (*READ, "none"):
+    if skip not in get_args(PictureSkip):
         raise ValueError(f"skip is 'nearest', 'bilinear' or 'none'; received {skip!r}")
     kind: PictureSkip = skip
     return kind
+
+
+def check_average(name: str, average: bool, local_ensemble: bool) -> bool:
+    """``average``, if it goes with ``local_ensemble``; ``name`` is the decoder's.
+
+    Raises:
+        ValueError: both are set.
+    """
+    if average and local_ensemble:
+        raise ValueError(f"{name} averages the function of one cell: average=true needs local_ensemble=false")
+    return average
+
+
+def mean_of_harmonics(width: Tensor, count: int) -> Tensor:
+    """By how much the means of :func:`harmonics` over an interval of ``width`` (of the angle) are smaller than their
+    values in its middle: ``(*shape, count)``.
+
+    >>> mean_of_harmonics(torch.tensor(0.0), 3).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    order = (torch.arange(count, device=width.device) + 1) // 2
+    return torch.sinc(width[..., None] * order / (2 * math.pi))
 
 
 def harmonics(angle: Tensor, count: int) -> Tensor:

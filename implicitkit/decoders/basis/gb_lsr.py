@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.decoders.basis.base import BasisDecoder, harmonics, outer
+from implicitkit.decoders.basis.base import BasisDecoder, check_average, harmonics, mean_of_harmonics, outer
 
 
 class GBLSR(BasisDecoder):
@@ -25,6 +25,8 @@ class GBLSR(BasisDecoder):
         order: functions per axis; a cell has ``order^2`` coefficients per value.
         bandwidth: the initial ``s``, kept positive by a softplus.
         local_ensemble: blend the four nearest cells as LIIF does (else: the nearest one alone).
+        average: give the exact mean over the output pixel of the nearest cell's function, in place of its value at the
+            pixel's centre; then the output pixel's size matters. Without ``local_ensemble`` only.
 
     >>> sum(p.numel() for p in GBLSR(in_channels=64, order=16).parameters())
     49921
@@ -39,8 +41,10 @@ class GBLSR(BasisDecoder):
         order: int = 16,
         bandwidth: float = 1.0,
         local_ensemble: bool = True,
+        average: bool = False,
     ) -> None:
         super().__init__()
+        self.average = self.uses_cell = check_average("gb_lsr", average, local_ensemble)
         if min(in_channels, out_channels, order) < 1 or not 0 < bandwidth < math.inf:
             raise ValueError(
                 "gb_lsr takes positive channels, order and bandwidth; received "
@@ -61,4 +65,9 @@ class GBLSR(BasisDecoder):
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         width = math.pi * F.softplus(self.bandwidth.float())
         along_y, along_x = (harmonics(part * width, self.order) for part in offset)
+        return outer(along_y, along_x)
+
+    def widths(self, cell: Tensor) -> Tensor:
+        width = math.pi * F.softplus(self.bandwidth.float())
+        along_y, along_x = (mean_of_harmonics(part * width, self.order) for part in cell.unbind(-1))
         return outer(along_y, along_x)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from implicitkit.decoders.basis.base import BasisDecoder, harmonics, outer
+from implicitkit.decoders.basis.base import BasisDecoder, check_average, harmonics, mean_of_harmonics, outer
 
 
 class OPE(BasisDecoder):
@@ -24,6 +24,8 @@ class OPE(BasisDecoder):
         adapt: map the features to the coefficients by a 3x3 convolution (the authors' OPE-net-adapt). False: they are
             the coefficients, and ``in_channels`` must be their number, 147 at the defaults. None: False if it is.
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
+        average: give the exact mean over the output pixel of the nearest cell's function, in place of its value at the
+            pixel's centre; then the output pixel's size matters. Without ``local_ensemble`` only.
 
     >>> sum(p.numel() for p in OPE(in_channels=147).parameters())
     0
@@ -38,8 +40,10 @@ class OPE(BasisDecoder):
         max_frequency: int = 3,
         adapt: bool | None = None,
         local_ensemble: bool = True,
+        average: bool = False,
     ) -> None:
         super().__init__()
+        self.average = self.uses_cell = check_average("ope", average, local_ensemble)
         if min(in_channels, out_channels) < 1 or max_frequency < 0:
             raise ValueError(
                 "ope takes positive channels and max_frequency >= 0; received "
@@ -66,3 +70,7 @@ class OPE(BasisDecoder):
         scale = along[0].new_full((count,), math.sqrt(2))
         scale[0] = 1
         return outer(along[0] * scale, along[1] * scale)
+
+    def widths(self, cell: Tensor) -> Tensor:
+        along = [mean_of_harmonics(part * (math.pi / 2), 2 * self.max_frequency + 1) for part in cell.unbind(-1)]
+        return outer(along[0], along[1])

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from implicitkit.coordinates import Size
 from implicitkit.decoders.base import in_float32
 from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis
-from implicitkit.decoders.local_ensemble import Latent
 
 
 class Thera(BasisDecoder):
@@ -28,7 +28,8 @@ class Thera(BasisDecoder):
 
     The frequencies ``W1`` and the diffusivity ``kappa`` are shared by all cells and learned. A 1x1 convolution (the
     hypernetwork of the paper's "Air" variant) maps a cell's features to its phases ``b1`` and amplitudes ``W2``; ``b2``
-    is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone.
+    is the colour of the nearest input pixel. There is no ensemble: a point reads the nearest cell alone, and on a
+    border the one further down or right, as in the authors' code.
 
     Differences from the paper: ``t`` is a number per axis, ``exp(-kappa * sum_k w_k^2 t_k)``, so that output pixels
     need not be square (equal where they are), theirs is that of the heights; the "Plus" and "Pro" refinements are the
@@ -46,10 +47,15 @@ class Thera(BasisDecoder):
             input, or ``"none"``.
         shift: added to each channel with the skip, in the model's output space; the authors' networks, which add the
             mean of pictures to a residual, need ``2 * mean``, ``[0.8976, 0.8742, 0.808]``.
+        average: give the exact mean over the output pixel, on top of the damping, in place of the value at its centre.
+        square_cells: let ``render``'s default cell be that of the heights along both axes, as in the authors' code. It
+            differs only where the magnification does.
 
     >>> sum(p.numel() for p in Thera(in_channels=64, components=32).parameters())
     8385
     """
+
+    ties = "away"
 
     def __init__(
         self,
@@ -59,6 +65,8 @@ class Thera(BasisDecoder):
         max_frequency: float = 16.0,
         skip: PictureSkip = "nearest",
         shift: Sequence[float] | None = None,
+        square_cells: bool = False,
+        average: bool = False,
     ) -> None:
         super().__init__()
         check_skip_of_basis(skip)
@@ -75,7 +83,7 @@ class Thera(BasisDecoder):
             )
         self.in_channels, self.out_channels, self.skip = in_channels, out_channels, skip
         self.shift = None if shift is None else [float(value) for value in shift]
-        self.components = components
+        self.components, self.square_cells, self.average = components, square_cells, average
         radius = math.pi * max_frequency * torch.rand(components).sqrt()
         angle = 2 * math.pi * torch.rand(components)
         self.frequencies = nn.Parameter(torch.stack([radius * angle.sin(), radius * angle.cos()], dim=-1))
@@ -105,6 +113,16 @@ class Thera(BasisDecoder):
         damping = torch.exp(-self.diffusivity.float() * (size @ self.frequencies.float().square().t()))
         return waves * torch.cat([damping, damping], dim=-1)
 
-    def skipped(self, latent: Latent, per_axis: Sequence[Tensor]) -> Tensor:
-        picture = super().skipped(latent, per_axis)
+    def widths(self, cell: Tensor) -> Tensor:
+        angles = (cell / 2)[..., None, :] * self.frequencies.float()  # that each wave runs through in a pixel
+        factor = torch.sinc(angles / (2 * math.pi)).prod(-1)
+        return torch.cat([factor, factor], dim=-1)
+
+    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
+        if not self.square_cells:
+            return cell
+        in_pixels = cell[..., :1] * extent[0]
+        return torch.cat([in_pixels / extent[0], in_pixels / extent[1]], dim=-1)
+
+    def shifted(self, picture: Tensor) -> Tensor:
         return picture if self.shift is None else picture + torch.tensor(self.shift, device=picture.device)

@@ -73,7 +73,7 @@ class GalerkinDecoder(Decoder):
 
     A subclass writes :meth:`features_of`, :meth:`lift` and :meth:`lower` and sets ``attentions``. The points of a
     question are all pixels of a render, whatever its blocks, or all points of a call: a list of other points gives
-    other values, so train and ask with many. The interpolated input picture is added.
+    other values, so train and ask with many; a single point is refused. The interpolated input picture is added.
     """
 
     reach = None
@@ -96,6 +96,11 @@ class GalerkinDecoder(Decoder):
         return Whole(rows, features.extent, picture_rows(inputs, self.out_channels))
 
     def begin(self, latent: Whole, question: Question) -> Whole:
+        if question.axes is None and question.count == 1:
+            raise ValueError(
+                f"{self.title} sums over all points of a question, so one point has no value of its own; render a "
+                "picture, or ask for all points at once"
+            )
         means: tuple[Tensor, ...] = ()
         for attention in self.attentions:
             assert isinstance(attention, Galerkin)

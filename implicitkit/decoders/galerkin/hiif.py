@@ -10,6 +10,7 @@ from implicitkit.decoders.galerkin.base import Galerkin, GalerkinDecoder, Whole,
 from implicitkit.decoders.neighbours import SHIFT_EPS
 
 LEVELS = 6
+ROUNDING = 5e-7  # of a coordinate
 HIDDEN = 256  # whatever the width, as in the authors' code
 
 
@@ -21,8 +22,9 @@ class HIIF(GalerkinDecoder):
     points. The interpolated picture is added. The values depend on the whole question, see
     :class:`~implicitkit.decoders.galerkin.base.GalerkinDecoder`.
 
-    Digits of places on the edge of a bin are decided by rounding, as in the authors' code, whose evaluation in bands of
-    rows also changes the values; a render here is that of the whole picture.
+    Digits of places on the edge of a bin, which all pixels are at magnifications of 2 and 4, are decided by rounding.
+    It is that of the authors' code, for pixels of a whole grid as for points of such a grid. Their evaluation in bands
+    of rows also changes the values; a render here is that of the whole picture.
 
     Args:
         in_channels: features per cell.
@@ -58,6 +60,7 @@ class HIIF(GalerkinDecoder):
         return features
 
     def lift(self, latent: Whole, coords: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor]:
+        coords = as_rounded(coords.float(), cell)
         _, weighted = self.corners(latent, coords)
         place = place_in_cell(coords, latent.features.grid).expand(len(weighted), -1, -1)
         parts = [weighted, in_cells(cell, latent.features.grid, weighted), digit(place, 0)]
@@ -74,9 +77,29 @@ def place_in_cell(coords: Tensor, grid: tuple[int, ...]) -> Tensor:
     places = []
     for x, n in zip(coords.float().unbind(-1), grid, strict=True):
         index = nearest_index((x - 1 / n + SHIFT_EPS).clamp(-1 + SHIFT_EPS, 1 - SHIFT_EPS), n)
-        place = (x - ((-1 + 1 / n) + (2 / n) * index.float())) * (n / 2)
+        place = (x - rounded_centre(index, n)) * (n / 2)
         places.append(torch.where(place <= 0, 1 / n - place, place))
     return torch.stack(places, dim=-1)
+
+
+def rounded_centre(index: Tensor, n: int) -> Tensor:
+    """The centre of pixel ``index`` of ``n``, with the rounding errors of the authors' order of operations."""
+    return (-1 + 1 / n) + (2 / n) * index.float()
+
+
+def as_rounded(coords: Tensor, cell: Tensor | None) -> Tensor:
+    """Points ``(B, N, 2)``, those that are centres of a grid of pixels of the size ``cell`` as the authors round them.
+
+    At magnifications such as 2 and 4 the digits of all pixels are on the edge of a bin, and are decided by this.
+    """
+    if cell is None:
+        return coords
+    count = (2 / cell.double()).round().clamp_min(1)
+    index = ((coords.detach().double() + 1) * count - 1).div(2).round()
+    theirs = (-1 + 1 / count).float() + (2 / count).float() * index.float()
+    change = theirs - coords.detach()
+    is_centre = (change.abs() <= ROUNDING) & ((2 / count - cell).abs() <= ROUNDING) & (index >= 0) & (index < count)
+    return coords + torch.where(is_centre, change, 0.0)  # exact, and the gradient by coords stays
 
 
 def digit(place: Tensor, j: int) -> Tensor:

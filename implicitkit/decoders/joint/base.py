@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index, pixel_centres
-from implicitkit.decoders.base import Condition, Decoder, Inputs
+from implicitkit.decoders.base import Condition, Decoder, Inputs, in_half_cells
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
+
+ROWS_BYTES = 32 << 20  # of the rows that are handed over at a time
 
 
 class Around(NamedTuple):
@@ -64,38 +66,59 @@ class JointDecoder(Decoder):
         """``(B, N, out_channels)`` of the cells around ``N`` queries; ``latent`` is that of the question."""
         raise NotImplementedError(f"{type(self).__name__} does not implement joint()")
 
+    def near(self, x: Tensor, n: int, cell: Tensor | None) -> AxisNeighbours:
+        """The cells to hand over on an axis of ``n``, for queries ``(B or 1, N)`` and the output pixel's size there,
+        ``(B or 1, N or 1)`` in ``[-1, 1]``.
+        """
+        return axis_neighbours(x, n) if self.window is None else window_around(x, n, self.window)
+
+    def values(self, latent: Latent, coords: Tensor, cell: Tensor | None) -> Tensor:
+        """``(B, N, out_channels)`` without the skip: :meth:`joint` of what is around each query."""
+        return self.joint(latent, self.around(latent.features, coords, cell))
+
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         picture = picture_rows(inputs, self.out_channels) if self.skip else None
         return Latent(Rows.of(self.project(features.map), features.origin, features.grid), features.extent, picture)
 
     def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
-        source, per_axis = latent.features, coords.float().unbind(-1)
-        if self.window is None:
-            near = [axis_neighbours(x, n) for x, n in zip(per_axis, source.grid, strict=True)]
-        else:
-            near = [_window(x, n, self.window) for x, n in zip(per_axis, source.grid, strict=True)]
+        coords, parts = coords.float(), []
+        for span in self._spans(latent.features, coords.shape[1]):
+            own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]
+            values = self.values(latent, coords[:, span], own).float()
+            if latent.extra is not None:
+                values = values + read_linear(latent.extra, latent.extent, coords[:, span].unbind(-1))
+            parts.append(values)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def around(self, source: Rows, coords: Tensor, cell: Tensor | None) -> Around:
+        """What is around queries ``(B or 1, N, d)`` in a map, with their cell ``(B or 1, N or 1, d)``."""
+        sizes = [None] * coords.shape[-1] if cell is None else cell.float().unbind(-1)
+        near = [self.near(*axis) for axis in zip(coords.unbind(-1), source.grid, sizes, strict=True)]
         inside = [
             AxisNeighbours(a.cell.clamp(0, n - 1), a.offset, ((a.cell >= 0) & (a.cell < n)).float())
             for a, n in zip(near, source.grid, strict=True)
         ]
         shares, stored = (combine(cells, source.cells, source.origin) for cells in (near, inside))
         rows = [source.take(index).unflatten(0, (len(source.rows), -1)) for index in stored.row]
-        size = None
-        if cell is not None and self.uses_cell:
-            size = cell.float() * torch.tensor(source.grid, dtype=torch.float32, device=cell.device)
-        around = Around(
+        return Around(
             torch.stack(rows, dim=2),
             shares.offset.movedim(0, 2),
             shares.weight.movedim(0, -1),
             stored.weight.movedim(0, -1) > 0,
-            size,
-            coords.float(),
+            in_half_cells(cell, source.grid) if self.uses_cell else None,
+            coords,
         )
-        values = self.joint(latent, around).float()
-        return values if latent.extra is None else values + read_linear(latent.extra, latent.extent, per_axis)
+
+    def _spans(self, source: Rows, points: int) -> list[slice]:
+        """Cut the points so that the rows around them stay small; with a graph they are kept anyway."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return [slice(None)]
+        cells = 2 ** len(source.grid) if self.window is None else (2 * self.window + 1) ** len(source.grid)
+        step = max(1, ROWS_BYTES // (4 * len(source.rows) * cells * source.rows.shape[-1]))
+        return [slice(start, start + step) for start in range(0, max(1, points), step)]
 
 
-def _window(x: Tensor, n: int, radius: int) -> AxisNeighbours:
+def window_around(x: Tensor, n: int, radius: int) -> AxisNeighbours:
     """The cells within ``radius`` of the nearest one on an axis, also beyond its ends."""
     nearest = nearest_index(x.clamp(-1 + 1e-6, 1 - 1e-6), n)
     steps = torch.arange(-radius, radius + 1, device=x.device).reshape(-1, *(1,) * x.ndim)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Question, in_float32, never_finer
+from implicitkit.coordinates import Size, mesh, open_mesh
+from implicitkit.decoders.base import Question, in_float32, in_half_cells, never_finer
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import is_hooked
+from implicitkit.decoders.skip import read_linear
 
 EPS = 1e-4
+PATCHES = 1 << 13  # to evaluate at a time
 TINY = 2.0**-33
 
 
@@ -76,7 +78,7 @@ class LINF(JointDecoder):
     """
 
     options: ClassVar[Mapping[str, Any]] = {"temperature": 0.0, "seed": 0}
-    reach = 2
+    reach: int | None = 2
 
     def __init__(
         self,
@@ -120,6 +122,11 @@ class LINF(JointDecoder):
         return Drawn(latent.features, latent.extent, latent.extra, **question.options)
 
     def joint(self, latent: Latent, around: Around) -> Tensor:
+        values: Tensor = self.flow.inverse(self.noise(latent, around.coords), self.parameters_of(around))
+        return values
+
+    def parameters_of(self, around: Around) -> Tensor:
+        """The flow's scales and shifts ``(B, N, flow_layers, 2, width of the flow)``."""
         assert around.cell is not None
         half = self.width // 2
         amplitude, along_y, along_x = around.rows.float().split([self.width, half, half], dim=-1)
@@ -130,18 +137,117 @@ class LINF(JointDecoder):
                 phase = around.cell @ (math.pi * self.phase.weight.float()).t()
             angle = along_y * around.offset[..., :1] + along_x * around.offset[..., 1:] + phase[:, :, None]
             waves = torch.cat([angle.cos(), angle.sin()], dim=-1) * amplitude * around.weight[..., None]
-        parameters = self.mlp(waves.flatten(2).to(self.phase.weight.dtype)).float()
-        parameters = parameters.unflatten(-1, (self.flow_layers, 2, self.out_channels))
-        return self.flow.inverse(self.noise(latent, around).expand(*parameters.shape[:2], -1), parameters)
+        flat = self.mlp(waves.flatten(2).to(self.phase.weight.dtype)).float()
+        parameters: Tensor = flat.unflatten(-1, (self.flow_layers, 2, -1))
+        return parameters
 
-    def noise(self, latent: Latent, around: Around) -> Tensor:
-        """``z`` ``(B or 1, N, out_channels)``: Gaussian, of the temperature, by the place of the point and the seed."""
+    def noise(self, latent: Latent, coords: Tensor) -> Tensor:
+        """``z`` ``(B or 1, N, width of the flow)``: Gaussian, of the temperature, by the point's place and the seed."""
+        count = self.flow.bias.shape[1]
         if not isinstance(latent, Drawn) or latent.temperature == 0:
-            return around.coords.new_zeros(*around.coords.shape[:2], self.out_channels)
-        return latent.temperature * scattered(around.coords, latent.seed, self.out_channels)
+            return coords.new_zeros(*coords.shape[:2], count)
+        return latent.temperature * scattered(coords, latent.seed, count)
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         return never_finer(cell, extent, self.scale_max)
+
+
+class LINFPatch(LINF):
+    """LINF whose flow makes a patch of 3x3 output pixels at once, from the cells around the patch's centre.
+
+    Output pixels are those of the size ``cell`` that fill the picture's extent from its upper left corner on, and
+    patches do not overlap: a point is in one pixel of one patch, whatever else is asked, so that grids, points, blocks
+    and tiles agree. Every point of a pixel has the flow's value of that pixel. Where the number of pixels is no
+    multiple of 3, the last patches reach beyond the picture.
+
+    With ``authors_ends`` a last patch whose centre is beyond the picture is made from the picture's middle, as by the
+    authors, who pad coordinates with 0: the last row at heights with a remainder of 1, and columns alike. Then it
+    refuses tiles.
+
+    Args:
+        in_channels: features per cell.
+        out_channels: values per point; the picture's channels.
+        patch: its side in output pixels.
+        authors_ends: see above.
+        **arguments: :class:`LINF`'s.
+
+    >>> LINFPatch(in_channels=8, width=8, depth=1, flow_layers=2).flow.weight.shape
+    torch.Size([3, 27, 27])
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        out_channels: int = 3,
+        patch: int = 3,
+        authors_ends: bool = False,
+        scale_max: float | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(in_channels, out_channels, scale_max=scale_max, **arguments)
+        if patch < 1:
+            raise ValueError(f"patch is the side of a patch in output pixels, at least 1; received {patch}")
+        self.patch, self.authors_ends = patch, authors_ends
+        at_once = out_channels * patch**2
+        self.mlp[-1] = nn.Linear(self.width, 2 * at_once * self.flow_layers)
+        self.flow = Flow(at_once, self.flow_layers)
+        self.reach = None if authors_ends else 2 + (patch + 1) // 2  # a patch's centre is that far, at x1 and above
+
+    def begin(self, latent: Latent, question: Question) -> Latent:
+        in_tiles = latent.features.cells != latent.features.grid
+        if in_tiles and question.cell is not None:
+            cells = in_half_cells(question.cell, latent.features.grid)
+            if cells is not None and float(cells.max()) > 2 * (1 + 1e-3):
+                raise ValueError(
+                    f"output pixels larger than the picture's own make patches of {self.title} that reach beyond a "
+                    "tile; encode without tile="
+                )
+        return super().begin(latent, question)
+
+    def values(self, latent: Latent, coords: Tensor, cell: Tensor | None) -> Tensor:
+        assert cell is not None
+        pixel = pixel_of(coords, cell)
+        patch = pixel.div(self.patch, rounding_mode="floor")
+        made = super().values(latent, self.centres(patch, cell), cell).unflatten(-1, (self.out_channels, -1))
+        row, column = (pixel - self.patch * patch).to(torch.int64).unbind(-1)
+        index = (self.patch * row + column)[..., None, None].expand(*made.shape[:3], 1)
+        values: Tensor = made.gather(-1, index)[..., 0]
+        return values
+
+    def centres(self, patch: Tensor, cell: Tensor) -> Tensor:
+        """The centres of patches ``(..., 2)``, of their places counted in patches."""
+        centre = (self.patch * patch + self.patch / 2) * cell - 1
+        return torch.where((centre >= 1).any(-1, keepdim=True), 0.0, centre) if self.authors_ends else centre
+
+    def query_grid(
+        self, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        assert cell is not None
+        if cell.shape[:2] != (1, 1) or torch.is_grad_enabled():  # torch.func knows no unique()
+            return super().query_grid(latent, axes, cell, conditions)
+        pixels = [pixel_of(axis.float(), side) for axis, side in zip(axes, cell[0, 0], strict=True)]
+        patches = [pixel.div(self.patch, rounding_mode="floor").unique(return_inverse=True) for pixel in pixels]
+        tall, wide = (len(places) for places, _ in patches)
+        centres = self.centres(mesh([places for places, _ in patches]), cell)
+        made = [LINF.values(self, latent, part, cell) for part in centres.split(PATCHES, dim=1)]
+        blocks = torch.cat(made, dim=1).reshape(-1, tall, wide, self.out_channels, self.patch, self.patch)
+        picture = blocks.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+        for k, ((places, which), pixel) in enumerate(zip(patches, pixels, strict=True)):
+            inside = pixel - self.patch * places[which]
+            picture = picture.index_select(2 + k, self.patch * which + inside.to(torch.int64))
+        if latent.extra is None:
+            return picture
+        skip = read_linear(latent.extra, latent.extent, open_mesh([axis.float() for axis in axes]))
+        return picture + skip.transpose(1, 2).reshape(picture.shape)
+
+
+def pixel_of(coords: Tensor, cell: Tensor) -> Tensor:
+    """The output pixel of the size ``cell`` that holds each coordinate, counted from the extent's corner; float32.
+
+    >>> pixel_of(torch.tensor([-0.9, 0.0, 0.9]), torch.tensor(0.5))
+    tensor([0., 2., 3.])
+    """
+    return ((coords.float() + 1) / cell.float()).floor()
 
 
 def scattered(points: Tensor, seed: int, count: int) -> Tensor:

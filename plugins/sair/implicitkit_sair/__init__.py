@@ -20,14 +20,20 @@ import implicitkit as ik
 if TYPE_CHECKING:
     import typer
 
+    from implicitkit_sair.editing.editing import edit
     from implicitkit_sair.inpainting.painting import inpaint
     from implicitkit_sair.segmentation.labelling import segment
     from implicitkit_sair.semantic.clip.text import encode_text
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "encode_text", "inpaint", "segment"]
+__all__ = ["__version__", "edit", "encode_text", "inpaint", "segment"]
 
-_HOME = {"encode_text": "semantic.clip.text", "inpaint": "inpainting.painting", "segment": "segmentation.labelling"}
+_HOME = {
+    "edit": "editing.editing",
+    "encode_text": "semantic.clip.text",
+    "inpaint": "inpainting.painting",
+    "segment": "segmentation.labelling",
+}
 
 
 @ik.hookimpl
@@ -105,7 +111,7 @@ def register_protocols(register: Callable[..., Any]) -> None:
 
 @ik.hookimpl
 def register_commands(app: typer.Typer) -> None:
-    """``inpaint``, ``segment``, ``pretrain-mae`` and ``make-prototypes``."""
+    """``inpaint``, ``edit``, ``segment``, ``pretrain-mae`` and ``make-prototypes``."""
     importlib.import_module(f"{__name__}.cli").add_to(app)
 
 

@@ -95,9 +95,6 @@ def control(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stored(name: str) -> dict[str, Any]:
-    import json
+    from implicitkit.weights import read_spec
 
-    from implicitkit.weights import read_metadata
-
-    spec: dict[str, Any] = json.loads(read_metadata(WEIGHTS / f"{name}.safetensors")["spec"])
-    return spec
+    return read_spec(WEIGHTS / f"{name}.safetensors")

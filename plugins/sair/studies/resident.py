@@ -35,8 +35,8 @@ from implicitkit.field.field import Field, Prediction
 from implicitkit.images import filling, io
 from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
+from implicitkit.training.assembly import start_from
 from implicitkit.training.averaging import Average
-from implicitkit.training.loop import start_from
 from implicitkit.training.optimiser import build_optimiser, set_rate
 
 HELD = 24  # files of a pool on the device at a time

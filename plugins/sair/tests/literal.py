@@ -56,8 +56,12 @@ def into_extent(coords: Tensor, size: tuple[int, ...], multiple: int) -> Tensor:
     return (coords.double() + 1) / 2 * torch.tensor(size) / padded * 2 - 1
 
 
-def similarities(field: ik.Field, classes: Tensor, cells: tuple[int, int], extent: tuple[int, int]) -> Tensor:
-    """Dot products at the centre of every cell of a padded extent, asked for point by point."""
+def at_cells(field: ik.Field, cells: tuple[int, int], extent: tuple[int, int]) -> Tensor:
+    """The field ``(B, C, *cells)`` at the centre of every cell of a padded extent, asked for point by point."""
     points = (grid(cells).double() + 1) * torch.tensor(extent) / torch.tensor(field.size) - 1
-    values = field.predict(points.float()).values  # (B, cells, C)
-    return (values.double() @ classes.double().T).transpose(1, 2).unflatten(-1, cells)
+    return field.predict(points.float()).values.double().transpose(1, 2).unflatten(-1, cells)
+
+
+def similarities(field: ik.Field, classes: Tensor, cells: tuple[int, int], extent: tuple[int, int]) -> Tensor:
+    """Dot products with the field at the centre of every cell."""
+    return torch.einsum("bchw,pc->bphw", at_cells(field, cells, extent), classes.double())

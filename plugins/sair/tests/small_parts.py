@@ -11,6 +11,7 @@ EDSR = {"name": "edsr", "blocks": 1, "channels": 8, "res_scale": 1.0}
 SEMANTIC = {"encoder": EDSR, "decoder": {"name": "sir", "reduced": 5, "hidden": [9]}, "inputs": ["image", "mask"]}
 MODES = {
     "embedding": {},
+    "embedding_at_point": {"semantics": "embedding_at_point"},
     "text": {"semantics": "text", "prompts": ["sky", "tree", "water"]},
     "none": {"semantics": "none"},
     "none, as text": {"semantics": "none", "prompts": ["sky", "tree", "water"]},

@@ -56,6 +56,19 @@ def test_equals_the_literal_formula() -> None:
     torch.testing.assert_close(ours, literal(decoder, features, picture, coords, cell), atol=2e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_a_border_belongs_to_the_cell_behind_it() -> None:
+    decoder = Thera(4, 3, components=5, max_frequency=4)
+    features, picture = torch.randn(1, 4, 4, 6), torch.randn(1, 3, 4, 6)
+    latent = decoder.prepare(Features(features, (4, 6)), Inputs(picture), {})
+    lines = axes((6, 9))  # at x1.5 every third row and column lies on a border
+    coords, cell = mesh(lines)[None], torch.tensor([[[2 / 6, 2 / 9]]])
+    theirs = literal(decoder, features, picture, coords + 1e-6, cell.expand(1, 54, 2))
+    ours = decoder.query(latent, coords, cell, {})
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
+    torch.testing.assert_close(decoder.query_grid(latent, lines, cell, {}).flatten(2).transpose(1, 2), ours)
+
+
 def lone_field(max_frequency: float = 3.0) -> tuple[Thera, Latent]:
     """A grid of one cell, whose field is smooth and answers anywhere, even beyond [-1, 1]."""
     decoder = Thera(4, 3, components=8, max_frequency=max_frequency, skip="none")

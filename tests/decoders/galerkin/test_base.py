@@ -33,3 +33,11 @@ def test_a_picture_in_tiles_and_a_query_without_a_question_are_refused() -> None
 
 def test_no_points_no_values() -> None:
     assert model_of("hiif").encode(torch.rand(3, 8, 8))(torch.zeros(0, 2), 0.1).shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["srno", "hiif"])
+def test_a_single_point_is_refused_and_a_single_pixel_is_not(name: str) -> None:
+    field = model_of(name).encode(torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match=f"{name} sums over all points of a question"):
+        field(torch.zeros(2), 0.1)
+    assert field.render((1, 1)).shape == (3, 1, 1) and field(torch.zeros(2, 2), 0.1).shape == (2, 3)

@@ -30,6 +30,12 @@ class InpaintParser(Parser):
     options = "Inpaint"
 
 
+class EditParser(Parser):
+    """Of ``edit``."""
+
+    options = "Edit"
+
+
 class SegmentParser(Parser):
     """Of ``segment``."""
 

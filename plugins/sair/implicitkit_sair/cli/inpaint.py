@@ -10,12 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from implicitkit import UserError
-from implicitkit.cli import check_target, find_pictures, refuse_clashes, run_each
+from implicitkit.cli import (
+    Outputs,
+    check_target,
+    find_pictures,
+    place_in,
+    refuse_clashes,
+    run_each,
+    this_share,
+    with_outputs,
+)
 
 BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
 COMPANIONS = (BESIDE, "_reference")
 
 
+USUAL = Outputs()
+
+
+@with_outputs
 def inpaint(
     image: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
     mask: Annotated[
@@ -47,7 +60,6 @@ def inpaint(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,15 +71,23 @@ def inpaint(
             "mirror (average with the answer for the mirrored picture).",
         ),
     ] = None,
+    *,
+    outputs: Outputs,
 ) -> None:
-    """Fill the holes of pictures: grey, alpha, 16 bits and colour profiles are kept."""
+    """Fill the holes of pictures.
+
+    Grey, alpha, 16 bits and colour profiles are kept. `accelerate launch -m implicitkit inpaint FOLDER MASKS` shares a
+    folder between processes.
+    """
     from implicitkit.config import apply_settings, validate
     from implicitkit_sair.cli.options import Inpaint
 
     rare = validate(Inpaint, apply_settings({}, settings or []), "--set")
-    jobs = plan(image, mask, output)
-    for job in jobs:
-        job.check(force)
+    jobs = plan(image, mask, output, outputs, str(model or "default"))
+    share = this_share()
+    for job in share.of(jobs):  # what others write meanwhile is theirs
+        if not outputs.is_done([job.target]):
+            job.check(outputs.force)
 
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
@@ -83,7 +103,7 @@ def inpaint(
     )
 
     filling = _parse_fill(fill)
-    where = choose_device(device)
+    where = choose_device(share.device(device))
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         holes = read_mask(jobs[0].mask, hole, rare.threshold)
         check_mask(read_picture(jobs[0].source).rgb(), holes, f"the mask {jobs[0].mask}")
@@ -96,7 +116,7 @@ def inpaint(
     check_painter(network, model)
 
     def work(job: Job, report: Callable[[float], None]) -> str:
-        job.check(force)  # another run may have come and gone
+        job.check(outputs.force)  # another run may have come and gone
         picture, holes = read_picture(job.source), read_mask(job.mask, hole, rare.threshold)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
@@ -109,12 +129,19 @@ def inpaint(
             painter, why = network if choice.takes_model else SOLVER, f"; {choice.reason(model)}"
         result = inpaint_picture(painter, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(job.target, result, lossless=True)
+        write_picture(job.target, result, lossless=outputs.quality is None, quality=outputs.quality)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
         return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note}{why})"
 
-    run_each(jobs, work, "inpainting", into=[job.target.parent for job in jobs])
+    run_each(
+        jobs,
+        work,
+        "inpainting",
+        into=[job.target.parent for job in jobs],
+        is_done=lambda job: outputs.is_done([job.target]),
+        share=share,
+    )
 
 
 @dataclass(frozen=True)
@@ -133,7 +160,7 @@ class Job:
         check_target(self.target, force)
 
 
-def plan(image: Path, mask: Path, output: Path) -> list[Job]:
+def plan(image: Path, mask: Path, output: Path, outputs: Outputs = USUAL, model: str = "default") -> list[Job]:
     """Which picture goes with which mask, and becomes which file.
 
     Pictures of a folder become PNG files of another, since known pixels are to stay exactly what they were.
@@ -144,14 +171,21 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
     from implicitkit.images import WRITABLE
 
     many = image.is_dir()
-    sources = find_pictures([image], _pictures_only)
-    masks = {source: find_mask(source, mask) for source in sources}
+    sources = find_pictures([image], _pictures_only, recursive=outputs.recursive, output=output)
+    masks = {source: find_mask(source, place_in(mask, source, [image]), mask) for source in sources}
     if not many and not output.is_dir() and output.suffix:
+        outputs.check_file(output)
         jobs = [Job(image, masks[image], output)]
     elif output.suffix.lower() in WRITABLE and not output.is_dir():
         raise UserError(f"the pictures of a folder cannot become the one file {output}; name a folder")
     else:
-        jobs = [Job(source, masks[source], output / f"{source.stem}.png") for source in sources]
+        jobs, digits = [], len(str(len(sources)))
+        for number, source in enumerate(sources, start=1):
+            fields = {"name": source.stem, "label": "inpainted", "model": Path(model).stem}
+            name = outputs.file_name(source.stem, **fields, number=f"{number:0{digits}}")
+            target = place_in(output, source, [image]) / f"{name}{outputs.suffix('.png')}"
+            jobs.append(Job(source, masks[source], target))
+    outputs.check_quality([job.target for job in jobs])
     refuse_clashes({job.source: [job.target] for job in jobs})
     originals = {job.mask.resolve() for job in jobs}
     for job in jobs:
@@ -160,9 +194,9 @@ def plan(image: Path, mask: Path, output: Path) -> list[Job]:
     return jobs
 
 
-def find_mask(source: Path, mask: Path) -> Path:
+def find_mask(source: Path, inside: Path, mask: Path) -> Path:
     """The mask of ``source``: ``mask`` itself, or in that folder the picture of its name, with ``_mask`` behind it or
-    not.
+    not; in the folder ``inside`` of it first, where pictures of folders in a folder have theirs.
 
     Raises:
         UserError: there is none, or more than one.
@@ -174,6 +208,7 @@ def find_mask(source: Path, mask: Path) -> Path:
     if not mask.is_dir():
         return mask
     wanted = (f"{source.stem}{BESIDE}", source.stem)
+    mask = inside if inside.is_dir() else mask
     candidates = [p for p in pictures_in(mask) if p.stem in wanted and p.resolve() != source.resolve()]
     if len(candidates) != 1:
         found = ", ".join(p.name for p in candidates) or "none"

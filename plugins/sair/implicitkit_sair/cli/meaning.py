@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def parse_classes(text: str) -> list[str]:
-    """Class names from ``"sky, tree"``, or from a text file with one per line."""
+    """Class names from ``"sky, tree"``, from a text file with one per line, or of a data set, ``ade20k``."""
     from implicitkit_sair.segmentation.vocabulary import check_names, read_names
+    from implicitkit_sair.semantic.class_names import named_classes
 
-    names = [word.strip() for word in text.split(",")]
+    names = named_classes(text) or [word.strip() for word in text.split(",")]
     if len(names) == 1 and Path(text).suffix == ".txt":
         names = read_names(text)
     try:
@@ -32,7 +33,7 @@ def make_vocabulary(
     classes: Sequence[str],
     embeddings: Path | None,
     names: Path | None,
-    templates: Path | None,
+    templates: str | Path | None,
     text_weights: str | None,
 ) -> Vocabulary:
     """See ``choose_vocabulary``; errors speak of flags."""

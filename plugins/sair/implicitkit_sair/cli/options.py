@@ -39,13 +39,40 @@ class Segment(Strict):
     """Embeddings made elsewhere: ``.npy`` or ``.safetensors``, a row for each class."""
     names: Path | None = None
     """What its rows are called, one per line; the classes are chosen among them."""
-    templates: Path | None = None
-    """Sentences with ``{}`` for a class's name, one per line, averaged."""
+    templates: str | None = None
+    """Sentences with ``{}`` for a class's name, one per line, averaged; or ``clip`` or ``maskclip``."""
     text_weights: str | None = None
     """Where the text tower is, if the model's file has none: a tag, hub id or file."""
     opacity: float = Field(0.55, ge=0, le=1)
     """Of the colours."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+class Edit(Strict):
+    """Of ``edit``; lengths are pixels."""
+
+    threshold: float | None = None
+    """Selected is what scores higher; None: see ``select``."""
+    connected: bool = False
+    """Only what hangs together with a point of ``--like``."""
+    refine: bool = True
+    """Let the borders follow those of the picture."""
+    grow: int = Field(8, ge=0)
+    """Grow the selection by so many pixels."""
+    feather: int = Field(2, ge=0)
+    """Fade into the picture over so many pixels."""
+    mask: Path | None = None
+    """Write what is filled here."""
+    embeddings: Path | None = None
+    """As of ``segment``; also what ``--to`` is looked up in."""
+    names: Path | None = None
+    """As of ``segment``."""
+    templates: str | None = None
+    """As of ``segment``."""
+    text_weights: str | None = None
+    """As of ``segment``."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
 
 
 class PretrainMAE(Strict):

@@ -18,7 +18,9 @@ STAGES = ("completed", "raw", "both")
 def segment(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The overlay with its legend, a picture file.")],
-    classes: Annotated[str, typer.Option(help="'sky, tree, person', or a .txt file with one name per line.")],
+    classes: Annotated[
+        str, typer.Option(help="'sky, tree, person', a .txt file with one per line, ade20k or celebamask_hq.")
+    ],
     model: Annotated[str, typer.Option(help="A semantic model or a SAIR: a file, a hub id or a name.")],
     mask: Annotated[
         Path | None, typer.Option(help="A mask of the picture's size: its white pixels are missing, see --hole.")
@@ -42,9 +44,10 @@ def segment(
             metavar="KEY=VALUE",
             help="Repeatable. Where the words come from: embeddings (made elsewhere: .npy or .safetensors, a row for "
             "each class), names (what its rows are called, one per line; --classes chooses among them), templates "
-            "(sentences with {} for a class's name, one per line, averaged), text_weights (where the text tower is, if "
-            "the model's file has none: a tag, hub id or file). Also size (WIDTHxHEIGHT of the result), opacity (of "
-            "the colours), threshold (white is what is brighter, of 1) and precision (auto, float32 or bfloat16).",
+            "(sentences with {} for a class's name, one per line, averaged; clip and maskclip are their authors'), "
+            "text_weights (where the text tower is, if the model's file has none: a tag, hub id or file). Also size "
+            "(WIDTHxHEIGHT of the result), opacity (of the colours), threshold (white is what is brighter, of 1) and "
+            "precision (auto, float32 or bfloat16).",
         ),
     ] = None,
 ) -> None:

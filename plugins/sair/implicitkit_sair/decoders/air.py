@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -13,18 +14,19 @@ from implicitkit_sair.decoders.injection import Appearance, Injection, Manner, R
 
 
 class AIR(ReadsMeaning, LIIF):
-    """LIIF, without a cell size, whose network also reads the semantic field at the point.
+    """LIIF, without a cell size, whose network also reads the semantic field at the cell (eq. 5).
 
-    ``c_p = sum_q w_q f([z_q, SIR(p)], p - x_q)``: ``z_q`` the appearance features around the nearest
-    cells, ``SIR(p)`` the completed semantic embedding at the point itself, projected to ``projected`` numbers once per
-    point. The model that it belongs to has a condition ``semantic``.
+    ``c_p = sum_q w_q f([z_q, SIR(q)], p - x_q)``: ``z_q`` the appearance features around the nearest cells, ``SIR(q)``
+    the completed semantic embedding at the cell's centre, projected to ``projected`` numbers once per cell.
+    ``semantics="embedding_at_point"`` has ``SIR(p)`` in its place. The model that it belongs to has a condition
+    ``semantic``.
 
     Args:
         in_channels: appearance features per cell.
         out_channels: values per point.
         semantic_channels: values per point of the semantic field.
-        semantics: ``"embedding"``, ``"text"`` or ``"none"``, see ``Injection``.
-        prompts: class names, for ``"text"`` (and its control).
+        semantics: ``"embedding"``, ``"embedding_at_point"``, ``"text"`` or ``"none"``, see ``Injection``.
+        prompts: class names, or a data set's name, for ``"text"`` (and its control).
         classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
@@ -34,6 +36,7 @@ class AIR(ReadsMeaning, LIIF):
         feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
         skip: as in LIIF: ``"bilinear"`` adds the linearly interpolated input picture, ``"harmonic"`` and
             ``"biharmonic"`` with its holes filled; the paper has ``"none"``.
+        ndim: 1, 2 or 3; the same network for signals and volumes.
 
     Raises:
         ValueError: an argument is out of range, or, when the model is composed, the semantic field is of another width.
@@ -46,7 +49,7 @@ class AIR(ReadsMeaning, LIIF):
         out_channels: int = 3,
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
-        prompts: Sequence[str] | None = None,
+        prompts: Sequence[str] | str | None = None,
         classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
@@ -55,8 +58,9 @@ class AIR(ReadsMeaning, LIIF):
         local_ensemble: bool = True,
         feat_unfold: bool = True,
         skip: Skip = "none",
+        ndim: int = 2,
     ) -> None:
-        super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, cell_decode=False, skip=skip)
+        super().__init__(in_channels, out_channels, hidden, local_ensemble, feat_unfold, False, skip, ndim)
         self.injection = Injection(
             in_channels,
             self.first.out_features,
@@ -67,19 +71,27 @@ class AIR(ReadsMeaning, LIIF):
             projected,
             appearance,
             manner,
+            ndim,
         )
         assert self.reach is not None  # a number for all of LIIF's family
         self.reach += self.injection.reach
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
-        return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+        latent = super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+        meaning = self.injection.at_cell(features, conditions)
+        if meaning is None:
+            return latent
+        # rows are the first layer's sums but for the offset's, which "film" leaves as they are
+        rows = self.injection.enter(latent.features.rows, meaning.to(latent.features.rows.dtype))
+        return replace(latent, features=replace(latent.features, rows=rows))
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         return self.injection.at_point(conditions)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
-        # rows are the first layer's sums but for the offset's, which "film" leaves as they are
         return super().local(self.injection.enter(rows, point), offset, cell, None)
 
 
-register_way(AIR, lambda decoder: sums(decoder) if decoder.injection.manner == "add" else None)
+register_way(
+    AIR, lambda decoder: sums(decoder) if decoder.injection.manner == "add" or decoder.injection.at_cells else None
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -12,22 +12,28 @@ from torch import Tensor, nn
 
 from implicitkit import Decoder, Features, UserError, WeightsError
 from implicitkit.decoders import Condition, ConditionModel
+from implicitkit_sair.semantic.class_names import named_classes
 
-Semantics = Literal["embedding", "text", "none"]
+Semantics = Literal["embedding", "embedding_at_cell", "embedding_at_point", "text", "none"]
 Appearance = Literal["features", "none"]
 Manner = Literal["add", "film"]
+AT_CELL = "embedding_at_cell"  # what a file calls "embedding", which older files say for "embedding_at_point"
 
 
 class Injection(nn.Module):
-    """Hands the semantic field on to a local-ensemble decoder, in one of two places.
+    """Hands the semantic field on to a local-ensemble decoder, in one of three ways.
 
-    ``"embedding"``, as SAIR's equation says: the completed embedding at the *point* is projected and becomes one more
-    input of the network's first layer. As that layer is linear, its part is computed once per point and added to what
-    the layer makes of each neighbour. With ``manner="film"`` it scales and shifts these sums instead, as FiLM (Perez
-    et al., AAAI 2018) and the adaptive normalisation of later work do: ``(1 + s(e_p)) * sum + t(e_p)``, from zero.
+    ``"embedding"``, as SAIR's eq. 5 says: the completed embedding at the centre of every *feature cell* is projected
+    and becomes one more input of the network's first layer. As that layer is linear, its part is computed once per cell
+    and added to what the layer makes of the cell's features. With ``manner="film"`` it scales and shifts these sums
+    instead, as FiLM (Perez et al., AAAI 2018) and the adaptive normalisation of later work do:
+    ``(1 + s(e_q)) * sum + t(e_q)``, from zero. Files call it ``"embedding_at_cell"``.
+
+    ``"embedding_at_point"`` does the same with the embedding at the *query* itself, once per point: sharper where the
+    semantic field is, and at a magnification of 4 sixteen times as many evaluations of it.
 
     ``"text"``, as SAIR's authors ran it: dot products of the completed embeddings with those of class prompts, at the
-    centre of every *feature cell*, are put beside the features and fused by a 7x7 convolution before anything else.
+    centre of every feature cell, are put beside the features and fused by a 7x7 convolution before anything else.
 
     ``"none"`` has the layers of ``"embedding"`` (of ``"text"``, if there are prompts) and gives them zeros: the control
     of equal capacity. Nothing asks its semantic field for values.
@@ -40,14 +46,16 @@ class Injection(nn.Module):
         width: outputs of the layer that the embedding enters.
         semantics: see above.
         semantic_channels: values per point of the semantic field.
-        prompts: class names for ``"text"``. Their embeddings come from the semantic encoder's text tower when the model
-            is composed, from ``classes``, or from :meth:`name_classes`; a saved file holds them and asks for nothing.
+        prompts: class names for ``"text"``, or ``"ade20k"`` or ``"celebamask_hq"`` for those of that data set. Their
+            embeddings come from the semantic encoder's text tower when the model is composed, from ``classes``, or from
+            :meth:`name_classes`; a saved file holds them and asks for nothing.
         classes: a file with an embedding for each, see ``class_embeddings``, for encoders without a
             text tower or at hand without it. Where no prompts are given, it says how many classes there are, and
             their names if it has any.
         projected: how many numbers the embedding is projected to.
         appearance: ``"features"``, or ``"none"`` for zeros in their place.
         manner: ``"add"``, or ``"film"``; of ``"text"``, which is fused elsewhere, ``"add"`` alone.
+        ndim: dimensions of the decoder's coordinates.
 
     Raises:
         ValueError: ``"text"`` without classes or ``"embedding"`` with some, neither meaning nor appearance, or a width
@@ -63,25 +71,32 @@ class Injection(nn.Module):
         width: int,
         semantics: Semantics = "embedding",
         semantic_channels: int = 512,
-        prompts: Sequence[str] | None = None,
+        prompts: Sequence[str] | str | None = None,
         classes: str | None = None,
         projected: int = 64,
         appearance: Appearance = "features",
         manner: Manner = "add",
+        ndim: int = 2,
     ) -> None:
         super().__init__()
         if manner not in ("add", "film") or (manner == "film" and semantics == "text"):
             raise ValueError(f"manner is 'add' or, of embeddings, 'film'; received {manner!r} with {semantics!r}")
-        if semantics not in ("embedding", "text", "none"):
-            raise ValueError(f"semantics is 'embedding', 'text' or 'none'; received {semantics!r}")
+        if semantics == AT_CELL:
+            semantics = "embedding"
+        if semantics not in ("embedding", "embedding_at_point", "text", "none"):
+            raise ValueError(
+                f"semantics is 'embedding', 'embedding_at_point', 'text' or 'none'; received {semantics!r}"
+            )
         if appearance not in ("features", "none"):
             raise ValueError(f"appearance is 'features' or 'none'; received {appearance!r}")
         if semantics == appearance == "none":
             raise ValueError(
                 "semantics='none' and appearance='none' leave the decoder nothing to read; keep one of the two"
             )
+        if isinstance(prompts, str):
+            prompts = named_classes(prompts) or [prompts]
         given = bool(prompts) or classes is not None
-        if (semantics == "text") > given or (semantics == "embedding" and given):
+        if (semantics == "text") > given or (semantics.startswith("embedding") and given):
             raise ValueError(
                 "semantics='text' needs prompts, or classes, and 'embedding' takes none; received "
                 f"semantics={semantics!r} with prompts={list(prompts or [])}"
@@ -100,7 +115,8 @@ class Injection(nn.Module):
         self.reach = 0
         if self.prompts:
             self.reach = 3  # the 7x7 convolution's cells
-            self.fuse = nn.Conv2d(features + len(self.prompts), features, 7, padding=3)
+            convolution = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+            self.fuse = convolution(features + len(self.prompts), features, 7, padding=3)
             named = torch.zeros(len(self.prompts), semantic_channels) if embeddings is None else embeddings
             self.register_buffer("classes", named)
         else:
@@ -121,7 +137,12 @@ class Injection(nn.Module):
 
     @property
     def at_points(self) -> bool:
-        """Whether the semantic field is read at the query's points, and not, or not only, at the cells."""
+        """Whether the semantic field is read at the query's points."""
+        return self.semantics == "embedding_at_point"
+
+    @property
+    def at_cells(self) -> bool:
+        """Whether its embeddings are read at the centres of the feature cells."""
         return self.semantics == "embedding"
 
     def connect(self, semantic: ConditionModel) -> None:
@@ -162,15 +183,28 @@ class Injection(nn.Module):
                     f"the {len(self.prompts)} prompts have no embeddings, as the semantic encoder has no text tower; "
                     "give them with classes: FILE, or model.decoder.injection.name_classes(embeddings)"
                 )
-            similar = self._similarities(features, conditions["semantic"])
+            similar = self._on_cells(features, conditions["semantic"], len(self.prompts), self._similarities)
         return replace(features, map=self.fuse(torch.cat([map, similar.to(map.dtype)], dim=1)))
 
-    def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
-        """What the embeddings ``(M, semantic_channels)`` do to the first layer's sums, see :meth:`enter`:
-        ``(M, width)``, twice that for ``"film"``, one row for ``"none"`` as it is the same everywhere; None for
-        ``"text"``.
+    def at_cell(self, features: Features, conditions: Mapping[str, Condition]) -> Tensor | None:
+        """What the embeddings at the cells do to the first layer's sums, see :meth:`enter`: ``(B, cells, width)``,
+        twice that for ``"film"``; None unless they are read there.
         """
-        if self.prompts:
+        if not self.at_cells:
+            return None
+
+        def injected(values: Tensor) -> Tensor:
+            result: Tensor = self.inject(self.project(values.movedim(1, -1)))
+            return result.movedim(-1, 1)
+
+        map = self._on_cells(features, conditions["semantic"], self.inject.out_features, injected)
+        return map.flatten(2).transpose(1, 2)
+
+    def at_point(self, conditions: Mapping[str, Tensor]) -> Tensor | None:
+        """The same of the embeddings ``(M, semantic_channels)`` at points: ``(M, width)``, one row for ``"none"`` as it
+        is the same everywhere; None where nothing is read at points.
+        """
+        if self.prompts or self.at_cells:
             return None
         if self.semantics == "none":
             embedding = self.project.weight.new_zeros(1, self.semantic_channels)
@@ -180,7 +214,7 @@ class Injection(nn.Module):
         return injected
 
     def enter(self, sums: Tensor, point: Tensor | None) -> Tensor:
-        """The first layer's sums ``(M, width)`` with the meaning that :meth:`at_point` gave."""
+        """The first layer's sums ``(..., width)`` with the meaning that :meth:`at_point` or :meth:`at_cell` gave."""
         if point is None:
             return sums
         if self.manner == "add":
@@ -188,18 +222,23 @@ class Injection(nn.Module):
         scale, shift = point.chunk(2, dim=-1)
         return torch.addcmul(sums + shift, sums, scale)
 
-    def _similarities(self, features: Features, field: Condition) -> Tensor:
-        """``(B, prompts, *cells)``: dot products at the centres of the cells, which may lie on the padding."""
+    def _similarities(self, values: Tensor) -> Tensor:
+        """Dot products ``(B, prompts, *S)`` of embeddings ``(B, semantic_channels, *S)`` with those of the classes."""
+        return torch.einsum("bc...,pc->bp...", values, self.classes)
+
+    def _on_cells(self, features: Features, field: Condition, width: int, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """``(B, width, *cells)``: what ``of`` makes of the semantic field at the centres of the cells, which may lie on
+        the padding.
+        """
         cells = tuple(features.map.shape[2:])
         size = [n / e * g for n, e, g in zip(field.size, features.extent, features.grid, strict=True)]  # in cells
         lows = [-1 + 2 * o / s for o, s in zip(features.origin, size, strict=True)]
         highs = [-1 + 2 * (o + n) / s for o, n, s in zip(features.origin, cells, size, strict=True)]
-        similar = features.map.new_empty(len(features.map), len(self.prompts), *cells, dtype=torch.float32)
+        found = features.map.new_empty(len(features.map), width, *cells, dtype=torch.float32)
         # block by block, as the embeddings of all cells would be hundreds of times the picture
         for window, values in field.blocks(cells, (*lows, *highs)):
-            dots = torch.einsum("bchw,pc->bphw", values, self.classes)
-            similar[(slice(None), slice(None), *window)] = dots.float()
-        return similar
+            found[(slice(None), slice(None), *window)] = of(values).float()
+        return found
 
     def extra_repr(self) -> str:
         return (
@@ -222,9 +261,19 @@ class ReadsMeaning(Decoder):
         self.injection.connect(conditions["semantic"])
 
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The embeddings of its classes are in the file that it was saved in, so it asks for no other."""
+        """The embeddings of its classes are in the file that it was saved in, so it asks for no other; and where the
+        semantic field is read is said in full.
+        """
         kept = {key: argument for key, argument in spec.items() if key != "classes"}
-        return {**kept, "prompts": self.injection.prompts} if spec.get("classes") is not None else kept
+        if spec.get("classes") is not None:
+            kept["prompts"] = self.injection.prompts
+        return {**kept, "semantics": AT_CELL} if self.injection.at_cells else kept
+
+    @classmethod
+    def migrate(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        """In files that do not say ``"embedding_at_cell"``, an embedding was read at the point."""
+        at_point = spec.get("semantics", "embedding") == "embedding"
+        return {**spec, "semantics": "embedding_at_point"} if at_point else spec
 
 
 def _read(file: str, prompts: list[str], width: int) -> tuple[list[str], Tensor]:

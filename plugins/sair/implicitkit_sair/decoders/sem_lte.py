@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from implicitkit import Features
 from implicitkit.decoders import LTE, MLP, Condition, Inputs, Latent, Skip
-from implicitkit.kernels import register_way, waves
+from implicitkit.kernels import Waves, register_way, waves
 from implicitkit_sair.decoders.injection import Appearance, Injection, Manner, ReadsMeaning, Semantics
 
 
 class SemLTE(ReadsMeaning, LTE):
-    """LTE whose MLP reads, beside the waves, the semantic field at the point, as ``AIR``
-    does.
+    """LTE whose MLP reads, beside the waves, the semantic field at the cell, or at the point, as ``AIR`` does.
 
     Args:
         in_channels: features per cell.
         out_channels: values per point; with the bilinear skip, the picture's channels.
         semantic_channels: values per point of the semantic field.
-        semantics: ``"embedding"``, ``"text"`` or ``"none"``, see ``Injection``.
-        prompts: class names, for ``"text"`` (and its control).
+        semantics: ``"embedding"``, ``"embedding_at_point"``, ``"text"`` or ``"none"``, see ``Injection``.
+        prompts: class names, or a data set's name, for ``"text"`` (and its control).
         classes: a file with their embeddings, for a semantic encoder that has no text tower; it may bring the names.
         appearance: ``"features"``, or ``"none"`` for meaning alone: zeros in place of the encoder's features.
         projected: width of the projected embedding.
@@ -45,7 +45,7 @@ class SemLTE(ReadsMeaning, LTE):
         out_channels: int = 3,
         semantic_channels: int = 512,
         semantics: Semantics = "embedding",
-        prompts: Sequence[str] | None = None,
+        prompts: Sequence[str] | str | None = None,
         classes: str | None = None,
         appearance: Appearance = "features",
         projected: int = 64,
@@ -77,7 +77,12 @@ class SemLTE(ReadsMeaning, LTE):
         self.reach += self.injection.reach
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
-        return super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+        latent = super().prepare(self.injection.into_map(features, conditions), inputs, conditions)
+        meaning = self.injection.at_cell(features, conditions)
+        if meaning is None:
+            return latent
+        rows = torch.cat([latent.features.rows, meaning.to(latent.features.rows.dtype)], dim=-1)
+        return replace(latent, features=replace(latent.features, rows=rows))
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         phase, injected = super().at_point(cell, conditions), self.injection.at_point(conditions)
@@ -90,9 +95,18 @@ class SemLTE(ReadsMeaning, LTE):
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         assert point is not None
         phase, injected = point.split([self.basis // 2, point.shape[1] - self.basis // 2], dim=-1)
+        waves = 2 * self.basis
+        rows, of_cell = rows.split([waves, rows.shape[1] - waves], dim=-1)
+        meaning = of_cell if self.injection.at_cells else injected if injected.shape[1] else None
         hidden = super().local(rows, offset, cell, phase)
-        values: Tensor = self.rest(self.injection.enter(hidden, injected if injected.shape[1] else None))
+        values: Tensor = self.rest(self.injection.enter(hidden, meaning))
         return values
 
 
-register_way(SemLTE, lambda decoder: waves(decoder, decoder.rest) if decoder.injection.manner == "add" else None)
+def _way(decoder: SemLTE) -> Waves | None:
+    """Waves have no place for what a cell adds to the sums, nor for what scales them."""
+    injection = decoder.injection
+    return waves(decoder, decoder.rest) if injection.manner == "add" and not injection.at_cells else None
+
+
+register_way(SemLTE, _way)

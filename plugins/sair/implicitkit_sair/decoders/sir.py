@@ -15,6 +15,8 @@ from implicitkit.decoders import LIIF, Condition, Inputs, Latent, Rows, read_lin
 from implicitkit.kernels import register_way, sums
 from implicitkit_sair.semantic.area import area_means
 
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
 
 class SIR(LocalEnsembleDecoder):
     """LIIF on a semantic map, between two projections, with the mask as one more feature.
@@ -38,6 +40,7 @@ class SIR(LocalEnsembleDecoder):
             has no such mean, and is refused.
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
         feat_unfold: read the 3x3 neighbourhood of each cell (else: the cell alone).
+        ndim: 1, 2 or 3; the same network for signals and volumes.
 
     Raises:
         ValueError: a width is not positive, or a residual is asked for between spaces of different widths.
@@ -56,6 +59,7 @@ class SIR(LocalEnsembleDecoder):
         global_token: bool = False,
         local_ensemble: bool = True,
         feat_unfold: bool = True,
+        ndim: int = 2,
     ) -> None:
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
@@ -73,8 +77,11 @@ class SIR(LocalEnsembleDecoder):
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.residual, self.global_token, self.local_ensemble = residual, global_token, local_ensemble
-        self.reduce = nn.Conv2d(in_channels, reduced, 1)
-        self.complete = LIIF(reduced + 1, reduced, hidden, local_ensemble, feat_unfold, cell_decode=False)
+        if ndim not in CONVOLUTIONS:
+            raise ValueError(f"sir takes ndim 1, 2 or 3; received {ndim}")
+        self.ndim = ndim
+        self.reduce = CONVOLUTIONS[ndim](in_channels, reduced, 1)
+        self.complete = LIIF(reduced + 1, reduced, hidden, local_ensemble, feat_unfold, cell_decode=False, ndim=ndim)
         self.expand = nn.Linear(reduced, out_channels)
         self.reach = self.complete.reach
         if global_token:
@@ -89,7 +96,8 @@ class SIR(LocalEnsembleDecoder):
         latent = self.complete.prepare(replace(features, map=seen), inputs, {})
         rows, extra = latent.features.rows, None
         if self.global_token:  # one more input of the MLP's first layer, the same for every cell
-            token = self.reduce(_whole_picture(features, missing)[..., None, None]).flatten(1)
+            whole = _whole_picture(features, missing)
+            token = self.reduce(whole.reshape(*whole.shape, *[1] * self.ndim)).flatten(1)
             rows = rows + self.overview(token)[:, None]
         if self.residual == "bilinear":
             extra = Rows.of(features.map, features.origin, features.grid)
@@ -134,4 +142,4 @@ def _whole_picture(features: Features, missing: Tensor) -> Tensor:
     if pooled is not None:
         return pooled
     known = 1 - missing
-    return (features.map * known).sum((2, 3)) / known.sum((2, 3)).clamp(min=1e-6)
+    return (features.map * known).flatten(2).sum(2) / known.flatten(2).sum(2).clamp(min=1e-6)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from implicitkit import DataError, ImplicitModel, UserError, images
 from implicitkit.images import Fill, Picture, fill_holes, fill_transparent, to_pixels, to_tensor
+from implicitkit_sair.inpainting.meaning import given_meaning, part_of
 from implicitkit_sair.inpainting.surroundings import SOLVED, crops, paint_crop, trained_view
 
 SOLVERS = ("biharmonic", "harmonic")
@@ -33,6 +34,7 @@ def inpaint(
     dilate: int = 0,
     feather: int = 0,
     mirror: bool = False,
+    meaning: Tensor | None = None,
 ) -> Tensor:
     """``image`` with its holes painted by ``model``.
 
@@ -55,33 +57,40 @@ def inpaint(
         feather: fade into the picture over so many pixels around the holes; 0 keeps every known pixel as it was.
         mirror: average with what the model paints into the mirrored picture, at twice the cost: the self-ensemble of
             Lim et al. (CVPRW 2017), of left and right alone.
+        meaning: what a SAIR is to paint, in place of what it finds: a picture ``(3, h, w)``, laid over this one, whose
+            semantics count; or one embedding ``(D,)``, the same everywhere.
 
     Returns:
         The shape of ``image``, in [0, 1], on the model's device.
 
     Raises:
         DataError: the sizes differ, or a mask is all hole or no hole.
-        UserError: the model takes no mask, does not give pictures, or was trained on something else than holes.
+        UserError: the model takes no mask, does not give pictures, or was trained on something else than holes; or it
+            reads no meaning, or one of another width.
         ValueError: there is no solver of that name.
     """
     check_painter(model)
     hole = grow(check_mask(image, mask), dilate)
     if isinstance(model, str):
+        if meaning is not None:
+            raise UserError(f"{model} solves an equation and reads no meaning; choose a model that does (a SAIR)")
         return blend(image, _solve_each(model, image, hole), hole, feather)
     how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
     known, whole = trained_view(model)
     if view is None:
         view = 0 if raw or known is None or tile is not None else known
 
-    def paint(image: Tensor, hole: Tensor) -> Tensor:
+    def paint(image: Tensor, hole: Tensor, meaning: Tensor | None) -> Tensor:
         if view and max(image.shape[-2:]) > view:
-            return _paint_each(model, image, hole, view, whole, how)
-        field = model.encode(image, hole.to(image.dtype), **how)
+            return _paint_each(model, image, hole, view, whole, {**how, "meaning": meaning})
+        conditions = None if meaning is None else given_meaning(model, meaning, image, hole)
+        field = model.encode(image, hole.to(image.dtype), conditions=conditions, **how)
         return field.render(field.size)
 
-    painted = paint(image, hole)
+    painted = paint(image, hole, meaning)
     if mirror:
-        painted = (painted + paint(image.flip(-1), hole.flip(-1)).flip(-1)) / 2
+        other = meaning.flip(-1) if meaning is not None and meaning.ndim > 1 else meaning  # a picture is mirrored too
+        painted = (painted + paint(image.flip(-1), hole.flip(-1), other).flip(-1)) / 2
     return painted if raw else blend(image.to(painted), painted, hole.to(painted.device), feather)
 
 
@@ -128,7 +137,8 @@ def _paint_each(
         mask = missing[None].to(picture)
         for crop in crops(missing.cpu(), view, whole):
             window = (slice(None), *crop.window)
-            values = paint_crop(model, picture[window], mask[window], view, **how)
+            own = {**how, "meaning": part_of(how["meaning"], crop.window, missing.shape)}
+            values = paint_crop(model, picture[window], mask[window], view, **own)
             result[window] = torch.where(crop.own.to(device), values, result[window])
     return painted.reshape(image.shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from implicitkit import Field, ImplicitModel
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.images import fill_holes
+from implicitkit_sair.inpainting.meaning import given_meaning
 
 MARGIN = 0.25  # of a view: a hole this far inside a crop belongs to it
 REACH = 6  # views: a model of whole pictures sees a crop of this side, shrunk, of what is larger
@@ -94,7 +96,9 @@ def crops_around(hole: Tensor, view: int) -> Iterator[Crop]:
         yield Crop(window[0], window[1], torch.from_numpy(own))
 
 
-def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, **how: object) -> Tensor:
+def paint_crop(
+    model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, meaning: Tensor | None = None, **how: Any
+) -> Tensor:
     """A crop ``(3, H, W)`` as the model paints it; one that is larger than ``view`` is seen shrunk, and is only
     painted in its holes.
 
@@ -106,18 +110,20 @@ def paint_crop(model: ImplicitModel, picture: Tensor, mask: Tensor, view: int, *
         picture: ``(3, H, W)`` in [0, 1].
         mask: ``(1, H, W)``, 1 where missing.
         view: the longest side, in pixels, at which the model sees the crop.
+        meaning: see :func:`implicitkit_sair.inpaint`; a picture is of the crop alone.
         how: other arguments of :meth:`ImplicitModel.encode`.
     """
     size = tuple(picture.shape[1:])
     factor = view / max(size)
     if factor >= 1:
-        field = model.encode(picture, mask, **how)  # type: ignore[arg-type]
-        return field.render(size)
+        conditions = None if meaning is None else given_meaning(model, meaning, picture, mask)
+        return model.encode(picture, mask, conditions=conditions, **how).render(size)
     small = [max(8, round(n * factor)) for n in size]
     base = fill_holes(picture[None], mask[None], model.decoder.fill or "harmonic")
     shrunk = F.interpolate(base, small, mode="bilinear", antialias=True).clamp(0, 1)
     missing = (F.interpolate(mask[None], small, mode="area") > SHARE).to(mask.dtype)
-    field = model.encode(shrunk[0], missing[0], **how)  # type: ignore[arg-type]
+    conditions = None if meaning is None else given_meaning(model, meaning, shrunk[0], missing[0])
+    field = model.encode(shrunk[0], missing[0], conditions=conditions, **how)
     painted = _near_holes(field, mask)
     beyond = fill_holes((picture.to(painted) - painted)[None], mask[None].to(painted), "harmonic")[0]
     return (painted + beyond).clamp(0, 1)

@@ -25,7 +25,7 @@ from implicitkit.images import Fill
 from implicitkit.images.resize import resize
 from implicitkit_sair.segmentation.label_maps import LabelledFolder, confusion, iou, read_label_map
 from implicitkit_sair.segmentation.labelling import before_completion, score_blocks, semantic_model
-from implicitkit_sair.segmentation.vocabulary import Vocabulary, check_names, choose_vocabulary, read_names
+from implicitkit_sair.segmentation.vocabulary import Vocabulary, check_names, choose_vocabulary, find_names
 
 STAGES: Mapping[str, Callable[[Field], Field]] = {"miou_raw": before_completion, "miou": lambda field: field}
 """Before a SIR has completed the features, and after; of the hole alone, ``_hole`` is added to the name."""
@@ -197,12 +197,14 @@ class SegmentationProtocol(Protocol):
         masks: a folder of mask pictures, white where missing, as in the ``inpainting`` protocol.
         kind: what is drawn where no masks are given (default: strokes).
         fill: what the models see in holes (default: each what it was trained with, or 0.5).
-        classes: what to call the classes, in the table's order: names, or a text file with one per line (default: the
+        classes: what to call the classes, in the table's order: names, a text file with one per line, ``"ade20k"`` or
+            ``"celebamask_hq"`` (default: the
             table's own).
         embeddings: an ``.npy`` or ``.safetensors`` file with a row for each class (default: the text tower of a model's
             encoder reads the names).
         names: a text file that says what those rows are called, one per line, if they are not in the table's order.
-        templates: sentences with ``{}`` for a class's name, averaged; or a text file with one per line.
+        templates: sentences with ``{}`` for a class's name, averaged; a text file with one per line, ``"clip"`` or
+            ``"maskclip"``.
         text_weights: where the text tower is, if a model's file has none: a tag, a hub id or a file.
         side: shrink pictures to a shorter side of so many pixels.
         seed: of the masks.
@@ -233,7 +235,7 @@ class SegmentationProtocol(Protocol):
             raise ValueError(f"side is a number of pixels; received {side}")
         self.bins, self.holes = [(low, high) for low, high in bins], hole_spec(masks, kind)
         create_holes(self.holes if fill is None else {**self.holes, "fill": fill}, self.bins)  # says what is wrong
-        self.classes = read_names(classes) if isinstance(classes, str) else classes
+        self.classes = find_names(classes) if isinstance(classes, str) else classes
         if self.classes is not None:
             check_names(self.classes)
         self.words: dict[str, Any] = {"embeddings": embeddings, "names": names}

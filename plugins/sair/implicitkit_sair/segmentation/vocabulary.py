@@ -11,6 +11,8 @@ from torch import Tensor
 
 from implicitkit import DataError, Encoder, UnknownNameError, UserError, WeightsError
 from implicitkit.errors import nearest
+from implicitkit_sair.semantic.class_names import CLASS_LISTS, named_classes
+from implicitkit_sair.semantic.clip.templates import named_templates
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Vocabulary:
         cls,
         encoder: Encoder,
         names: Sequence[str],
-        templates: Sequence[str] | None = None,
+        templates: Sequence[str] | str | None = None,
         weights: str | None = None,
     ) -> Vocabulary:
         """``names`` as the text tower that belongs to ``encoder`` reads them; see
@@ -114,7 +116,8 @@ def choose_vocabulary(
         embeddings: an ``.npy`` or ``.safetensors`` file with a row for each.
         names: a text file that says what its rows are called, one per line, if they are not in the order of
             ``classes``.
-        templates: what the names are put into before the text tower reads them, or a text file with one per line.
+        templates: what the names are put into before the text tower reads them, a text file with one per line, or
+            ``"clip"`` or ``"maskclip"``.
         text_weights: where the text tower is, if the encoder came from a file, which holds none.
         spell: what the arguments above are called in errors.
 
@@ -135,7 +138,8 @@ def choose_vocabulary(
             f"{spell('names')} says what the rows of {spell('embeddings')} are called; pass that too, or "
             f"{spell('classes')} alone"
         )
-    lines = read_names(templates) if isinstance(templates, (str, Path)) else templates
+    file = isinstance(templates, Path) or (isinstance(templates, str) and named_templates(templates) is None)
+    lines = read_names(templates) if file else templates  # type: ignore[arg-type]
     try:
         return Vocabulary.from_text(encoder, classes, lines, text_weights)
     except WeightsError as error:
@@ -156,6 +160,18 @@ def check_names(names: Sequence[str]) -> None:
     twice = sorted({name for name in folded if folded.count(name) > 1})
     if twice:
         raise ValueError(f"class names must differ; received {', '.join(twice)} more than once")
+
+
+def find_names(source: str) -> list[str]:
+    """Class names from a text file, or those of a data set: ``"ade20k"``, ``"celebamask_hq"``.
+
+    Raises:
+        DataError: it is neither; see :func:`read_names`.
+    """
+    named = named_classes(source)
+    if named is None and not Path(source).suffix and not Path(source).exists():
+        raise DataError(f"there is no list of classes {source!r}; there are {', '.join(CLASS_LISTS)}, and text files")
+    return read_names(source) if named is None else named
 
 
 def read_names(file: str | Path) -> list[str]:

@@ -13,8 +13,8 @@ def area_means(x: Tensor, cells: Sequence[int]) -> Tensor:
     """The mean of ``x`` over each cell; a pixel that two cells share counts for both by the area it has in them.
 
     Args:
-        x: ``(B, C, H, W)``.
-        cells: how many cells cover it, ``(rows, columns)``.
+        x: ``(B, C, *S)``.
+        cells: how many cells cover it along each axis: ``(rows, columns)``.
 
     Returns:
         ``(B, C, *cells)`` float32.
@@ -25,9 +25,11 @@ def area_means(x: Tensor, cells: Sequence[int]) -> Tensor:
     """
     x = x.float()
     if all(n % count == 0 for n, count in zip(x.shape[2:], cells, strict=True)):
-        return F.avg_pool2d(x, [n // count for n, count in zip(x.shape[2:], cells, strict=True)])
-    rows, columns = (_shares(n, count, x.device) for n, count in zip(x.shape[2:], cells, strict=True))
-    return rows @ x @ columns.t()
+        pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2]
+        return pool(x, [n // count for n, count in zip(x.shape[2:], cells, strict=True)])
+    for axis, (n, count) in enumerate(zip(x.shape[2:], cells, strict=True), start=2):
+        x = (x.movedim(axis, -1) @ _shares(n, count, x.device).t()).movedim(-1, axis)
+    return x
 
 
 def _shares(n: int, count: int, device: torch.device) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,8 @@ from implicitkit import Encoder, Features
 from implicitkit_sair.semantic.area import area_means
 from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.filling import Fill, fill_holes
+
+_told: set[str] = set()  # classes of encoders whose random weights have been spoken of
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class SemanticEncoder(Encoder):
         patch: pixels of a cell in what the network sees (default: ``stride``).
         multiple: what the sides of what it sees are multiples of (default: ``patch``).
         drop_above: with ``fill: drop``, patches of which more than this share is missing are left out.
+        learnt: whether it has been given weights. Frozen ones that are random mean nothing, of which a warning tells
+            once.
     """
 
     trainable = False
@@ -49,6 +55,7 @@ class SemanticEncoder(Encoder):
     drop_above: float = 0.5
     patch: int = 0
     multiple: int = 0
+    learnt: bool = False
 
     def see(self, x: Tensor) -> Tensor:
         """Normalised pictures without holes ``(B, 3, H, W)``, sizes multiples of the patch -> ``(B, out_channels,
@@ -61,6 +68,8 @@ class SemanticEncoder(Encoder):
         raise NotImplementedError(f"{type(self).__name__} does not implement see_kept(), so it takes no fill: drop")
 
     def forward(self, x: Tensor) -> Features:
+        if not self.learnt and not self.trainable:
+            _tell(type(self).__name__)
         if self.view is None:
             return super().forward(x)
         channels = self.in_channels + self.mask_channels
@@ -83,6 +92,10 @@ class SemanticEncoder(Encoder):
         """
         cells = [n // (self.patch or self.stride) for n in seen.shape[2:]]
         return Kept.of(area_means(mask, cells)[:, 0] <= self.drop_above)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self.learnt = True
+        super()._load_from_state_dict(*arguments)
 
     def set_view(self, patch: int, view: float | None, drop_above: float, multiple: int = 0) -> None:
         """Set ``patch`` and ``multiple``, and what depends on them: ``stride`` and ``size_multiple``.
@@ -124,3 +137,14 @@ class SemanticEncoder(Encoder):
             factor = self.largest / longest / unit
             return tuple(max(1, int(n * factor)) * unit for n in size)
         return tuple(max(1, round(n * self.view / unit)) * unit for n in size)
+
+
+def _tell(encoder: str) -> None:
+    """Say, once for each kind of encoder, that frozen random weights mean nothing."""
+    if encoder not in _told:
+        _told.add(encoder)
+        warnings.warn(
+            f"the semantic encoder {encoder} is frozen and its weights are random, so its features mean nothing; give "
+            "it weights or pretrained, or load a model that has some",
+            stacklevel=3,
+        )

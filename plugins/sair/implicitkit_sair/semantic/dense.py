@@ -124,6 +124,7 @@ class Dense(SemanticEncoder):
         trained_with = net.pretrained_cfg
         self.mean = [float(v) for v in (trained_with["mean"] if mean is None else mean)]
         self.std = [float(v) for v in (trained_with["std"] if std is None else std)]
+        self.learnt = file is not None or bool(pretrained)
         self.source = _source(model, file, sha256, bool(pretrained))
         self._portable = _portable(net, model, options, self.mean, self.std)
 

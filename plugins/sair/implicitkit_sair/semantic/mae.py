@@ -76,7 +76,7 @@ class MAESmall(SemanticEncoder):
         self.norm = nn.LayerNorm(width)
         self.project = nn.Identity() if out_channels == width else nn.Linear(width, out_channels)
         if weights is not None:
-            load(self, weights)
+            load(self, weights)  # through load_state_dict
 
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Its weights are in the file that it was saved in, so it asks for no other, and says what they are of."""

@@ -236,6 +236,25 @@ def test_bad_files_of_inpaint(run, pair: tuple[Path, Path], painter: Path, tmp_p
 # ---------------------------------------------------------------------------- segment
 
 
+def test_folders_in_a_folder_with_their_masks_and_what_is_done_already(run, tmp_path: Path) -> None:
+    for place in ("in", "in/sub", "masks/sub"):
+        (tmp_path / place).mkdir(parents=True)
+    for name, hole in (("a", disc(18, 20)), ("sub/a", disc(18, 20).roll(3, -1))):
+        ik.write_image(tmp_path / "in" / f"{name}.png", picture(18, 20))
+        ik.write_image(tmp_path / "masks" / f"{name}.png", hole)
+    call = ("inpaint", tmp_path / "in", tmp_path / "masks", "-o", tmp_path / "out", "--model", "harmonic", "-r")
+    done = run(*call, "--format", "webp", "--name", "{name}-{model}")
+    assert done.code == 0, done.err
+    first, second = tmp_path / "out" / "a-harmonic.webp", tmp_path / "out" / "sub" / "a-harmonic.webp"
+    assert not torch.equal(ik.read_image(first), ik.read_image(second))  # each has its own hole
+    second.unlink()
+    again = run(*call, "--format", "webp", "--name", "{name}-{model}", "--skip-existing")
+    assert again.code == 0 and again.out.count("->") == 1 and "1 was there already" in again.err
+    lossy = run(*call, "--format", "webp", "--quality", "10")
+    assert lossy.code == 0
+    assert (tmp_path / "out" / "a.webp").stat().st_size < first.stat().st_size
+
+
 def test_a_second_run_into_the_same_folder_is_refused(run, pair: tuple[Path, Path], tmp_path: Path) -> None:
     for folder, file in (("in", pair[0]), ("masks", pair[1])):
         (tmp_path / folder).mkdir()

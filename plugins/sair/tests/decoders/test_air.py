@@ -1,17 +1,21 @@
 """AIR against a literal version of its equation; where meaning enters, and where it must not."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from literal import bilinear, blend, into_extent, similarities, unfold
+from literal import at_cells, bilinear, blend, into_extent, similarities, unfold
 from safetensors.torch import save_file
 from small_parts import EDSR, MODES, SEMANTIC, Patches
 
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.kernels import cpu
+from implicitkit.weights import Checkpoint, read_metadata, read_spec
+from implicitkit.weights.native import write_native
 from implicitkit_sair.decoders.air import AIR
 from implicitkit_sair.decoders.sir import SIR
 
@@ -30,7 +34,7 @@ def built(mode: str, **options: object) -> ik.ImplicitModel:
 
 
 def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
-    """f([3x3 of z, offset, projected embedding of the point]), one point and one neighbour at a time."""
+    """f([3x3 of z, offset, projected embedding of cell or point]), one point and one neighbour at a time."""
     picture = torch.where(mask > 0.5, 0.5, picture)  # what a hole holds is never seen
     semantic = model.conditions["semantic"].encode(picture, mask)
     embedding = semantic.predict(coords).values.double()
@@ -45,20 +49,21 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
         if injection.semantics == "none":
             beside = torch.zeros_like(beside)
         map = F.conv2d(torch.cat([map, beside], dim=1), injection.fuse.weight, injection.fuse.bias, padding=3)
-        projected = embedding[..., :0]
     else:
-        projected = embedding @ injection.project.weight.T * (injection.semantics != "none")
+        of_cells = at_cells(semantic, cells, features.extent)
         if injection.manner == "add":
             weight = torch.cat([weight, injection.inject.weight], dim=1)
     seen = unfold(map) if decoder.feat_unfold else map
     inside = into_extent(coords, tuple(picture.shape[2:]), model.encoder.size_multiple)
 
     def predict(b: int, i: int, index: tuple[int, ...], offset: torch.Tensor) -> torch.Tensor:
+        said = of_cells[b, :, index[0], index[1]] if injection.semantics == "embedding" else embedding[b, i]
+        projected = said[:0] if injection.prompts else injection.project.weight @ said * (injection.semantics != "none")
         if injection.manner == "film":
-            scale, shift = (injection.inject.weight @ projected[b, i]).chunk(2)
+            scale, shift = (injection.inject.weight @ projected).chunk(2)
             of_cell = weight[:, : decoder.read] @ seen[b, :, index[0], index[1]] + decoder.first.bias
             return decoder.rest(of_cell * (1 + scale) + shift + weight[:, decoder.read :] @ offset)
-        inputs = torch.cat([seen[b, :, index[0], index[1]], offset, projected[b, i]])
+        inputs = torch.cat([seen[b, :, index[0], index[1]], offset, projected])
         return decoder.rest(weight @ inputs + decoder.first.bias)
 
     values = blend(inside, cells, predict)
@@ -87,13 +92,13 @@ def test_equals_the_literal_formula(mode: str, padded: bool) -> None:
     torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("mode", ["embedding", "text"])
+@pytest.mark.parametrize("mode", ["embedding", "embedding_at_point", "text"])
 def test_contract(mode: str) -> None:
     """Every promise of a model: gradients to all parameters of both fields, no seams, the same bits from a file."""
     testing.check_model(built(mode))
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("embedding", "text")])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if not mode.startswith("embedding") and mode != "text"])
 def test_contract_of_what_leaves_a_half_out(mode: str) -> None:
     model, picture, mask = built(mode).eval(), torch.rand(2, 3, 21, 18), (torch.rand(2, 1, 21, 18) < 0.3).float()
     testing.models.check_queries(model, picture, mask, 1e-4)
@@ -142,9 +147,10 @@ def test_meaning_alone_has_the_same_parameters_and_ignores_the_appearance_featur
     assert not torch.allclose(alone(other, coords).values, after[1])  # it does see the picture: through its meaning
 
 
-def test_film_scales_and_shifts_the_sums_of_each_cell() -> None:
-    model = built("embedding", manner="film")
-    told_nothing = ik.create_model(spec("embedding", manner="film", semantics="none"))
+@pytest.mark.parametrize("mode", ["embedding", "embedding_at_point"])
+def test_film_scales_and_shifts_the_sums_of_each_cell(mode: str) -> None:
+    model = built(mode, manner="film")
+    told_nothing = ik.create_model(spec(mode, manner="film") | {"decoder": spec("none", manner="film")["decoder"]})
     told_nothing.load_state_dict(model.state_dict())
     picture, mask = torch.rand(2, 3, 10, 15), (torch.rand(2, 1, 10, 15) < 0.4).float()
     coords = torch.rand(2, 9, 2) * 2 - 1
@@ -156,12 +162,12 @@ def test_film_scales_and_shifts_the_sums_of_each_cell() -> None:
         theirs = literal(copy.deepcopy(model), picture, mask, coords)
     assert (ours - at_first).abs().max() > 1e-2
     torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=0)
-    testing.check_model(built("embedding", manner="film"))
+    testing.check_model(built(mode, manner="film"))
 
 
-def test_the_embedding_enters_at_the_point_alone() -> None:
+def test_at_the_point_the_embedding_enters_there_alone() -> None:
     """A value follows from the embedding at its own point; what the semantic field says elsewhere changes nothing."""
-    model = built("embedding")
+    model = built("embedding_at_point")
     picture, points = torch.rand(1, 3, 9, 8), torch.rand(1, 20, 2) * 2 - 1
     together = model(picture, points).values
     alone = torch.cat([model(picture, points[:, i : i + 1]).values for i in range(20)], dim=1)
@@ -176,16 +182,48 @@ def test_the_embedding_enters_at_the_point_alone() -> None:
     assert changed.nonzero().flatten().tolist() == [7]
 
 
-def test_the_embedding_is_projected_once_per_point() -> None:
-    model, calls = built("embedding"), []
+def test_at_the_point_the_embedding_is_projected_once() -> None:
+    model, calls = built("embedding_at_point"), []
     model.decoder.injection.project.register_forward_hook(lambda module, x, y: calls.append(x[0].shape))
     model(torch.rand(2, 3, 9, 8), torch.rand(2, 20, 2))
     assert calls == [(40, 8)]  # not 160, for four neighbours each
 
 
+def test_at_the_cell_the_embedding_is_projected_once_however_many_points_there_are() -> None:
+    """Eq. 5: one evaluation of SIR per feature cell; at a magnification of 4 a sixteenth of those at the points."""
+    model, calls = built("embedding").eval(), []
+    model.decoder.injection.project.register_forward_hook(lambda module, x, y: calls.append(x[0][..., 0].numel()))
+    field = model.encode(torch.rand(2, 3, 9, 8))
+    assert sum(calls) == 2 * 9 * 8
+    field.render((36, 32))
+    assert sum(calls) == 2 * 9 * 8
+
+
+@pytest.mark.parametrize("mode", ["embedding", "embedding_at_point"])
+def test_a_file_says_where_the_embedding_is_read_and_an_older_one_means_the_point(mode: str, tmp_path: Path) -> None:
+    model, picture = built(mode).eval(), torch.rand(1, 3, 9, 8)
+    file = model.save(tmp_path / "new.safetensors")
+    said = "embedding_at_cell" if mode == "embedding" else mode
+    assert json.loads(read_metadata(file)["spec"])["decoder"]["semantics"] == said
+    again = ik.load_model(file)
+    assert again.decoder.injection.semantics == mode and again.spec == model.spec
+    assert torch.equal(again.encode(picture).render((9, 8)), model.encode(picture).render((9, 8)))
+
+    older = copy.deepcopy(model.spec)
+    del older["decoder"]["semantics"]
+    for words in ({}, {"semantics": "embedding"}):
+        older["decoder"] |= words
+        write_native(Checkpoint(older, model.state_dict()), tmp_path / "older.safetensors")
+        loaded = ik.load_model(tmp_path / "older.safetensors")
+        assert loaded.decoder.injection.semantics == "embedding_at_point"
+        assert read_spec(tmp_path / "older.safetensors") == loaded.spec
+    values = [m.encode(picture).render((18, 16)) for m in (loaded, model)]
+    assert torch.equal(*values) == (mode == "embedding_at_point")  # between the cells, cell and point differ
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_semantic_field_is_asked_only_where_it_is_read(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the points for an embedding, at the cells for words, nowhere for a control; a loss can always have it."""
+    """At the cells, or at the points, nowhere for a control; a loss can always have it."""
     monkeypatch.setattr(cpu, "kernel_for", lambda *_: None)  # a kernel calls neither query() nor query_grid()
     model, asked = built(mode).eval(), []
     semantic = model.conditions["semantic"].decoder
@@ -194,11 +232,12 @@ def test_the_semantic_field_is_asked_only_where_it_is_read(mode: str, monkeypatc
         monkeypatch.setattr(semantic, name, lambda *a, m=method, n=name, p=points: asked.append((n, p(a))) or m(*a))
     picture, points = torch.rand(1, 3, 9, 8), torch.rand(1, 20, 2)
     field, semantics = model.encode(picture), model.decoder.injection.semantics
-    assert asked == ([("query_grid", 9)] if semantics == "text" else [])  # the rows of the feature map
+    cells = semantics in ("embedding", "text")
+    assert asked == ([("query_grid", 9)] if cells else [])  # the rows of the feature map
     asked.clear()
     values = field(points)
     field.render((5, 6))
-    assert asked == ([("query", 20), ("query_grid", 5)] if semantics == "embedding" else [])
+    assert asked == ([("query", 20), ("query_grid", 5)] if semantics == "embedding_at_point" else [])
     asked.clear()
     prediction = model(picture, points)
     assert ("query", 20) in asked and prediction.conditions["semantic"].shape == (1, 20, 8)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from literal import bilinear, blend, similarities
+from literal import at_cells, bilinear, blend, similarities
 from small_parts import EDSR, MODES, SEMANTIC
 
 import implicitkit as ik
@@ -34,12 +34,11 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
     first, weight = decoder.mlp[0], decoder.mlp[0].weight
     if injection.appearance == "none":
         map = torch.zeros_like(map)
-    projected = embedding[..., :0]
     if injection.prompts:
         beside = similarities(semantic, injection.classes, size, size) * (injection.semantics != "none")
         map = F.conv2d(torch.cat([map, beside], dim=1), injection.fuse.weight, injection.fuse.bias, padding=3)
     else:
-        projected = embedding @ injection.project.weight.T * (injection.semantics != "none")
+        of_cells = at_cells(semantic, size, size)
         weight = torch.cat([weight, injection.inject.weight], dim=1)
     amplitude, frequency = decoder.amplitude(map), decoder.frequency(map)
     phases = decoder.phase(cell.double() * torch.tensor(size))
@@ -51,7 +50,9 @@ def literal(model: ik.ImplicitModel, picture: torch.Tensor, mask: torch.Tensor, 
                 turns = sum(float(frequency[b, 2 * j + k, index[0], index[1]] * offset[k]) for k in (0, 1))
                 waves.append(trigonometric(math.pi * (turns + float(phases[b, i, j]))))
         waves = amplitude[b, :, index[0], index[1]] * torch.tensor(waves).double()
-        return decoder.rest(weight @ torch.cat([waves, projected[b, i]]) + first.bias)
+        said = of_cells[b, :, index[0], index[1]] if injection.semantics == "embedding" else embedding[b, i]
+        projected = said[:0] if injection.prompts else injection.project.weight @ said * (injection.semantics != "none")
+        return decoder.rest(weight @ torch.cat([waves, projected]) + first.bias)
 
     values = blend(coords, size, predict)
     if decoder.skip == "bilinear":
@@ -71,7 +72,7 @@ def test_equals_the_literal_formula(mode: str, skip: str) -> None:
     torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("mode", ["embedding", "text"])
+@pytest.mark.parametrize("mode", ["embedding", "embedding_at_point", "text"])
 def test_contract(mode: str) -> None:
     testing.check_model(built(mode))
 
@@ -138,7 +139,7 @@ def test_without_semantics_it_is_lte() -> None:
 
 
 def test_film_leaves_lte_as_it_is_at_first_and_then_modulates_it() -> None:
-    model = built("embedding", manner="film")
+    model = built("embedding_at_point", manner="film")
     picture, points = torch.rand(3, 9, 8), torch.rand(50, 2) * 2 - 1
     with torch.no_grad():
         injection = model.decoder.injection
@@ -153,6 +154,7 @@ def test_film_leaves_lte_as_it_is_at_first_and_then_modulates_it() -> None:
         )
     assert (later - at_first).abs().max() > 1e-2
     testing.check_model(model)
+    testing.check_model(built("embedding", manner="film"))
 
 
 def test_bad_arguments_are_named() -> None:

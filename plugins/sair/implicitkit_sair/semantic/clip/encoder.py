@@ -105,6 +105,7 @@ class CLIP(SemanticEncoder):
         self.mean = list(self.recipe.mean if mean is None else mean)
         self.std = list(self.recipe.std if std is None else std)
         self.source = pretrained if self.recipe.public else None
+        self.learnt = self.recipe.file is not None
         self.fixed = self.is_timm and not is_plain(net.trunk) and not takes_any_size(self.recipe)
         for parameter in unused_timm(net) if self.is_timm else unused(net, mode):  # also where all others learn
             parameter.requires_grad_(False)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from implicitkit import Encoder, ImplicitModel, UserError, WeightsError
 from implicitkit.errors import first_line
 from implicitkit_sair.semantic.clip.encoder import CLIP
+from implicitkit_sair.semantic.clip.templates import named_templates
 from implicitkit_sair.semantic.clip.towers import Recipe, recipe, text_tower
 
 TEMPLATES = ("a photo of a {}.",)
@@ -26,7 +27,7 @@ _tower: tuple[tuple[Any, ...], Any, Any] | None = None  # identity, tower and to
 def encode_text(
     encoder: Encoder | ImplicitModel,
     prompts: Sequence[str],
-    templates: Sequence[str] = TEMPLATES,
+    templates: Sequence[str] | str = TEMPLATES,
     weights: str | None = None,
 ) -> Tensor:
     """The embedding of each prompt, to be compared with the features of a ``clip`` encoder.
@@ -38,7 +39,8 @@ def encode_text(
     Args:
         encoder: a ``clip`` encoder, or a model that has one, itself or among its conditions.
         prompts: class names, or anything that fits the templates.
-        templates: sentences with ``{}`` where the prompt goes; ``("{}",)`` takes prompts as they are.
+        templates: sentences with ``{}`` where the prompt goes; ``("{}",)`` takes prompts as they are; ``"clip"`` and
+            ``"maskclip"`` are the 80 and 85 of their authors.
         weights: a tag, hub id or file as the encoder's ``pretrained``, if the encoder came from a saved model, which
             holds no text tower.
 
@@ -50,6 +52,8 @@ def encode_text(
         WeightsError: the text tower's weights cannot be had.
     """
     clip = _clip_of(encoder)
+    if isinstance(templates, str):
+        templates = named_templates(templates) or templates
     if isinstance(prompts, str) or isinstance(templates, str) or not prompts or not templates:
         raise ValueError(f"prompts and templates are lists of sentences; received {prompts!r} and {templates!r}")
     without = [template for template in templates if "{}" not in template]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from implicitkit.weights.layouts import EncoderLayout, Rules, Tensors, numbers
+from implicitkit.weights.layouts.base import EncoderLayout, Rules, Tensors, numbers
 
 CHAIN = {"conv.0": "expand", "conv.1": "spatial", "conv.2": "reduce", "sk": "parallel"}
 
@@ -33,12 +33,14 @@ def _spec(tensors: Tensors, args: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "mean": 0.0, "value_range": 1.0} if "no_norm" in tensors else spec
 
 
-SPAN = EncoderLayout(
-    "SPAN",
-    "conv_cat.weight",
-    "conv_1.sk.weight, block_N.c{1,2,3}_r.{conv.{0,1,2},sk}.weight (or eval_conv), conv_cat.weight",
-    _rules,
-    _spec,
-    "channels",
-    _unused,
+ENCODERS = (
+    EncoderLayout(
+        "SPAN",
+        "conv_cat.weight",
+        "conv_1.sk.weight, block_N.c{1,2,3}_r.{conv.{0,1,2},sk}.weight (or eval_conv), conv_cat.weight",
+        _rules,
+        _spec,
+        "channels",
+        _unused,
+    ),
 )

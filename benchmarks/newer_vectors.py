@@ -1,0 +1,119 @@
+"""The authors' checkpoints of the newer decoders, with outputs of their code: ``shared/parity2``, which is not kept here.
+
+A file of a decoder that is added needs a line in :data:`FILES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import implicitkit as ik
+from implicitkit.create import build_checkpoint
+from implicitkit.weights.authors import recognise
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "parity2"
+BAR = 1e-5
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """How a file's arrays are to be read."""
+
+    layout: str
+    """What the file is recognised as."""
+    unit: bool = False
+    """Pictures are in [0, 1], else in [-1, 1]."""
+    last: bool = False
+    """Grids have the channels last."""
+    features: str = "features"
+    arguments: dict[str, Any] | None = None
+    """What the file does not say."""
+    fixed_cell: bool = True
+    """The cell is that of the output's pixels, whatever the magnification."""
+
+
+FILES = {
+    "srno-edsr": Vectors("SRNO with EDSR (2y7c3/Super-Resolution-Neural-Operator)"),
+    "hiif-edsr": Vectors("HIIF with EDSR (YuxuanJJ/HIIF)"),
+    "ope-edsr": Vectors("OPE-SR with EDSR (gaochao-s/ope-sr)"),
+    "ope-adapt-edsr": Vectors("OPE-SR with EDSR (gaochao-s/ope-sr)"),
+    "gblsr-rdn": Vectors("GB-LSR with RDN (KempnerInstitute/gblsr)", unit=True),
+    "gblsr-rdn-nole": Vectors(
+        "GB-LSR with RDN (KempnerInstitute/gblsr)", unit=True, arguments={"local_ensemble": False}
+    ),
+    "linf-edsr": Vectors("LINF with EDSR (JNNNNYao/LINF)"),
+    "lmliif-edsr": Vectors("LM-LIIF with EDSR (HeZongyao/LMF)", last=True),
+    "thera-air": Vectors(
+        "Thera with EDSR (prs-eth/thera)", unit=True, last=True, features="backbone", fixed_cell=False
+    ),
+    "thera-plus": Vectors(
+        "Thera with EDSR (prs-eth/thera)", unit=True, last=True, features="backbone", fixed_cell=False
+    ),
+    "thera-pro": Vectors(
+        "Thera with EDSR (prs-eth/thera)", unit=True, last=True, features="backbone", fixed_cell=False
+    ),
+}
+
+
+def load(name: str) -> ik.ImplicitModel:
+    """The model of a file."""
+    how = FILES[name]
+    if how.arguments is None:
+        model = ik.load_model(SHARED / f"{name}.pth")
+    else:
+        state = torch.load(SHARED / f"{name}.pth", weights_only=True)
+        model = build_checkpoint(recognise({"model": {"args": how.arguments, "sd": state}}, name), name)
+    assert model.training_summary["converted_from"] == how.layout
+    return model
+
+
+def difference(ours: Tensor, theirs: np.ndarray) -> float:
+    """The largest difference, relative to the largest value if that is above 1."""
+    return float(np.abs(ours.detach().numpy() - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+
+
+@torch.no_grad()
+def errors(name: str, tile: int | None = None, block: int | None = None) -> dict[str, float]:
+    """The differences from the authors' arrays, by name: features, grids and points, from the picture on."""
+    how, model = FILES[name], load(name)
+    with np.load(SHARED / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file}
+    picture = torch.from_numpy(arrays["input"])
+    if picture.shape[-1] == 3 and picture.shape[1] != 3:
+        picture = picture.permute(0, 3, 1, 2)
+    picture = picture if how.unit else picture * 0.5 + 0.5
+    features = model.encoder(picture).map
+    theirs = arrays[how.features]
+    found = {how.features: difference(features.permute(0, 2, 3, 1) if how.features == "backbone" else features, theirs)}
+    field = model.encode(picture, tile=tile)
+    for key in sorted(key for key in arrays if key.endswith("_output") and key[:-7] + "_size" in arrays):
+        if key.startswith("touchy"):
+            continue
+        size = arrays[key[:-7] + "_size"].tolist()
+        asked = model.encode(torch.from_numpy(arrays["exact_input"]) * 0.5 + 0.5) if key.startswith("exact") else field
+        cell = [2 / n for n in size] if how.fixed_cell else None
+        grid = asked.render(size, cell=cell if model.uses_cell else None, clamp=False, block=block)
+        grid = grid if how.unit else grid * 2 - 1
+        found[key] = difference(grid.permute(0, 2, 3, 1) if how.last else grid, arrays[key])
+    if "points_output" in arrays:
+        found["points_output"] = _points(model, field, arrays, how)
+    return found
+
+
+def _points(model: ik.ImplicitModel, field: ik.Field, arrays: dict[str, np.ndarray], how: Vectors) -> float:
+    points, theirs = torch.from_numpy(arrays["points_coord"]), arrays["points_output"]
+    batch = len(arrays["input"])
+    points = points.reshape(-1, points.shape[-2], 2).expand(batch, -1, -1)
+    cell = None
+    if model.uses_cell:
+        cell = torch.from_numpy(arrays["points_cell"]).reshape(batch, -1, 2).expand_as(points)
+    ours = field(points, cell)
+    theirs = theirs[..., 0].transpose(0, 2, 1) if theirs.ndim == 4 else theirs
+    return difference(ours if how.unit else ours * 2 - 1, theirs)

@@ -1,0 +1,1 @@
+"""What the commands on many pictures share: their options, how long they take, processes, and what a model is for."""

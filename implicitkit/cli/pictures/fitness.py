@@ -1,0 +1,139 @@
+"""Whether a model was trained for what it is asked: the scale, and the noise and compression of the picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from implicitkit.cli.pictures.notes import Note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from implicitkit.images.io import Picture
+    from implicitkit.model import ImplicitModel
+
+TOLERANCE = 1.01  # of a scale: sizes are whole pixels
+NOISY = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
+COMPRESSED = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model: magnification, noise of the picture (of 255) and its JPEG quality (None: no JPEG)."""
+
+    scale: float
+    noise: float = 0.0
+    quality: int | None = None
+
+    @classmethod
+    def of(cls, source: Path, picture: Picture, size: tuple[int, int]) -> Request:
+        """The request to render a picture that was read from ``source`` at ``size`` ``(H, W)``."""
+        from implicitkit.images.survey import jpeg_quality, noise_level
+
+        scale = ((size[0] * size[1]) / (picture.size[0] * picture.size[1])) ** 0.5
+        return cls(scale, noise_level(picture.pixels), jpeg_quality(source))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model was trained on.
+
+    Attributes:
+        scales: the magnifications; None: not stated.
+        noise: the largest sigma, of 255.
+        quality: the lowest JPEG quality; None: no JPEG.
+        enlarges: whether it was trained to enlarge.
+    """
+
+    scales: tuple[float, float] | None = None
+    noise: float = 0.0
+    quality: float | None = None
+    enlarges: bool = True
+
+    @classmethod
+    def of(cls, scales: Any, summary: Mapping[str, Any]) -> Training:
+        """From a model's ``scales`` and its training summary.
+
+        >>> steps = [{"name": "super_resolution"}, {"name": "noise", "sigma": [0, 30]}, {"name": "jpeg", "quality": 40}]
+        >>> Training.of([1, 4], {"degradation": steps})
+        Training(scales=(1.0, 4.0), noise=30.0, quality=40.0, enlarges=True)
+        """
+        steps = [step for step in summary.get("degradation") or [] if isinstance(step, Mapping)]
+        names = [step.get("name") for step in steps]
+        noise = [max(_ends(step.get("sigma", 25.0))) for step in steps if step.get("name") == "noise"]
+        quality = [min(_ends(step.get("quality", 75))) for step in steps if step.get("name") == "jpeg"]
+        ends = None if scales is None else (float(min(scales)), float(max(scales)))
+        return cls(ends, max(noise, default=0.0), min(quality, default=None), "super_resolution" in names or not steps)
+
+    def covers_scale(self, request: Request) -> bool:
+        """Whether the scale is within the trained ones, or between them and ×1."""
+        if self.scales is None:
+            return True
+        return min(1.0, self.scales[0]) / TOLERANCE <= request.scale <= self.scales[1] * TOLERANCE
+
+    def covers_noise(self, request: Request) -> bool:
+        """Whether the picture has no more noise than those of the training."""
+        return request.noise < max(NOISY, 1.25 * self.noise)
+
+    def covers_quality(self, request: Request) -> bool:
+        """Whether the picture is not compressed more than those of the training."""
+        return request.quality is None or request.quality >= min(COMPRESSED, self.quality or COMPRESSED)
+
+    def covers(self, request: Request) -> bool:
+        """All of it."""
+        return self.covers_scale(request) and self.covers_noise(request) and self.covers_quality(request)
+
+
+def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> list[Note]:
+    """What goes beyond the training of ``model``; with the name of one that was trained for it, if there is one.
+
+    Args:
+        model: the model.
+        name: what it is called.
+        picture: the picture's name.
+        request: what is asked.
+    """
+    training = Training.of(model.scales, model.training_summary)
+    if training.covers(request):
+        return []
+    better = next((other for other, trained in pretrained() if other != name and trained.covers(request)), None)
+    end = f"--model {better} was trained for it" if better else "no model here was trained for it"
+    notes = []
+    if training.scales is not None and not training.covers_scale(request):
+        low, high = training.scales
+        trained = f"{name} was trained for ×{low:g} to ×{high:g}; {end}"
+        notes.append(Note(picture, "magnified ×{}", request.scale, trained))
+    if not training.covers_noise(request):
+        seen = f"up to sigma {training.noise:g}" if training.noise else "on pictures without noise"
+        notes.append(Note(picture, "noise of sigma {} (of 255)", request.noise, f"{name} was trained {seen}; {end}"))
+    if request.quality is not None and not training.covers_quality(request):
+        seen = f"down to quality {training.quality:g}" if training.quality else "on pictures without such compression"
+        text = f"{name} was trained {seen} and sharpens its blocks; {end}"
+        notes.append(Note(picture, "JPEG of quality {}", request.quality, text))
+    return notes
+
+
+def pretrained() -> Iterator[tuple[str, Training]]:
+    """Named models whose weights are here and that enlarge pictures, with what they were trained on, by the headers of
+    their files.
+    """
+    from implicitkit.errors import UserError
+    from implicitkit.registry.kinds import models, shipped_file
+    from implicitkit.weights.native import read_metadata
+
+    for entry in models.entries(pretrained=True):
+        with suppress(UserError, OSError, ValueError, AttributeError, TypeError):  # of a plugin; it is no candidate
+            metadata = read_metadata(shipped_file(entry))
+            spec, summary = json.loads(metadata["spec"]), json.loads(metadata.get("training") or "{}")
+            training = Training.of(spec.get("scales"), summary)
+            if training.enlarges and training.scales is not None:
+                yield entry.name, training
+
+
+def _ends(value: Any) -> list[float]:
+    """A number, or the ends of a range."""
+    return [float(v) for v in value] if isinstance(value, Iterable) and not isinstance(value, str) else [float(value)]

@@ -1,0 +1,94 @@
+"""``implicitkit restore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from implicitkit.cli.batch import run_each
+from implicitkit.cli.upscale import Job, check_output, plan
+from implicitkit.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from implicitkit.model import ImplicitModel
+
+OTHERS = {  # what another command undoes
+    "super_resolution": "implicitkit upscale enlarges pictures",
+    "inpainting": "implicitkit inpaint (of implicitkit-sair) fills holes, and takes their mask",
+}
+
+
+def restore(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
+    model: Annotated[
+        str, typer.Option(help="A model that was trained to undo noise, blur, JPEG, ...: a file, a hub id or a name.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
+    ] = None,
+    undo: Annotated[
+        str | None, typer.Option(help="What the pictures suffer from; refused if the model does not undo it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
+) -> None:
+    """Undo what a model was trained to undo: noise, blur, JPEG, ...; grey, alpha, 16 bits and profiles are kept."""
+    jobs = plan(inputs, output, "restored")
+    if len(jobs) == 1 and not inputs[0].is_dir():
+        check_output(*jobs[0], force)
+
+    from implicitkit.create import load_model
+    from implicitkit.devices import choose_device, explain_precision
+    from implicitkit.images.io import read_picture, write_picture
+    from implicitkit.images.upscale import upscale_picture
+
+    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad file fails before loading the model
+    where = choose_device(device)
+    network = load_model(model).to(where)
+    steps = check_restorer(network, model, undo)
+
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        check_output(*job, force)
+        picture = first or read_picture(job.source)
+        number_format, why = explain_precision(precision, where, bits=picture.bits)
+        pixels = picture.size[0] * picture.size[1]
+        result = upscale_picture(
+            network, picture, picture.size, precision=number_format, progress=lambda done: report(done / pixels)
+        )
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(job.target, result)
+        reason = f": {why}" if why else ""
+        return f"{job.source} -> {job.target}, {' and '.join(steps)} undone ({where}, {number_format}{reason})"
+
+    run_each(jobs, work, "restoring", into=[job.target.parent for job in jobs])
+
+
+def check_restorer(model: ImplicitModel, name: str, undo: str | None = None) -> list[str]:
+    """The degradations that ``model`` undoes, by name.
+
+    Raises:
+        UserError: it gives no pictures, does not say what it was trained for, was trained for what another command
+            does, or does not undo ``undo``.
+    """
+    from implicitkit.registry.registry import fold
+
+    if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
+        raise UserError(f"{name} does not map RGB pictures to RGB pictures, so it cannot restore")
+    steps = [str(step.get("name")) for step in model.training_summary.get("degradation") or []]
+    if not steps:
+        raise UserError(
+            f"{name} does not say what it was trained to undo; `implicitkit upscale --scale 1` shows what it makes of "
+            "a picture"
+        )
+    for step in steps:
+        if step in OTHERS:
+            raise UserError(f"{name} was trained to undo {' and '.join(steps)}; {OTHERS[step]}")
+    if undo is not None and fold(undo) not in steps:
+        raise UserError(f"{name} was trained to undo {' and '.join(steps)}, not {undo}")
+    return steps

@@ -1,0 +1,69 @@
+"""Which distributions the parts of a model come from: written into its file, and said where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from implicitkit.errors import UnknownNameError
+from implicitkit.registry.kinds import decoders, encoders, necks
+from implicitkit.registry.registry import Registry
+
+OURS = "implicitkit"
+BY_HAND = "(registered by hand)"
+
+
+def origins_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a model's spec, conditions included, that other distributions bring: part -> distribution.
+
+    >>> origins_of({"encoder": "edsr", "decoder": {"name": "liif"}})
+    {}
+    """
+    origins = {}
+    for kind, name in _parts(spec):
+        try:
+            owner = REGISTRIES[kind].find(name)[0].owner
+        except UnknownNameError:  # a plugin that was unregistered meanwhile
+            continue
+        if owner.distribution != OURS:
+            origins[f"{kind} {name}"] = str(owner)
+    return origins
+
+
+def missing(origins: Mapping[str, str]) -> str:
+    """What to install for the parts that are not registered here, in words; empty if all are.
+
+    >>> missing({"decoder wave": "implicitkit-wave 0.1.0", "decoder liif": "implicitkit 0.1.0"})
+    "its decoder 'wave' comes from implicitkit-wave 0.1.0, which is not here: pip install implicitkit-wave"
+    """
+    absent: dict[str, list[str]] = {}
+    for part, owner in origins.items():
+        kind, _, name = part.partition(" ")
+        if kind in REGISTRIES and name not in REGISTRIES[kind]:
+            absent.setdefault(owner, []).append(f"{kind} {name!r}")
+    clauses = []
+    for owner, parts in absent.items():
+        distribution, _, version = owner.partition(" ")
+        many = len(parts) > 1
+        if version and version != BY_HAND and distribution != "this":
+            how = f"{'come' if many else 'comes'} from {owner}, which is not here: pip install {distribution}"
+        else:
+            where = owner.removesuffix(BY_HAND).strip()
+            how = f"{'were' if many else 'was'} registered by hand in {where}; register it before loading"
+        clauses.append(f"its {' and '.join(parts)} {how}")
+    return "; ".join(clauses)
+
+
+REGISTRIES: dict[str, Registry[Any]] = {"encoder": encoders, "neck": necks, "decoder": decoders}
+
+
+def _parts(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The kinds and names of all parts of a spec."""
+    for kind in REGISTRIES:
+        given = spec.get(kind) or []
+        for part in given if isinstance(given, list) else [given]:
+            name = part.get("name") if isinstance(part, Mapping) else part
+            if isinstance(name, str):
+                yield kind, name
+    for condition in (spec.get("conditions") or {}).values():
+        yield from _parts(condition)
