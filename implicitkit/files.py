@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        taken = path.is_dir() and temporary.is_dir()
+        why = "another process has made it meanwhile" if taken else error.strerror or error
+        raise UserError(f"cannot write {path}: {why}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -239,6 +241,45 @@ def held(lock: Path, otherwise: str) -> Iterator[None]:
         raise UserError(f"cannot write {lock}: {error.strerror or error}") from None
     with taken:
         yield
+
+
+@contextmanager
+def writing_into(folders: Iterable[Path]) -> Iterator[None]:
+    """Be the only command that writes many files into some folders, from here to the end of the context.
+
+    Folders that are missing are made, and removed again where nothing was written. Training runs hold the same lock.
+
+    Raises:
+        UserError: another process writes into one of them, or it cannot be made.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, writing_into([Path(folder) / "large"]):
+    ...     (Path(folder) / "large" / LOCK).exists()
+    True
+    """
+    with ExitStack() as all_or_none:
+        for folder in {folder.resolve(): folder for folder in folders}.values():
+            all_or_none.enter_context(_alone_in(folder))
+        yield
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from None
+    taken = f"another process writes into {folder}; wait for it to end, or choose another --output"
+    with held(folder / LOCK, taken):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes it when it is released
+                (folder / LOCK).unlink()
+            for place in missing:
+                with suppress(OSError):  # something was written
+                    place.rmdir()
 
 
 def digest(path: str | Path) -> str:

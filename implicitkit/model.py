@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.decoders.base import Decoder
+from implicitkit.decoders.mlp import is_hooked
 from implicitkit.encoders.base import Encoder
 from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
@@ -227,12 +228,26 @@ class ImplicitModel(nn.Module):
         >>> ik.load_model("liif_small").encode(torch.rand(2, 3, 8, 8), tile=4)
         Field(2×(3, 8, 8), liif, float32, cpu)
         """
+        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad, "options": options}
+        if is_hooked(self):  # called as PyTorch calls a module, for its hooks to fire
+            how |= {"conditions": conditions, "passes": passes, "fill": fill}
+            return self(image, mask=mask, encode=how)  # type: ignore[no-any-return]
+        return self._encode(image, mask, how, conditions, passes, fill)
+
+    def _encode(
+        self,
+        image: Tensor,
+        mask: Tensor | None,
+        how: Mapping[str, Any],
+        conditions: Mapping[str, Field] | None,
+        passes: int | None,
+        fill: Fill | None,
+    ) -> Field:
         passes = self.passes if passes is None else passes
         if passes < 1:
             raise ValueError(f"passes is at least 1; received {passes}")
         known, missing = self.check_inputs(image, mask)
         check_values(known if missing is None else torch.where(missing > 0.5, 0, known))
-        how: dict[str, Any] = {"tile": tile, "precision": precision, "grad": grad, "options": options}
         field = Field(self, image, mask, conditions=conditions, fill=self.hole_fill if fill is None else fill, **how)
         for _ in range(passes - 1):
             if self.decoder.output != "picture":
@@ -248,13 +263,19 @@ class ImplicitModel(nn.Module):
         cell: Tensor | None = None,
         mask: Tensor | None = None,
         wanted: Collection[str] | None = None,
-    ) -> Prediction:
+        *,
+        encode: Mapping[str, Any] | None = None,
+    ) -> Prediction | Field:
         """Values at ``coords`` ``(B, N, d)`` of pictures ``(B, C, *S)``, with those of the conditions ``wanted``
-        (default: all). Training uses this alone.
+        (default: all). Training uses this alone. With the arguments ``encode`` of :meth:`encode`, what that returns: a
+        model with hooks is called so.
 
         Raises:
             ValueError: there are no ``coords``; ``model.encode(image).render(size)`` needs none.
         """
+        if encode is not None:
+            how = {key: encode[key] for key in ("tile", "precision", "grad", "options")}
+            return self._encode(image, mask, how, encode["conditions"], encode["passes"], encode["fill"])
         if coords is None:
             raise ValueError("a model called like this needs coords; model.encode(image).render(size) makes a picture")
         return Field(self, image, mask, grad=torch.is_grad_enabled(), fill=self.hole_fill).predict(coords, cell, wanted)

@@ -66,6 +66,23 @@ def test_onnx_equals_the_model(name: str, exported: Callable, photo: torch.Tenso
     assert values.shape == (1, 1, 3)  # a single point
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1, 2.5, 3, 5, 7])
+def test_onnx_where_queries_meet_the_centres_of_cells(scale: float, exported: Callable, photo: torch.Tensor) -> None:
+    """At odd factors weights of areas divide 0 by 0 in the last rows and columns; all points are compared there."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, done = exported("liif")
+    encoder, decoder = (onnxruntime.InferenceSession(done.folder / f"{part}.onnx") for part in ("encoder", "decoder"))
+    picture = photo[:, :16, :20]
+    size = (round(16 * scale), round(20 * scale))
+    coords = grid(size)[None]
+    given = {"latent": encoder.run(None, {"image": picture[None].numpy()})[0], "image": picture[None].numpy()}
+    given |= {"coords": coords.numpy(), "cell": cell_size(size).expand_as(coords).contiguous().numpy()}
+    (values,) = decoder.run(None, {x.name: given[x.name] for x in decoder.get_inputs()})
+    expected = model.encode(picture).render(size, cell=cell_size(size), clamp=False).numpy()
+    assert np.abs(values[0].T.reshape(3, *size) - expected).max() <= 1e-4
+
+
 def test_pt2_equals_the_model(tmp_path: Path) -> None:
     model = small_model(name="lte_plus")
     done = export(model, tmp_path / "out", "pt2")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 import implicitkit as ik
 from implicitkit import files, nested
 from implicitkit.config import DataConfig, load_yaml
 from implicitkit.errors import UserError
 from implicitkit.files import (
+    LOCK,
     cache_folder,
     describe_content,
     digest,
@@ -26,6 +27,7 @@ from implicitkit.files import (
     write_json,
     write_kept,
     write_text,
+    writing_into,
 )
 from implicitkit.weights import read_checkpoint, read_pickled
 from oracles import PARITY
@@ -214,3 +216,19 @@ def test_json_that_is_nested_too_deeply_is_refused(depth: int, tmp_path: Path) -
         files.read_json(tmp_path / "a.json")
     fine = "[" * nested.MAX_NESTING + "]" * nested.MAX_NESTING
     assert json.dumps(files.parse_json(fine)) == fine
+
+
+def test_two_that_write_into_a_folder(tmp_path: Path) -> None:
+    new, other = tmp_path / "new" / "out", tmp_path / "other"
+    with writing_into([new, other, new]):
+        with pytest.raises(Timeout):
+            FileLock(new / LOCK).acquire(blocking=False)
+        (other / "a.png").write_text("a")
+    assert not new.parent.exists() and [file.name for file in other.iterdir()] == ["a.png"]
+    with (
+        FileLock(other / LOCK),
+        pytest.raises(UserError, match=f"^another process writes into {other}; "),
+        writing_into([new, other]),
+    ):
+        pytest.fail("taken")
+    assert not new.parent.exists()  # all of them or none

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import typer
 
 from implicitkit.cli.pictures.notes import Note, summarise
 from implicitkit.cli.pictures.sharing import Share
 from implicitkit.cli.progress import Progress, bar, duration
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, describe, one_line, text_of
+from implicitkit.files import writing_into
 
-FAILURES = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # of one picture; the others go on
+EXPECTED = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # errors whose text says enough
 ALONE = Share()
 EXISTS = "exists; pass --force"
 
@@ -44,6 +45,7 @@ class Outcome:
         failures: a line for each that failed.
         seconds: how long it took.
         notes: what is to be said of single pictures.
+        error: that of the last that failed; ``--debug`` shows its traceback.
     """
 
     done: int = 0
@@ -51,6 +53,11 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
     notes: list[Note] = field(default_factory=list)
+    error: BaseException | None = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: without the error, which may not be such as can be sent."""
+        return {**self.__dict__, "error": None}
 
 
 def run_each(
@@ -58,6 +65,7 @@ def run_each(
     work: Work[J],
     title: str,
     *,
+    into: Iterable[Path] = (),
     is_done: Callable[[J], bool] = lambda job: False,
     sizes: Sequence[float] | None = None,
     notes: list[Note] | None = None,
@@ -72,18 +80,54 @@ def run_each(
         jobs: at least one.
         work: takes a job, and a function that reports its progress in [0, 1].
         title: title of the progress display, such as ``upscaling``.
+        into: the folders that several jobs write into; a second command that does so is refused.
         is_done: whether a job is skipped, asked when its turn comes.
         sizes: how much work each job is, in any unit (default: all the same).
         notes: filled by ``work``; said at the end.
         share: this process's share of the jobs; the first process speaks for all.
 
     Raises:
-        UserError: some of several jobs failed.
+        UserError: some of several jobs failed, or another command writes into the same folder.
         typer.Exit: Ctrl-C was pressed.
     """
-    outcome, start = Outcome(notes=[] if notes is None else notes), time.monotonic()
+    if len(jobs) == 1:
+        into = ()
     costs = [1.0] * len(jobs) if sizes is None else [max(float(size), 1.0) for size in sizes]
-    mine = share.of(list(zip(jobs, costs, strict=True)))
+    with _only_command_in(into, share):
+        outcome = _work_through(list(zip(jobs, costs, strict=True)), work, title, is_done, notes, share)
+        outcomes = share.gather(outcome)
+    _conclude(outcomes, len(jobs), share, outcome.error)
+
+
+@contextmanager
+def _only_command_in(folders: Iterable[Path], share: Share) -> Iterator[None]:
+    """Lock folders for all processes that share them: the first holds the locks, and the others wait until it does."""
+    with ExitStack() as locks:
+        refusal: UserError | None = None
+        if share.is_first:
+            try:
+                locks.enter_context(writing_into(folders))
+            except UserError as error:
+                refusal = error
+        refused = share.tell(refusal is not None)
+        if refusal is not None:
+            raise refusal
+        if refused:
+            raise typer.Exit(2)  # the first says why
+        yield
+
+
+def _work_through(
+    jobs: Sequence[tuple[J, float]],
+    work: Work[J],
+    title: str,
+    is_done: Callable[[J], bool],
+    notes: list[Note] | None,
+    share: Share,
+) -> Outcome:
+    """Do this process's share of the jobs, each with its cost."""
+    outcome, start = Outcome(notes=[] if notes is None else notes), time.monotonic()
+    mine = share.of(jobs)
     pending = [(job, cost) for job, cost in mine if not is_done(job)]
     outcome.skipped = len(mine) - len(pending)
     total, finished = sum(cost for _, cost in pending) or 1.0, 0.0
@@ -98,19 +142,20 @@ def run_each(
                 else:
                     typer.echo(work(job, tell))
                     outcome.done += 1
-            except FAILURES as error:
-                if len(jobs) == 1:
-                    raise
-                outcome.failures.append(f"{job.source}: {' '.join(str(error).split()) or type(error).__name__}")
             except KeyboardInterrupt:
                 _list(outcome.failures)
                 text = f"interrupted: {outcome.done} of {len(pending)} pictures are done, {job.source} is not"
                 typer.echo(text, err=True)
                 raise typer.Exit(130) from None
+            except BaseException as error:  # a plugin may raise what is no Exception; the other pictures go on
+                if len(jobs) == 1:
+                    raise
+                outcome.failures.append(f"{job.source}: {_explain(error)}")
+                outcome.error = error
             tell(1.0)
             finished += cost
     outcome.seconds = time.monotonic() - start
-    _conclude(share.gather(outcome), len(jobs), share)
+    return outcome
 
 
 def _show(display: Progress | None, before: float, cost: float, count: str, name: str, fraction: float) -> None:
@@ -121,7 +166,7 @@ def _show(display: Progress | None, before: float, cost: float, count: str, name
         display.update(done, f"{note}: {name}" if note else name, quiet=True)
 
 
-def _conclude(outcomes: Sequence[Outcome], count: int, share: Share) -> None:
+def _conclude(outcomes: Sequence[Outcome], count: int, share: Share, error: BaseException | None) -> None:
     """Say what became of all pictures, once for all processes."""
     if not share.is_first:
         return
@@ -134,7 +179,9 @@ def _conclude(outcomes: Sequence[Outcome], count: int, share: Share) -> None:
     if failures:
         in_the_way = any(EXISTS in failure for failure in failures)
         hint = "; --skip-existing leaves out what is there" if in_the_way else ""
-        raise UserError(f"{len(failures)} of {count} pictures failed{there}{hint}")
+        summary = UserError(f"{len(failures)} of {count} pictures failed{there}{hint}")
+        summary.__context__ = error  # whose traceback --debug shows
+        raise summary
     if count > 1 or skipped:
         processes = f" by {share.count} processes" if share.count > 1 else ""
         seconds = max(outcome.seconds for outcome in outcomes)
@@ -145,3 +192,12 @@ def _conclude(outcomes: Sequence[Outcome], count: int, share: Share) -> None:
 def _list(failures: Sequence[str]) -> None:
     for failure in failures:
         typer.echo(f"failed: {failure}", err=True)
+
+
+def _explain(error: BaseException) -> str:
+    """The line for the error of one picture; that of a plugin names it."""
+    from implicitkit.registry.failures import explain_fault
+    from implicitkit.registry.kinds import plugins
+
+    text = (isinstance(error, EXPECTED) and one_line(text_of(error))) or describe(error)
+    return explain_fault(error, plugins) or text

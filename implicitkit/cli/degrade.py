@@ -67,6 +67,7 @@ def degrade(
         raise UserError(f"{record or '--spec'}: {error}") from error
 
     def work(job: Job, report: Callable[[float], None]) -> str:
+        job.targets.check(reference, outputs.force)  # another run may have come and gone
         picture = read_picture(job.source)
         clean = picture.colour()
         if replayed is None:
@@ -81,6 +82,7 @@ def degrade(
         jobs,
         work,
         "degrading",
+        into=[job.targets.picture.parent for job in jobs],
         is_done=lambda job: outputs.is_done(job.targets.all(reference)),
         share=share,
     )

@@ -14,6 +14,7 @@ from implicitkit.errors import UserError
 
 RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+|restored)$")  # what upscale and restore add to a name
 COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
+ADDRESS = re.compile(r"(https?|ftp|s3|file|data):", re.IGNORECASE)
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
@@ -52,6 +53,8 @@ def find_pictures(
             sources += kept
         elif given.exists():
             sources.append(given)
+        elif ADDRESS.match(str(given)):
+            raise UserError(f"{given} is an address, not a file; download the picture first")
         else:
             raise UserError(f"there is no file {given}")
     return list({source.resolve(): source for source in sources}.values())

@@ -93,9 +93,9 @@ def _run(arguments: list[str], debug: bool) -> int:
         if arguments[0] not in (*COMMANDS, "--version"):  # perhaps a plugin's command
             add_plugin_commands()
         return int(app(arguments, standalone_mode=False) or 0)
-    except SystemExit:
-        raise
     except BaseException as error:  # a plugin may raise what is no Exception
+        if isinstance(error, SystemExit) and (arguments[0] not in COMMANDS or _fault(error) is None):
+            raise
         if type(error) is KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             return 130
@@ -155,9 +155,11 @@ def explain(error: BaseException) -> tuple[str, int]:
         return one_line(error.format_message()) + " (see --help)", 2
     text = one_line(text_of(error)) or type(error).__name__
     if isinstance(error, (UserError, ValueError)):
-        return text, 2
+        return _fault(error) or text, 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return f"not enough memory: {text}; try a smaller size, --tile 128 or another --device", 2
+    if (fault := _fault(error)) is not None:
+        return f"{fault}{'' if isinstance(error, OSError) else '; run again with --debug for the traceback'}", 2
     if isinstance(error, OverflowError):
         return f"a number is too large ({text})", 2
     if isinstance(error, RecursionError):
@@ -168,6 +170,14 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "aborted", 130
     kind = type(error).__name__
     return f"{kind if text == kind else f'{kind}: {text}'} (run again with --debug for the traceback)", 1
+
+
+def _fault(error: BaseException) -> str | None:
+    """The line for an error of a plugin; None for an error of none."""
+    from implicitkit.registry.failures import explain_fault
+    from implicitkit.registry.kinds import plugins
+
+    return explain_fault(error, plugins)
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

@@ -69,7 +69,7 @@ def restore(
         reason = f": {why}" if why else ""
         return f"{job.source} -> {job.target}, {' and '.join(steps)} undone ({where}, {number_format}{reason})"
 
-    run_each(jobs, work, "restoring")
+    run_each(jobs, work, "restoring", into=[job.target.parent for job in jobs])
 
 
 def check_restorer(model: ImplicitModel, name: str, undo: str | None = None) -> list[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from implicitkit.cli.progress import Progress, bar, clock
+from implicitkit.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from implicitkit.config import TrainConfig
@@ -68,10 +71,23 @@ def train(
 
     first = os.environ.get("RANK", "0") == "0"  # the process that reports
     shown = bar("training", settled.steps) if first else nullcontext(Progress("training", settled.steps))
-    with shown as progress, located(document, str(file)):
+    with shown as progress, noted_for_torchrun(), located(document, str(file)):
         folder = run(settled, resume=resume, report=reporter(progress), device=device)
     if first:
         typer.echo(f"{folder / 'last.safetensors'}")
+
+
+@contextmanager
+def noted_for_torchrun() -> Iterator[None]:
+    """Leave the line of an error where torchrun looks for it, so that its summary repeats it."""
+    try:
+        yield
+    except UserError as error:
+        if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+            note = {"message": one_line(str(error)), "timestamp": int(time.time())}
+            with suppress(OSError):
+                Path(file).write_text(json.dumps(note), encoding="utf-8")
+        raise
 
 
 def reporter(progress: Progress) -> Callable[[dict[str, Any]], None]:

@@ -102,6 +102,7 @@ def upscale(
         jobs,
         enlarger.work,
         "upscaling",
+        into=[job.target.parent for job in jobs],
         is_done=lambda job: outputs.is_done([job.target]),
         sizes=[_pixels(sizes[job]) for job in jobs],
         notes=enlarger.notes,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from implicitkit.config.documents import Places
+
+NUMBER, TRUTH = re.compile(r"\b(int|float)\b"), re.compile(r"\b(bool|True|False|Any)\b")
+VARIABLE = re.compile(r"\$(\w|\{)")
 
 
 class Strict(BaseModel):
@@ -25,12 +29,23 @@ class Strict(BaseModel):
     def places(self, places: Places) -> None:
         self._places = places
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which Python counts as 1."""
+        allowed = str(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and NUMBER.search(allowed) and not TRUTH.search(allowed):
+            raise ValueError("should be a number, not yes or no, true or false")
+        return value
+
     @field_validator("*", mode="after")
     @classmethod
     def _home(cls, value: Any) -> Any:
-        """``~`` is the user's home folder, as in a shell."""
+        """``~`` is the user's home folder, as in a shell; variables are not read."""
         if isinstance(value, list):
             return [cls._home(item) for item in value]
+        if isinstance(value, Path) and VARIABLE.search(str(value)):
+            raise ValueError("variables such as $HOME are not read in a path; write it out, or ~ for the home folder")
         return value.expanduser() if isinstance(value, Path) else value
 
 

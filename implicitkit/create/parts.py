@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from implicitkit.registry.kinds import (
@@ -15,6 +16,7 @@ from implicitkit.registry.kinds import (
     losses,
     metrics,
     necks,
+    parse_part,
     protocols,
     schedules,
 )
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
     from implicitkit.necks.base import Neck
+    from implicitkit.registry.registry import Registry
 
 Spec = str | Mapping[str, Any]
 
@@ -39,11 +42,12 @@ def create_encoder(name: Spec, **arguments: Any) -> Encoder:
     Raises:
         UnknownNameError: no encoder has this name.
         ArgumentError: it does not take one of the arguments.
+        ConfigError: its weights do not fit into memory.
 
     >>> create_encoder({"name": "edsr", "blocks": 2}, channels=8).out_channels
     8
     """
-    encoder: Encoder = create_part(encoders, name, **arguments)
+    encoder: Encoder = _create_network(encoders, name, arguments)
     return encoder
 
 
@@ -53,7 +57,7 @@ def create_decoder(name: Spec, **arguments: Any) -> Decoder:
     >>> create_decoder("liif", in_channels=8).out_channels
     3
     """
-    decoder: Decoder = create_part(decoders, name, **arguments)
+    decoder: Decoder = _create_network(decoders, name, arguments)
     return decoder
 
 
@@ -63,7 +67,7 @@ def create_neck(name: Spec, **arguments: Any) -> Neck:
     >>> create_neck("thera_plus", in_channels=8, blocks=[[8, 1], [12, 1]]).out_channels
     12
     """
-    neck: Neck = create_part(necks, name, **arguments)
+    neck: Neck = _create_network(necks, name, arguments)
     return neck
 
 
@@ -111,6 +115,15 @@ def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
     {'scales': [2.0, 8.0]}
     """
     return create_part(protocols, spec, **arguments)
+
+
+def _create_network(registry: Registry[Any], part: Spec, arguments: Mapping[str, Any]) -> Any:
+    """A part with weights, if they fit into memory."""
+    from implicitkit.create.memory import build_within_memory
+
+    name, given = parse_part(part, f"the {registry.kind}")
+    build = partial(create_part, registry, name)
+    return build_within_memory(build, {**given, **arguments}, registry.defaults(name))
 
 
 def create_schedule(spec: Spec, /, **arguments: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -270,6 +271,19 @@ class Decoder(Part):
         at_points = {name: rearrange(value, "b c ... -> b (...) c") for name, value in conditions.items()}
         values = self.query(latent, mesh(axes)[None], cell, at_points)
         return values.transpose(1, 2).reshape(*values.shape[::2], *size)
+
+    def forward(
+        self,
+        latent: Any,
+        where: Tensor | Sequence[Tensor],
+        cell: Tensor | None = None,
+        conditions: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
+        """:meth:`query` at points, or :meth:`query_grid` on axes: what a decoder with hooks is called by, so that they
+        fire.
+        """
+        ask = self.query if isinstance(where, Tensor) else self.query_grid
+        return ask(latent, where, cell, conditions)  # type: ignore[arg-type]
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
         """The cell that ``render`` uses by default for a picture of ``extent`` pixels; see :func:`never_finer`."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.base import Condition, Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.mlp import MLP, is_hooked
 from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
 
@@ -72,15 +72,28 @@ class LIIF(SkipDecoder):
         if self.fill is not None:
             start_at_zero(self.rest[-1] if hidden else self.first)
 
+    @property
+    def _unfolded(self) -> int:
+        """The width of rows that hold neighbourhoods: another one than that of rows which the first layer has read."""
+        return self.read + (self.read == self.first.out_features)
+
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         taps = (3 if self.feat_unfold else 1,) * self.ndim
-        kernel = self.first.weight[:, : self.read].reshape(-1, self.in_channels, *taps)
-        projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, self.first.bias, padding=taps[0] // 2)
+        if is_hooked(self.first):  # it is called at each point: the neighbourhoods themselves
+            weight, bias = torch.eye(self._unfolded, self.read).to(features.map), None
+        else:
+            weight, bias = self.first.weight[:, : self.read], self.first.bias
+        kernel = weight.reshape(-1, self.in_channels, *taps)
+        projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, bias, padding=taps[0] // 2)
         picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
         return self.to_latent(features, projected, extra=picture)
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
+        if rows.shape[-1] == self._unfolded:
+            read = torch.cat([rows[:, : self.read], geometry.to(rows.dtype)], dim=-1)
+            called: Tensor = self.rest(self.first(read))
+            return called
         with in_float32(rows.device.type):
             weight = self.first.weight[:, self.read :].float().t()
             hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)

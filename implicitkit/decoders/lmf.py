@@ -15,6 +15,7 @@ from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Condition, Inputs, Question, in_float32, never_finer
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
+from implicitkit.decoders.mlp import weight_of
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
@@ -136,7 +137,7 @@ class LMF(LocalEnsembleDecoder):
         width = self.hidden
         code, scale, shift = wide.split([width, width * self.depth, width * self.depth], dim=1)
         scale = 1 + scale
-        kernel = self.first.weight[:, :width].reshape(width, width, *(1,) * self.ndim)
+        kernel = weight_of(self.first)[:, :width].reshape(width, width, *(1,) * self.ndim)
         known = CONVOLVE[self.ndim](code, kernel, self.first.bias) * scale[:, :width] + shift[:, :width]
         return self.to_latent(features, torch.cat([scale, known, shift[:, width:]], dim=1))
 
@@ -144,7 +145,7 @@ class LMF(LocalEnsembleDecoder):
         geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
         scales, shifts = (part.split(self.hidden, dim=-1) for part in rows.chunk(2, dim=-1))
         with in_float32(rows.device.type):
-            unknown = geometry @ self.first.weight[:, self.hidden :].float().t()
+            unknown = geometry @ weight_of(self.first)[:, self.hidden :].float().t()
             hidden = torch.addcmul(shifts[0].float(), scales[0].float(), unknown)
         x = F.relu(hidden.to(rows.dtype))
         for layer, scale, shift in zip(self.rest, scales[1:], shifts[1:], strict=True):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Condition, Inputs, in_float32, never_finer
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.mlp import MLP
+from implicitkit.decoders.mlp import MLP, is_hooked
+from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
 
@@ -78,6 +79,11 @@ class LTE(SkipDecoder):
         return nn.Linear(2, count, bias=False)
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
+        if is_hooked(self.amplitude) or is_hooked(self.frequency):  # call them
+            along = torch.pi * self.frequency(features.map)
+            along = torch.cat([along[:, 0::2], along[:, 1::2]], dim=1) if self.pairs == "consecutive" else along
+            waves = torch.cat([self.amplitude(features.map), along], dim=1).float()
+            return self.to_latent(features, waves, extra=self._picture(inputs))
         weight, bias = self.frequency.weight, self.frequency.bias
         assert bias is not None and self.amplitude.bias is not None
         if self.pairs == "consecutive":  # put all y frequencies first, then all x, as LTE+ stores them
@@ -86,11 +92,15 @@ class LTE(SkipDecoder):
             kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
             waves = F.conv2d(for_convolutions(features.map.float()), kernel, offset, padding=1)
-        picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
-        return self.to_latent(features, waves, extra=picture)
+        return self.to_latent(features, waves, extra=self._picture(inputs))
+
+    def _picture(self, inputs: Inputs) -> Rows | None:
+        return picture_rows(inputs, self.out_channels) if self.skip != "none" else None
 
     def at_point(self, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor | None:
         assert cell is not None and self.phase is not None
+        if is_hooked(self.phase):
+            return torch.pi * self.phase(cell).float()  # type: ignore[no-any-return]
         with in_float32(cell.device.type):
             return F.linear(cell, torch.pi * self.phase.weight.float())
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import nearest_index, pixel_centres
 from implicitkit.decoders.base import Condition, Decoder, Inputs, in_float32
+from implicitkit.decoders.mlp import weight_of
 from implicitkit.decoders.neighbours import SHIFT_EPS
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
@@ -54,7 +55,7 @@ class MetaSR(Decoder):
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Rows:
         """Rows of ``out * (K + 1)`` values: the factor of each last hidden value per channel, and a constant."""
-        per_hidden = torch.cat([self.matrix.weight, self.matrix.bias[:, None]], dim=1)
+        per_hidden = torch.cat([weight_of(self.matrix), self.matrix.bias[:, None]], dim=1)
         kernel = per_hidden.reshape(self.in_channels, 3, 3, self.out_channels, -1).permute(3, 4, 0, 1, 2)
         return Rows.of(F.conv2d(features.map, kernel.flatten(0, 1), padding=1), features.origin, features.grid)
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.utils.prune import BasePruningMethod
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
@@ -116,9 +118,30 @@ def only_values(*tensors: Tensor) -> bool:
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether a module has forward or backward hooks."""
+    """Whether a module has forward or backward hooks, or all modules have.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> handle = layer.register_forward_hook(lambda *_: None)
+    >>> is_hooked(layer), is_hooked(nn.Linear(2, 2))
+    (True, False)
+    """
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks)
+    return any(hooks) or _has_any_global_hook()
+
+
+def holds_hooks(network: nn.Module) -> bool:
+    """Whether a network, or a module in it, has hooks: they fire where modules are called, one after the other."""
+    return any(map(is_hooked, network.modules()))
+
+
+def weight_of(layer: nn.Linear) -> Tensor:
+    """The weight of a layer that is not called, since its product is computed in parts: as pruning leaves it, which
+    masks a weight before each call.
+    """
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod):
+            hook(layer, ())
+    return layer.weight
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:

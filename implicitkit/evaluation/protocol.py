@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from implicitkit.errors import DataError, UserError, first_line
+from implicitkit.errors import DataError, UserError, describe, first_line
 from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, merged, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
+from implicitkit.registry.failures import explain_fault
+from implicitkit.registry.kinds import plugins
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Protocol:
     trivial_answers: Mapping[str, ModelMethod] = MappingProxyType({})
     spec: Any = None
     team: Team | None = None
-    failures: dict[str, Exception] | None = None
+    failures: dict[str, BaseException] | None = None
 
     @property
     def trivial(self) -> str:
@@ -150,8 +152,8 @@ class Protocol:
         """
         try:
             yield
-        except Exception as error:
-            if self.failures is None:
+        except BaseException as error:  # a plugin may raise what is no Exception
+            if self.failures is None or isinstance(error, (KeyboardInterrupt, GeneratorExit)):  # Ctrl-C; a closed loop
                 raise
             self.failures.setdefault(name, error)
 
@@ -235,7 +237,10 @@ class Protocol:
                 place = places.setdefault(example.name, len(places))
                 if place % step == first:
                     with self.picture(example.name):
-                        self._score_example(example, methods, measures, scores, seen)
+                        try:
+                            self._score_example(example, methods, measures, scores, seen)
+                        except GeneratorExit as ending:  # of a plugin: no loop is closed here
+                            raise RuntimeError(describe(ending)) from ending
                 if progress:
                     progress(done, f"{example.name}, {setting_name(example.setting)}")
             failures = self.failures
@@ -243,8 +248,8 @@ class Protocol:
             self.failures = None
         for name, error in failures.items():
             scores.drop(name)
-            kind = "" if isinstance(error, UserError | OSError | ValueError) else f"{type(error).__name__}: "
-            scores.failed[name] = kind + first_line(error)
+            plain = isinstance(error, UserError | OSError | ValueError)
+            scores.failed[name] = explain_fault(error, plugins) or (first_line if plain else describe)(error)
         if self.team is not None and self.team.count > 1:
             scores = merged(self.team.gather(scores), list(places))
         if scores.failed and not any(scores.items()):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Inputs
-from implicitkit.devices import PRECISIONS, unless_out_of_memory
+from implicitkit.devices import PRECISIONS, free_memory, unless_out_of_memory
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.field.tiles import Tiling
 from implicitkit.images.filling import fill_holes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_CACHED_TILES = 2
 MIN_TILE = 32
+LIVE_MAPS = 2  # of features at a time: what the last layer reads, and what it writes
 
 
 class Composed(Protocol):
@@ -114,10 +115,12 @@ class Latents:
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
         if tile is None and (grad or model.sight is None or side <= MIN_TILE):
+            self._check_memory()
             self.extent = self._encode_whole()
             return
         if tile is None:
-            extent = unless_out_of_memory(self._encode_whole)
+            fits = self._needed(image.shape) <= free_memory(image.device)  # Linux may kill a process instead
+            extent = unless_out_of_memory(self._encode_whole) if fits else None
             if extent is not None:
                 self.extent = extent
                 return
@@ -165,12 +168,34 @@ class Latents:
     def _encode_or_shrink(self, tiling: Tiling, tile: Size, picture: int | None) -> Any:
         if self._grad or tiling.tile <= max(MIN_TILE, tiling.align):
             return self._encode_tile(tiling, tile, picture)
-        latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture))
+        rows = len(self._image) if picture is None else 1
+        crop = (rows, 0, *(span.stop - span.start for span in tiling.crop(tile)))
+        fits = self._needed(crop) <= free_memory(self._image.device)
+        latent = unless_out_of_memory(lambda: self._encode_tile(tiling, tile, picture)) if fits else None
         if latent is None:
             self._cached.clear()
             self.tiling = self._plan(max(MIN_TILE, tiling.tile // 2))
             raise SmallerTiles
         return latent
+
+    def _needed(self, shape: Sequence[int]) -> float:
+        """Bytes that encoding pictures ``(B, C, *S)`` takes at the least."""
+        encoder, device = self._model.encoder, self._image.device.type
+        cells = shape[0] * math.prod(shape[2:]) / encoder.stride**self._model.ndim
+        return float(cells) * encoder.out_channels * LIVE_MAPS * (2 if torch.is_autocast_enabled(device) else 4)
+
+    def _check_memory(self) -> None:
+        """Raise ``ValueError`` where the whole picture must be encoded at once, and cannot be."""
+        if torch.compiler.is_compiling():
+            return
+        needed, free = self._needed(self._image.shape), free_memory(self._image.device)
+        if needed > free:
+            size = "×".join(str(n) for n in reversed(self._image.shape[2:]))
+            why = "with grad=True" if self._grad else f"by {self._model.encoder.title}, which sees all of it at once,"
+            raise ValueError(
+                f"to encode {len(self._image)} picture{'s' * (len(self._image) > 1)} of {size} pixels {why} takes "
+                f"{needed / 1e9:,.1f} GB at least, {free / 1e9:,.1f} GB are free; take a smaller picture"
+            )
 
     def _encode_whole(self) -> Size:
         features = self._encode(self._image, self._mask)

@@ -108,15 +108,18 @@ def refuse_distortion(before: tuple[int, int], after: tuple[int, int], ways: str
         )
 
 
-def check_memory(size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False) -> None:
-    """Raise :class:`UserError` if the finished picture does not fit into memory."""
+def check_memory(
+    size: tuple[int, int], channels: int, bits: int, *, alpha: bool = False, before: tuple[int, int] | None = None
+) -> None:
+    """Raise :class:`UserError` if the finished picture, made of one of size ``before``, does not fit into memory."""
     # the canvas and the writer's copy of it; alpha is resized in float32, with copies
     needed = size[0] * size[1] * (3 * channels * bits // 8 + (16 if alpha else 0))
     available = free_memory(CPU)
     if needed > available:
+        smaller = "" if before is None else f", or take a smaller picture (this one has {before[1]}×{before[0]})"
         raise UserError(
             f"a picture of {size[1]}×{size[0]} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} "
-            "GB are free; ask for a smaller size"
+            f"GB are free; ask for a smaller size{smaller}"
         )
 
 
@@ -181,7 +184,7 @@ def upscale_picture(
     (20, 15, 1)
     """
     channels = picture.pixels.shape[2]
-    check_memory(size, channels, picture.bits, alpha=picture.alpha is not None)
+    check_memory(size, channels, picture.bits, alpha=picture.alpha is not None, before=picture.size)
     if tile == "auto":
         tile = choose_tile(model, picture.size)
     colour = picture.rgb()

@@ -16,7 +16,7 @@ from implicitkit.coordinates import open_mesh
 from implicitkit.decoders.base import Decoder, in_float32
 from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
-from implicitkit.decoders.mlp import only_values
+from implicitkit.decoders.mlp import holds_hooks, only_values
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, pool
 from implicitkit.kernels.basis import Separable
@@ -94,6 +94,8 @@ def query(
     decoder: Decoder, latent: Any, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
     """:meth:`Decoder.query <implicitkit.decoders.base.Decoder.query>` by the fastest way."""
+    if holds_hooks(decoder):
+        return decoder(latent, coords, cell, conditions)  # type: ignore[no-any-return]
     chosen = _choose(decoder, latent, cell, coords)
     if chosen is not None:
         flat = {name: value.flatten(0, 1) for name, value in conditions.items()}
@@ -115,6 +117,8 @@ def query_grid(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
     """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way."""
+    if holds_hooks(decoder):
+        return decoder(latent, axes, cell, conditions)  # type: ignore[no-any-return]
     if (values := _by_basis(decoder, latent, axes, cell)) is not None:
         return values
     chosen = _choose(decoder, latent, cell, *axes)
@@ -165,7 +169,12 @@ def _joined(call: Callable[[slice], Tensor], spans: Sequence[slice], dim: int) -
 
 
 def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
-    return _kernel_of(decoder, latent.features.rows, cell, *coords) if isinstance(latent, Latent) else None
+    if not isinstance(latent, Latent):
+        return None
+    chosen = _kernel_of(decoder, latent.features.rows, cell, *coords)
+    if chosen is not None and isinstance(chosen[1], Sums) and latent.features.rows.shape[-1] != chosen[1].width:
+        return None  # rows that were prepared while a layer had a hook
+    return chosen
 
 
 def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Tensor) -> tuple[Kernel, Networks] | None:
@@ -174,7 +183,7 @@ def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Ten
         return None
     if cell is not None and cell.shape[:2] != (1, 1):  # one cell per point
         return None
-    form = form_of(decoder)
+    form = None if holds_hooks(decoder) else form_of(decoder)
     if form is None or isinstance(form, Separable):
         return None
     tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]

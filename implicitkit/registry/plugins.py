@@ -175,16 +175,22 @@ class Plugins:
         owners = [p.owner for p in self.loaded if p.source != "built in" and not p.error]
         return dict(sorted((owner.distribution, owner.version) for owner in owners))
 
+    def modules(self) -> dict[str, Plugin]:
+        """The top-level modules that plugins are of, implicitkit's first."""
+        found: dict[str, Plugin] = {}
+        for plugin in self.loaded:
+            if (implementation := self._implementations.get(id(plugin))) is not None:
+                name = getattr(implementation, "__name__", None) or type(implementation).__module__
+                found.setdefault(str(name).partition(".")[0], plugin)
+        return found
+
     def packages(self) -> dict[Path, Owner]:
         """The folders of the packages that plugins are of, implicitkit's first, with their distributions."""
         self.load()
         folders: dict[Path, Owner] = {}
-        for plugin in self.loaded:
-            implementation = self._implementations.get(id(plugin))
-            name = getattr(implementation, "__name__", None) or type(implementation).__module__
-            top = sys.modules.get(str(name).partition(".")[0])
-            file = getattr(top, "__file__", None) if hasattr(top, "__path__") else None
-            if implementation is not None and file is not None:
+        for name, plugin in self.modules().items():
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if file is not None and hasattr(sys.modules[name], "__path__"):
                 folders.setdefault(Path(file).parent, plugin.owner)
         return folders
 

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 
 from implicitkit.errors import (
     ArgumentError,
@@ -346,6 +346,9 @@ def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
 def _as_annotated(what: str, key: str, value: Any, hint: Any) -> Any:
     from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+    numbers, truths = (any(kind in (hint, *get_args(hint)) for kind in kinds) for kinds in ((int, float), (bool, Any)))
+    if isinstance(value, bool) and numbers and not truths:  # YAML reads yes and on as true, which Python counts as 1
+        raise ArgumentError(f"{what}, {key}: should be a number (received {value!r})")
     try:
         return TypeAdapter(hint).validate_python(value)
     except PydanticSchemaGenerationError:  # pydantic does not know the type

@@ -12,6 +12,7 @@ from torch import nn
 
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import build_model, create_dataset, create_degradation, load_model
+from implicitkit.create.memory import to_train
 from implicitkit.datasets.base import Dataset, Files, Part
 from implicitkit.datasets.folders import Folders
 from implicitkit.errors import ConfigError, UserError, first_line
@@ -20,6 +21,7 @@ from implicitkit.images.folders import picture_files
 from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
 from implicitkit.training.data import TrainingCrops, collate, hold_out
+from implicitkit.training.memory import check_memory
 from implicitkit.training.validation import Validator
 from implicitkit.weights.native import fill
 
@@ -37,13 +39,14 @@ class Assembly:
     validator: Validator
 
 
-def assemble(config: TrainConfig, device: torch.device, dataset: Dataset | None = None) -> Assembly:
+def assemble(config: TrainConfig, device: torch.device, dataset: Dataset | None = None, processes: int = 1) -> Assembly:
     """Put a run's parts together, and evaluate model and losses on one crop.
 
     Args:
         config: the whole run.
         device: where it is trained.
         dataset: the pictures, in place of the configured ones.
+        processes: that share a batch.
 
     Raises:
         UserError: a part does not exist, does not fit the others, or a picture is unusable.
@@ -68,7 +71,8 @@ def assemble(config: TrainConfig, device: torch.device, dataset: Dataset | None 
     crops = TrainingCrops(
         Part(pictures, trained), config.data, degradation, config.seed, length, losses.wants_reference
     )
-    model = build_model(config.model)
+    with to_train():
+        model = build_model(config.model)
     with naming("validation.options"):
         model.decoder.check_options(config.validation.options)
     if model.takes_mask and model.fill is None:
@@ -79,6 +83,7 @@ def assemble(config: TrainConfig, device: torch.device, dataset: Dataset | None 
     model = model.to(device).train()
     with naming("loss"):
         losses.attach(model)
+    check_memory(model, config, crops.largest, device, processes)
     rehearse(model, losses, send_to_device(collate([crops[0]]), device))
     return Assembly(model, losses, crops, validator)
 
@@ -133,9 +138,9 @@ def rehearse(model: ImplicitModel, losses: WeightedLoss, batch: Mapping[str, Any
     with naming("loss"):
         try:
             each = losses.each(prediction, batch)
-        except (UserError, TypeError, ValueError, LookupError):
+        except (UserError, TypeError, ValueError, LookupError, KeyboardInterrupt):
             raise
-        except Exception as error:  # of a plugin's loss
+        except BaseException as error:  # of a plugin's loss
             raise ConfigError(f"{type(error).__name__}: {first_line(error)}") from error
         for label, value in each.items():
             if not bool(value.isfinite()):

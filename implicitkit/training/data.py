@@ -16,7 +16,7 @@ from implicitkit.config import DataConfig
 from implicitkit.coordinates import Size, cell_size, grid, mirrored
 from implicitkit.datasets.base import HALF, Dataset, Files, Pair, as_dataset, read_pixels
 from implicitkit.degradations.base import Degradation, Degraded, seeded
-from implicitkit.errors import DataError, ImageError
+from implicitkit.errors import DataError, ImageError, describe
 from implicitkit.files import cache_folder, replacing
 from implicitkit.images.io import to_tensor
 from implicitkit.losses import missing_at
@@ -132,6 +132,9 @@ class TrainingCrops(torch.utils.data.Dataset[Sample]):
         seed: the run's seed.
         length: crops in the whole run (steps times batch).
         reference: whether items hold the clean crop.
+
+    Attributes:
+        largest: the size ``(H, W)`` of the largest clean crop.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class TrainingCrops(torch.utils.data.Dataset[Sample]):
         if not count:
             raise DataError(f"none of the {len(dataset)} pictures can be read, such as {self.unreadable[0]}")
         sources = self._sources()
+        self.largest: Size = max(sources, key=lambda source: source[0] * source[1])
         largest = config.patch if dataset.paired else max(max(source) for source in sources)
         _check_window(config, sources)
         small = [k for k, (h, w) in enumerate(self.pictures.sizes) if min(h, w) < largest]
@@ -178,6 +182,14 @@ class TrainingCrops(torch.utils.data.Dataset[Sample]):
         return self.length
 
     def __getitem__(self, k: int) -> Sample:
+        try:
+            return self._sample(k)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # of a plugin's degradation; a worker would end without a word
+            raise RuntimeError(describe(error)) from error
+
+    def _sample(self, k: int) -> Sample:
         generator = seeded(self.seed, k)
         config = self.config
         chosen = int(np.searchsorted(self._cumulative, float(torch.rand((), generator=generator, dtype=torch.float64))))

@@ -107,7 +107,7 @@ def _train(
     # Find all mistakes before making the run directory.
     followers = Callbacks([*(spec.as_dict() for spec in config.callbacks), *callbacks])
     schedule = build_schedule(config.optimiser)
-    parts = assemble(config, device, dataset)
+    parts = assemble(config, device, dataset, processes)
     model, losses, crops, validator = parts.model, parts.losses, parts.crops, parts.validator
     run.whole = crops.whole
     condition_names = losses.reads
@@ -177,6 +177,7 @@ def _train(
                 loss = losses.sum(each)
                 accelerator.backward(loss / config.accumulate)
             totals = totals + torch.stack([loss, *each.values()]).detach() / config.accumulate
+        run.between = None  # within a step nothing can be kept
         if config.optimiser.clip:
             accelerator.clip_grad_norm_(parameters, config.optimiser.clip)
         optimiser.step()
@@ -187,6 +188,7 @@ def _train(
                 f"the loss is {float(totals[0])} at the first step; lower optimiser.lr, or look at the loss"
             )
         losses.learn(lambda tensor: accelerator.reduce(tensor, "mean"))
+        run.between = (step + 1, model)
         steps_timed += 1
 
         done = step + 1

@@ -72,13 +72,14 @@ gently: the schedule follows them from there on.
 class Run:
     """A run directory: its configuration, log, checkpoints and weights; a context that ends with the run.
 
-    From :meth:`open` on, the run holds the folder's lock. A run that fails before its first log line leaves nothing.
+    From :meth:`open` on, the run holds the folder's lock. A run that fails before its first step leaves nothing.
     """
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, resume: bool) -> None:
         self.config, self.accelerator, self.folder, self.resume = config, accelerator, config.output, resume
         self.best, self.best_by = -math.inf, ""  # a metric of the validation
         self.whole = False  # whether each crop is a whole picture
+        self.between: tuple[int, ImplicitModel] | None = None  # between two steps: those done, and the model
         self._start = 0
         self._writer: Any = None
         self._stateful: dict[str, Stateful] = {}
@@ -100,6 +101,8 @@ class Run:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        if error is not None and not isinstance(error, UserError):
+            self._rescue()
         opened = self.accelerator.is_main_process and (self.folder / LOCK).exists()
         if error is not None and opened and not self._worth_keeping():
             self._clear()
@@ -219,6 +222,15 @@ class Run:
             for _, old in self._checkpoints()[: -self.config.keep_checkpoints]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
+
+    def _rescue(self) -> None:
+        """Keep the steps that are done when one fails, or on Ctrl-C. Several processes could not write together."""
+        if self.between is None or self.accelerator.num_processes > 1:
+            return
+        done, model = self.between
+        if not (self.folder / "checkpoints" / f"step-{done}").exists():
+            with suppress(UserError):  # weights that are not finite, or a full disk: the first error counts
+                self.checkpoint(done, model)
 
     def validated(self, step: int, model: ImplicitModel, validation: Validation, say: Report) -> None:
         """Log a validation, write its picture, and the weights if they are the best so far."""

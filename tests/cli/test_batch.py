@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 import typer
+from filelock import FileLock
 
+import implicitkit as ik
 from implicitkit.cli import progress
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.pictures.notes import Note
 from implicitkit.errors import UserError
+from implicitkit.files import LOCK
 
 
 class Job(NamedTuple):
@@ -45,12 +49,16 @@ def test_the_error_of_one_picture_alone_is_its_own(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_not_expected_is_not_swallowed() -> None:
+def test_what_is_not_expected_is_listed_and_kept_for_debug(capsys: pytest.CaptureFixture[str]) -> None:
     def work(job: Job, report: Callable[[float], None]) -> str:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by nothing")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UserError, match="^4 of 4 pictures failed$") as raised:
         run_each(JOBS, work, "working")
+    assert isinstance(raised.value.__context__, ZeroDivisionError)
+    assert capsys.readouterr().err.splitlines()[0] == "failed: a.png: ZeroDivisionError: by nothing"
+    with pytest.raises(ZeroDivisionError):
+        run_each(JOBS[:1], work, "working")
 
 
 def test_ctrl_c_says_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,3 +126,48 @@ def test_notes_are_said_once_for_all(capsys: pytest.CaptureFixture[str]) -> None
 
     run_each(JOBS, work, "working", notes=notes)
     assert capsys.readouterr().err.splitlines()[0] == "note: a.png, b.png, c.png and 1 more: seen 2; so what"
+
+
+@pytest.mark.parametrize(
+    "words", [("upscale", "--scale", 2), ("degrade", "--spec", "noise")], ids=lambda words: words[0]
+)
+def test_a_second_run_into_the_same_folder_is_refused(
+    run, folder: Path, tmp_path: Path, words: tuple[object, ...]
+) -> None:
+    """The first may be of any command; one picture alone, whose file appears whole, is no such run."""
+    command, *rest = words
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / LOCK):
+        refused = run(command, folder, "-o", out, *rest)
+        assert refused.code == 2 and refused.out == ""
+        line = f"error: another process writes into {out}; wait for it to end, or choose another --output"
+        assert refused.err.splitlines()[-1] == line
+        assert [file.name for file in out.iterdir()] == [LOCK]
+        assert run(command, folder / "a.png", "-o", out / "a.png", *rest).code == 0
+    done = run(command, folder, "-o", out, *rest, "--force")
+    assert done.code == 0 and not (out / LOCK).exists()
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_text("no picture")
+    done = run("upscale", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "new" / "out")
+    assert done.code == 2 and not (tmp_path / "new").exists()
+
+
+def test_what_another_run_wrote_meanwhile_is_not_overwritten(
+    run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The targets are looked at again while the folder is locked."""
+    out, create = tmp_path / "out", ik.create_degradation
+
+    def late(spec: object) -> object:
+        out.mkdir()
+        ik.write_image(out / "a.png", torch.zeros(3, 4, 4))
+        return create(spec)
+
+    monkeypatch.setattr("implicitkit.create.create_degradation", late)
+    done = run("degrade", folder, "-o", out, "--spec", "noise")
+    assert done.code == 2 and f"failed: {folder / 'a.png'}: {out / 'a.png'} exists" in done.err
+    assert ik.read_image(out / "a.png").shape == (3, 4, 4) and (out / "b.png").exists()

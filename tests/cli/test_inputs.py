@@ -114,3 +114,9 @@ def test_bins_are_pairs_of_percentages() -> None:
     for text in ("", "20", "40-20", "20-101", "0-20 few"):
         with pytest.raises(UserError, match="--bins are hole ratios"):
             parse_bins(text)
+
+
+@pytest.mark.parametrize("address", ["https://x.org/a.png", "HTTP://x.org/a.png", "s3://x/a.png"])
+def test_an_address_is_no_file(address: str) -> None:
+    with pytest.raises(UserError, match="is an address, not a file; download the picture first$"):
+        find_pictures([Path(address)])

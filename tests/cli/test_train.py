@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
+from implicitkit.cli.train import noted_for_torchrun
+from implicitkit.errors import UserError
 from oracles import PHOTOS
 
 
@@ -75,3 +78,14 @@ def test_a_dry_run_another_folder_and_an_early_end(run, tmp_path: Path) -> None:
     assert run("train", child).code == 0
     refused = run("train", path, "--device", "gpu")
     assert refused.code == 2 and len(refused.errors) == 1
+
+
+def test_torchrun_is_told_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its summary prints the message of the file that it names; a line, not a traceback."""
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    with pytest.raises(UserError), noted_for_torchrun():
+        raise UserError("the loss\nis nan")
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(tmp_path / "error.json"))
+    assert failure.message == "the loss is nan" and failure.timestamp > 0

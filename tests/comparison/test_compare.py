@@ -206,6 +206,28 @@ def test_killed_and_gone_on_with_it_gives_the_same_weights(whole: Path, tmp_path
     assert resumed.keys() == direct.keys() and all(torch.equal(resumed[k], direct[k]) for k in direct)
 
 
+def test_two_commands_at_once_share_the_work(whole: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    """docs/compare.md: both train what the other does not, and both report all of it."""
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tiny(tmp_path / "out", jobs=1)))
+    words = [sys.executable, "-m", "implicitkit", "compare", str(tmp_path / "c.yaml"), "--only", "LIIF"]
+    both = [
+        subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    for seed in (0, 1):
+        run = tmp_path / "out" / "runs" / "LIIF" / f"seed-{seed}"
+        events = [json.loads(line)["event"] for line in (run / "log.jsonl").read_text().splitlines()]
+        assert events.count("start") == 1 and not list(run.rglob("*.part*"))
+        alone = load_file(whole / "out" / "runs" / "LIIF" / f"seed-{seed}" / "last.safetensors")
+        shared = load_file(run / "last.safetensors")
+        assert all(torch.equal(shared[key], alone[key]) for key in alone)
+    scores = json.loads((tmp_path / "out" / "report.json").read_text())["evaluations"]["inpainting"]["scores"]
+    assert scores["LIIF"] == report["evaluations"]["inpainting"]["scores"]["LIIF"]
+
+
 def test_what_failed_is_said_and_the_rest_reported(copied: dict[str, Any], tmp_path: Path) -> None:
     copied["methods"]["broken"] = {**copied["methods"]["LIIF"], "weights": "nowhere.safetensors", "seeds": [7]}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(copied))

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from implicitkit.config import TrainConfig, validate
 from implicitkit.config.sections import LossSpec, PartSpec, Strict
+from implicitkit.create import create_encoder
+from implicitkit.errors import ArgumentError, ConfigError
 
 
 class Folders(Strict):
@@ -27,3 +31,30 @@ def test_a_name_is_a_part() -> None:
         "weight": 1.0,
         "hole_weight": 6,
     }
+
+
+@pytest.mark.parametrize("text", ["batch: yes", "seed: on", "steps: true", "optimiser: {lr: no}"])
+def test_yes_is_no_number(text: str) -> None:
+    """YAML 1.1 reads it as true, and Python counts that as 1."""
+    document = yaml.safe_load(text)
+    with pytest.raises(ConfigError, match="should be a number, not yes or no"):
+        validate(TrainConfig, {**TRAIN, **document}, "a test")
+    with pytest.raises(ArgumentError, match=r"encoder 'edsr', channels: should be a number \(received True\)"):
+        create_encoder({"name": "edsr", "channels": True})
+
+
+def test_a_variable_in_a_path_is_refused() -> None:
+    """A folder called '$HOME' would be made."""
+    for path in ("$HOME/runs", "runs/${NAME}"):
+        with pytest.raises(ConfigError, match="output: .*variables such as .HOME are not read in a path; write it out"):
+            validate(TrainConfig, {**TRAIN, "output": path}, "a test")
+    assert validate(TrainConfig, {**TRAIN, "output": "5$"}, "a test").output.name == "5$"
+
+
+TRAIN = {
+    "model": {"encoder": "edsr", "decoder": "liif"},
+    "data": {"folders": ["x"]},
+    "degradation": [{"name": "noise"}],
+    "output": "out",
+    "steps": 1,
+}

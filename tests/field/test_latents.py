@@ -50,3 +50,23 @@ def test_conditions_shrink_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None
     encoder = model.conditions["semantic"].encoder
     monkeypatch.setattr(encoder, "extract", Limited(encoder.extract, lambda x: x.shape[2] * x.shape[3], 60 * 60))
     torch.testing.assert_close(model.encode(picture).render((40, 50), clamp=False), expected, **EXACT)
+
+
+def test_what_cannot_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux may kill a process that asks for too much: what the features take at the least is compared before."""
+    model, picture = small_model(blocks=1), torch.rand(1, 3, 130, 140)
+    expected = model.encode(picture).render((150, 160), clamp=False)
+    sizes: list[int] = []
+    extract = model.encoder.extract
+    monkeypatch.setattr(model.encoder, "extract", lambda x: (sizes.append(x.shape[2] * x.shape[3]), extract(x))[1])
+    monkeypatch.setattr(latents, "free_memory", lambda device: 60 * 60 * model.encoder.out_channels * 2 * 4)
+    for tile in (None, 4096):
+        torch.testing.assert_close(model.encode(picture, tile=tile).render((150, 160), clamp=False), expected, **EXACT)
+    assert max(sizes) <= 60 * 60
+    with pytest.raises(
+        ValueError, match=r"140×130 pixels with grad=True takes [\d.]+ GB at least, 0.0 GB are free; take"
+    ):
+        model.encode(picture, grad=True)
+    monkeypatch.setattr(model.encoder, "radius", None)
+    with pytest.raises(ValueError, match="pixels by edsr, which sees all of it at once, takes"):
+        model.encode(picture)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import implicitkit as ik
@@ -17,7 +19,7 @@ from implicitkit.decoders.mlp import MLP
 from implicitkit.field import sampler
 from implicitkit.kernels.pool import MAX_WORKERS
 from oracles.kernel import apart, both, needs_compiler
-from oracles.models import made
+from oracles.models import made, small_model
 
 SAME = 2e-6  # of the largest value: rounding of 24 bits
 
@@ -116,3 +118,87 @@ def test_blocks_are_large_where_it_serves(monkeypatch: pytest.MonkeyPatch) -> No
         assert one.block(None) == one.block(torch.zeros(1, 1, 2)) == large and batch.block(None) == large // 4
         plain = sampler.CPU_BLOCK * min(torch.get_num_threads(), MAX_WORKERS)
         assert one.block(torch.zeros(1, 5, 2)) == batch.block(torch.zeros(4, 1, 2)) == plain
+
+
+def hooked(modules: Sequence[nn.Module]) -> tuple[list[str], list[Any]]:
+    """What the hooks of ``modules`` have seen, and their handles."""
+    seen: list[str] = []
+
+    def note(module: nn.Module, given: Any, result: Any) -> None:
+        seen.append(type(module).__name__)
+
+    return seen, [module.register_forward_hook(note) for module in modules]
+
+
+@pytest.mark.parametrize("name", ["liif", "lte", "lte_plus", "metasr", "lmf", "linf", "thera", "srno"])
+def test_hooks_fire_on_the_model_its_encoder_its_decoder_and_every_layer(name: str) -> None:
+    """With them the decoder takes the plain path, and the values stay."""
+    if name not in ik.list_decoders():
+        pytest.skip(f"there is no {name}")
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": name}).eval()
+    picture = torch.rand(3, 9, 8)
+    expected = model.encode(picture).render((15, 13), clamp=False)
+    points = torch.rand(5, 2) - 0.5
+    at_points = model.encode(picture)(points, 0.1)
+    seen, handles = hooked([model, model.encoder, model.decoder])
+    field = model.encode(picture)
+    assert seen == ["EDSR", "ImplicitModel"]
+    torch.testing.assert_close(field.render((15, 13), clamp=False), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(field(points, 0.1), at_points, atol=1e-5, rtol=1e-5)
+    assert set(seen[2:]) == {type(model.decoder).__name__}
+    for handle in handles:
+        handle.remove()
+    layers = [m for m in model.decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    if name in ("metasr", "lmf"):  # one of their layers is computed in parts, docs/concepts.md
+        layers.remove(model.decoder.matrix if name == "metasr" else model.decoder.first)
+    for layer in layers:
+        seen, (handle,) = hooked([layer])
+        values = model.encode(picture).render((15, 13), clamp=False)
+        assert seen, layer
+        torch.testing.assert_close(values, expected, atol=2e-5, rtol=1e-5)
+        handle.remove()
+    torch.testing.assert_close(model.encode(picture).render((15, 13), clamp=False), expected)
+
+
+@pytest.mark.parametrize("width", [24, 72])  # 72: as many as the first layer's neighbourhoods have numbers
+def test_a_hook_that_comes_or_goes_after_encoding(width: int) -> None:
+    decoder = {"name": "liif", "hidden": [width, 8]}
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": decoder}).eval()
+    picture = torch.rand(3, 9, 8)
+    before = model.encode(picture)
+    expected = before.render((15, 13), clamp=False)
+    _, (handle,) = hooked([model.decoder.first])
+    during = model.encode(picture)
+    torch.testing.assert_close(before.render((15, 13), clamp=False), expected, atol=1e-5, rtol=1e-5)
+    handle.remove()
+    torch.testing.assert_close(during.render((15, 13), clamp=False), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["liif", "lte", "metasr", "lmf"])
+def test_pruned_layers_stay_pruned_through_training(name: str) -> None:
+    """Pruning masks a weight in a hook before each call; the values are those of the masked weights, on any path."""
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": name})
+    layers = [m for m in model.decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    for layer in layers:
+        prune.l1_unstructured(layer, "weight", amount=0.5)
+    picture, coords = torch.rand(1, 3, 9, 8), torch.rand(1, 40, 2) - 0.5
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(picture, coords, torch.full((1, 1, 2), 0.1)).values.sum().backward()
+    optimiser.step()
+    pruned = model.eval().encode(picture).render((15, 13), clamp=False)
+    for layer in layers:
+        prune.remove(layer, "weight")
+        assert float((layer.weight == 0).double().mean()) >= 0.49
+    torch.testing.assert_close(model.encode(picture).render((15, 13), clamp=False), pruned, atol=1e-4, rtol=1e-4)
+
+
+def test_hooks_of_all_modules_fire() -> None:
+    """As profilers register them."""
+    model = small_model()
+    seen: list[str] = []
+    handle = register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    try:
+        model.encode(torch.rand(3, 9, 8)).render((15, 13))
+    finally:
+        handle.remove()
+    assert {"ImplicitModel", "EDSR", "LIIF", "Conv2d", "Linear", "ReLU"} <= set(seen)

@@ -1,6 +1,7 @@
 """One folder, several processes: ``accelerate launch -m implicitkit upscale FOLDER`` shares its pictures between them.
 
-Each process takes every n-th picture. They meet once, at the end, and the first says what became of all.
+Each process takes every n-th picture. They meet when the first has locked the folder, and at the end, when
+the first says what became of all.
 """
 
 from __future__ import annotations
@@ -45,8 +46,16 @@ class Share:
             return name
         return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
+    def tell(self, value: T) -> T:
+        """The first process's value, once all processes are here.
+
+        >>> Share().tell("begin")
+        'begin'
+        """
+        return value if self.count == 1 else self._exchange(value)[0]
+
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in order, once all of them are here.
+        """The values of all processes, in order, once all of them are here; they do not meet again.
 
         >>> Share().gather("done")
         ['done']
@@ -55,12 +64,18 @@ class Share:
             return [value]
         import torch.distributed as distributed
 
+        values = self._exchange(value)
+        distributed.destroy_process_group()
+        return values
+
+    def _exchange(self, value: T) -> list[T]:
+        import torch.distributed as distributed
+
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value)
         distributed.barrier()
-        distributed.destroy_process_group()
         return values
 
 

@@ -14,6 +14,7 @@ from implicitkit.coordinates import Size, mesh, open_mesh
 from implicitkit.decoders.base import Question, in_float32, in_half_cells, never_finer
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.mlp import is_hooked
 from implicitkit.decoders.skip import read_linear
 
 EPS = 1e-4
@@ -130,7 +131,10 @@ class LINF(JointDecoder):
         half = self.width // 2
         amplitude, along_y, along_x = around.rows.float().split([self.width, half, half], dim=-1)
         with in_float32(amplitude.device.type):
-            phase = around.cell @ (math.pi * self.phase.weight.float()).t()
+            if is_hooked(self.phase):
+                phase = math.pi * self.phase(around.cell).float()
+            else:
+                phase = around.cell @ (math.pi * self.phase.weight.float()).t()
             angle = along_y * around.offset[..., :1] + along_x * around.offset[..., 1:] + phase[:, :, None]
             waves = torch.cat([angle.cos(), angle.sin()], dim=-1) * amplitude * around.weight[..., None]
         flat = self.mlp(waves.flatten(2).to(self.phase.weight.dtype)).float()

@@ -116,6 +116,7 @@ def inpaint(
     check_painter(network, model)
 
     def work(job: Job, report: Callable[[float], None]) -> str:
+        job.check(outputs.force)  # another run may have come and gone
         picture, holes = read_picture(job.source), read_mask(job.mask, hole, rare.threshold)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
@@ -133,7 +134,14 @@ def inpaint(
         note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
         return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note}{why})"
 
-    run_each(jobs, work, "inpainting", is_done=lambda job: outputs.is_done([job.target]), share=share)
+    run_each(
+        jobs,
+        work,
+        "inpainting",
+        into=[job.target.parent for job in jobs],
+        is_done=lambda job: outputs.is_done([job.target]),
+        share=share,
+    )
 
 
 @dataclass(frozen=True)

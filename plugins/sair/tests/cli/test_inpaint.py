@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from painters import disc, picture, small_painter
 
 import implicitkit as ik
 import implicitkit_sair
+from implicitkit.files import LOCK
 from implicitkit.images.io import Picture, read_picture, write_picture
 from implicitkit_sair.inpainting.painting import inpaint
 
@@ -251,3 +253,16 @@ def test_folders_in_a_folder_with_their_masks_and_what_is_done_already(run, tmp_
     lossy = run(*call, "--format", "webp", "--quality", "10")
     assert lossy.code == 0
     assert (tmp_path / "out" / "a.webp").stat().st_size < first.stat().st_size
+
+
+def test_a_second_run_into_the_same_folder_is_refused(run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder, file in (("in", pair[0]), ("masks", pair[1])):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            shutil.copy(file, tmp_path / folder / f"{name}.png")
+    words = ("inpaint", tmp_path / "in", tmp_path / "masks", "-o", tmp_path / "out", "--model", "harmonic")
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / LOCK):
+        refused = run(*words)
+    assert refused.code == 2 and f"error: another process writes into {tmp_path / 'out'}; " in refused.err
+    assert run(*words).code == 0 and not (tmp_path / "out" / LOCK).exists()
