@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import implicitkit as ik
-from implicitkit.cli.compare import compare as command
+from implicitkit.cli.models.compare import compare as command
 from implicitkit.comparison.config import CompareConfig, Cut, Grid, Method, Preparation, load_comparison
 from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate

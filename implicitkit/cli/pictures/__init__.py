@@ -1,1 +1,1 @@
-"""What the commands on many pictures share: their options, how long they take, processes, and what a model is for."""
+"""Commands on pictures: upscale, restore, degrade, demo; their options, how long they take, and who does which."""

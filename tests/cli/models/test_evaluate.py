@@ -10,7 +10,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit import testing
-from implicitkit.cli.evaluate import rewrite
+from implicitkit.cli.models.evaluate import rewrite
 from implicitkit.config import apply_settings
 from implicitkit.errors import UserError
 from implicitkit.evaluation import evaluate_inpainting, mean_fill

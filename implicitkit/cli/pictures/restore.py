@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.upscale import Job, check_output, plan
+from implicitkit.cli.pictures.upscale import Job, check_output, plan
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:

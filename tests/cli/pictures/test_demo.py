@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import implicitkit as ik
-from implicitkit.cli.demo import busiest
+from implicitkit.cli.pictures.demo import busiest
 from implicitkit.images.io import read_picture
 from oracles.models import small_model
 

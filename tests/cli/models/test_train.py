@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from implicitkit.cli.train import noted_for_torchrun
+from implicitkit.cli.models.train import noted_for_torchrun
 from implicitkit.errors import UserError
 from oracles import PHOTOS
 

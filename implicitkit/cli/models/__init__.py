@@ -1,0 +1,1 @@
+"""Commands that make, measure and pass on models: training, scores, comparisons, weight files."""
