@@ -16,6 +16,7 @@ from torch import Tensor
 import implicitkit as ik
 from implicitkit.create import build_checkpoint
 from implicitkit.weights.authors import recognise
+from implicitkit.weights.layouts.joint import CIAOSR_MEAN
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "parity2"
@@ -37,6 +38,20 @@ class Vectors:
     """What the file does not say."""
     fixed_cell: bool = True
     """The cell is that of the output's pixels, whatever the magnification."""
+    mean: tuple[float, float, float] | None = None
+    """Pictures are in [0, 1] less this, and so are the answers."""
+
+    def picture(self, theirs: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` in [0, 1] of a picture in the authors' range."""
+        if self.mean is not None:
+            return theirs + torch.tensor(self.mean)[:, None, None]
+        return theirs if self.unit else theirs * 0.5 + 0.5
+
+    def answer(self, ours: Tensor) -> Tensor:
+        """Values ``(..., 3)`` in the authors' range."""
+        if self.mean is not None:
+            return ours - torch.tensor(self.mean)
+        return ours if self.unit else ours * 2 - 1
 
 
 FILES = {
@@ -49,6 +64,12 @@ FILES = {
         "GB-LSR with RDN (KempnerInstitute/gblsr)", unit=True, arguments={"local_ensemble": False}
     ),
     "linf-edsr": Vectors("LINF with EDSR (JNNNNYao/LINF)"),
+    "linf-patch-edsr": Vectors("LINF of patches with EDSR (JNNNNYao/LINF)"),
+    "lmlte-edsr": Vectors("LM-LTE with EDSR (HeZongyao/LMF)", last=True),
+    "liwt-edsr": Vectors("LIWT with EDSR (dmhdmhdmh/LIWT)", last=True),
+    "ciaosr-edsr": Vectors("CiaoSR with EDSR (caojiezhang/CiaoSR)", last=True, mean=CIAOSR_MEAN),
+    "clit1-edsr": Vectors("CLIT with EDSR (jaroslaw1007/CLIT)", last=True),
+    "clit2-edsr": Vectors("CLIT with EDSR (jaroslaw1007/CLIT)", last=True),
     "lmliif-edsr": Vectors("LM-LIIF with EDSR (HeZongyao/LMF)", last=True),
     "thera-air": Vectors(
         "Thera with EDSR (prs-eth/thera)", unit=True, last=True, features="backbone", fixed_cell=False
@@ -88,23 +109,29 @@ def errors(name: str, tile: int | None = None, block: int | None = None) -> dict
     picture = torch.from_numpy(arrays["input"])
     if picture.shape[-1] == 3 and picture.shape[1] != 3:
         picture = picture.permute(0, 3, 1, 2)
-    picture = picture if how.unit else picture * 0.5 + 0.5
+    picture = how.picture(picture)
     features = model.encoder(picture).map
     theirs = arrays[how.features]
     found = {how.features: difference(features.permute(0, 2, 3, 1) if how.features == "backbone" else features, theirs)}
     field = model.encode(picture, tile=tile)
-    for key in sorted(key for key in arrays if key.endswith("_output") and key[:-7] + "_size" in arrays):
-        if key.startswith("touchy"):
-            continue
-        size = arrays[key[:-7] + "_size"].tolist()
-        asked = model.encode(torch.from_numpy(arrays["exact_input"]) * 0.5 + 0.5) if key.startswith("exact") else field
-        cell = [2 / n for n in size] if how.fixed_cell else None
-        grid = asked.render(size, cell=cell if model.uses_cell else None, clamp=False, block=block)
-        grid = grid if how.unit else grid * 2 - 1
-        found[key] = difference(grid.permute(0, 2, 3, 1) if how.last else grid, arrays[key])
+    for key in sorted(key for key in arrays if key.endswith(("_output", "_sizes")) and _is_grid(key, arrays)):
+        name, _, rest = key.rpartition("_")
+        sizes = arrays[key].tolist() if rest == "sizes" else [arrays[f"{name}_size"].tolist()]
+        output = f"{name}_stage{len(sizes)}_output" if rest == "sizes" else key
+        options = {"between": sizes[:-1]} if len(sizes) > 1 else {}
+        asked = model.encode(how.picture(torch.from_numpy(arrays["exact_input"]))) if name == "exact" else field
+        cell = [2 / n for n in sizes[-1]] if how.fixed_cell and model.uses_cell else None
+        grid = asked.render(sizes[-1], cell=cell, clamp=False, block=block, options=options)
+        grid = how.answer(grid.permute(0, 2, 3, 1))
+        found[output] = difference(grid if how.last else grid.permute(0, 3, 1, 2), arrays[output])
     if "points_output" in arrays:
         found["points_output"] = _points(model, field, arrays, how)
     return found
+
+
+def _is_grid(key: str, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether an array is a grid's output with its size beside it, or the sizes of a cascade's grids."""
+    return not key.startswith("touchy") and (key.endswith("_sizes") or key[: -len("_output")] + "_size" in arrays)
 
 
 def _points(model: ik.ImplicitModel, field: ik.Field, arrays: dict[str, np.ndarray], how: Vectors) -> float:
@@ -114,6 +141,7 @@ def _points(model: ik.ImplicitModel, field: ik.Field, arrays: dict[str, np.ndarr
     cell = None
     if model.uses_cell:
         cell = torch.from_numpy(arrays["points_cell"]).reshape(batch, -1, 2).expand_as(points)
-    ours = field(points, cell)
+    between = [size.tolist() for size in arrays["grid1_sizes"][:-1]] if "grid1_sizes" in arrays else []
+    ours = field(points, cell, options={"between": between} if between else {})
     theirs = theirs[..., 0].transpose(0, 2, 1) if theirs.ndim == 4 else theirs
-    return difference(ours if how.unit else ours * 2 - 1, theirs)
+    return difference(how.answer(ours), theirs)

@@ -21,8 +21,7 @@ FILES = sorted(path.stem for path in PARITY.glob("*.pth") if path.stem not in ("
 SHARED = ROOT.parent / "shared" / "parity"  # the one checkpoint that is too large to keep here
 SHAPES = json.loads((PARITY / "official_state_dict_shapes.json").read_text())
 
-NOT_YET = {"ciaosr-edsr-baseline", "clit2-edsr-baseline", "liwt-edsr-baseline", "lmlte-edsr-baseline"}
-NOT_YET |= {"gsasr-decoder"}  # a network of its own; its files are read for their encoder, layouts/test_gaussians.py
+NOT_YET = {"gsasr-decoder"}  # a network of its own; its files are read for their encoder, layouts/test_gaussians.py
 
 
 def error(ours: torch.Tensor, theirs: np.ndarray) -> float:

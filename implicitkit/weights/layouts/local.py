@@ -1,4 +1,4 @@
-"""The decoders of LIIF's family in other repositories: LIIF, LTE, LTE+, MetaSR, and LMF's LM-LIIF."""
+"""The decoders of LIIF's family in other repositories: LIIF, LTE, LTE+, MetaSR, and LMF's LM-LIIF and LM-LTE."""
 
 from __future__ import annotations
 
@@ -116,12 +116,53 @@ def _lm_liif(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[s
     }
 
 
+def _lm_lte_rules(tensors: Tensors) -> Rules:
+    last = numbers(tensors, r"imnet\.layers\.(\d+)\.weight")[-1]
+    return (
+        (r"coef\.", "amplitude."),
+        (r"freq\.", "frequency."),
+        (r"phase\.", "latent_phase."),
+        (r"imphase\.", "phase."),
+        (r"hypernet\.layers\.", "latent."),
+        (rf"imnet\.layers\.{last}\.", "last."),
+        *[(rf"imnet\.layers\.{k}\.", f"layers.{k // 2}.") for k in range(0, last, 2)],
+    )
+
+
+def _latent_as_map(tensors: dict[str, Tensor], features: int) -> dict[str, Tensor]:
+    """Their latent MLP is of linear layers, ours of 1x1 convolutions."""
+    of_cells = {key for key, value in tensors.items() if key.startswith("latent.") and value.ndim == 2}
+    return {key: value[:, :, None, None] if key in of_cells else value for key, value in tensors.items()}
+
+
+def _lm_lte(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str, Any]:
+    layers = numbers(tensors, r"latent\.(\d+)\.weight")
+    return {
+        "name": "lm_lte",
+        "hidden": tensors["layers.0.weight"].shape[0],
+        "depth": len(numbers(tensors, r"layers\.(\d+)\.weight")),
+        "latent_hidden": [tensors[f"latent.{k}.weight"].shape[0] for k in layers[:-1]],
+        "basis": tensors["amplitude.weight"].shape[0],
+        "out_channels": tensors["last.weight"].shape[0],
+    }
+
+
 def _first_layer_takes(tensors: Tensors) -> int:
     first = tensors.get("imnet.layers.0.weight")
     return 0 if first is None else first.shape[1]
 
 
 DECODERS = (
+    DecoderLayout(
+        "LM-LTE",
+        ("lmlte",),
+        lambda tensors: "hypernet.layers.0.weight" in tensors and "imphase.weight" in tensors,
+        "{coef,freq,phase,imphase}.weight, hypernet.layers.N.weight, imnet.layers.N.weight",
+        _lm_lte_rules,
+        _lm_lte,
+        authors="HeZongyao/LMF",
+        after=_latent_as_map,
+    ),
     DecoderLayout(
         "LM-LIIF",
         ("lmliif",),
