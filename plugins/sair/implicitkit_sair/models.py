@@ -7,8 +7,8 @@ from typing import Any
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {
-    "sair_faces": "a SAIR that starts from a thin plate, trained on small pictures of faces; what `inpaint` uses",
-    "sair_small_faces": "a SAIR trained on small pictures of faces for three minutes, from a mean colour",
+    "sair_faces": "a SAIR that starts from a thin plate, trained on small pictures of faces; `inpaint` uses it",
+    "sair_small_scenes": "a SAIR that starts from a thin plate, trained on photographs; `inpaint` uses it too",
     "liif_small_faces": "LIIF of the same training, told nothing of meaning",
     "lte_small_faces": "LTE of the same training, told nothing of meaning",
 }
@@ -61,9 +61,9 @@ def sair_faces() -> dict[str, Any]:
     return _stored("sair_faces")
 
 
-def sair_small_faces() -> dict[str, Any]:
+def sair_small_scenes() -> dict[str, Any]:
     """What the file of that name says that it holds."""
-    return _stored("sair_small_faces")
+    return _stored("sair_small_scenes")
 
 
 def liif_small_faces() -> dict[str, Any]:

@@ -72,14 +72,18 @@ def main() -> None:
             picture = picture[:, top : top + arguments.size, left : left + arguments.size].expand(3, -1, -1)
             mask = hole(kind, tuple(picture.shape[1:]), seed)  # type: ignore[arg-type]
             start = time.process_time()
-            choice = choose(model, picture, mask)
+            choice = choose({"model": model, "solver": "biharmonic"}, picture, mask)
             seconds += time.process_time() - start
             errors = [
                 (inpaint(method, picture, mask) - picture)[:, mask[0] > 0.5].double().square().mean()
                 for method in ("biharmonic", model)
             ]
             rows.append(
-                [*(-10 * float(error.log10()) for error in errors), choice.takes_model, choice.model - choice.solver]
+                [
+                    *(-10 * float(error.log10()) for error in errors),
+                    choice.taken == "model",
+                    choice.psnr["model"] - choice.psnr["solver"],
+                ]
             )
         solver, ours, taken, gaps = np.array(rows, float).T
         chosen, best = np.where(taken > 0, ours, solver), np.maximum(ours, solver)

@@ -105,13 +105,15 @@ def edit(
     hole = hole_of(selection, rare.grow)
     number_format = choose_precision(rare.precision, where, bits=picture.bits)
     how: dict[str, Any] = {"feather": rare.feather, "precision": number_format}
-    painter, name = _painter(model, as_ is not None or to is not None, where)
-    if model is None and not isinstance(painter, str) and as_ is None and to is None:
+    meant = as_ is not None or to is not None
+    painters = _painters(model, meant, where)
+    name = next(iter(painters))
+    if len(painters) > 1:
         from implicitkit_sair.inpainting.choice import choose
 
-        choice = choose(painter, visible(picture, hole > 0.5), hole, solver=SOLVER, **how)
-        painter, name = (painter, name) if choice.takes_model else (SOLVER, SOLVER)
-    meaning = _meaning(painter, as_, to, rare) if as_ is not None or to is not None else None
+        name = choose(painters, visible(picture, hole > 0.5), hole, **how).taken
+    painter = painters[name]
+    meaning = _meaning(painter, as_, to, rare) if meant else None
     if painter in SOLVERS:
         how = {"feather": rare.feather}
     result = inpaint_picture(painter, picture, hole, meaning=meaning, **how)
@@ -183,21 +185,24 @@ def _of_file(embeddings: Path, names: Path | None) -> Vocabulary:
     return Vocabulary(tuple(told or [f"class {k + 1}" for k in range(len(rows))]), rows)
 
 
-def _painter(model: str | None, meant: bool, where: Any) -> tuple[ImplicitModel | str, str]:
-    """What fills, and its name."""
+def _painters(model: str | None, meant: bool, where: Any) -> dict[str, ImplicitModel | str]:
+    """What may fill, by name: the model that is asked for, or all that a test on the picture chooses from."""
     from implicitkit import load_model
-    from implicitkit_sair.cli.inpaint import default_model
+    from implicitkit_sair.cli.inpaint import default_models
     from implicitkit_sair.inpainting.meaning import semantic_condition
     from implicitkit_sair.inpainting.painting import SOLVERS, check_painter
 
-    name = model or default_model()
-    painter: ImplicitModel | str = name if name in SOLVERS else load_model(name).to(where)
-    check_painter(painter, name)
-    if meant and isinstance(painter, str):
-        raise UserError(f"{name} solves an equation and reads no meaning; --as and --to take a --model that does")
-    if meant and not isinstance(painter, str):
-        semantic_condition(painter)
-    return painter, name
+    names = [model] if model else default_models()[:1] if meant else [*default_models(), SOLVER]
+    painters: dict[str, ImplicitModel | str] = {}
+    for name in names:
+        painter: ImplicitModel | str = name if name in SOLVERS else load_model(name).to(where)
+        check_painter(painter, name)
+        if meant and isinstance(painter, str):
+            raise UserError(f"{name} solves an equation and reads no meaning; --as and --to take a --model that does")
+        if meant and not isinstance(painter, str):
+            semantic_condition(painter)
+        painters[name] = painter
+    return painters
 
 
 def _meaning(painter: ImplicitModel | str, as_: Path | None, to: str | None, rare: Any) -> Tensor:

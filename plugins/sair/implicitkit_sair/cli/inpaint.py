@@ -92,7 +92,7 @@ def inpaint(
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images import read_picture, write_picture
-    from implicitkit_sair.inpainting.choice import SOLVER, choose
+    from implicitkit_sair.inpainting.choice import choose
     from implicitkit_sair.inpainting.painting import (
         SOLVERS,
         check_mask,
@@ -107,13 +107,14 @@ def inpaint(
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         holes = read_mask(jobs[0].mask, hole, rare.threshold)
         check_mask(read_picture(jobs[0].source).rgb(), holes, f"the mask {jobs[0].mask}")
-    chosen, model = model is not None, model or default_model()
     if model in SOLVERS and raw:
         raise UserError(f"--raw shows the whole output of a model; {model} has none")
-    network = model if model in SOLVERS else load_model(model).to(where)
-    if not isinstance(network, str) and not chosen and network.license:
-        typer.echo(f"{model}: {network.license}", err=True)
-    check_painter(network, model)
+    names = [model] if model else [*default_models(), *([] if raw else CANDIDATES)]
+    painters = {name: name if name in SOLVERS else load_model(name).to(where) for name in names}
+    for name, painter in painters.items():
+        if not isinstance(painter, str) and model is None and painter.license:
+            typer.echo(f"{name}: {painter.license}", err=True)
+        check_painter(painter, name)
 
     def work(job: Job, report: Callable[[float], None]) -> str:
         job.check(outputs.force)  # another run may have come and gone
@@ -123,10 +124,11 @@ def inpaint(
         how: dict[str, Any] = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
         how["mirror"] = rare.mirror
-        painter, why = network, ""
-        if not chosen and not raw and not isinstance(network, str):
-            choice = choose(network, visible(picture, holes > 0.5), holes, **how)
-            painter, why = network if choice.takes_model else SOLVER, f"; {choice.reason(model)}"
+        name, why = names[0], ""
+        if len(painters) > 1 and not raw:
+            choice = choose(painters, visible(picture, holes > 0.5), holes, **how)
+            name, why = choice.taken, f"; {choice.reason()}"
+        painter = painters[name]
         result = inpaint_picture(painter, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(job.target, result, lossless=outputs.quality is None, quality=outputs.quality)
@@ -223,8 +225,11 @@ def _pictures_only(found: list[Path]) -> list[Path]:
     return [p for p in found if p.stem not in companions]
 
 
-def default_model() -> str:
-    """The model that comes with the plugin.
+CANDIDATES = ("harmonic", "biharmonic")  # the solvers that each picture's own test compares models with
+
+
+def default_models() -> list[str]:
+    """The SAIRs for holes that come with the plugin.
 
     Raises:
         UserError: none does.
@@ -232,13 +237,13 @@ def default_model() -> str:
     from implicitkit import list_models
     from implicitkit_sair.models import SHIPPED
 
-    shipped = [name for name in SHIPPED if name in list_models(pretrained=True)]
+    shipped = [name for name in SHIPPED if name.startswith("sair") and name in list_models(pretrained=True)]
     if not shipped:
         raise UserError(
             "pass --model, a weight file that was trained to inpaint; `implicitkit train CONFIG.yaml` with a config of "
             "the plugin makes one (best.safetensors in its output folder)"
         )
-    return shipped[0]
+    return shipped
 
 
 def _parse_fill(text: str | None) -> float | str | None:

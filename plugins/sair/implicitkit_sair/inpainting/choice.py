@@ -1,8 +1,9 @@
-"""Which is better on a picture, a model or a solver: holes of the same shape where the picture is known tell."""
+"""Which model or solver is best on a picture: holes of the same shape where the picture is known tell."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from implicitkit import ImplicitModel
 from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint
 from implicitkit_sair.inpainting.surroundings import crops, trained_view
 
-SOLVER = "biharmonic"
 TRIALS = 3
 LEAST = 16  # pixels held out: fewer say nothing
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
@@ -24,54 +24,57 @@ class Choice:
     """What was measured on a picture.
 
     Attributes:
-        model: the model's PSNR in dB on what was held out.
-        solver: the solver's.
+        psnr: name -> PSNR in dB on what was held out; the first wins where some are equal.
         trials: how often; 0 where too little is known to hold anything out.
+        fallback: what is taken then.
     """
 
-    model: float
-    solver: float
+    psnr: Mapping[str, float]
     trials: int
+    fallback: str
 
     @property
-    def takes_model(self) -> bool:
-        """Whether the model is at least as good as the solver."""
-        return self.trials > 0 and self.model >= self.solver
+    def taken(self) -> str:
+        """The name of what fills best."""
+        return max(self.psnr, key=lambda name: self.psnr[name]) if self.trials else self.fallback
 
-    def reason(self, model: str, solver: str = SOLVER) -> str:
+    def reason(self) -> str:
         """The choice in words.
 
-        >>> Choice(24.0, 25.2, 3).reason("sair_faces")
-        'biharmonic: sair_faces was 1.2 dB worse on 3 held-out copies of the holes; --model sair_faces forces it'
+        >>> Choice({"sair_faces": 24.0, "biharmonic": 25.2}, 3, "biharmonic").reason()
+        'biharmonic: 1.2 dB better than sair_faces on 3 held-out copies of the holes'
+        >>> Choice({}, 0, "biharmonic").reason()
+        'biharmonic: too little is known to test anything else'
         """
         if not self.trials:
-            return f"{solver}: too little is known to test {model}; --model {model} forces it"
-        gap, where = self.model - self.solver, f"on {self.trials} held-out copies of the holes"
-        if self.takes_model:
-            return f"{model}: {gap:.1f} dB better than {solver} {where}"
-        return f"{solver}: {model} was {-gap:.1f} dB worse {where}; --model {model} forces it"
+            return f"{self.fallback}: too little is known to test anything else"
+        others = {name: value for name, value in self.psnr.items() if name != self.taken}
+        if not others:
+            return self.taken
+        next_best = max(others, key=lambda name: others[name])
+        gap, copies = self.psnr[self.taken] - others[next_best], f"{self.trials} held-out copies of the holes"
+        return f"{self.taken}: {gap:.1f} dB better than {next_best} on {copies}"
 
 
 def choose(
-    model: ImplicitModel,
+    painters: Mapping[str, ImplicitModel | str],
     image: Tensor,
     mask: Tensor,
     *,
-    solver: str = SOLVER,
     dilate: int = 0,
     feather: int = 0,
     **how: Any,
 ) -> Choice:
-    """Compare a model with a solver on known pixels of ``image``.
+    """Compare models and solvers on known pixels of ``image``.
 
-    Copies of the holes are moved to places that are known, and filled by both; nothing of the true holes is seen. A
+    Copies of the holes are moved to places that are known, and filled by each; nothing of the true holes is seen. A
     large picture is tested around its largest holes, so the test costs a few crops.
 
     Args:
-        model: see :func:`implicitkit_sair.inpaint`.
+        painters: name -> a model or the name of a solver, see :func:`implicitkit_sair.inpaint`; the last is taken where
+            nothing can be tested.
         image: ``(3, H, W)`` in [0, 1].
         mask: ``(1, H, W)``, above 0.5 where pixels are missing.
-        solver: the rival.
         dilate: see :func:`implicitkit_sair.inpaint`.
         feather: of no influence.
         how: its other arguments.
@@ -80,11 +83,8 @@ def choose(
         DataError: the sizes differ, or the mask is all hole or no hole.
     """
     hole = grow(check_mask(image, mask), dilate)
-    view, whole = trained_view(model)
-    if how.get("view") is not None:
-        view = how["view"]
-    found = crops(hole[0].cpu(), view, whole) if view else crops(hole[0].cpu(), max(hole.shape), True)
-    errors, pixels, done = torch.zeros(2, dtype=torch.float64), 0, 0
+    found = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))
+    errors, pixels, done = dict.fromkeys(painters, 0.0), 0, 0
     for k in range(TRIALS):
         crop = found[k % min(len(found), TRIALS)]
         part, missing = image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)]
@@ -92,14 +92,21 @@ def choose(
         if int(held.sum()) < LEAST:
             continue
         hidden = (missing | held).to(image)
-        painters: tuple[ImplicitModel | str, ...] = (model, solver)
-        for n, painter in enumerate(painters):
+        for name, painter in painters.items():
             painted = inpaint(painter, part, hidden, **how).to(part)
-            errors[n] += (painted - part)[:, held].double().square().mean(0).sum().cpu()
+            errors[name] += float((painted - part)[:, held].double().square().mean(0).sum())
         pixels += int(held.sum())
         done += 1
-    ours, theirs = (-10 * math.log10(max(float(e) / max(pixels, 1), 1e-10)) for e in errors)
-    return Choice(ours, theirs, done)
+    psnr = {name: -10 * math.log10(max(error / max(pixels, 1), 1e-10)) for name, error in errors.items()}
+    return Choice(psnr if done else {}, done, list(painters)[-1])
+
+
+def _view(painters: Mapping[str, ImplicitModel | str], told: int | None, size: int) -> tuple[int, bool]:
+    """The side of the crops that all are tested on: the widest that a model looks at."""
+    views = [trained_view(painter) for painter in painters.values() if not isinstance(painter, str)]
+    side, whole = max(((side or 0, whole) for side, whole in views), default=(0, True))
+    side = side if told is None else told
+    return (side, whole) if side else (size, True)
 
 
 def held_out(hole: Tensor, trial: int) -> Tensor:

@@ -20,7 +20,11 @@ KEPT, SIDE = 8, 96  # pictures of ``others``, and the side at which they are kep
 
 
 def twin(
-    of: Mapping[str, Any] | str, kind: Kind, seed: int = 0, others: str | None = None, mask_channels: int = 0
+    of: Mapping[str, Any] | str = "mae_small",
+    kind: Kind = "random",
+    seed: int = 0,
+    others: str | None = None,
+    mask_channels: int = 0,
 ) -> Encoder:
     """The encoder ``of``, frozen, with one thing changed; what a SAIR with it falls short of is what that is worth.
 
