@@ -126,7 +126,7 @@ def is_hooked(module: nn.Module) -> bool:
     (True, False)
     """
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks) or _has_any_global_hook()
+    return any(hooks) or bool(_has_any_global_hook())
 
 
 def holds_hooks(network: nn.Module) -> bool:

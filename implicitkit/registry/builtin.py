@@ -63,7 +63,7 @@ def register_decoders(register: Register) -> None:
     register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
-    register("sinc_lte", "implicitkit.decoders.lte:SincLTE", summary="LTE with waves averaged over the output pixel")
+    register("sinc_lte", "implicitkit.decoders.basis.sinc_lte:SincLTE", summary="LTE of waves averaged over a pixel")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 

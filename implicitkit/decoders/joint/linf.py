@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size, mesh, open_mesh
-from implicitkit.decoders.base import Question, in_float32, in_half_cells, never_finer
+from implicitkit.coordinates import mesh, open_mesh
+from implicitkit.decoders.base import Question, check_scale_max, in_float32, in_half_cells
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import is_hooked
@@ -96,7 +96,7 @@ class LINF(JointDecoder):
                 f"in_channels={in_channels}, out_channels={out_channels}, width={width}, depth={depth}, "
                 f"flow_layers={flow_layers}"
             )
-        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, scale_max
+        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, check_scale_max(scale_max)
         self.width, self.flow_layers = width, flow_layers
         self.amplitude = nn.Conv2d(in_channels, width, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, width, 3, padding=1)
@@ -147,9 +147,6 @@ class LINF(JointDecoder):
         if not isinstance(latent, Drawn) or latent.temperature == 0:
             return coords.new_zeros(*coords.shape[:2], count)
         return latent.temperature * scattered(coords, latent.seed, count)
-
-    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        return never_finer(cell, extent, self.scale_max)
 
 
 class LINFPatch(LINF):
