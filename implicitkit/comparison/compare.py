@@ -31,7 +31,7 @@ from implicitkit.nested import equal_and_different, finite
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.training.curves import draw_curves
-from implicitkit.training.runs import begin_run
+from implicitkit.training.resume import begin_run
 from implicitkit.version import __version__
 
 DIGITS = 6  # of a score in report.json

@@ -167,7 +167,7 @@ def register_optimisers(register: Register) -> None:
         register(name, f"torch.optim:{kind}", summary=f"PyTorch's {kind}")
     register(
         "timm:",
-        "implicitkit.training.optimiser:timm_optimiser",
+        "implicitkit.training.optimisation.optimiser:timm_optimiser",
         summary="any of timm's optimisers, e.g. timm:lamb, timm:lion, timm:muon; list 'timm:*' names them",
         expand="timm.optim:list_optimizers",
     )
@@ -176,7 +176,7 @@ def register_optimisers(register: Register) -> None:
 @hookimpl
 def register_schedules(register: Register) -> None:
     """The built-in schedules; ``optimiser.warmup`` goes before each."""
-    of = "implicitkit.training.schedule"
+    of = "implicitkit.training.optimisation.schedule"
     register("constant", f"{of}:Constant", summary="the learning rate as it is")
     register("cosine", f"{of}:Cosine", summary="half a cosine, down to final_lr")
     register("step", f"{of}:MultiStep", summary="times gamma at each of milestones, fractions of all steps")

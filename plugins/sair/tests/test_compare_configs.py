@@ -14,7 +14,7 @@ from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate
 from implicitkit.images.squares import cut_squares
 from implicitkit.training.loop import train
-from implicitkit.training.runs import begin_run
+from implicitkit.training.resume import begin_run
 from implicitkit_sair.training.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]
