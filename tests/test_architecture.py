@@ -19,6 +19,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("create",),
     ("losses",),
     ("model",),
+    ("compatibility",),
     ("field",),
     ("kernels",),
     ("decoders",),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from implicitkit.create.parts import Spec, create_decoder, create_encoder, create_neck
 from implicitkit.errors import UnknownNameError, UserError, WeightsError
+from implicitkit.registry.arguments import parameter_names
 from implicitkit.registry.kinds import decoders, models, named_spec, shipped_file
 from implicitkit.registry.origins import missing
-from implicitkit.registry.registry import Entry, parameter_names
+from implicitkit.registry.registry import Entry
 
 if TYPE_CHECKING:
     from implicitkit.config import ModelSpec
