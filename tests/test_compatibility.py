@@ -23,7 +23,7 @@ def test_parts_that_do_not_fit_say_which_number_to_change() -> None:
     with pytest.raises(ValueError, match="create the decoder with in_channels=8"):
         check_parts(encoder, [], ik.create_decoder("liif", in_channels=9), (), ("image",))
     with pytest.raises(ValueError, match="create the neck with in_channels=8"):
-        check_parts(encoder, [ik.create_neck("swin", in_channels=6)], decoder, (), ("image",))
+        check_parts(encoder, [ik.create_neck("thera_plus", in_channels=6)], decoder, (), ("image",))
     with pytest.raises(ValueError, match="EDSR is 1-dimensional, LIIF 2-dimensional; give both the same ndim"):
         check_parts(ik.create_encoder("edsr", blocks=1, channels=8, ndim=1), [], decoder, (), ("image",))
     with pytest.raises(ValueError, match="give the encoder mask_channels=1 with the input 'mask'"):

@@ -21,7 +21,7 @@ from implicitkit.comparison.plan import GivenWeights, Plan, PlannedRun, make_pla
 from implicitkit.comparison.report import markdown
 from implicitkit.comparison.run import Runner, read_notes, threads_of
 from implicitkit.comparison.scores import Progress, Scorer
-from implicitkit.comparison.terms import OWN, compare_terms
+from implicitkit.comparison.terms import OWN_ENTRIES, compare_terms
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
 from implicitkit.errors import UserError
 from implicitkit.evaluation.scores import Scores
@@ -169,7 +169,7 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
     if trained:
         curves = {label: [run.curve for run in runs] for label, runs in trained.items()}
         draw_curves(curves, plan.config.output / "curves.png")
-    budgets = {label: runs[0].config.model_dump(mode="json", exclude=OWN) for label, runs in trained.items()}
+    budgets = {label: runs[0].config.model_dump(mode="json", exclude=OWN_ENTRIES) for label, runs in trained.items()}
     equal, different = equal_and_different(budgets)
     return {
         "methods": methods,

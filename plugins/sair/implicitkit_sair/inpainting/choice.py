@@ -15,7 +15,7 @@ from implicitkit_sair.inpainting.surroundings import crops, trained_view
 
 SOLVER = "biharmonic"
 TRIALS = 3
-LEAST = 16  # pixels held out: fewer say nothing
+MIN_HELD_OUT = 16  # pixels held out: fewer say nothing
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
 
 
@@ -89,7 +89,7 @@ def choose(
         crop = found[k % min(len(found), TRIALS)]
         part, missing = image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)]
         held = held_out(missing[0], k)
-        if int(held.sum()) < LEAST:
+        if int(held.sum()) < MIN_HELD_OUT:
             continue
         hidden = (missing | held).to(image)
         painters: tuple[ImplicitModel | str, ...] = (model, solver)

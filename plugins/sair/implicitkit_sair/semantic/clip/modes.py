@@ -29,7 +29,7 @@ from implicitkit_sair.semantic.dropping import Kept
 
 Mode = Literal["vanilla", "maskclip", "sclip", "clearclip", "naclip"]
 MODES: tuple[str, ...] = get_args(Mode)
-BARE = ("clearclip", "naclip")  # modes that remove the last block's residual and feed-forward network
+BARE_MODES = ("clearclip", "naclip")  # modes that remove the last block's residual and feed-forward network
 SIGMA = 5.0  # of naclip's window, in patches
 
 
@@ -117,7 +117,7 @@ def last_block(block: Any, tokens: Tensor, cells: tuple[int, int], mode: Mode, k
         whole: Tensor = block(tokens)
         return whole[:, 1:]
     attended: Tensor = block.ls_1(attend(block.attn, block.ln_1(tokens), cells, mode, kept))[:, 1:]
-    if mode in BARE:
+    if mode in BARE_MODES:
         return attended
     tokens = tokens[:, 1:] + attended
     tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
@@ -177,4 +177,4 @@ def unused(net: Any, mode: Mode) -> list[nn.Parameter]:
         pool = net.attnpool
         return [*pool.q_proj.parameters(), *pool.k_proj.parameters(), pool.positional_embedding]
     last = net.transformer.resblocks[-1]
-    return [p for part in (last.ln_2, last.mlp, last.ls_2) for p in part.parameters()] if mode in BARE else []
+    return [p for part in (last.ln_2, last.mlp, last.ls_2) for p in part.parameters()] if mode in BARE_MODES else []
