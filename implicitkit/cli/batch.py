@@ -175,18 +175,18 @@ def _conclude(outcomes: Sequence[Outcome], count: int, share: Share, error: Base
     for line in summarise([note for outcome in outcomes for note in outcome.notes]):
         typer.echo(line, err=True)
     _list(failures)
-    there = f", {skipped} {'was' if skipped == 1 else 'were'} there already" if skipped else ""
+    skipped_note = f", {skipped} {'was' if skipped == 1 else 'were'} there already" if skipped else ""
     if failures:
         in_the_way = any(EXISTS_HINT in failure for failure in failures)
         hint = "; --skip-existing leaves out what is there" if in_the_way else ""
-        summary = UserError(f"{len(failures)} of {count} pictures failed{there}{hint}")
+        summary = UserError(f"{len(failures)} of {count} pictures failed{skipped_note}{hint}")
         summary.__context__ = error  # whose traceback --debug shows
         raise summary
     if count > 1 or skipped:
         processes = f" by {share.count} processes" if share.count > 1 else ""
         seconds = max(outcome.seconds for outcome in outcomes)
         time_taken = f" in {duration(seconds)}" if done else ""
-        typer.echo(f"{done} of {count} pictures done{processes}{time_taken}{there}", err=True)
+        typer.echo(f"{done} of {count} pictures done{processes}{time_taken}{skipped_note}", err=True)
 
 
 def _list(failures: Sequence[str]) -> None:

@@ -190,6 +190,6 @@ def meanings_of(factory: Callable[..., Any]) -> dict[str, str]:
     >>> meanings_of(describe_model.__class__)
     {}
     """
-    _, found, tail = (inspect.getdoc(factory) or "").partition("\nArgs:\n")
-    section = re.split(r"\n\n\S|\n(?=\S)", tail, maxsplit=1)[0] if found else ""
+    _, arguments, tail = (inspect.getdoc(factory) or "").partition("\nArgs:\n")
+    section = re.split(r"\n\n\S|\n(?=\S)", tail, maxsplit=1)[0] if arguments else ""
     return {name: plain(text) for name, text in ARGUMENT.findall(section)}

@@ -183,12 +183,12 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
 def unequal_costs(labels: Collection[str], evaluations: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and MACs of the methods, where they differ."""
     costs = next(iter(evaluations.values()))["costs"]
-    found = {}
+    unequal = {}
     for title, key in (("parameters", "total"), ("MACs per picture", "macs")):
         values = {label: costs[label][key] for label in labels}
         if len(set(values.values())) > 1:
-            found[title] = {"values": values, "by_default": []}
-    return found
+            unequal[title] = {"values": values, "by_default": []}
+    return unequal
 
 
 def _describe(run: PlannedRun) -> dict[str, Any]:

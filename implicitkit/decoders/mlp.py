@@ -148,7 +148,7 @@ def weight_of(layer: nn.Linear) -> Tensor:
     masks a weight before each call.
     """
     if is_pruned(layer) and isinstance(mask := getattr(layer, "weight_mask", None), Tensor):
-        return layer.weight_orig * mask  # type: ignore[operator,return-value]
+        return layer.weight_orig * mask  # type: ignore[operator]
     return layer.weight
 
 

@@ -82,9 +82,9 @@ def _store(known: KnownFile, source: Source, path: Path) -> None:
         else:
             module, _, function = source.convert.partition(":")
             getattr(import_module(module), function)(content, temporary)
-        found = digest(temporary)
-        if found != known.sha256:
-            raise WeightsError(f"gives a file of SHA-256 {found}, not {known.sha256}")
+        sha256 = digest(temporary)
+        if sha256 != known.sha256:
+            raise WeightsError(f"gives a file of SHA-256 {sha256}, not {known.sha256}")
 
 
 def _content(source: Source, folder: Path) -> bytes:

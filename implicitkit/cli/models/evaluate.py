@@ -125,7 +125,7 @@ def evaluate(
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
     try:
-        asked = parse_options(option or [])
+        decoder_options = parse_options(option or [])
     except ValueError as error:
         raise UserError(str(error)) from None
     chosen = create_protocol(protocol, **options)
@@ -139,10 +139,10 @@ def evaluate(
     loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)
-    check_options(loaded, asked)
+    check_options(loaded, decoder_options)
     start = time.monotonic()
     with bar("evaluating", chosen.count(data)) if share.is_first else nullcontext(None) as progress:
-        encode = {"tile": tile, "precision": number_format, "options": asked}
+        encode = {"tile": tile, "precision": number_format, "options": decoder_options}
         update = None if progress is None else progress.update
         scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=update)
     if not share.is_first:
@@ -154,7 +154,7 @@ def evaluate(
         seconds = round(time.monotonic() - start, 1)
         machine = {
             "precision": number_format,
-            **({"options": asked} if asked else {}),
+            **({"options": decoder_options} if decoder_options else {}),
             "machine": describe_machine(where),
         }
         rows = dict(zip(loaded, sources, strict=True))

@@ -146,15 +146,15 @@ def check_template(template: str) -> None:
 
     >>> check_template("{name}_large")
     """
-    found = FIELD.findall(template)
-    unknown = [field for field in found if field not in NAME_FIELDS]
+    names = FIELD.findall(template)
+    unknown = [field for field in names if field not in NAME_FIELDS]
     braces = FIELD.sub("", template)
     if unknown or "{" in braces or "}" in braces:
         known = ", ".join(f"{{{field}}}" for field in NAME_FIELDS)
         raise UserError(f"--name takes {known}; received {template!r}")
     if not template.strip() or "/" in template or "\\" in template:
         raise UserError(f"--name is a file's name without folder and suffix; received {template!r}")
-    if not {"name", "number"} & set(found):
+    if not {"name", "number"} & set(names):
         raise UserError(
             f"--name needs {{name}} or {{number}}, or all results would have one name; received {template!r}"
         )

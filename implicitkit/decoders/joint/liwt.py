@@ -145,9 +145,9 @@ class LIWT(JointDecoder):
         query = read_nearest(latent.queries, latent.queries.grid, around.coords.unbind(-1))
         key, content, fused = zero_outside(around).split([self.width, self.width, self.in_channels], dim=-1)
         content = content + self.mix(torch.cat([content, fused], dim=-1))
-        seen = attend(query, key, content, self.places(around.offset))
-        size = around.cell.expand(*seen.shape[:2], -1)
-        values: Tensor = self.mlp(torch.cat([seen, size], dim=-1).to(self.mix.weight.dtype))
+        attended = attend(query, key, content, self.places(around.offset))
+        size = around.cell.expand(*attended.shape[:2], -1)
+        values: Tensor = self.mlp(torch.cat([attended, size], dim=-1).to(self.mix.weight.dtype))
         return values
 
 

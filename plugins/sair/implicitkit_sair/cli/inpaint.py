@@ -209,12 +209,12 @@ def find_mask(source: Path, inside: Path, mask: Path) -> Path:
         raise UserError(f"there is no file {mask}")
     if not mask.is_dir():
         return mask
-    wanted = (f"{source.stem}{MASK_SUFFIX}", source.stem)
+    stems = (f"{source.stem}{MASK_SUFFIX}", source.stem)
     mask = inside if inside.is_dir() else mask
-    candidates = [p for p in pictures_in(mask) if p.stem in wanted and p.resolve() != source.resolve()]
+    candidates = [p for p in pictures_in(mask) if p.stem in stems and p.resolve() != source.resolve()]
     if len(candidates) != 1:
-        found = ", ".join(p.name for p in candidates) or "none"
-        raise UserError(f"{source.name} needs one mask in {mask}, called {wanted[0]} or {wanted[1]}; found {found}")
+        names = ", ".join(p.name for p in candidates) or "none"
+        raise UserError(f"{source.name} needs one mask in {mask}, called {stems[0]} or {stems[1]}; found {names}")
     return candidates[0]
 
 

@@ -67,11 +67,9 @@ def select(
         DataError: nothing is selected, or everything, or the example's mask is all or nothing.
         UserError: none or several of the three are given, a point lies outside, or widths differ.
     """
-    asked = [bool(like), example is not None, bool(classes)]
-    if sum(asked) != 1:
-        raise UserError(
-            f"select by points (like), by an example or by classes, one of the three; received {sum(asked)}"
-        )
+    ways = [bool(like), example is not None, bool(classes)]
+    if sum(ways) != 1:
+        raise UserError(f"select by points (like), by an example or by classes, one of the three; received {sum(ways)}")
     if unlike and not like:
         raise UserError("unlike goes with like: it says which points do not mean the same")
     field = (default_semantics() if semantics is None else semantic_model(semantics)).eval().encode(image)

@@ -83,10 +83,10 @@ def choose(
     view, whole = trained_view(model)
     if how.get("view") is not None:
         view = how["view"]
-    found = crops(hole[0].cpu(), view, whole) if view else crops(hole[0].cpu(), max(hole.shape), True)
+    views = crops(hole[0].cpu(), view, whole) if view else crops(hole[0].cpu(), max(hole.shape), True)
     errors, pixels, done = torch.zeros(2, dtype=torch.float64), 0, 0
     for k in range(TRIALS):
-        crop = found[k % min(len(found), TRIALS)]
+        crop = views[k % min(len(views), TRIALS)]
         part, missing = image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)]
         held = held_out(missing[0], k)
         if int(held.sum()) < MIN_HELD_OUT:

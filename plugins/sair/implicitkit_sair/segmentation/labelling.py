@@ -63,9 +63,9 @@ def segment(
         vocabulary = Vocabulary.from_text(semantic.model.encoder, names, templates, text_weights)
     else:
         vocabulary = Vocabulary(tuple(names), embeddings)
-    asked = semantic if completed else before_completion(semantic)
+    source = semantic if completed else before_completion(semantic)
     labels: Tensor | None = None
-    for window, block in score_blocks(asked, vocabulary, size, box):
+    for window, block in score_blocks(source, vocabulary, size, box):
         if labels is None:
             batch, height, width = len(block), *size
             labels = torch.empty((batch, height, width), dtype=torch.int64, device=block.device)
@@ -131,11 +131,11 @@ def _semantic_name(
         return condition
     if decoder.output == "embedding":
         return None
-    found = [name for name, inner in conditions.items() if inner.decoder.output == "embedding"]
-    if len(found) != 1:
+    names = [name for name, inner in conditions.items() if inner.decoder.output == "embedding"]
+    if len(names) != 1:
         raise UserError(
             "meaning is read from a model whose decoder gives an embedding (sir), or that reads one as a condition; "
             f"received {type(encoder).__name__} with {type(decoder).__name__}, its semantic conditions: "
-            f"{', '.join(found) or 'none'}"
+            f"{', '.join(names) or 'none'}"
         )
-    return found[0]
+    return names[0]

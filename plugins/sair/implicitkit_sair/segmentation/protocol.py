@@ -307,5 +307,5 @@ class SegmentationProtocol(Protocol):
 
     def settings(self) -> dict[str, Any]:
         holes = {"bins": [list(ends) for ends in self.bins], "holes": self.holes if self.bins else None}
-        asked = {"fill": self.fill, "classes": self.classes, **self.words, "condition": self.condition}
-        return {**holes, **asked, "side": self.side, "seed": self.seed}
+        settings = {"fill": self.fill, "classes": self.classes, **self.words, "condition": self.condition}
+        return {**holes, **settings, "side": self.side, "seed": self.seed}

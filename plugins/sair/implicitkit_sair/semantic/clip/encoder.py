@@ -147,9 +147,9 @@ class CLIP(SemanticEncoder):
         """The picture's embedding as CLIP itself makes it, ``(B, out_channels)``, of the picture at its native size."""
         with nullcontext() if self.trainable else torch.no_grad():
             x = self.normalise(x)
-            seen = F.interpolate(self._without_holes(x), self.native, mode="bilinear", antialias=True)
-            kept = self.kept(x[:, self.in_channels :], seen) if self.fill == "drop" and self.mask_channels else None
+            resized = F.interpolate(self._without_holes(x), self.native, mode="bilinear", antialias=True)
+            kept = self.kept(x[:, self.in_channels :], resized) if self.fill == "drop" and self.mask_channels else None
             if self.is_timm:
-                return pooled_timm(self.net, seen, kept)
-            pooled: Tensor = self.net(seen) if kept is None else pooled_vit(self.net, seen, kept)
+                return pooled_timm(self.net, resized, kept)
+            pooled: Tensor = self.net(resized) if kept is None else pooled_vit(self.net, resized, kept)
         return pooled

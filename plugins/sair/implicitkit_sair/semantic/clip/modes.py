@@ -136,18 +136,18 @@ def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode, kept: 
     q, k, v = (rearrange(part, "b n (heads c) -> b heads n c", heads=attention.num_heads) for part in (q, k, v))
     match mode:
         case "sclip":
-            seen = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
+            attended = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
         case "clearclip":
-            seen = F.scaled_dot_product_attention(q, q, v)
+            attended = F.scaled_dot_product_attention(q, q, v)
         case "naclip":
             window = gaussian_window(cells, device=x.device)
             if kept is not None:
                 window = window[kept.places[:, None, :, None], kept.places[:, None, None, :]]
             window = F.pad(window, (1, 0, 1, 0)).to(q.dtype)
-            seen = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
+            attended = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
         case _:
             raise ValueError(f"the mode of clip is one of {', '.join(MODES)}; received {mode!r}")
-    projected = attention.out_proj(rearrange(seen, "b heads n c -> b n (heads c)"))
+    projected = attention.out_proj(rearrange(attended, "b heads n c -> b n (heads c)"))
     return projected
 
 
