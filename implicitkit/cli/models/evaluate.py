@@ -124,10 +124,7 @@ def evaluate(
     options = _options(settings or [], scales)
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
-    try:
-        decoder_options = parse_options(option or [])
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    decoder_options = parse_options(option or [])
     chosen = create_protocol(protocol, **options)
     share = this_share()
     if share.count > 1:

@@ -76,10 +76,7 @@ def upscale(
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
-    try:
-        options = network.decoder.check_options(parse_options(option or []))
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    options = network.decoder.check_options(parse_options(option or []))
 
     enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone)
     sizes = _sizes(jobs, how)
