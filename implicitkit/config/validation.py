@@ -1,4 +1,4 @@
-"""Values as sections: what is wrong is named by its path, and by its line where it comes from a file."""
+"""Validate sections of a configuration; errors name the path, and the line if it comes from a file."""
 
 from __future__ import annotations
 

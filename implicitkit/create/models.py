@@ -117,7 +117,7 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
 
 
 def _told_widths(decoder: str, conditions: Iterable[str]) -> list[str]:
-    """The conditions of whose width a decoder wants to be told, as ``NAME_channels``."""
+    """The conditions whose width a decoder takes as ``NAME_channels``."""
     entry, first = decoders.find(decoder)
     takes = parameter_names(decoders.resolve(entry), len(first)) or []
     return [name for name in conditions if f"{name}_channels" in takes]

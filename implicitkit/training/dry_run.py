@@ -1,4 +1,4 @@
-"""What a run would be, before it is one: sizes, an estimate of memory, and the first batch as a picture."""
+"""Describe a run without starting it: sizes, an estimate of memory, and the first batch as a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model was trained for what it is asked: the scale, and the noise and compression of the picture."""
+"""Whether a model was trained for a request: its scale, and the noise and compression of the picture."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Training:
         return request.quality is None or request.quality >= min(MIN_JPEG_QUALITY, self.quality or MIN_JPEG_QUALITY)
 
     def covers(self, request: Request) -> bool:
-        """All of it."""
+        """Whether scale, noise and quality are all covered."""
         return self.covers_scale(request) and self.covers_noise(request) and self.covers_quality(request)
 
 
@@ -126,7 +126,7 @@ def pretrained() -> Iterator[tuple[str, Training]]:
     from implicitkit.weights.native import read_metadata
 
     for entry in models.entries(pretrained=True):
-        with suppress(UserError, OSError, ValueError, AttributeError, TypeError):  # of a plugin; it is no candidate
+        with suppress(UserError, OSError, ValueError, AttributeError, TypeError):  # a broken file of a plugin
             metadata = read_metadata(shipped_file(entry))
             spec, summary = json.loads(metadata["spec"]), json.loads(metadata.get("training") or "{}")
             training = Training.of(spec.get("scales"), summary)

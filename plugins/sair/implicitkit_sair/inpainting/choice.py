@@ -1,4 +1,4 @@
-"""Which is better on a picture, a model or a solver: holes of the same shape where the picture is known tell."""
+"""Choose a model or a solver for a picture: both fill holes of the same shape where the picture is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from implicitkit_sair.inpainting.surroundings import crops, trained_view
 
 SOLVER = "biharmonic"
 TRIALS = 3
-MIN_HELD_OUT = 16  # pixels held out: fewer say nothing
+MIN_HELD_OUT = 16  # pixels; fewer held-out ones measure nothing
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
 
 

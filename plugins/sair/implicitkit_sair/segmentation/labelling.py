@@ -106,7 +106,7 @@ def semantic_field(field: Field, condition: str | None = None) -> Field:
 
 
 def semantic_model(model: ImplicitModel, condition: str | None = None) -> ImplicitModel:
-    """As :func:`semantic_field`, of a model: what is needed if nothing is to be painted."""
+    """The part of a model that :func:`semantic_field` finds in a field; use it if nothing is to be painted."""
     name = _semantic_name(model.encoder, model.decoder, model.conditions, condition)
     return model if name is None else model.conditions[name]
 

@@ -1,4 +1,4 @@
-"""The classes of two data sets by name: what the paper's experiments are described with."""
+"""The class names of two data sets, as the paper's experiments use them."""
 
 from __future__ import annotations
 
