@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import PartSpec, TrainConfig
+from implicitkit.config.comparison import CompareConfig
 from implicitkit.config.ranges import USUAL_RANGE, range_of
 from implicitkit.config.training import BASE
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from implicitkit.comparison.config import CompareConfig, Method, Overrides
 from implicitkit.config import Document, Places, TrainConfig, naming, validate
+from implicitkit.config.comparison import CompareConfig, Method, Overrides
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 import implicitkit as ik
-from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import ModelSpec, TrainConfig, validate
+from implicitkit.config.comparison import CompareConfig
 from implicitkit.config.ranges import USUAL_RANGE, out_of_range, range_of
 from implicitkit.registry import kinds
 

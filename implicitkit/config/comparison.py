@@ -11,9 +11,11 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from implicitkit.config import Document, Places, Strict, TrainConfig, load_yaml, merged, set_entry, with_base
+from implicitkit.config.documents import Document, Places, load_yaml, set_entry
+from implicitkit.config.inheritance import merged, with_base
+from implicitkit.config.sections import Strict
+from implicitkit.config.training import TrainConfig
 from implicitkit.errors import ConfigError, check_known
-from implicitkit.evaluation.defaults import default_protocol
 from implicitkit.files import read_json
 from implicitkit.nested import flattened, unshared
 from implicitkit.registry.kinds import decoders, encoders, models, named_spec
@@ -158,11 +160,6 @@ class Evaluation(Strict):
     protocol: str | None = Field(None, description="(default: the one that base.degradation asks for)")
     data: str
     metrics: MetricSpecs | None = Field(USUAL_METRICS, min_length=1, description="null: the protocol's own")
-
-    def spec(self, degradation: Any) -> dict[str, Any]:
-        """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
-        named = default_protocol(degradation) if self.protocol is None else {"name": self.protocol}
-        return {**named, **(self.model_extra or {})}
 
 
 class Grid(Strict):
