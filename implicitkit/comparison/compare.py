@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from implicitkit.comparison.grid import draw_grid
 from implicitkit.comparison.plan import GivenWeights, Plan, PlannedRun, make_plan
 from implicitkit.comparison.report import markdown
 from implicitkit.comparison.run import Runner, read_notes, threads_of
@@ -24,6 +23,7 @@ from implicitkit.comparison.terms import OWN_ENTRIES, compare_terms
 from implicitkit.config.comparison import CompareConfig
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
 from implicitkit.errors import UserError
+from implicitkit.evaluation.grid import draw_grid
 from implicitkit.evaluation.scores import Scores
 from implicitkit.evaluation.statistics import differences, summary
 from implicitkit.files import write_json, write_text
