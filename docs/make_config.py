@@ -15,9 +15,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import PartSpec, TrainConfig
-from implicitkit.config.ranges import USUAL, range_of
+from implicitkit.config.comparison import CompareConfig
+from implicitkit.config.ranges import USUAL_RANGE, range_of
 from implicitkit.config.training import BASE
 
 PAGE = Path(__file__).parent / "config.md"
@@ -83,7 +83,7 @@ def takes_of(annotation: Any, key: str) -> str:
     """A type in a reader's words, with the range of a number."""
     text = words(annotation)
     low, high = range_of(key.split("."))
-    if ("number" in text or "integer" in text) and (low, high) != USUAL and "list" not in text:
+    if ("number" in text or "integer" in text) and (low, high) != USUAL_RANGE and "list" not in text:
         text += f", {low:,g} to {high:,g}" if high < 1e6 else f", at least {low:g}"
     return text
 

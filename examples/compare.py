@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from implicitkit.comparison.compare import compare
-from implicitkit.comparison.config import CompareConfig
+from implicitkit.config.comparison import CompareConfig
 
 PHOTOS = Path(__file__).parent / "photos"
 

@@ -67,7 +67,7 @@ from .metrics.base import Metric as Metric
 from .model import ImplicitModel as ImplicitModel
 from .necks.base import Neck as Neck
 from .training.callbacks import Callback as Callback, TrainingState as TrainingState
-from .training.schedule import Schedule as Schedule
+from .training.optimisation.schedule import Schedule as Schedule
 from .training.train import TrainingResult as TrainingResult, train as train
 from .upscaling import upscale as upscale
 from .version import __version__ as __version__

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from implicitkit.compatibility import as_batch, as_mask, check_kinds, check_parts
 from implicitkit.decoders.base import Decoder
 from implicitkit.decoders.mlp import is_hooked
 from implicitkit.encoders.base import Encoder
@@ -65,10 +65,7 @@ class ImplicitModel(nn.Module):
         fill: Fill | None = None,
     ) -> None:
         super().__init__()
-        for name, given, kind in (("encoder", encoder, Encoder), ("decoder", decoder, Decoder)):
-            if not isinstance(given, kind):
-                received = repr(given) if isinstance(given, (str, dict)) else type(given).__name__
-                raise ValueError(f"{name} is an ik.{kind.__name__}, as ik.create_{name}() makes; received {received}")
+        check_kinds(encoder, decoder)
         self.fill = fill if fill is None else check_fill(fill)
         self.inputs = tuple(inputs)
         self.scales = scales
@@ -79,7 +76,7 @@ class ImplicitModel(nn.Module):
         self.conditions: dict[str, ImplicitModel] = nn.ModuleDict(conditions or {})  # type: ignore[assignment]
         self.training_summary: dict[str, Any] = {}
         self.license = ""
-        self._check_parts()
+        check_parts(encoder, necks, decoder, self.conditions.keys(), self.inputs)
         decoder.connect(dict(self.conditions.items()))
         for part in (encoder, *necks, decoder):
             if not part.trainable:
@@ -315,38 +312,12 @@ class ImplicitModel(nn.Module):
 
     def check_inputs(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``image`` and ``mask`` as float32 batches on the model's device; raises ``ValueError`` if they do not fit."""
-        ndim, channels = self.ndim, self.encoder.in_channels
-        if not isinstance(image, Tensor) or not image.is_floating_point():
-            received = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
-            raise ValueError(
-                f"a picture is a floating-point tensor in [0, 1] (ik.read_image gives one); received {received}"
-            )
-        if image.ndim not in (ndim + 1, ndim + 2) or image.shape[-ndim - 1] != channels or 0 in image.shape:
-            sizes = ", ".join(["H", "W"] if ndim == 2 else [f"S{k + 1}" for k in range(ndim)])
-            raise ValueError(
-                f"this model takes a picture ({channels}, {sizes}) or a batch of them; received {tuple(image.shape)}"
-            )
-        device = next(self.parameters(), image).device
-        image = image.reshape(-1, *image.shape[-ndim - 1 :]).to(device, torch.float32)
-        if mask is None:
-            return image, (image.new_zeros(len(image), 1, *image.shape[2:]) if self.takes_mask else None)
-        if not self.takes_mask:
+        picture = as_batch(image, self.encoder, next(self.parameters(), image).device)
+        if mask is not None and not self.takes_mask:
             raise ValueError(f"this model takes no mask (its inputs: {', '.join(self.inputs)})")
-        if mask.shape[-ndim:] != image.shape[2:] or mask.numel() not in (image[0, 0].numel(), image[:, 0].numel()):
-            raise ValueError(
-                f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
-            )
-        mask = mask.to(device, torch.float32).reshape(-1, 1, *image.shape[2:])
-        try:
-            low, high = (float(end) for end in mask.detach().aminmax())
-        except RuntimeError:  # torch.func.vmap has many values in place of one
-            low, high = 0.0, 1.0
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                "a mask is 1 where a pixel is missing and 0 where it is known; received values from "
-                f"{low:g} to {high:g}"
-            )
-        return image, mask.expand(len(image), -1, *image.shape[2:])
+        if mask is None:
+            return picture, (picture.new_zeros(len(picture), 1, *picture.shape[2:]) if self.takes_mask else None)
+        return picture, as_mask(mask, picture)
 
     def _receptive_field(self) -> int | str:
         fields = [self.encoder.receptive_field, *(c._receptive_field() for c in self.conditions.values())]
@@ -363,51 +334,6 @@ class ImplicitModel(nn.Module):
         for name, condition in self.conditions.items():
             parts |= condition._published_parts(f"{where}conditions.{name}.")
         return parts
-
-    def _check_parts(self) -> None:
-        encoder, decoder = self.encoder, self.decoder
-        names = type(encoder).__name__, type(decoder).__name__
-        if encoder.ndim != decoder.ndim:
-            raise ValueError(
-                f"{names[0]} is {encoder.ndim}-dimensional, {names[1]} {decoder.ndim}-dimensional; give "
-                "both the same ndim"
-            )
-        if encoder.size_multiple % encoder.stride:
-            raise ValueError(
-                f"{names[0]} has stride {encoder.stride} and size_multiple {encoder.size_multiple}; "
-                "size_multiple must be a multiple of the stride"
-            )
-        parts = [encoder, *self.necks, decoder]
-        for giver, taker in pairwise(parts):
-            kind = "decoder" if taker is decoder else "neck"
-            if taker.ndim != encoder.ndim:
-                raise ValueError(f"{type(taker).__name__} is a {kind} of {taker.ndim} dimensions, not {encoder.ndim}")
-            if giver.out_channels != taker.in_channels:
-                raise ValueError(
-                    f"{type(giver).__name__} gives {giver.out_channels} features per cell, {type(taker).__name__} "
-                    f"takes {taker.in_channels}; create the {kind} with in_channels={giver.out_channels}"
-                )
-        declared, given = set(decoder.conditions), set(self.conditions.keys())
-        if declared != given:
-            drop, lack = ", ".join(sorted(given - declared)), ", ".join(sorted(declared - given))
-            todo = [f"take {drop} out of the conditions"] * bool(drop) + [f"give {lack} as conditions"] * bool(lack)
-            raise ValueError(
-                f"{names[1]} reads the conditions {sorted(declared) or 'none'}; received {sorted(given) or 'none'}; "
-                f"{' and '.join(todo)}, or choose another decoder"
-            )
-        if not set(decoder.queried) <= declared:
-            raise ValueError(
-                f"{names[1]} queries {sorted(decoder.queried)}, but declares the conditions "
-                f"{sorted(declared) or 'none'}"
-            )
-        unknown = set(self.inputs) - {"image", "mask"}
-        if unknown or "image" not in self.inputs:
-            raise ValueError(f"inputs are 'image', or 'image' and 'mask'; received {list(self.inputs)}")
-        if ("mask" in self.inputs) != (encoder.mask_channels == 1):
-            raise ValueError(
-                f"inputs are {list(self.inputs)}, but {names[0]} has {encoder.mask_channels} mask channels; "
-                "give the encoder mask_channels=1 with the input 'mask', 0 without"
-            )
 
 
 def _spec_of(part: Encoder | Neck | Decoder, kind: str) -> dict[str, Any]:

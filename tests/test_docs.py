@@ -10,8 +10,8 @@ import yaml
 import implicitkit as ik
 from implicitkit import testing
 from implicitkit.cli.main import app
-from implicitkit.comparison.config import CompareConfig, with_training_base
 from implicitkit.config import OptimiserConfig, TrainConfig, as_training, load_yaml, validate
+from implicitkit.config.comparison import CompareConfig, with_training_base
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import HOOKS, STRICT_VARIABLE, VARIABLE
 from oracles import ROOT

@@ -14,6 +14,8 @@ from oracles import ROOT
 
 EXAMPLES = ROOT / "examples"
 
+pytestmark = pytest.mark.slow  # processes that train
+
 
 def run(*arguments: str, **environment: str) -> str:
     ran = subprocess.run(
@@ -30,7 +32,6 @@ def test_compose() -> None:
     assert scores[0] > max(scores[1:]) > 20  # the trained model is the best, the fitted ones have learnt something
 
 
-@pytest.mark.slow
 def test_compare() -> None:
     printed = run("compare.py", "--steps", "10", OMP_NUM_THREADS="1")
     bicubic, liif, lte = (float(x) for x in re.findall(r": ([\d.]+) dB at x4", printed))
@@ -44,7 +45,6 @@ def test_a_plugin_in_one_file() -> None:
     assert "'decoder': ['affine']" in printed and printed.endswith("keeps the contract\n")
 
 
-@pytest.mark.slow
 def test_it_is_found_by_the_variable_too() -> None:
     environment = {"IMPLICITKIT_PLUGINS": "none,third_party_plugin"}
     assert "posterise" in run("-m", "implicitkit", "list", "degradations", **environment)

@@ -83,6 +83,7 @@ def test_onnx_where_queries_meet_the_centres_of_cells(scale: float, exported: Ca
     assert np.abs(values[0].T.reshape(3, *size) - expected).max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_pt2_equals_the_model(tmp_path: Path) -> None:
     model = small_model(name="lte_plus")
     done = export(model, tmp_path / "out", "pt2")
@@ -111,6 +112,7 @@ def test_other_models_are_refused_in_one_line(spec: dict, message: str, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
     monkeypatch.setattr(module, "TOLERANCE", -1.0)
@@ -126,6 +128,9 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ik.UserError, match="the encoder Curious cannot be traced: "):
         export(model, tmp_path / "out", "pt2")
     assert not list(tmp_path.iterdir())
+
+
+def test_libraries_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ik.UserError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'implicitkit\[onnx\]'"):
         export(small_model(), tmp_path / "out")

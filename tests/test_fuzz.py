@@ -30,6 +30,7 @@ from implicitkit.cli.main import main
 
 SEED = int(os.environ.get("IMPLICITKIT_FUZZ_SEED", "1"))
 CASES = int(os.environ.get("IMPLICITKIT_FUZZ_CASES", "64"))  # of each of the five kinds
+FEW_CASES = min(CASES, 12)  # in the quick suite
 MAX_SECONDS, MAX_BYTES = 20, 2 << 30
 OURS = (
     "error: ",
@@ -182,16 +183,17 @@ def case(kind: str, number: int, place: Workplace) -> list[str]:
     return damage.words(draw)
 
 
+@pytest.mark.parametrize("cases", [FEW_CASES, pytest.param(CASES, marks=pytest.mark.slow)], ids=["few", "many"])
 @pytest.mark.parametrize("kind", ["pictures", "masks", "configurations", "weights", "arguments"])
-def test_damaged_input_is_refused_in_one_line(kind: str, workplace: Workplace) -> None:
+def test_damaged_input_is_refused_in_one_line(kind: str, cases: int, workplace: Workplace) -> None:
     wrong = []
-    for number in range(CASES):
+    for number in range(cases):
         words = case(kind, number, workplace)
         ran = workplace.run(*words)
         if faults := workplace.faults(ran):
             shown = " ".join(word[:60] for word in words)
             wrong.append(f"{kind} {number}, seed {SEED}: {', '.join(faults)}\n  {shown!r}\n  {ran.err[-400:]!r}")
-    assert not wrong, "\n".join([f"{len(wrong)} of {CASES} cases", *wrong])
+    assert not wrong, "\n".join([f"{len(wrong)} of {cases} cases", *wrong])
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -18,9 +18,9 @@ from implicitkit.cli.progress import Progress, bar, duration
 from implicitkit.errors import UserError, describe, one_line, text_of
 from implicitkit.files import writing_into
 
-EXPECTED = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # errors whose text says enough
-ALONE = Share()
-EXISTS = "exists; pass --force"
+EXPECTED_ERRORS = (UserError, ValueError, OSError, MemoryError, RuntimeError)  # errors whose text says enough
+ONE_PROCESS = Share()
+EXISTS_HINT = "exists; pass --force"
 
 
 class Job(Protocol):
@@ -69,7 +69,7 @@ def run_each(
     is_done: Callable[[J], bool] = lambda job: False,
     sizes: Sequence[float] | None = None,
     notes: list[Note] | None = None,
-    share: Share = ALONE,
+    share: Share = ONE_PROCESS,
 ) -> None:
     """Call ``work`` for each job and print the line it returns; continue when a job fails.
 
@@ -175,18 +175,18 @@ def _conclude(outcomes: Sequence[Outcome], count: int, share: Share, error: Base
     for line in summarise([note for outcome in outcomes for note in outcome.notes]):
         typer.echo(line, err=True)
     _list(failures)
-    there = f", {skipped} {'was' if skipped == 1 else 'were'} there already" if skipped else ""
+    skipped_note = f", {skipped} {'was' if skipped == 1 else 'were'} there already" if skipped else ""
     if failures:
-        in_the_way = any(EXISTS in failure for failure in failures)
+        in_the_way = any(EXISTS_HINT in failure for failure in failures)
         hint = "; --skip-existing leaves out what is there" if in_the_way else ""
-        summary = UserError(f"{len(failures)} of {count} pictures failed{there}{hint}")
+        summary = UserError(f"{len(failures)} of {count} pictures failed{skipped_note}{hint}")
         summary.__context__ = error  # whose traceback --debug shows
         raise summary
     if count > 1 or skipped:
         processes = f" by {share.count} processes" if share.count > 1 else ""
         seconds = max(outcome.seconds for outcome in outcomes)
         time_taken = f" in {duration(seconds)}" if done else ""
-        typer.echo(f"{done} of {count} pictures done{processes}{time_taken}{there}", err=True)
+        typer.echo(f"{done} of {count} pictures done{processes}{time_taken}{skipped_note}", err=True)
 
 
 def _list(failures: Sequence[str]) -> None:
@@ -199,5 +199,5 @@ def _explain(error: BaseException) -> str:
     from implicitkit.registry.failures import explain_fault
     from implicitkit.registry.kinds import plugins
 
-    text = (isinstance(error, EXPECTED) and one_line(text_of(error))) or describe(error)
+    text = (isinstance(error, EXPECTED_ERRORS) and one_line(text_of(error))) or describe(error)
     return explain_fault(error, plugins) or text

@@ -16,7 +16,7 @@ def config_schema(
     It is that of a training or of a comparison, for editors and for reading.
     """
     if comparison:
-        from implicitkit.comparison.config import CompareConfig
+        from implicitkit.config.comparison import CompareConfig
 
         schema = CompareConfig.model_json_schema()
     else:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from implicitkit.datasets.check import FolderReport
 
 data = typer.Typer(help="Look at pictures before training on them.", no_args_is_help=True)
-SHOWN = 5  # of a list, without --all
+MAX_SHOWN = 5  # of a list, without --all
 
 
 @data.callback()
@@ -40,7 +40,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2))
     else:
-        for line in lines_of(report, bool(against), None if everything else SHOWN):
+        for line in lines_of(report, bool(against), None if everything else MAX_SHOWN):
             typer.echo(line)
     if not report.clean:
         raise typer.Exit(1)

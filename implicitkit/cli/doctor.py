@@ -22,7 +22,7 @@ LIBRARIES = (
     *("safetensors", "pydantic", "pyyaml", "typer", "rich", "pluggy", "lpips", "huggingface_hub", "triton"),
     *("onnx", "onnxscript", "onnxruntime"),
 )
-VARIABLES = (  # those of others that change what we do; none that may hold a secret
+VARIABLES = (  # of other libraries that change results; none may hold a secret
     *("CC", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "XDG_CACHE_HOME", "TORCH_HOME"),
     *("HF_HOME", "HF_HUB_OFFLINE", "PYTHONIOENCODING", "PYTHONUTF8"),
 )
@@ -66,7 +66,7 @@ def examine() -> dict[str, dict[str, str]]:
 
 
 def shown(text: object) -> str:
-    """``text`` in one line, with ``~`` for the home folder, whose name is nobody's business.
+    """``text`` in one line, with ``~`` for the home folder, which may hold the user's name.
 
     >>> shown(Path.home() / "pictures")
     '~/pictures'
@@ -255,7 +255,7 @@ def _environment() -> dict[str, str]:
 
 
 def size(count: int) -> str:
-    """Bytes for people.
+    """A number of bytes with its unit.
 
     >>> size(999), size(4956), size(3 << 30)
     ('999 B', '5.0 kB', '3.2 GB')

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from implicitkit.cli.listing import HERE, KINDS, weights_of
+from implicitkit.cli.listing import KINDS, LOCAL_WEIGHTS, weights_of
 from implicitkit.errors import UnknownNameError
 from implicitkit.registry.origins import origins_of
 from implicitkit.registry.registry import article, fold
@@ -45,7 +45,7 @@ def info(
         return
     if not is_name and not Path(name).exists() and (near := other_name(name)):
         raise UnknownNameError(f"nothing is called {name!r}; did you mean the {near}?")
-    has_weights = not is_name or weights_of(kinds.models.find(name)[0]).startswith(HERE)
+    has_weights = not is_name or weights_of(kinds.models.find(name)[0]).startswith(LOCAL_WEIGHTS)
     built = load_model(name) if has_weights else create_model(name)
     print_rows(describe_model(built, has_weights, name if is_name else None))
 
@@ -190,6 +190,6 @@ def meanings_of(factory: Callable[..., Any]) -> dict[str, str]:
     >>> meanings_of(describe_model.__class__)
     {}
     """
-    _, found, tail = (inspect.getdoc(factory) or "").partition("\nArgs:\n")
-    section = re.split(r"\n\n\S|\n(?=\S)", tail, maxsplit=1)[0] if found else ""
+    _, arguments, tail = (inspect.getdoc(factory) or "").partition("\nArgs:\n")
+    section = re.split(r"\n\n\S|\n(?=\S)", tail, maxsplit=1)[0] if arguments else ""
     return {name: plain(text) for name, text in ARGUMENT.findall(section)}

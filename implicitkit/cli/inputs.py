@@ -70,14 +70,14 @@ def left_out(
     if made := sorted(set(pictures) - set(kept)):
         more = f" and {len(made) - 3} more" if len(made) > 3 else ""
         parts.append(f"{', '.join(picture.name for picture in made[:3])}{more}, made from others there")
-    here = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     kinds = Counter(
-        p.suffix.lower() or "no suffix" for p in here if p.is_file() and p.suffix.lower() not in (*READABLE, ".json")
+        p.suffix.lower() or "no suffix" for p in paths if p.is_file() and p.suffix.lower() not in (*READABLE, ".json")
     )
     if kinds:
         counts = ", ".join(f"{suffix} {count}" for suffix, count in kinds.most_common(4))
         parts.append(f"{kinds.total()} file{'s' * (kinds.total() > 1)} of other kinds ({counts})")
-    folders = 0 if recursive else sum(path.is_dir() and path != output for path in here)
+    folders = 0 if recursive else sum(path.is_dir() and path != output for path in paths)
     if folders:
         parts.append(f"{folders} folder{'s' * (folders > 1)} (--recursive looks into them)")
     if made or kinds:

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
 KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks")
-ALSO = (*KINDS, "configs")
+LISTABLE = (*KINDS, "configs")
 SINGULAR = {"losses": "loss"}
-HERE = ("WEIGHTS: in the box", "WEIGHTS: here")
-WILD = "*?["
+LOCAL_WEIGHTS = ("WEIGHTS: in the box", "WEIGHTS: here")
+WILDCARDS = "*?["
 
 
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(ALSO)}; all of them if left out."),
+        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTABLE)}; all of them if left out."),
     ] = None,
     names: Annotated[
         str | None, typer.Argument(metavar="[PATTERN]", help="A part of a name, or a pattern such as 'timm:*vit*'.")
@@ -39,17 +39,17 @@ def list_names(
     pattern = names or pattern
     if kind is not None and (found := _kind(kind)) is None:
         if pattern is not None:
-            raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(ALSO)}")
+            raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(LISTABLE)}")
         kind, pattern = None, kind
     elif kind is not None:
         kind = found
     kinds.plugins.load()
-    shown = [kind] if kind else ["models"] if pretrained else list(ALSO)
+    shown = [kind] if kind else ["models"] if pretrained else list(LISTABLE)
     glob = _glob(pattern)
     lists = {name: _rows(name, glob, pretrained) for name in shown}
     if pattern and not any(lists.values()):
         everything = [row[0].split()[-1] for name in shown for row in _rows(name, None, pretrained)]
-        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else ALSO)])
+        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else LISTABLE)])
         where = f"{kind or 'what is registered'}"
         hint = f"; did you mean {near[0]!r}?" if near else f" (implicitkit list {kind or ''}".rstrip() + " shows all)"
         raise UserError(f"nothing in {where} matches {pattern!r}{hint}")
@@ -64,12 +64,12 @@ def list_names(
 def _kind(word: str) -> str | None:
     """A kind's name, given in the plural or in the singular; None for another word."""
     plain = word.lower()
-    return next((kind for kind in ALSO if plain in (kind, SINGULAR.get(kind, kind.removesuffix("s")))), None)
+    return next((kind for kind in LISTABLE if plain in (kind, SINGULAR.get(kind, kind.removesuffix("s")))), None)
 
 
 def _glob(pattern: str | None) -> str | None:
     """A pattern as the registries read it; a bare word is looked for anywhere in a name."""
-    if pattern is None or any(mark in pattern for mark in WILD):
+    if pattern is None or any(mark in pattern for mark in WILDCARDS):
         return pattern
     family, colon, name = pattern.rpartition(":")
     return f"{family}{colon}*{name if colon else name.replace('-', '_')}*"
@@ -96,5 +96,5 @@ def weights_of(entry: Entry[Any]) -> str:
     if known := entry.metadata.get("known"):
         from implicitkit.weights.fetching import is_here
 
-        return HERE[1] if is_here(known) else f"WEIGHTS: implicitkit weights get {known}"
-    return HERE[0] if entry.metadata.get("pretrained") else "no weights"
+        return LOCAL_WEIGHTS[1] if is_here(known) else f"WEIGHTS: implicitkit weights get {known}"
+    return LOCAL_WEIGHTS[0] if entry.metadata.get("pretrained") else "no weights"

@@ -15,15 +15,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from implicitkit.comparison.config import CompareConfig
-from implicitkit.comparison.grid import draw_grid
 from implicitkit.comparison.plan import GivenWeights, Plan, PlannedRun, make_plan
 from implicitkit.comparison.report import markdown
 from implicitkit.comparison.run import Runner, read_notes, threads_of
 from implicitkit.comparison.scores import Progress, Scorer
-from implicitkit.comparison.terms import OWN, compare_terms
+from implicitkit.comparison.terms import OWN_ENTRIES, compare_terms
+from implicitkit.config.comparison import CompareConfig
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
 from implicitkit.errors import UserError
+from implicitkit.evaluation.grid import draw_grid
 from implicitkit.evaluation.scores import Scores
 from implicitkit.evaluation.statistics import differences, summary
 from implicitkit.files import write_json, write_text
@@ -31,7 +31,7 @@ from implicitkit.nested import equal_and_different, finite
 from implicitkit.registry.kinds import plugins
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.training.curves import draw_curves
-from implicitkit.training.runs import begin_run
+from implicitkit.training.resume import begin_run
 from implicitkit.version import __version__
 
 DIGITS = 6  # of a score in report.json
@@ -169,7 +169,7 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
     if trained:
         curves = {label: [run.curve for run in runs] for label, runs in trained.items()}
         draw_curves(curves, plan.config.output / "curves.png")
-    budgets = {label: runs[0].config.model_dump(mode="json", exclude=OWN) for label, runs in trained.items()}
+    budgets = {label: runs[0].config.model_dump(mode="json", exclude=OWN_ENTRIES) for label, runs in trained.items()}
     equal, different = equal_and_different(budgets)
     return {
         "methods": methods,
@@ -183,12 +183,12 @@ def describe_runs(plan: Plan) -> dict[str, Any]:
 def unequal_costs(labels: Collection[str], evaluations: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and MACs of the methods, where they differ."""
     costs = next(iter(evaluations.values()))["costs"]
-    found = {}
+    unequal = {}
     for title, key in (("parameters", "total"), ("MACs per picture", "macs")):
         values = {label: costs[label][key] for label in labels}
         if len(set(values.values())) > 1:
-            found[title] = {"values": values, "by_default": []}
-    return found
+            unequal[title] = {"values": values, "by_default": []}
+    return unequal
 
 
 def _describe(run: PlannedRun) -> dict[str, Any]:

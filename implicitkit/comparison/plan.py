@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from implicitkit.comparison.config import CompareConfig, Method, Overrides
 from implicitkit.config import Document, Places, TrainConfig, naming, validate
+from implicitkit.config.comparison import CompareConfig, Method, Overrides
 from implicitkit.errors import check_known
 from implicitkit.files import ASSETS, shipped_folder
 from implicitkit.nested import fill_in
 from implicitkit.registry.kinds import models, named_spec
 from implicitkit.training.curves import Curve, read_curve
 
-MERGED = ("data", "optimiser", "validation")
+MERGED_SECTIONS = ("data", "optimiser", "validation")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _run(
 ) -> PlannedRun:
     settings = {**config.base}
     for key, value in own.training.items():
-        both = key in MERGED and isinstance(value, Mapping) and isinstance(settings.get(key), Mapping)
+        both = key in MERGED_SECTIONS and isinstance(value, Mapping) and isinstance(settings.get(key), Mapping)
         settings[key] = {**settings[key], **value} if both else value
     model = settings["model"]
     if registered := isinstance(model, str):
@@ -209,6 +209,6 @@ def places_of_run(places: Places, label: str) -> Places:
     merged = {path[1:]: place for path, place in places.items() if path[0] == "base" and len(path) > 1}
     for prefix in own:
         inside = {p[len(prefix) :]: place for p, place in places.items() if p[: len(prefix)] == prefix != p}
-        tops = {path[0] for path in inside} - set(MERGED)
+        tops = {path[0] for path in inside} - set(MERGED_SECTIONS)
         merged = {path: place for path, place in merged.items() if path[0] not in tops} | inside
     return Places(merged)

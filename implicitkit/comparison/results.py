@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from implicitkit.comparison.compare import compare as run_comparison
-from implicitkit.comparison.config import CompareConfig, load_comparison, with_training_base
 from implicitkit.comparison.report import table
 from implicitkit.config import check_command, set_entry, validate
+from implicitkit.config.comparison import CompareConfig, load_comparison, with_training_base
 from implicitkit.errors import ConfigError, check_known
 from implicitkit.registry.configs import find_config
 

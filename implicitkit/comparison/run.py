@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from implicitkit.comparison.config import Preparation
 from implicitkit.comparison.plan import PlannedRun
+from implicitkit.config.comparison import Preparation
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.files import LOCK, is_held, read_json, write_json
 from implicitkit.images.squares import cut_squares

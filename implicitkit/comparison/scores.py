@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from implicitkit.comparison.config import Evaluation
 from implicitkit.comparison.plan import Source
 from implicitkit.config import naming
+from implicitkit.config.comparison import Evaluation
 from implicitkit.create import create_protocol, load_model
 from implicitkit.errors import UserError
+from implicitkit.evaluation.defaults import default_protocol
 from implicitkit.evaluation.protocol import Protocol
 from implicitkit.evaluation.scores import create_available
 from implicitkit.evaluation.timing import Watch
@@ -28,6 +29,12 @@ from implicitkit.weights.native import fingerprint
 FORMAT = 3
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int, str], Any]]]
 """Given a title and a number of examples, a context whose value is told of each."""
+
+
+def protocol_spec(evaluation: Evaluation, degradation: Any) -> dict[str, Any]:
+    """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
+    named = default_protocol(degradation) if evaluation.protocol is None else {"name": evaluation.protocol}
+    return {**named, **(evaluation.model_extra or {})}
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Scorer:
         self, label: str, evaluation: Evaluation, degradation: Any, device: torch.device, progress: Progress | None
     ) -> None:
         self.label, self.device, self.progress = label, device, progress
-        self.spec, self.data = evaluation.spec(degradation), Path(evaluation.data)
+        self.spec, self.data = protocol_spec(evaluation, degradation), Path(evaluation.data)
         with naming(f"evaluation.{label}"):
             self.protocol: Protocol = create_protocol(self.spec)
         self.metrics: list[Metric] | None = None

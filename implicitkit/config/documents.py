@@ -20,7 +20,7 @@ MAX_NODES = 50_000  # aliases unfolded
 COMMANDS = {"train": {"model", "degradation"}, "compare": {"base", "methods"}}
 """By which keys the configuration of a command is recognised."""
 TAG = "tag:yaml.org,2002:"
-PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+PLAIN_TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 
 
 class Places(dict[tuple[str, ...], str]):
@@ -104,11 +104,13 @@ Loader.add_implicit_resolver(
     list("-+0123456789."),
 )
 Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(TAG) in PLAIN]
+    letter: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(TAG) in PLAIN_TAGS]
     for letter, pairs in Loader.yaml_implicit_resolvers.items()
 }
 Loader.yaml_constructors = {
-    tag: construct for tag, construct in Loader.yaml_constructors.items() if not tag or tag.removeprefix(TAG) in PLAIN
+    tag: construct
+    for tag, construct in Loader.yaml_constructors.items()
+    if not tag or tag.removeprefix(TAG) in PLAIN_TAGS
 }
 
 

@@ -97,7 +97,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "start": (0, STEPS),
     "tile": (1, 65536),
 }
-USUAL = (-(2.0**32), 2.0**32)
+USUAL_RANGE = (-(2.0**32), 2.0**32)
 
 
 def range_of(path: Sequence[str]) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def range_of(path: Sequence[str]) -> tuple[float, float]:
     for k in range(len(keys)):
         if (known := RANGES.get(".".join(keys[k:]))) is not None:
             return known
-    return USUAL
+    return USUAL_RANGE
 
 
 def out_of_range(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -132,7 +132,7 @@ def out_of_range(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple
             yield from out_of_range(inner, (*path, str(k)))
     else:
         low, high = range_of(path)
-        number = _number(value, text=(low, high) != USUAL)
+        number = _number(value, text=(low, high) != USUAL_RANGE)
         if number is not None and not low <= number <= high:  # nan is in no range
             yield path, f"a number from {_shown(low)} to {_shown(high)}"
 

@@ -1,4 +1,4 @@
-"""Values as sections: what is wrong is named by its path, and by its line where it comes from a file."""
+"""Validate sections of a configuration; errors name the path, and the line if it comes from a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from implicitkit.config.documents import Document, place
-from implicitkit.config.ranges import USUAL, out_of_range, range_of
+from implicitkit.config.ranges import USUAL_RANGE, out_of_range, range_of
 from implicitkit.config.sections import Strict
 from implicitkit.errors import ConfigError, UserError, nearest
 
@@ -92,7 +92,7 @@ def _explain(kind: type[BaseModel], detail: Any) -> str:
     if detail["type"] == "missing":
         return f"{path}: required, but not given"
     message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] in ("greater_than", "greater_than_equal") and range_of(location) != USUAL:
+    if detail["type"] in ("greater_than", "greater_than_equal") and range_of(location) != USUAL_RANGE:
         message += f" and at most {range_of(location)[1]:,}"
     return f"{path}: {message[0].lower() + message[1:]} (received {_short(detail['input'])})"
 

@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from implicitkit.devices import free_memory, is_out_of_memory
 from implicitkit.errors import ConfigError
 
-UNASKED = 1 << 29  # bytes of weights that a network may have without being asked
+UNASKED_BYTES = 1 << 29  # bytes of weights that a network may have without being asked
 CPU = torch.device("cpu")
 _copies: ContextVar[int] = ContextVar("copies", default=1)
 
@@ -45,11 +45,11 @@ def build_within_memory(
     Linear(in_features=3, out_features=3, bias=True)
     """
     state, copies = torch.get_rng_state(), _copies.get()
-    with _counted(UNASKED) as count:
+    with _counted(UNASKED_BYTES) as count:
         try:
             return build(**arguments)
         except Exception:  # who wrote the network may have made another error of ours
-            if count[0] <= UNASKED:
+            if count[0] <= UNASKED_BYTES:
                 raise
     torch.set_rng_state(state)
     needed, free = weight_bytes(build, arguments), free_memory(CPU) // copies

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from implicitkit.create.parts import Spec, create_decoder, create_encoder, create_neck
 from implicitkit.errors import UnknownNameError, UserError, WeightsError
+from implicitkit.registry.arguments import parameter_names
 from implicitkit.registry.kinds import decoders, models, named_spec, shipped_file
 from implicitkit.registry.origins import missing
-from implicitkit.registry.registry import Entry, parameter_names
+from implicitkit.registry.registry import Entry
 
 if TYPE_CHECKING:
     from implicitkit.config import ModelSpec
@@ -116,7 +117,7 @@ def build_model(spec: ModelSpec, where: str = "model") -> ImplicitModel:
 
 
 def _told_widths(decoder: str, conditions: Iterable[str]) -> list[str]:
-    """The conditions of whose width a decoder wants to be told, as ``NAME_channels``."""
+    """The conditions whose width a decoder takes as ``NAME_channels``."""
     entry, first = decoders.find(decoder)
     takes = parameter_names(decoders.resolve(entry), len(first)) or []
     return [name for name in conditions if f"{name}_channels" in takes]

@@ -15,7 +15,7 @@ from implicitkit.images.io import read_picture, to_8_bits, to_pixels
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, or ``(H, W)`` for a mask."""
-HALF = 127
+HALF_GREY = 127
 """Of a mask: above it, a pixel is missing."""
 
 

@@ -17,7 +17,9 @@ from implicitkit.errors import ImageError
 from implicitkit.images.folders import picture_files
 
 SIDE = 16  # of the grid of means by which pictures are compared
-ALIKE = 0.985  # correlation of these; halved and saved as JPEG, pictures keep 0.987, and two faces have up to 0.91
+MIN_CORRELATION = (
+    0.985  # correlation of these; halved and saved as JPEG, pictures keep 0.987, and two faces have up to 0.91
+)
 BLOCK = 256  # pictures compared at a time
 
 
@@ -127,7 +129,7 @@ def _alike(ones: Sequence[_Read], others: Sequence[_Read]) -> list[tuple[_Read, 
     for start in range(0, len(ones), BLOCK):
         block = ones[start : start + BLOCK]
         correlation = np.stack([one.look for one in block]) @ table.T
-        for k, j in zip(*np.nonzero(correlation >= ALIKE), strict=True):
+        for k, j in zip(*np.nonzero(correlation >= MIN_CORRELATION), strict=True):
             one, other = block[k], others[j]
             if one is not other and (one.digest == other.digest or not (one.flat or other.flat)):
                 pairs.append((one, other))

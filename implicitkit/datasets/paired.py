@@ -58,13 +58,13 @@ class Paired(PairedFiles):
     """
 
     def __init__(self, inputs: Path, targets: Path, masks: Path | None = None) -> None:
-        seen = picture_files([Path(inputs).expanduser()])
+        input_files = picture_files([Path(inputs).expanduser()])
         clean = _by_stem(picture_files([Path(targets).expanduser()]))
         holes = None if masks is None else _by_stem(picture_files([Path(masks).expanduser()]))
         super().__init__(
-            seen,
-            [_partner(file, clean, targets) for file in seen],
-            None if holes is None else [_partner(file, holes, masks) for file in seen],
+            input_files,
+            [_partner(file, clean, targets) for file in input_files],
+            None if holes is None else [_partner(file, holes, masks) for file in input_files],
         )
 
 

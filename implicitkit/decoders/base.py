@@ -151,6 +151,7 @@ class Decoder(Part):
         out_channels: values per point.
         ndim: dimensions of the coordinates.
         uses_cell: whether the size of the output pixel matters.
+        scale_max: the largest trained magnification; the default cell of ``render`` is never finer. None: no limit.
         output: ``"picture"`` (values in the model's output space, mapped back by the field) or ``"embedding"``
             (left alone).
         conditions: names of the other fields that are read at the same coordinates; see also :attr:`queried`.
@@ -178,6 +179,7 @@ class Decoder(Part):
     out_channels: int = 3
     ndim: int = 2
     uses_cell: bool = True
+    scale_max: float | None = None
     output: Literal["picture", "embedding"] = "picture"
     conditions: ClassVar[tuple[str, ...]] = ()
     reach: int | None = 1
@@ -286,19 +288,27 @@ class Decoder(Part):
         return ask(latent, where, cell, conditions)  # type: ignore[arg-type]
 
     def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        """The cell that ``render`` uses by default for a picture of ``extent`` pixels; see :func:`never_finer`."""
-        return cell
+        """The cell that ``render`` uses by default for a picture of ``extent`` pixels: ``cell``, per axis at least that
+        of magnification :attr:`scale_max`.
+        """
+        if self.scale_max is None:
+            return cell
+        finest = [2 / (n * self.scale_max) for n in extent]
+        return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
 
     def extra_repr(self) -> str:
         return f"in_channels={self.in_channels}, out_channels={self.out_channels}, ndim={self.ndim}"
 
 
-def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
-    """``cell``, per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
-    if scale_max is None:
-        return cell
-    finest = [2 / (n * scale_max) for n in extent]
-    return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
+def check_scale_max(scale_max: float | None) -> float | None:
+    """``scale_max``, if it is None or a positive magnification.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if scale_max is not None and not 0 < scale_max < float("inf"):
+        raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
+    return scale_max
 
 
 def in_float32(device_type: str) -> torch.autocast:

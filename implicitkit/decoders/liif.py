@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from implicitkit.decoders.base import Condition, Inputs, in_float32
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import MLP, is_hooked
-from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, picture_rows, start_at_zero
+from implicitkit.decoders.skip import Skip, SkipDecoder, check_skip, start_at_zero
 from implicitkit.encoders.base import Features, for_convolutions
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -22,8 +22,8 @@ class LIIF(SkipDecoder):
 
     The MLP's input is ``[3^d neighbourhood of features, offset (d), cell (d)]`` in the order of
     ``torch.nn.functional.unfold``, so the authors' weights fit as they are. The neighbourhood is never built: the
-    feature part of the first linear layer *is* a 3^d convolution. It runs once per feature pixel in :meth:`prepare`;
-    a query adds the part that is linear in offset and cell.
+    feature part of the first layer *is* a 3^d convolution, run once per feature pixel in :meth:`prepare`; a query adds
+    the part that is linear in offset and cell.
 
     Args:
         in_channels: features per cell, ``D``.
@@ -32,9 +32,7 @@ class LIIF(SkipDecoder):
         local_ensemble: blend the 2^d nearest cells (else: the nearest one alone).
         feat_unfold: read the 3^d neighbourhood of each cell (else: the cell alone).
         cell_decode: tell the MLP the output pixel's size.
-        skip: ``"bilinear"`` adds the linearly interpolated input picture to the output, as LTE does; the paper
-            has ``"none"``. ``"harmonic"`` and ``"biharmonic"`` add it with its holes filled
-            (:mod:`implicitkit.images.harmonic`), and the network starts at zero.
+        skip: what is added, see :data:`~implicitkit.decoders.skip.Skip`; ``"none"`` in the paper.
         ndim: 1, 2 or 3.
 
     >>> LIIF(in_channels=8, hidden=[16]).first.in_features  # 9 * 8 features, offset, cell
@@ -58,12 +56,11 @@ class LIIF(SkipDecoder):
         self.fill = check_skip(skip)
         if min(in_channels, out_channels, *hidden, 1) < 1 or ndim not in CONVOLVE:
             raise ValueError(
-                f"liif takes positive widths and ndim 1, 2 or 3; received in_channels={in_channels}, "
-                f"out_channels={out_channels}, hidden={list(hidden)}, ndim={ndim}"
+                "liif takes positive widths and ndim 1, 2 or 3; received "
+                f"{in_channels=}, {out_channels=}, hidden={list(hidden)}, {ndim=}"
             )
-        self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
-        self.local_ensemble, self.feat_unfold = local_ensemble, feat_unfold
-        self.uses_cell, self.skip = cell_decode, skip
+        self.in_channels, self.out_channels, self.ndim, self.skip = in_channels, out_channels, ndim, skip
+        self.local_ensemble, self.feat_unfold, self.uses_cell = local_ensemble, feat_unfold, cell_decode
         self.reach = max(1, int(local_ensemble) + int(feat_unfold))
         self.read = in_channels * (3**ndim if feat_unfold else 1)  # MLP inputs that are features
         widths = [*hidden, out_channels]
@@ -85,17 +82,14 @@ class LIIF(SkipDecoder):
             weight, bias = self.first.weight[:, : self.read], self.first.bias
         kernel = weight.reshape(-1, self.in_channels, *taps)
         projected = CONVOLVE[self.ndim](for_convolutions(features.map), kernel, bias, padding=taps[0] // 2)
-        picture = picture_rows(inputs, self.out_channels) if self.skip != "none" else None
-        return self.to_latent(features, projected, extra=picture)
+        return self.to_latent(features, projected, self.picture(inputs))
 
     def local(self, rows: Tensor, offset: Tensor, cell: Tensor | None, point: Tensor | None) -> Tensor:
         geometry = offset if cell is None else torch.cat([offset, cell.expand(offset.shape[0], -1)], dim=-1)
         if rows.shape[-1] == self._unfolded:
-            read = torch.cat([rows[:, : self.read], geometry.to(rows.dtype)], dim=-1)
-            called: Tensor = self.rest(self.first(read))
-            return called
-        with in_float32(rows.device.type):
-            weight = self.first.weight[:, self.read :].float().t()
-            hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
-        values: Tensor = self.rest(hidden)
-        return values
+            hidden = self.first(torch.cat([rows[:, : self.read], geometry.to(rows.dtype)], dim=-1))
+        else:
+            with in_float32(rows.device.type):
+                weight = self.first.weight[:, self.read :].float().t()
+                hidden = torch.addmm(rows.float(), geometry, weight).to(rows.dtype)
+        return self.rest(hidden)  # type: ignore[no-any-return]

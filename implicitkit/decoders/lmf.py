@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Condition, Inputs, Question, in_float32, never_finer
+from implicitkit.decoders.base import Condition, Inputs, Question, check_scale_max, in_float32
 from implicitkit.decoders.liif import CONVOLVE
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import weight_of
@@ -96,10 +95,8 @@ class LMF(LocalEnsembleDecoder):
             )
         if latent_cell and not cell_decode:
             raise ValueError("latent_cell=true tells the latent MLP the output pixel's size; it needs cell_decode=true")
-        if scale_max is not None and not scale_max > 0:
-            raise ValueError(f"scale_max is a positive magnification, or None; received {scale_max}")
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
-        self.hidden, self.depth, self.scale_max = hidden, depth, scale_max
+        self.hidden, self.depth, self.scale_max = hidden, depth, check_scale_max(scale_max)
         self.local_ensemble, self.uses_cell = local_ensemble, cell_decode
         self.reach = max(1, int(local_ensemble) + int(feat_unfold))
 
@@ -152,9 +149,6 @@ class LMF(LocalEnsembleDecoder):
             x = F.relu(torch.addcmul(shift, scale, layer(x)))
         values: Tensor = self.last(x)
         return values
-
-    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        return never_finer(cell, extent, self.scale_max)
 
 
 class LMLIIF(LMF):
@@ -215,7 +209,8 @@ class LMLTE(SkipDecoder):
                 f"latent_hidden={list(latent_hidden)}, basis={basis}"
             )
         self.fill = check_skip(skip)
-        self.in_channels, self.out_channels, self.skip, self.scale_max = in_channels, out_channels, skip, scale_max
+        self.in_channels, self.out_channels, self.skip = in_channels, out_channels, skip
+        self.scale_max = check_scale_max(scale_max)
         self.hidden, self.depth, self.exports, self.reach = hidden, depth, not latent_cell, 2
         self.amplitude = nn.Conv2d(in_channels, basis, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, basis, 3, padding=1)
@@ -280,9 +275,6 @@ class LMLTE(SkipDecoder):
             x = F.relu(torch.addcmul(shift.to(x.dtype), scale.to(x.dtype), layer(x)))
         values: Tensor = self.last(x)
         return values
-
-    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        return never_finer(cell, extent, self.scale_max)
 
 
 def _convolved(layer: nn.Module, x: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.modules.module import _has_any_global_hook
-from torch.nn.utils.prune import BasePruningMethod
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.nn.modules import module as torch_module
+from torch.nn.utils.prune import is_pruned
+from torch.utils import _python_dispatch as dispatch
 
 
 class MLP(nn.Sequential):
@@ -107,14 +107,23 @@ def only_values(*tensors: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
-    if _get_current_dispatch_mode() is not None or torch._C._functorch.peek_interpreter_stack() is not None:
+    if dispatch._get_current_dispatch_mode() is not None or is_transformed():
         return False
+    return not any(is_wrapped(t) or forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def is_transformed() -> bool:
+    """Whether a transform of ``torch.func`` is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Whether a tensor holds no values of its own: ``torch.func`` has wrapped another."""
     try:
-        for tensor in tensors:
-            tensor.data_ptr()  # raises under torch.func
+        tensor.data_ptr()
     except RuntimeError:
-        return False
-    return all(forward_ad.unpack_dual(tensor).tangent is None for tensor in tensors)
+        return True
+    return False
 
 
 def is_hooked(module: nn.Module) -> bool:
@@ -126,7 +135,7 @@ def is_hooked(module: nn.Module) -> bool:
     (True, False)
     """
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks) or _has_any_global_hook()
+    return any(hooks) or bool(torch_module._has_any_global_hook())
 
 
 def holds_hooks(network: nn.Module) -> bool:
@@ -138,9 +147,8 @@ def weight_of(layer: nn.Linear) -> Tensor:
     """The weight of a layer that is not called, since its product is computed in parts: as pruning leaves it, which
     masks a weight before each call.
     """
-    for hook in layer._forward_pre_hooks.values():
-        if isinstance(hook, BasePruningMethod):
-            hook(layer, ())
+    if is_pruned(layer) and isinstance(mask := getattr(layer, "weight_mask", None), Tensor):
+        return layer.weight_orig * mask  # type: ignore[operator]
     return layer.weight
 
 

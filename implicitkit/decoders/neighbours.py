@@ -16,7 +16,7 @@ from torch import Tensor
 from implicitkit.coordinates import Ties, nearest_index, pixel_centres
 
 SHIFT_EPS = 1e-6  # LIIF: no ties on cell borders
-SMALLEST = 1e-30  # keeps 0 / 0 out of gradients and graphs
+MIN_AREA = 1e-30  # keeps 0 / 0 out of gradients and graphs
 
 
 class AxisNeighbours(NamedTuple):
@@ -92,7 +92,7 @@ def _shares(offset: Tensor) -> Tensor:
     """The weights of two sides ``(2, *shape)`` with these offsets."""
     opposite = offset.abs().flip(0)
     total = opposite.sum(0)
-    return torch.where(total > 0, opposite / total.clamp_min(SMALLEST), 0.5)
+    return torch.where(total > 0, opposite / total.clamp_min(MIN_AREA), 0.5)
 
 
 def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisNeighbours:

@@ -18,7 +18,7 @@ from implicitkit.images.filling import FILLS
 SKIPS = ("none", "bilinear", "harmonic", "biharmonic")
 Skip = Literal["none", "bilinear", "harmonic", "biharmonic"]
 """Add nothing to a decoder's output, the input picture interpolated linearly, or the same with its holes filled
-(:mod:`implicitkit.images.harmonic`)."""
+(:mod:`implicitkit.images.harmonic`), and with a network that starts at zero."""
 
 
 class SkipDecoder(LocalEnsembleDecoder):
@@ -29,6 +29,10 @@ class SkipDecoder(LocalEnsembleDecoder):
     @property
     def reads_picture(self) -> bool:
         return self.skip != "none"
+
+    def picture(self, inputs: Inputs) -> Rows | None:
+        """What is added, if anything is."""
+        return picture_rows(inputs, self.out_channels) if self.reads_picture else None
 
     def unpack(self, packed: Tensor, inputs: Inputs | None) -> Latent:
         picture = None if inputs is None else picture_rows(inputs, self.out_channels)

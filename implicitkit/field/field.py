@@ -302,16 +302,18 @@ class Field:
 
     def _on_grid(self, questions: Questions, window: Window) -> Tensor:
         """Values ``(B, out, *S)`` on a window of a question's grid."""
-        conditions = {name: self._read[name]._on_grid(asked, window) for name, asked in questions.conditions.items()}
+        conditions = {
+            name: self._read[name]._on_grid(question, window) for name, question in questions.conditions.items()
+        }
         return self._sampler.on_grid(questions.own, window, conditions)
 
     def _at_points(
         self, coords: Tensor, cell: Tensor | None, names: Collection[str] = (), options: Options = None
     ) -> Prediction:
         queried = self.model.decoder.queried
-        asked = self._sampler.ask_at(coords, cell, self._completed(options))
+        question = self._sampler.ask_at(coords, cell, self._completed(options))
         values = {n: self._read[n]._at_points(coords, cell).values for n in dict.fromkeys((*queried, *names))}
-        own = self._sampler.at_points(asked, {name: values[name] for name in queried})
+        own = self._sampler.at_points(question, {name: values[name] for name in queried})
         return Prediction(own, {name: values[name] for name in names})
 
     def _check_points(self, coords: Tensor, cell: Cell) -> tuple[Tensor, Tensor | None]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from implicitkit.decoders.mlp import is_transformed, is_wrapped
+
 
 def refuse_derivatives(what: str, *tensors: Tensor | None) -> None:
     """Raise :class:`ValueError` if a caller differentiates by one of ``tensors``.
@@ -26,9 +28,8 @@ def refuse_derivatives(what: str, *tensors: Tensor | None) -> None:
 
 def refuse_transformed(what: str, tensors: Iterable[Tensor]) -> None:
     """:func:`refuse_derivatives` by ``torch.func`` alone: weights always require gradients of autograd."""
-    if torch.compiler.is_compiling() or not torch._C._functorch.peek_interpreter_stack():
-        return
-    refuse_derivatives(what, *(t for t in tensors if torch._C._functorch.is_functorch_wrapped_tensor(t)))
+    if not torch.compiler.is_compiling() and is_transformed():
+        refuse_derivatives(what, *filter(is_wrapped, tensors))
 
 
 def is_differentiated(tensor: Tensor) -> bool:
@@ -48,6 +49,6 @@ def is_differentiated(tensor: Tensor) -> bool:
 def _levels(tensor: Tensor) -> Iterator[Tensor]:
     """``tensor``, and what ``torch.func`` has wrapped in it."""
     yield tensor
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    while is_wrapped(tensor) and is_transformed():
         tensor = torch._C._functorch.get_unwrapped(tensor)
         yield tensor

@@ -17,7 +17,7 @@ LUMA_50 = (  # the luma table of the JPEG standard at quality 50 (ITU-T T.81, ta
 )
 WINDOW = 1536  # pixels a side that are looked at
 BLOCK = 16  # pixels a side, of the blocks of which the flattest tell the noise
-FLATTEST = 0.2  # the share of blocks that are flat in nearly every photograph
+MAX_FLAT_SHARE = 0.2  # the share of blocks that are flat in nearly every photograph
 
 
 def stored_size(path: Path) -> tuple[int, int] | None:
@@ -83,7 +83,7 @@ def noise_level(pixels: Pixels) -> float:
     usable = responses[(means > 12) & (means < 243)]
     if usable.size < 8:
         return 0.0
-    return float(np.quantile(usable, FLATTEST))
+    return float(np.quantile(usable, MAX_FLAT_SHARE))
 
 
 def _blocks(pixels: Pixels) -> tuple[np.ndarray, np.ndarray] | None:

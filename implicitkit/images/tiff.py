@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-REDUCED, DNG_VERSION, ORIENTATION, ICC_PROFILE = 1, 50706, 274, 34675
+REDUCED_IMAGE, DNG_VERSION, ORIENTATION, ICC_PROFILE = 1, 50706, 274, 34675
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}  # samples of a pixel, but for alpha
 
 
@@ -90,9 +90,9 @@ def write_tiff(path: Path, samples: NDArray[Any], grey: bool, alpha: bool, icc: 
 
 def _check_one_picture(file: Any, page: Any, tags: dict[int, Any]) -> None:
     """Raise ValueError for camera raws, whose first page is a thumbnail, and for files of several pictures."""
-    if DNG_VERSION in tags or page.subfiletype & REDUCED:
+    if DNG_VERSION in tags or page.subfiletype & REDUCED_IMAGE:
         raise ValueError("its first page is a thumbnail, as in a camera's raw file; develop it to a TIFF or PNG")
-    count = sum(1 for other in file.pages if not other.subfiletype & REDUCED)
+    count = sum(1 for other in file.pages if not other.subfiletype & REDUCED_IMAGE)
     count = max(count, (file.imagej_metadata or {}).get("images", 1))  # ImageJ writes a stack as one page
     if count > 1:
         raise ValueError(f"it is a TIFF of {count} pages; save one of them")

@@ -49,10 +49,10 @@ class Volume:
         Raises:
             ValueError: it is not one or three positive numbers.
         """
-        wanted = [float(s) for s in (spacing if isinstance(spacing, Sequence) else [spacing] * 3)]
-        if len(wanted) != 3 or not all(0 < s < float("inf") for s in wanted):
+        spacings = [float(s) for s in (spacing if isinstance(spacing, Sequence) else [spacing] * 3)]
+        if len(spacings) != 3 or not all(0 < s < float("inf") for s in spacings):
             raise ValueError(f"a spacing is one positive number of millimetres, or three; received {spacing!r}")
-        sizes = zip(self.values.shape[1:], self.spacing, wanted, strict=True)
+        sizes = zip(self.values.shape[1:], self.spacing, spacings, strict=True)
         return tuple(max(1, round(n * own / s)) for n, own, s in sizes)
 
     def resized(self, values: Tensor) -> Volume:

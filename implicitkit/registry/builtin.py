@@ -63,7 +63,7 @@ def register_decoders(register: Register) -> None:
     register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")
     register("lte_plus", "implicitkit.decoders.lte:LTEPlus", summary="LTE's fast variant, the authors' lte-fast")
-    register("sinc_lte", "implicitkit.decoders.lte:SincLTE", summary="LTE with waves averaged over the output pixel")
+    register("sinc_lte", "implicitkit.decoders.basis.sinc_lte:SincLTE", summary="LTE of waves averaged over a pixel")
     register("metasr", "implicitkit.decoders.metasr:MetaSR", summary="weights predicted per output pixel (CVPR 2019)")
 
 
@@ -167,7 +167,7 @@ def register_optimisers(register: Register) -> None:
         register(name, f"torch.optim:{kind}", summary=f"PyTorch's {kind}")
     register(
         "timm:",
-        "implicitkit.training.optimiser:timm_optimiser",
+        "implicitkit.training.optimisation.optimiser:timm_optimiser",
         summary="any of timm's optimisers, e.g. timm:lamb, timm:lion, timm:muon; list 'timm:*' names them",
         expand="timm.optim:list_optimizers",
     )
@@ -176,7 +176,7 @@ def register_optimisers(register: Register) -> None:
 @hookimpl
 def register_schedules(register: Register) -> None:
     """The built-in schedules; ``optimiser.warmup`` goes before each."""
-    of = "implicitkit.training.schedule"
+    of = "implicitkit.training.optimisation.schedule"
     register("constant", f"{of}:Constant", summary="the learning rate as it is")
     register("cosine", f"{of}:Cosine", summary="half a cosine, down to final_lr")
     register("step", f"{of}:MultiStep", summary="times gamma at each of milestones, fractions of all steps")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from implicitkit.errors import UserError, describe, one_line, text_of
 from implicitkit.registry.plugins import Plugin, Plugins
 
-ELSEWHERE = "Original Traceback (most recent call last)"  # in the text of an error of PyTorch's worker processes
+WORKER_TRACEBACK = "Original Traceback (most recent call last)"  # in the text of an error of PyTorch's worker processes
 LINE = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 
 
@@ -61,7 +61,7 @@ def explain_fault(error: BaseException, plugins: Plugins) -> str | None:
     fault = find_fault(error, plugins)
     if fault is None:
         return None
-    if isinstance(error, (UserError, ValueError, OSError)) and ELSEWHERE not in text_of(error):
+    if isinstance(error, (UserError, ValueError, OSError)) and WORKER_TRACEBACK not in text_of(error):
         return f"{one_line(text_of(error)) or type(error).__name__} (from the plugin {fault.plugin})"
     return one_line(f"the plugin {fault.plugin} failed: {fault.error} ({fault.place})")
 
@@ -86,7 +86,7 @@ def _owner_of(module: object, owners: Mapping[str, Plugin]) -> Plugin | None:
 
 def _in_text(text: str, owners: Mapping[str, Plugin]) -> Fault | None:
     """The fault in a traceback that a worker process has written."""
-    if ELSEWHERE not in text:
+    if WORKER_TRACEBACK not in text:
         return None
     lines = [line for line in text.splitlines() if line.strip()]
     for match in reversed(list(LINE.finditer(text))):

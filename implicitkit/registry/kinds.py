@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from implicitkit.errors import PluginError
+from implicitkit.registry.arguments import check_arguments
 from implicitkit.registry.plugins import Plugins
-from implicitkit.registry.registry import Entry, Owner, Registry, article, check_arguments
+from implicitkit.registry.registry import Entry, Owner, Registry, article
 
 SESSION = Owner("this session", "")
 """The owner of entries registered at a prompt or in a notebook."""

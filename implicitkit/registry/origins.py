@@ -9,7 +9,7 @@ from implicitkit.errors import UnknownNameError
 from implicitkit.registry.kinds import decoders, encoders, necks
 from implicitkit.registry.registry import Registry
 
-OURS = "implicitkit"
+OUR_DISTRIBUTION = "implicitkit"
 BY_HAND = "(registered by hand)"
 
 
@@ -25,7 +25,7 @@ def origins_of(spec: Mapping[str, Any]) -> dict[str, str]:
             owner = REGISTRIES[kind].find(name)[0].owner
         except UnknownNameError:  # a plugin that was unregistered meanwhile
             continue
-        if owner.distribution != OURS:
+        if owner.distribution != OUR_DISTRIBUTION:
             origins[f"{kind} {name}"] = str(owner)
     return origins
 

@@ -177,12 +177,12 @@ class Plugins:
 
     def modules(self) -> dict[str, Plugin]:
         """The top-level modules that plugins are of, implicitkit's first."""
-        found: dict[str, Plugin] = {}
+        loaded: dict[str, Plugin] = {}
         for plugin in self.loaded:
             if (implementation := self._implementations.get(id(plugin))) is not None:
                 name = getattr(implementation, "__name__", None) or type(implementation).__module__
-                found.setdefault(str(name).partition(".")[0], plugin)
-        return found
+                loaded.setdefault(str(name).partition(".")[0], plugin)
+        return loaded
 
     def packages(self) -> dict[Path, Owner]:
         """The folders of the packages that plugins are of, implicitkit's first, with their distributions."""

@@ -50,8 +50,8 @@ def check_reach(model: ImplicitModel) -> None:
     begun = decoder.begin(latent, Question(cell, points=point, options=decoder.check_options(None)))
     decoder.query(begun, point, cell, {}).float().sum().backward()
     decoder.zero_grad()
-    seen = map.new_zeros(0, 2) if map.grad is None else map.grad.abs().sum((0, 1)).nonzero()
-    far = int((seen - n // 2).abs().max()) if len(seen) else 0
+    read_cells = map.new_zeros(0, 2) if map.grad is None else map.grad.abs().sum((0, 1)).nonzero()
+    far = int((read_cells - n // 2).abs().max()) if len(read_cells) else 0
     assert far <= decoder.reach, f"a query sees {far} cells away; reach says {decoder.reach}"
 
 

@@ -25,7 +25,7 @@ from implicitkit.training.memory import check_memory
 from implicitkit.training.validation import Validator
 from implicitkit.weights.native import fill
 
-GIVEN = "given"
+GIVEN_DATA = "given"
 """The dataset's name in the configuration of a run whose dataset was given in Python."""
 
 
@@ -99,7 +99,7 @@ def open_dataset(config: TrainConfig, given: Dataset | None = None) -> Dataset:
     spec = config.data.dataset
     if spec is None:
         return Folders(config.data.folders)
-    if spec.name == GIVEN:
+    if spec.name == GIVEN_DATA:
         raise UserError("this run's dataset was given in Python; pass it again: ik.train(config, dataset=...)")
     with naming("data.dataset"):
         return create_dataset(spec.as_dict())

@@ -164,9 +164,9 @@ class EarlyStopping(Callback):
         self.best, self.waited = state["best"], int(state["waited"])
 
     def _metric(self, training: TrainingState) -> str:
-        wanted = self.metric or training.config.validation.best
-        wanted = "psnr" if wanted == "psnr_y" else wanted
-        return "loss" if wanted == "psnr" and "loss" in training.scores else wanted
+        metric = self.metric or training.config.validation.best
+        metric = "psnr" if metric == "psnr_y" else metric
+        return "loss" if metric == "psnr" and "loss" in training.scores else metric
 
     def _reason(self, training: TrainingState) -> str:
         return f"{self._metric(training)} has not improved for {self.waited} validations"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from implicitkit.config import DataConfig
 from implicitkit.coordinates import Size, cell_size, grid, mirrored
-from implicitkit.datasets.base import HALF, Dataset, Files, Pair, as_dataset, read_pixels
+from implicitkit.datasets.base import HALF_GREY, Dataset, Files, Pair, as_dataset, read_pixels
 from implicitkit.degradations.base import Degradation, Degraded, seeded
 from implicitkit.errors import DataError, ImageError, describe
 from implicitkit.files import cache_folder, replacing
@@ -256,7 +256,7 @@ class TrainingCrops(torch.utils.data.Dataset[Sample]):
         mask = torch.zeros(1, patch, patch)
         if pair.mask is not None:
             holes = _flipped(pair.mask[top : top + patch, left : left + patch], flips)
-            mask = torch.from_numpy(holes > HALF).float()[None]
+            mask = torch.from_numpy(holes > HALF_GREY).float()[None]
         return Degraded(image, mask, target, {})
 
     def _place(

@@ -1,4 +1,4 @@
-"""What a run would be, before it is one: sizes, an estimate of memory, and the first batch as a picture."""
+"""Describe a run without starting it: sizes, an estimate of memory, and the first batch as a picture."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from implicitkit.images.io import to_pixels
 from implicitkit.images.sheets import save_figure, sheet
 from implicitkit.training.assembly import Assembly, assemble
 from implicitkit.training.data import Sample, TrainingCrops, collate
-from implicitkit.training.optimiser import build_optimiser
-from implicitkit.training.schedule import build_schedule
+from implicitkit.training.optimisation.optimiser import build_optimiser
+from implicitkit.training.optimisation.schedule import build_schedule
 
 MAX_SHOWN = 4  # crops on the picture
 STATES = 2  # tensors that an optimiser such as Adam keeps for each weight

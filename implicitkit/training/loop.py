@@ -29,13 +29,13 @@ from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
 from implicitkit.training.assembly import assemble, may_leave_unused
-from implicitkit.training.averaging import Average
 from implicitkit.training.callbacks import Callbacks, TrainingState
 from implicitkit.training.data import collate
-from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.optimisation.averaging import Average
+from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
+from implicitkit.training.optimisation.schedule import build_schedule
 from implicitkit.training.processes import join
 from implicitkit.training.runs import Report, Run
-from implicitkit.training.schedule import build_schedule
 
 
 class StepBatches(Sampler[list[int]]):

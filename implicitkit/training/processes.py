@@ -53,8 +53,8 @@ def join(precision: str, handlers: Sequence[Any] = (), device: str = "auto") -> 
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         cpu = accelerator is None or accelerator.type == "mps"
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on", "y", "t")
-        if not cpu and not asked and local > torch.accelerator.device_count():
+        use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on", "y", "t")
+        if not cpu and not use_cpu and local > torch.accelerator.device_count():
             raise UserError(
                 f"{local} processes on a machine with {torch.accelerator.device_count()} GPUs; start one for each GPU, "
                 "or set ACCELERATE_USE_CPU=true to train on the CPU"

@@ -7,23 +7,22 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import torch
-import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from implicitkit.config import TrainConfig, load_yaml, validate
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.config import TrainConfig
+from implicitkit.errors import UserError
 from implicitkit.files import LOCK, held, is_held, write_text
 from implicitkit.images.io import write_image
 from implicitkit.model import ImplicitModel
-from implicitkit.nested import flattened
+from implicitkit.training.resume import RESUMABLE_KEYS, changed_entries, holds_work, write_config
 from implicitkit.training.validation import Validation
 
 Report = Callable[[dict[str, Any]], None]
@@ -37,36 +36,6 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> Any:
         """Restore a written state."""
-
-
-NEUTRAL_KEYS = (
-    "output",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "license",
-    "trained_on",
-    "data.workers",
-    "data.cache",
-)
-"""Entries that change nothing that a step computes."""
-RESUMABLE_KEYS = (
-    *NEUTRAL_KEYS,
-    "validation",
-    "callbacks",
-    "steps",
-    "optimiser.lr",
-    "optimiser.betas",
-    "optimiser.schedule",
-    "optimiser.warmup",
-    "optimiser.milestones",
-    "optimiser.gamma",
-    "optimiser.final_lr",
-    "optimiser.clip",
-)
-"""What may differ on resuming. ``steps`` and most of ``optimiser`` are what one changes to go on for longer, or more
-gently: the schedule follows them from there on.
-"""
 
 
 class Run:
@@ -126,7 +95,7 @@ class Run:
             self._check_folder()  # another process may have come and gone
             if not self.resume:
                 self._clear(but=LOCK)
-            _write_config(self.config)
+            write_config(self.config)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
             for leftover in (self.folder / "checkpoints").glob(".*.part"):
                 shutil.rmtree(leftover)
@@ -305,51 +274,3 @@ class Run:
             raise UserError(
                 f"the run in {self.folder} was started with another {' and '.join(list(changed)[:5])}; resume it {how}"
             )
-
-
-def holds_work(folder: Path) -> bool:
-    """Whether a run directory holds a checkpoint or weights: what it would take time to make again."""
-    return any(folder.glob("*.safetensors")) or any((folder / "checkpoints").glob("step-*"))
-
-
-def begin_run(config: TrainConfig) -> None:
-    """Put ``config.yaml`` into its run directory, for ``train(config, resume=True)`` to begin or to go on; or check
-    that the one there is of the same run, in everything that moves a number.
-
-    Raises:
-        ConfigError: it is of another run; the message names what differs.
-        UserError: the folder holds something else, or cannot be written.
-    """
-    folder = config.output
-    if (folder / "config.yaml").is_file():
-        changed = changed_entries(folder / "config.yaml", config, NEUTRAL_KEYS)
-        if changed and (holds_work(folder) or is_held(folder / LOCK)):
-            what = [f"{key} was {before!r} and is {now!r}" for key, (before, now) in changed.items()]
-            raise ConfigError(
-                f"the run in {folder} was begun with another configuration: {'; '.join(what[:3])}; choose another "
-                "output, or remove the folder to train it again"
-            )
-    elif any(p.name.endswith(".safetensors") or p.name == "checkpoints" for p in folder.glob("*")):
-        raise UserError(f"{folder} holds something else than this run; choose another output")
-    if not (folder / "last.safetensors").is_file():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from None
-        _write_config(config)
-
-
-def _write_config(config: TrainConfig) -> None:
-    write_text(config.output / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
-
-def changed_entries(file: Path, config: TrainConfig, free: Collection[str]) -> dict[str, tuple[Any, Any]]:
-    """In what ``config`` differs from the configuration in ``file``, apart from the entries or sections ``free``.
-
-    Returns:
-        The entry's dotted path -> what it was, and what it is.
-    """
-    stored = validate(TrainConfig, load_yaml(file), str(file))
-    before, now = (dict(flattened(c.model_dump(mode="json"))) for c in (stored, config))
-    changed = {key: (before.get(key), now.get(key)) for key in before | now if before.get(key) != now.get(key)}
-    return {key: values for key, values in changed.items() if not any(f"{key}.".startswith(f"{f}.") for f in free)}

@@ -14,7 +14,7 @@ from implicitkit.create import load_model
 from implicitkit.datasets.base import as_dataset
 from implicitkit.errors import ConfigError
 from implicitkit.model import ImplicitModel
-from implicitkit.training.assembly import GIVEN
+from implicitkit.training.assembly import GIVEN_DATA
 from implicitkit.training.curves import Curve, read_curve
 from implicitkit.training.loop import train as run_training
 
@@ -127,7 +127,7 @@ def train(
             entries["output"] = str(output)
         if dataset is not None:
             dataset = as_dataset(dataset)
-            given = {"name": GIVEN, "kind": type(dataset).__name__, "pictures": len(dataset)}
+            given = {"name": GIVEN_DATA, "kind": type(dataset).__name__, "pictures": len(dataset)}
             entries["data"] = {**(entries.get("data") or {}), "dataset": given, "folders": []}
         source = entries
     settled = as_training(source)

@@ -19,7 +19,7 @@ from torch import Tensor
 from implicitkit.config import TrainConfig, naming
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import create_degradation
-from implicitkit.datasets.base import HALF, Dataset, Pair, as_dataset
+from implicitkit.datasets.base import HALF_GREY, Dataset, Pair, as_dataset
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.errors import ConfigError, DataError, ImageError, nearest
 from implicitkit.evaluation.protocol import Example, ModelMethod, Protocol
@@ -199,7 +199,7 @@ class Validator:
             target = to_tensor(pair.target)[:, top * scale : (top + h) * scale, left * scale : (left + w) * scale]
             mask = torch.zeros(1, h, w)
             if pair.mask is not None:
-                mask = torch.from_numpy(pair.mask[top : top + h, left : left + w] > HALF).float()[None]
+                mask = torch.from_numpy(pair.mask[top : top + h, left : left + w] > HALF_GREY).float()[None]
             self.examples.append(Example(label, str(k), image, mask, target))
 
     def _add_degraded(self, pictures: Sequence[tuple[int, tuple[Dataset, int], Tensor]], config: TrainConfig) -> None:

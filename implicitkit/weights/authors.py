@@ -29,7 +29,7 @@ UNUSED_TENSORS = re.compile(
 )
 WRAPPERS = ("params_ema", "state_dict", "sd", "params")  # basicsr keeps the moving average beside the weights
 OF_ENCODER, OF_NECK = ("encoder.", "srnet."), "refine."  # how the names of their tensors begin
-BARE = ("conv_first.", "body.", "conv_after_body.")  # of an encoder that is no part of its own
+BARE_PREFIXES = ("conv_first.", "body.", "conv_after_body.")  # of an encoder that is no part of its own
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel, and of torch.compile
 
 
@@ -153,7 +153,7 @@ def _split(tensors: Tensors, decoder: DecoderLayout | None) -> _Parts:
             encoder[key.partition(".")[2]] = value
         elif key.startswith(OF_NECK):
             neck[key.partition(".")[2]] = value
-        elif prefixed or (decoder and not key.startswith(BARE)):
+        elif prefixed or (decoder and not key.startswith(BARE_PREFIXES)):
             others[key] = value
         else:
             encoder[key] = value

@@ -43,7 +43,7 @@ class ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.zeros(0).__reduce__()[0]  # its home differs between versions of NumPy
+            return np.zeros(0).__reduce__()[0]  # its module differs between versions of NumPy
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise WeightsError(f"the file refers to {module}.{name}; reading it could execute code, so it is refused")

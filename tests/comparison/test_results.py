@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import implicitkit as ik
-from implicitkit.comparison.config import CompareConfig, unrolled, with_training_base
 from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate
+from implicitkit.config.comparison import CompareConfig, unrolled, with_training_base
 from oracles import PHOTOS
 from oracles.runs import settings
 

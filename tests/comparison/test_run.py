@@ -12,10 +12,10 @@ import pytest
 from filelock import FileLock
 
 import implicitkit as ik
-from implicitkit.comparison.config import Preparation
 from implicitkit.comparison.plan import PlannedRun, make_plan
 from implicitkit.comparison.run import Job, Runner, read_notes, threads_of
-from implicitkit.training.runs import begin_run
+from implicitkit.config.comparison import Preparation
+from implicitkit.training.resume import begin_run
 from oracles import PHOTOS
 from oracles.comparisons import checked, tiny
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 import implicitkit as ik
-from implicitkit.comparison.config import Evaluation
 from implicitkit.comparison.plan import GivenWeights
 from implicitkit.comparison.scores import Scorer
+from implicitkit.config.comparison import Evaluation
 
 
 def test_scores_depend_on_the_content_of_pictures_and_masks(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 import implicitkit as ik
 from implicitkit.comparison.plan import make_plan
-from implicitkit.comparison.terms import Terms, compare_terms
+from implicitkit.comparison.terms import compare_terms
+from implicitkit.config.terms import Terms
 from oracles.comparisons import ENCODER, checked, tiny
 from oracles.models import small_model
 
@@ -119,13 +120,3 @@ def test_weights_from_elsewhere_say_what_they_are(tmp_path: Path) -> None:
     found = terms(tmp_path, {"m": {"weights_only": str(weights)}, "no": {"weights_only": "no.pth"}, "LTE": bare("lte")})
     assert found.compared == "decoder" and "decoder.skip" not in found.unequal
     assert found.unequal["encoder.blocks"]["values"] == {"m": 2, "LTE": 1}
-
-
-def test_advice_where_nobody_adds_anything() -> None:
-    """Two ways of saying nothing are not a value to share, and no error."""
-    from implicitkit.comparison.terms import _advice
-
-    nothing = {"decoder.skip": {"values": {"a": "none", "b": None}, "by_default": ["b"]}}
-    assert _advice(nothing, 2) == "shared: {decoder: {skip: null}}"
-    some = {"decoder.skip": {"values": {"a": "none", "b": "bilinear"}, "by_default": ["a"]}}
-    assert _advice(some, 2) == "shared: {decoder: {skip: bilinear}}"

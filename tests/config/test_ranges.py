@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 import implicitkit as ik
-from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import ModelSpec, TrainConfig, validate
-from implicitkit.config.ranges import USUAL, out_of_range, range_of
+from implicitkit.config.comparison import CompareConfig
+from implicitkit.config.ranges import USUAL_RANGE, out_of_range, range_of
 from implicitkit.registry import kinds
 
 
@@ -40,7 +40,7 @@ def numbers_in(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator
 def test_every_number_has_a_range(section: type[BaseModel]) -> None:
     paths = set(numbers_in(section))
     assert len(paths) > 5
-    assert {path for path in paths if range_of(path) == USUAL} == set()
+    assert {path for path in paths if range_of(path) == USUAL_RANGE} == set()
 
 
 def test_every_count_of_a_part_has_a_range() -> None:
@@ -52,7 +52,7 @@ def test_every_count_of_a_part_has_a_range() -> None:
             hints = typing.get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
             names = registry.options(entry.name.replace("timm:", "timm:resnet18")) or []
             counts = {name for name in names if int in set(parts_of(hints.get(name)))}
-            unbounded |= {name for name in counts if range_of([name]) == USUAL}
+            unbounded |= {name for name in counts if range_of([name]) == USUAL_RANGE}
     assert unbounded <= {"out_indices"}
 
 

@@ -38,14 +38,14 @@ def test_the_message_of_a_model_names_the_part() -> None:
 def test_a_large_network_that_fits_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     expected = nn.Linear(8, 8)
-    monkeypatch.setattr(memory, "UNASKED", 100)
+    monkeypatch.setattr(memory, "UNASKED_BYTES", 100)
     torch.manual_seed(3)
     built = build_within_memory(nn.Linear, {"in_features": 8, "out_features": 8})
     assert torch.equal(built.weight, expected.weight) and not built.weight.is_meta
 
 
 def test_in_training_a_weight_counts_four_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "UNASKED", 100)
+    monkeypatch.setattr(memory, "UNASKED_BYTES", 100)
     monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
     wide = {"in_features": 8, "out_features": 16}  # 576 bytes
     assert build_within_memory(nn.Linear, wide).weight.shape == (16, 8)
@@ -70,7 +70,7 @@ def test_whoever_hides_our_error_is_asked_all_the_same(monkeypatch: pytest.Monke
         except Exception:
             raise RuntimeError("cannot build") from None
 
-    monkeypatch.setattr(memory, "UNASKED", 100)
+    monkeypatch.setattr(memory, "UNASKED_BYTES", 100)
     assert build_within_memory(wrapped, {"size": 9}).in_features == 9
     with pytest.raises(RuntimeError, match="cannot build"):
         build_within_memory(wrapped, {"size": -1})

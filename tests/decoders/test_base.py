@@ -7,7 +7,7 @@ import torch
 
 import implicitkit as ik
 from implicitkit.coordinates import axes, mesh
-from implicitkit.decoders.base import Inputs, in_float32, never_finer
+from implicitkit.decoders.base import Inputs, check_scale_max, in_float32
 from implicitkit.encoders.base import Features
 
 
@@ -36,8 +36,6 @@ def test_what_is_not_written_is_named() -> None:
     with pytest.raises(NotImplementedError, match=r"Decoder does not implement query\(\)"):
         decoder.query(None, torch.rand(1, 5, 2), None, {})
     assert decoder.queried == () and Waves().queried == ("other",)
-    cell = torch.rand(1, 1, 2)
-    assert decoder.default_cell(cell, (3, 4)) is cell
 
 
 def test_inputs_are_whole_unless_they_say_where_they_lie() -> None:
@@ -49,9 +47,12 @@ def test_inputs_are_whole_unless_they_say_where_they_lie() -> None:
 
 def test_a_cell_is_never_finer_than_trained() -> None:
     cell = torch.tensor([[[0.01, 0.4]]])
-    kept = never_finer(cell, (10, 20), 4)
-    torch.testing.assert_close(kept, torch.tensor([[[2 / 40, 0.4]]]))
-    assert never_finer(cell, (10, 20), None) is cell
+    decoder = ik.Decoder()
+    assert decoder.default_cell(cell, (10, 20)) is cell
+    decoder.scale_max = check_scale_max(4)
+    torch.testing.assert_close(decoder.default_cell(cell, (10, 20)), torch.tensor([[[2 / 40, 0.4]]]))
+    with pytest.raises(ValueError, match="a positive magnification, or None; received 0"):
+        check_scale_max(0)
 
 
 def test_geometry_is_out_of_autocasts_reach() -> None:

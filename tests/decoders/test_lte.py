@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import implicitkit as ik
 from implicitkit.coordinates import grid
 from implicitkit.decoders.base import Inputs
-from implicitkit.decoders.lte import LTE, LTEPlus, SincLTE
+from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.encoders.base import Features
 from implicitkit.images.filling import fill_holes
 from implicitkit.testing import check_decoder, check_model
@@ -168,17 +168,3 @@ def test_bad_arguments_are_named() -> None:
     model = ik.create_model({"encoder": {**ENCODER, "in_channels": 1}, "decoder": {"name": "lte", "hidden": 8}})
     with pytest.raises(ValueError, match=r"which has 1 channels, to 3 values per point; set out_channels=1"):
         model.encode(torch.rand(1, 6, 6))
-
-
-@torch.no_grad()
-def test_the_pixels_size_of_sinc_lte_is_a_mean_over_the_pixel() -> None:
-    """With a linear read-out, one neighbour and no skip, all is linear in the waves."""
-    decoder = SincLTE(4, 3, [], basis=8, local_ensemble=False, skip="none").eval()
-    features = Features(torch.randn(1, 4, 3, 3), (3, 3))
-    latent = decoder.prepare(features, Inputs(torch.zeros(1, 3, 3, 3)), {})
-    size, middle = torch.tensor([0.3, 0.2]), torch.tensor([0.05, -0.08])  # within the middle cell, which ends at 1/3
-    fine = (grid((64, 64)) * size / 2 + middle)[None]
-    bare = decoder.query(latent, fine, torch.zeros(1, 1, 2), {}).mean(1)
-    pixel = decoder.query(latent, middle[None, None], size[None, None], {})[:, 0]
-    torch.testing.assert_close(pixel, bare, atol=1e-4, rtol=0)  # a sum of 64^2 in place of the integral
-    assert (decoder.query(latent, middle[None, None], torch.zeros(1, 1, 2), {})[:, 0] - bare).abs().max() > 1e-3

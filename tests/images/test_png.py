@@ -83,6 +83,7 @@ def test_every_level_becomes_the_nearest_float(dtype: type) -> None:
     assert np.array_equal(to_tensor(levels).numpy(), expected.transpose(2, 0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not say how much memory a process used")
 def test_memory_grows_by_the_canvas_alone(tmp_path: Path) -> None:
     weights = small_model(channels=4, blocks=1, hidden=(4,)).save(tmp_path / "m.safetensors")

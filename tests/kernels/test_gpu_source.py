@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton comes with PyTorch where there may be a GPU")
 
 
+@pytest.mark.slow
 def test_the_published_sizes_compile_for_a_card_that_is_not_here() -> None:
     here = Path(__file__).with_name("compile_ahead.py")
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}

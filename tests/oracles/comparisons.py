@@ -6,8 +6,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from implicitkit.comparison.config import CompareConfig
 from implicitkit.config import validate
+from implicitkit.config.comparison import CompareConfig
 from oracles import PHOTOS
 
 ENCODER = {"name": "edsr", "blocks": 1, "channels": 4, "res_scale": 1.0}

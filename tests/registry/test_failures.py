@@ -227,6 +227,7 @@ def test_debug_shows_the_traceback(run, evil, monkeypatch: pytest.MonkeyPatch) -
         assert done.code == 2 and "Traceback" in done.err and "raise known.get(kind)" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["KeyError", "SystemExit"])
 def test_in_a_worker_process(place: Path, kind: str) -> None:
     (place / "c.yaml").write_text(TRAIN.replace("workers: 0", "workers: 1").replace("name: noise", "name: evil"))

@@ -113,16 +113,3 @@ def test_threads_that_look_up_first_all_find_it() -> None:
     made: Registry[object] = Registry("loss", load)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: made.create("x"), range(8))) == [{}] * 8
-
-
-def test_arguments_are_checked_by_their_annotations() -> None:
-    def build(width: int = 3, scale: float | None = None) -> tuple[int, float | None]:
-        return width, scale
-
-    made: Registry[object] = Registry("encoder")
-    made.register("x", build)
-    assert made.create("x", width=4, scale="1e-1") == (4, 0.1)
-    with pytest.raises(
-        ik.ArgumentError, match=r"encoder 'x', width: input should be a valid integer.*\(received 'wide'\)"
-    ):
-        made.create("x", width="wide")

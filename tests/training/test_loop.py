@@ -91,7 +91,7 @@ def test_steps_are_shared_out_by_rank() -> None:
 def test_a_diverging_run_stops_and_can_be_rescued_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config(tmp_path / "run", steps=4))
     wild = config(tmp_path / "run", optimiser={"schedule": "constant"}, log_every=100, checkpoint_every=2)
-    monkeypatch.setattr("implicitkit.training.schedule.Constant.rate", lambda *_: 1e30)
+    monkeypatch.setattr("implicitkit.training.optimisation.schedule.Constant.rate", lambda *_: 1e30)
     with pytest.raises(ik.UserError, match=r"no longer finite at step 6.*lower optimiser\.lr"):
         run(wild, resume=True)
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-4"]

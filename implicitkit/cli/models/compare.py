@@ -76,9 +76,9 @@ def compare(
     Run again after a stop, it resumes. With --models, compare what is trained already.
     """
     from implicitkit.comparison.compare import compare as run
-    from implicitkit.comparison.config import CompareConfig, load_comparison
     from implicitkit.comparison.report import table
     from implicitkit.config import apply_settings, check_command, validate
+    from implicitkit.config.comparison import CompareConfig, load_comparison
     from implicitkit.registry.configs import find_config
 
     if models is not None or config is None:

@@ -18,6 +18,7 @@ from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
+    from implicitkit.evaluation.scores import Scores
     from implicitkit.metrics import Metric
 
 LIST_OPTIONS = ("--scales", "--metrics", "--bins")  # take all the words behind them
@@ -48,7 +49,12 @@ def rewrite(words: Sequence[str]) -> Iterator[str]:
             values = [value] if equals else []
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
-            yield from (name, " ".join(values)) if values else (name,)
+            if name == "--bins" and values:
+                yield from ("--set", f"bins={json.dumps(' '.join(values))}")
+            elif name == "--bins":
+                raise UserError(f"{name} needs a value")
+            else:
+                yield from (name, " ".join(values)) if values else (name,)
         elif flag in SWITCHES:
             yield from ("--set", f"{key}=true")
         elif name.startswith("--") and key in (*PROTOCOL_OPTIONS, "lpips_weights"):
@@ -79,18 +85,15 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option(metavar="NAME...", help="Metrics, e.g. psnr_y ssim lpips [default: the protocol's].")
     ] = None,
-    bins: Annotated[
-        str | None,
-        typer.Option(metavar="LOW-HIGH...", help="Hole ratios in percent [default of inpainting: 0-20 20-40 40-60]."),
-    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
             help="An option of the protocol, as YAML; repeatable. Many take size and seed; inpainting also masks=DIR, "
-            "kind=strokes, fill=0.5, mean or noise, truncate=true (to 8 bits, instead of rounding) and paste=true (put "
-            "known pixels back). lpips_weights=FILE is a torchvision checkpoint for lpips.",
+            "bins='0-20 20-40 40-60' (hole ratios in percent), kind=strokes, fill=0.5, mean or noise, truncate=true "
+            "(to 8 bits, instead of rounding) and paste=true (put known pixels back). lpips_weights=FILE is a "
+            "torchvision checkpoint for lpips.",
         ),
     ] = None,
     option: Annotated[
@@ -110,7 +113,6 @@ def evaluate(
     The protocol says what a score is; a method without training has a row too. `accelerate launch -m implicitkit
     evaluate …` shares the pictures between processes.
     """
-    from implicitkit.config import apply_settings
     from implicitkit.create import create_protocol, load_model
     from implicitkit.decoders.options import parse_options
     from implicitkit.devices import choose_device, choose_precision, describe_machine
@@ -118,20 +120,11 @@ def evaluate(
     from implicitkit.evaluation.protocol import check_options
     from implicitkit.evaluation.rows import row_names
     from implicitkit.files import write_json
-    from implicitkit.nested import finite
-    from implicitkit.version import __version__
 
-    options = apply_settings({}, settings or [])
-    if scales is not None:
-        options.setdefault("scales", _parse_scales(scales))
-    if bins is not None:
-        options.setdefault("bins", parse_bins(bins))
+    options = _options(settings or [], scales)
     lpips_weights = options.pop("lpips_weights", None)
     _check(protocol, options, data, output, force)
-    try:
-        asked = parse_options(option or [])
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    decoder_options = parse_options(option or [])
     chosen = create_protocol(protocol, **options)
     share = this_share()
     if share.count > 1:
@@ -143,11 +136,10 @@ def evaluate(
     loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)
-    check_options(loaded, asked)
+    check_options(loaded, decoder_options)
     start = time.monotonic()
-    count = chosen.count(data)
-    with bar("evaluating", count) if share.is_first else nullcontext(None) as progress:
-        encode = {"tile": tile, "precision": number_format, "options": asked}
+    with bar("evaluating", chosen.count(data)) if share.is_first else nullcontext(None) as progress:
+        encode = {"tile": tile, "precision": number_format, "options": decoder_options}
         update = None if progress is None else progress.update
         scores = chosen.evaluate(loaded, data, metrics=measures, encode=encode, progress=update)
     if not share.is_first:
@@ -156,28 +148,53 @@ def evaluate(
         typer.echo((f"{title}:\n\n" if title else "") + markdown_table(scores, columns) + "\n")
     typer.echo(f"{data.resolve().name}, protocol {protocol}, {describe_machine(where)}, {number_format}")
     if output is not None:
-        report = {
-            **({"model": sources[0]} if len(sources) == 1 else {}),
-            "models": dict(zip(loaded, sources, strict=True)),
-            "data": data.resolve().name,
-            "protocol": protocol,
-            **chosen.settings(),
+        seconds = round(time.monotonic() - start, 1)
+        machine = {
             "precision": number_format,
-            **({"options": asked} if asked else {}),
+            **({"options": decoder_options} if decoder_options else {}),
             "machine": describe_machine(where),
-            "implicitkit": __version__,
-            "seconds": round(time.monotonic() - start, 1),
-            "units": scores.units,
-            "mean": finite(scores.means()),  # the PSNR of equal pictures is infinite
-            f"per_{scores.item}": finite(scores.values),
         }
-        records = {"records": scores.records} if scores.records else {}
-        failed = {"failed": scores.failed} if scores.failed else {}
-        write_json(output, {**report, **records, **failed})
+        rows = dict(zip(loaded, sources, strict=True))
+        write_json(output, _report(scores, rows, data, protocol, {**chosen.settings(), **machine}, seconds))
     if scores.failed:
         for name, why in scores.failed.items():
             typer.echo(f"left out {name}: {why}", err=True)
         raise UserError(f"{len(scores.failed)} of the pictures failed; the scores are of the others")
+
+
+def _options(settings: Sequence[str], scales: str | None) -> dict[str, Any]:
+    """The protocol's options, of ``--set`` and of ``--scales``."""
+    from implicitkit.config import apply_settings
+
+    options = apply_settings({}, settings)
+    if scales is not None:
+        options.setdefault("scales", _parse_scales(scales))
+    if isinstance(bins := options.get("bins"), str):
+        options["bins"] = parse_bins(bins)
+    return options
+
+
+def _report(
+    scores: Scores, sources: dict[str, str], data: Path, protocol: str, settings: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What ``--output`` holds."""
+    from implicitkit.nested import finite
+    from implicitkit.version import __version__
+
+    return {
+        **({"model": next(iter(sources.values()))} if len(sources) == 1 else {}),
+        "models": sources,
+        "data": data.resolve().name,
+        "protocol": protocol,
+        **settings,
+        "implicitkit": __version__,
+        "seconds": seconds,
+        "units": scores.units,
+        "mean": finite(scores.means()),  # the PSNR of equal pictures is infinite
+        f"per_{scores.item}": finite(scores.values),
+        **({"records": scores.records} if scores.records else {}),
+        **({"failed": scores.failed} if scores.failed else {}),
+    }
 
 
 def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | None, force: bool) -> None:

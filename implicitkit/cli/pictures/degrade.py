@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from implicitkit.degradations.base import Degradation, Degraded
     from implicitkit.images.io import Picture
 
-USUAL = Outputs()
+DEFAULT_OUTPUTS = Outputs()
 
 
 @with_outputs
@@ -142,7 +142,7 @@ class Job(NamedTuple):
     number: int
 
 
-def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = USUAL) -> list[Job]:
+def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUTS) -> list[Job]:
     """Plan the outputs: one picture may become the file ``output``; else it is a folder of PNG files.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whether a model was trained for what it is asked: the scale, and the noise and compression of the picture."""
+"""Whether a model was trained for a request: its scale, and the noise and compression of the picture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 TOLERANCE = 1.01  # of a scale: sizes are whole pixels
-NOISY = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
-COMPRESSED = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
+MAX_NOISE = 10.0  # of 255: a photograph's own texture measures up to 9; see docs/quickstart.md for what noise costs
+MIN_JPEG_QUALITY = 85  # JPEG quality below which a model for clean pictures sharpens blocks (docs/quickstart.md)
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class Training:
 
     def covers_noise(self, request: Request) -> bool:
         """Whether the picture has no more noise than those of the training."""
-        return request.noise < max(NOISY, 1.25 * self.noise)
+        return request.noise < max(MAX_NOISE, 1.25 * self.noise)
 
     def covers_quality(self, request: Request) -> bool:
         """Whether the picture is not compressed more than those of the training."""
-        return request.quality is None or request.quality >= min(COMPRESSED, self.quality or COMPRESSED)
+        return request.quality is None or request.quality >= min(MIN_JPEG_QUALITY, self.quality or MIN_JPEG_QUALITY)
 
     def covers(self, request: Request) -> bool:
-        """All of it."""
+        """Whether scale, noise and quality are all covered."""
         return self.covers_scale(request) and self.covers_noise(request) and self.covers_quality(request)
 
 
@@ -126,7 +126,7 @@ def pretrained() -> Iterator[tuple[str, Training]]:
     from implicitkit.weights.native import read_metadata
 
     for entry in models.entries(pretrained=True):
-        with suppress(UserError, OSError, ValueError, AttributeError, TypeError):  # of a plugin; it is no candidate
+        with suppress(UserError, OSError, ValueError, AttributeError, TypeError):  # a broken file of a plugin
             metadata = read_metadata(shipped_file(entry))
             spec, summary = json.loads(metadata["spec"]), json.loads(metadata.get("training") or "{}")
             training = Training.of(spec.get("scales"), summary)

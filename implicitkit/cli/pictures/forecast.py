@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from implicitkit.images.io import Picture
 
-LITTLE = 3e6  # output pixels that are done before a trial would pay
+MIN_PIXELS_TO_TRY = 3e6  # output pixels that are done before a trial would pay
 TRIAL_SIDE, TRIAL_PIXELS = 96, 4e5  # input pixels a side, and output pixels, of the trial
 WORTH_SAYING_S = 15.0
 
@@ -47,7 +47,7 @@ def estimate(first: Picture, sizes: Sequence[tuple[Size, Size]], enlarge: Callab
     A part of the first picture is done twice: the first time, kernels are compiled and tuned.
     """
     before, after = (sum(h * w for h, w in column) for column in zip(*sizes, strict=True))
-    if max(before, after) < LITTLE:
+    if max(before, after) < MIN_PIXELS_TO_TRY:
         return 0.0
     scale = max((after / before) ** 0.5, 1e-3)
     side = max(8, min(TRIAL_SIDE, int(TRIAL_PIXELS**0.5 / scale), *first.size))

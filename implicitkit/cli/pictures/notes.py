@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-SHOWN = 3
+MAX_SHOWN = 3
 
 
 class Note(NamedTuple):
@@ -35,8 +35,8 @@ def summarise(notes: Sequence[Note]) -> list[str]:
         groups.setdefault((note.what, note.so), []).append(note)
     lines = []
     for (what, so), group in groups.items():
-        names = ", ".join(note.picture for note in group[:SHOWN])
-        more = f" and {len(group) - SHOWN} more" if len(group) > SHOWN else ""
+        names = ", ".join(note.picture for note in group[:MAX_SHOWN])
+        more = f" and {len(group) - MAX_SHOWN} more" if len(group) > MAX_SHOWN else ""
         low, high = (f"{end(note.value for note in group):.3g}" for end in (min, max))
         value = low if low == high else f"{low} to {high}"
         lines.append(f"note: {names}{more}: {what.format(value)}; {so}")

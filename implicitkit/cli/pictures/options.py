@@ -1,21 +1,27 @@
-"""The options of every command that writes pictures: one table, read as one parameter."""
+"""Options that commands on pictures share: each group is a table, read as one parameter."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from implicitkit.cli.inputs import parse_size
 from implicitkit.errors import UserError
 
+if TYPE_CHECKING:
+    from implicitkit.images.upscale import Enlargement
+
+DEFAULT_SCALE = 4.0
+MAX_SCALE = 1e6
 FORMATS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tif": ".tif", "tiff": ".tif"}
-LOSSY = (".jpg", ".jpeg", ".webp")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 FIELD = re.compile(r"\{(\w*)\}")
 NAME_FIELDS = ("name", "label", "model", "number")
 
@@ -80,7 +86,7 @@ class Outputs:
 
     def check_quality(self, targets: Sequence[Path]) -> None:
         """Raise :class:`UserError` if none of the ``targets`` has a quality."""
-        if self.quality is not None and not any(target.suffix.lower() in LOSSY for target in targets):
+        if self.quality is not None and not any(target.suffix.lower() in LOSSY_SUFFIXES for target in targets):
             suffixes = ", ".join(sorted({target.suffix for target in targets}))
             raise UserError(f"--quality is of JPEG and WebP; the results are {suffixes} (--format jpg makes JPEG)")
 
@@ -89,43 +95,92 @@ class Outputs:
         return self.skip_existing and all(target.exists() for target in targets)
 
 
+@dataclass(frozen=True)
+class OutputSize:
+    """How large a picture becomes: by a magnification, an exact size, or a box."""
+
+    scale: Annotated[
+        float | None, typer.Option("--scale", "-s", help="Magnification, any positive number [default: 4].")
+    ] = None
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Exact size in pixels: width first, such as 1920x1080.")
+    ] = None
+    width: Annotated[int | None, typer.Option(help="Width; the height follows unless given.")] = None
+    height: Annotated[int | None, typer.Option(help="Height; the width follows unless given.")] = None
+    fit: Annotated[bool, typer.Option("--fit", help="Of another aspect: the largest size within the box.")] = False
+    crop: Annotated[bool, typer.Option("--crop", help="Of another aspect: fill the box, cut the centre.")] = False
+    stretch: Annotated[bool, typer.Option("--stretch", help="Of another aspect: distort the picture.")] = False
+
+    def enlargement(self) -> Enlargement:
+        """The size that the options say.
+
+        Raises:
+            UserError: they contradict each other, or are out of range.
+
+        >>> OutputSize(scale=2.5).enlargement().of((10, 20))
+        (25, 50)
+        """
+        from implicitkit.images.upscale import Enlargement
+
+        aspects = [name for name in ("fit", "crop", "stretch") if getattr(self, name)]
+        if len(aspects) > 1:
+            chosen = " and ".join(f"--{aspect}" for aspect in aspects)
+            raise UserError(f"give one of --fit, --crop and --stretch; received {chosen}")
+        box = self.width is not None or self.height is not None
+        if (self.scale is not None) + (self.size is not None) + box > 1:
+            raise UserError("give one of --scale, --size, or --width and --height")
+        height, width = (self.height, self.width) if self.size is None else parse_size(self.size)
+        for name, value in (("--width", width), ("--height", height)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} is a positive number of pixels; received {value}")
+        scale = DEFAULT_SCALE if self.scale is None else self.scale
+        if not 0 < scale <= MAX_SCALE:
+            raise UserError(f"--scale is a positive number up to {MAX_SCALE:g}; received {scale}")
+        if aspects and not (height and width):
+            raise UserError(f"--{aspects[0]} goes with a box: --size, or --width and --height")
+        return Enlargement(scale, height, width, aspects[0] if aspects else None)
+
+
 def check_template(template: str) -> None:
     """Raise :class:`UserError` if a template of names has an unknown field, or is no name.
 
     >>> check_template("{name}_large")
     """
-    found = FIELD.findall(template)
-    unknown = [field for field in found if field not in NAME_FIELDS]
+    names = FIELD.findall(template)
+    unknown = [field for field in names if field not in NAME_FIELDS]
     braces = FIELD.sub("", template)
     if unknown or "{" in braces or "}" in braces:
         known = ", ".join(f"{{{field}}}" for field in NAME_FIELDS)
         raise UserError(f"--name takes {known}; received {template!r}")
     if not template.strip() or "/" in template or "\\" in template:
         raise UserError(f"--name is a file's name without folder and suffix; received {template!r}")
-    if not {"name", "number"} & set(found):
+    if not {"name", "number"} & set(names):
         raise UserError(
             f"--name needs {{name}} or {{number}}, or all results would have one name; received {template!r}"
         )
 
 
 def with_outputs(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with the options of :class:`Outputs` in place of its parameter of that type."""
-    hints = get_type_hints(Outputs, include_extras=True)
+    """The command with the options of a table, such as :class:`Outputs`, in place of each parameter of that type."""
+    hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
-    (place,) = [name for name, p in signature.parameters.items() if p.annotation in (Outputs, "Outputs")]
-    own = {name: p for name, p in signature.parameters.items() if name != place}
-    shared = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-        for f in fields(Outputs)
-    ]
+    groups = {name: hints[name] for name in signature.parameters if is_dataclass(hints[name])}
+    parameters: list[inspect.Parameter] = []
+    for name, own in signature.parameters.items():
+        if name not in groups:
+            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
+            continue
+        of_fields = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=of_fields[f.name])
+            for f in fields(groups[name])
+        ]
 
     @wraps(command)
     def run(**given: Any) -> Any:
-        outputs = Outputs(**{f.name: given.pop(f.name) for f in fields(Outputs)})
-        return command(**given, **{place: outputs})
+        tables = {name: table(**{f.name: given.pop(f.name) for f in fields(table)}) for name, table in groups.items()}
+        return command(**given, **tables)
 
-    commands_own = get_type_hints(command, include_extras=True)
-    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=commands_own[name]) for name, p in own.items()]
-    run.__signature__ = signature.replace(parameters=[*keyword, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in [*keyword, *shared]}
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from implicitkit.model import ImplicitModel
 
-OTHERS = {  # what another command undoes
+OTHER_COMMANDS = {  # what another command undoes
     "super_resolution": "implicitkit upscale enlarges pictures",
     "inpainting": "implicitkit inpaint (of implicitkit-sair) fills holes, and takes their mask",
 }
@@ -90,8 +90,8 @@ def check_restorer(model: ImplicitModel, name: str, undo: str | None = None) -> 
             "a picture"
         )
     for step in steps:
-        if step in OTHERS:
-            raise UserError(f"{name} was trained to undo {' and '.join(steps)}; {OTHERS[step]}")
+        if step in OTHER_COMMANDS:
+            raise UserError(f"{name} was trained to undo {' and '.join(steps)}; {OTHER_COMMANDS[step]}")
     if undo is not None and fold(undo) not in steps:
         raise UserError(f"{name} was trained to undo {' and '.join(steps)}, not {undo}")
     return steps

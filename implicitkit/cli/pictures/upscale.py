@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, parse_size, place_in, refuse_clashes, without_results
-from implicitkit.cli.pictures.options import Outputs, with_outputs
+from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
+from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
 from implicitkit.cli.pictures.sharing import Share, this_share
 from implicitkit.errors import UserError
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from implicitkit.images.upscale import Enlargement
     from implicitkit.model import ImplicitModel
 
-DEFAULT_SCALE = 4.0
-MAX_SCALE = 1e6
-SHORT = 3e6  # pixels, before and after, that are done before an estimate would pay
-USUAL = Outputs()
-WASTEFUL = 4.0  # how often, on average, a pixel is encoded before --tile is worth a word
+MIN_PIXELS_TO_ANNOUNCE = 3e6  # pixels, before and after, that are done before an estimate would pay
+DEFAULT_OUTPUTS = Outputs()
+MAX_TIMES_ENCODED = 4.0  # how often, on average, a pixel is encoded before --tile is worth a word
 
 
 @with_outputs
@@ -39,17 +37,8 @@ def upscale(
         Path | None,
         typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
     ] = None,
-    scale: Annotated[
-        float | None, typer.Option("--scale", "-s", help="Magnification, any positive number [default: 4].")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Exact size in pixels: width first, such as 1920x1080.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Width; the height follows unless given.")] = None,
-    height: Annotated[int | None, typer.Option(help="Height; the width follows unless given.")] = None,
-    fit: Annotated[bool, typer.Option("--fit", help="Of another aspect: the largest size within the box.")] = False,
-    crop: Annotated[bool, typer.Option("--crop", help="Of another aspect: fill the box, cut the centre.")] = False,
-    stretch: Annotated[bool, typer.Option("--stretch", help="Of another aspect: distort the picture.")] = False,
+    *,
+    target: OutputSize,
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -60,7 +49,6 @@ def upscale(
             metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
         ),
     ] = None,
-    *,
     outputs: Outputs,
 ) -> None:
     """Upscale pictures to any size.
@@ -68,7 +56,7 @@ def upscale(
     Grey, alpha, 16 bits and colour profiles are kept. Of a folder, all pictures that were not made from others in it.
     `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
-    how = _parse_size(scale, size, width, height, _parse_aspect(fit, crop, stretch))
+    how = target.enlargement()
     tile_side = _parse_tile(tile)
     jobs = plan(inputs, output, how.label, outputs, model)
     share = this_share()
@@ -88,10 +76,7 @@ def upscale(
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
-    try:
-        options = network.decoder.check_options(parse_options(option or []))
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    options = network.decoder.check_options(parse_options(option or []))
 
     enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone)
     sizes = _sizes(jobs, how)
@@ -234,7 +219,7 @@ def _announce(
     from implicitkit.images.io import read_picture
 
     known = [size for job in pending if (size := sizes[job]) is not None]
-    if sum(map(_pixels, known)) < SHORT:
+    if sum(map(_pixels, known)) < MIN_PIXELS_TO_ANNOUNCE:
         return
     with suppress(UserError, OSError, ValueError, RuntimeError, MemoryError):  # it will be said of the picture itself
         announce(read_picture(pending[0].source), known, enlarge, share.count)
@@ -245,7 +230,7 @@ def _warn_of_tiles(network: ImplicitModel, tile: int | str) -> None:
     if isinstance(tile, str) or network.sight is None:
         return
     times = ((tile + 2 * network.sight) / tile) ** 2
-    if times > WASTEFUL:
+    if times > MAX_TIMES_ENCODED:
         typer.echo(
             f"note: a tile of {tile} pixels is read with {network.sight} around it, {times:.0f} times the work; "
             "larger ones, or auto, are faster and give the same picture",
@@ -254,7 +239,7 @@ def _warn_of_tiles(network: ImplicitModel, tile: int | str) -> None:
 
 
 def plan(
-    inputs: Sequence[Path], output: Path | None, label: str, outputs: Outputs = USUAL, model: str = "model"
+    inputs: Sequence[Path], output: Path | None, label: str, outputs: Outputs = DEFAULT_OUTPUTS, model: str = "model"
 ) -> list[Job]:
     """Plan the outputs; several inputs, or a folder, go into a folder under their own names; beside its input, one gets
     ``label`` behind its name.
@@ -293,35 +278,6 @@ def check_output(source: Path, target: Path, force: bool) -> None:
     if target.exists() and target.resolve() == source.resolve():
         raise UserError(f"{target} is the input itself; choose another name")
     check_target(target, force)
-
-
-def _parse_aspect(fit: bool, crop: bool, stretch: bool) -> str | None:
-    chosen = [name for name, value in (("fit", fit), ("crop", crop), ("stretch", stretch)) if value]
-    if len(chosen) > 1:
-        raise UserError(f"give one of --fit, --crop and --stretch; received {' and '.join(f'--{c}' for c in chosen)}")
-    return chosen[0] if chosen else None
-
-
-def _parse_size(
-    scale: float | None, size: str | None, width: int | None, height: int | None, aspect: str | None
-) -> Enlargement:
-    """The output's size from the options."""
-    from implicitkit.images.upscale import Enlargement
-
-    ways = [scale is not None, size is not None, width is not None or height is not None]
-    if sum(ways) > 1:
-        raise UserError("give one of --scale, --size, or --width and --height")
-    if size is not None:
-        height, width = parse_size(size)
-    for name, value in (("--width", width), ("--height", height)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} is a positive number of pixels; received {value}")
-    scale = DEFAULT_SCALE if scale is None else scale
-    if not 0 < scale <= MAX_SCALE:
-        raise UserError(f"--scale is a positive number up to {MAX_SCALE:g}; received {scale}")
-    if aspect and not (height and width):
-        raise UserError(f"--{aspect} goes with a box: --size, or --width and --height")
-    return Enlargement(scale, height, width, aspect)
 
 
 def _parse_tile(tile: str) -> int | str:

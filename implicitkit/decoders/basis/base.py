@@ -27,7 +27,7 @@ from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 PictureSkip = Literal["nearest", "bilinear", "none"]
-SAME = 1e-6  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
+SAME_OFFSET = 1e-6  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
 
 
 class BasisDecoder(Decoder):
@@ -222,14 +222,14 @@ def _runs(near: AxisNeighbours, side: int, origin: int, stored: int, grid: int, 
     index = (cells - origin).clamp(0, stored - 1)
     if shareable:
         ordered, order = offset.sort()
-        fresh = (ordered[1:] - ordered[:-1] > SAME * grid).to(torch.int64)
+        fresh = (ordered[1:] - ordered[:-1] > SAME_OFFSET * grid).to(torch.int64)
         phase = torch.zeros_like(which)
         phase[order[1:]] = fresh.cumsum(0)
         if int(phase.max()) + 1 == widest:
             zeros = offset.new_zeros(widest)
             of_phase = torch.bincount(phase, minlength=widest)
             middle = zeros.scatter_add(0, phase, offset) / of_phase
-            if float((offset - middle[phase]).abs().max()) <= SAME * grid:
+            if float((offset - middle[phase]).abs().max()) <= SAME_OFFSET * grid:
                 place = which * widest + phase
                 full = len(place) == len(cells) * widest
                 return _Runs(index, middle[None], torch.ones_like(middle)[None], place, True, full)

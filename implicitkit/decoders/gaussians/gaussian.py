@@ -92,8 +92,8 @@ class Gaussian(JointDecoder):
             each = around.rows.float().unflatten(-1, (self.count, -1))  # (B, N, cells, count, 5 + out)
             away = around.offset[..., None, :] - each[..., :2]
             share = falloff(away[..., 0] / each[..., 2], away[..., 1] / each[..., 3], each[..., 4])
-            seen = (away.abs() <= 6 * self.sigma_max).all(-1) & around.inside[..., None]
-            return torch.einsum("bnkg,bnkgc->bnc", share * seen, each[..., SHAPE:])
+            inside = (away.abs() <= 6 * self.sigma_max).all(-1) & around.inside[..., None]
+            return torch.einsum("bnkg,bnkgc->bnc", share * inside, each[..., SHAPE:])
 
 
 def spread(count: int) -> Tensor:

@@ -119,6 +119,6 @@ class CiaoSR(JointDecoder):
         value = value * self.of_value(torch.cat([value, geometry], dim=-1))
         with in_float32(value.device.type):
             logits = (key.float() * nearest.float()[:, :, None]).sum(-1, keepdim=True)
-            seen = (logits.softmax(dim=2) * value.float()).sum(2)
-        values: Tensor = self.of_query(seen.to(around.rows.dtype))
+            attended = (logits.softmax(dim=2) * value.float()).sum(2)
+        values: Tensor = self.of_query(attended.to(around.rows.dtype))
         return 2 * values  # the authors' pictures span 1, the model's output space 2

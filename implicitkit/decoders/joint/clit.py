@@ -18,7 +18,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
 from implicitkit.encoders.base import Features
 
-KEPT = 0.75  # of the stage before
+KEPT_SHARE = 0.75  # of the stage before
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ class CLIT(JointDecoder):
             assert around.cell is not None
             key, content = zero_outside(around).chunk(2, dim=-1)
             query = read_with_zeros(queries, list(coords.unbind(-1)))
-            seen = attend(query, key, content, self.places(around.offset))
-            size = around.cell.expand(*seen.shape[:2], -1)
-            value = mlp(torch.cat([seen, size], dim=-1).to(self.lift.weight.dtype)).float()
+            attended = attend(query, key, content, self.places(around.offset))
+            size = around.cell.expand(*attended.shape[:2], -1)
+            value = mlp(torch.cat([attended, size], dim=-1).to(self.lift.weight.dtype)).float()
             if total is not None:
-                value = value + KEPT * total
+                value = value + KEPT_SHARE * total
             if total is None or latent.all_stages:
                 total = value
             else:

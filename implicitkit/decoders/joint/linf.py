@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size, mesh, open_mesh
-from implicitkit.decoders.base import Question, in_float32, in_half_cells, never_finer
+from implicitkit.coordinates import mesh, open_mesh
+from implicitkit.decoders.base import Question, check_scale_max, in_float32, in_half_cells
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import is_hooked
@@ -19,7 +19,7 @@ from implicitkit.decoders.skip import read_linear
 
 EPS = 1e-4
 PATCHES = 1 << 13  # to evaluate at a time
-TINY = 2.0**-33
+MIN_UNIFORM = 2.0**-33
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class LINF(JointDecoder):
                 f"in_channels={in_channels}, out_channels={out_channels}, width={width}, depth={depth}, "
                 f"flow_layers={flow_layers}"
             )
-        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, scale_max
+        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, check_scale_max(scale_max)
         self.width, self.flow_layers = width, flow_layers
         self.amplitude = nn.Conv2d(in_channels, width, 3, padding=1)
         self.frequency = nn.Conv2d(in_channels, width, 3, padding=1)
@@ -147,9 +147,6 @@ class LINF(JointDecoder):
         if not isinstance(latent, Drawn) or latent.temperature == 0:
             return coords.new_zeros(*coords.shape[:2], count)
         return latent.temperature * scattered(coords, latent.seed, count)
-
-    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        return never_finer(cell, extent, self.scale_max)
 
 
 class LINFPatch(LINF):
@@ -260,7 +257,7 @@ def scattered(points: Tensor, seed: int, count: int) -> Tensor:
     state = torch.full_like(bits[..., 0], _mixed_seed(seed))
     for axis in range(bits.shape[-1]):
         state = _mix(state ^ bits[..., axis])
-    uniform = [_mix(state + 0x9E3779B9 * (k + 1)).double() / 2**32 + TINY for k in range(2 * count)]
+    uniform = [_mix(state + 0x9E3779B9 * (k + 1)).double() / 2**32 + MIN_UNIFORM for k in range(2 * count)]
     radius, turn = torch.stack(uniform[:count], -1), torch.stack(uniform[count:], -1)
     return ((-2 * radius.log()).sqrt() * torch.cos(2 * math.pi * turn)).float()
 

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size
-from implicitkit.decoders.base import Condition, Inputs, never_finer
+from implicitkit.decoders.base import Condition, Inputs, check_scale_max
 from implicitkit.decoders.joint.attention import Places, attend, zero_outside
 from implicitkit.decoders.joint.base import Around, JointDecoder
 from implicitkit.decoders.local_ensemble import Latent
@@ -111,7 +110,7 @@ class LIWT(JointDecoder):
                 f"hidden={list(hidden)}"
             )
         width = 4 * in_channels
-        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, scale_max
+        self.in_channels, self.out_channels, self.scale_max = in_channels, out_channels, check_scale_max(scale_max)
         self.width = width
         self.branch = WaveBranch(in_channels)
         self.query_of, self.key_of, self.content_of = (nn.Conv2d(in_channels, width, 1) for _ in range(3))
@@ -146,13 +145,10 @@ class LIWT(JointDecoder):
         query = read_nearest(latent.queries, latent.queries.grid, around.coords.unbind(-1))
         key, content, fused = zero_outside(around).split([self.width, self.width, self.in_channels], dim=-1)
         content = content + self.mix(torch.cat([content, fused], dim=-1))
-        seen = attend(query, key, content, self.places(around.offset))
-        size = around.cell.expand(*seen.shape[:2], -1)
-        values: Tensor = self.mlp(torch.cat([seen, size], dim=-1).to(self.mix.weight.dtype))
+        attended = attend(query, key, content, self.places(around.offset))
+        size = around.cell.expand(*attended.shape[:2], -1)
+        values: Tensor = self.mlp(torch.cat([attended, size], dim=-1).to(self.mix.weight.dtype))
         return values
-
-    def default_cell(self, cell: Tensor, extent: Size) -> Tensor:
-        return never_finer(cell, extent, self.scale_max)
 
 
 def haar(map: Tensor) -> tuple[Tensor, ...]:

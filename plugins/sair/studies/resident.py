@@ -32,8 +32,8 @@ from implicitkit.images import filling
 from implicitkit.losses import WeightedLoss
 from implicitkit.model import ImplicitModel
 from implicitkit.training.assembly import start_from
-from implicitkit.training.averaging import Average
-from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.optimisation.averaging import Average
+from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
 
 HELD = 24  # files of a pool on the device at a time
 STEPS_PER_FILE = 12  # after so many steps a file makes room for another

@@ -7,6 +7,10 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are the workers', and those of the processes they start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from implicitkit.cli.main import main

@@ -9,12 +9,13 @@ import pytest
 
 import implicitkit as ik
 from implicitkit.comparison.compare import compare
-from implicitkit.comparison.config import CompareConfig, load_comparison
 from implicitkit.comparison.plan import make_plan
+from implicitkit.comparison.scores import protocol_spec
 from implicitkit.config import validate
+from implicitkit.config.comparison import CompareConfig, load_comparison
 from implicitkit.images.squares import cut_squares
 from implicitkit.training.loop import train
-from implicitkit.training.runs import begin_run
+from implicitkit.training.resume import begin_run
 from implicitkit_sair.training.pretrain import Settings, pretrain
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +48,7 @@ def test_the_test_follows_the_degradation(name: str, tmp_path: Path) -> None:
     config = validate(CompareConfig, loaded(name, tmp_path), name)
     plan = make_plan(config)
     assert list(plan.rows) == ["LIIF", "LTE", "control", "SAIR", "SemLTE"]
-    protocol = ik.create_protocol(plan.config.evaluation["test"].spec(config.base["degradation"]))
+    protocol = ik.create_protocol(protocol_spec(plan.config.evaluation["test"], config.base["degradation"]))
     found = protocol.settings()
     settings = found["settings"] if "settings" in found else [f"{low:g}-{high:g}" for low, high in found["bins"]]
     assert list(settings) == QUICK[name]

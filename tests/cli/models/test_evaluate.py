@@ -26,7 +26,7 @@ from oracles.protocols import Brightness
         ("--scales 2 3 4 6", ["--scales", "2 3 4 6"]),
         ("--scales 2,3.5 -o r.json", ["--scales", "2,3.5", "-o", "r.json"]),
         ("--scales=2 3 --force", ["--scales", "2 3", "--force"]),
-        ("--bins 0-20 20-40 --metrics psnr ssim", ["--bins", "0-20 20-40", "--metrics", "psnr ssim"]),
+        ("--bins 0-20 20-40 --metrics psnr ssim", ["--set", 'bins="0-20 20-40"', "--metrics", "psnr ssim"]),
         ("--data DIR --scales", ["--data", "DIR", "--scales"]),
         ("--size 128 --seed=3", ["--set", "size=128", "--set", "seed=3"]),
         ("--truncate --paste", ["--set", "truncate=true", "--set", "paste=true"]),

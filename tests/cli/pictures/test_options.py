@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from implicitkit.cli.pictures.options import Outputs, with_outputs
+from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
 from implicitkit.errors import UserError
 
 
@@ -68,3 +68,17 @@ def test_what_is_done_is_all_there(tmp_path: Path) -> None:
     a.touch()
     assert Outputs(skip_existing=True).is_done([a]) and not Outputs(skip_existing=True).is_done([a, b])
     assert not Outputs().is_done([a])
+
+
+def test_a_size_is_said_in_one_way() -> None:
+    assert OutputSize().enlargement().of((3, 5)) == (12, 20)
+    assert OutputSize(size="30x10").enlargement().of((10, 30)) == (10, 30)
+    for options, message in (
+        ({"scale": 2.0, "width": 5}, "give one of --scale, --size, or --width and --height"),
+        ({"fit": True, "crop": True}, "give one of --fit, --crop and --stretch; received --fit and --crop"),
+        ({"fit": True, "scale": 2.0}, "--fit goes with a box"),
+        ({"width": 0}, "--width is a positive number of pixels; received 0"),
+        ({"scale": 0.0}, "--scale is a positive number up to 1e"),
+    ):
+        with pytest.raises(UserError, match=message):
+            OutputSize(**options).enlargement()

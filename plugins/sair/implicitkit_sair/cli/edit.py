@@ -87,12 +87,12 @@ def edit(
 
     where = choose_device(rare.device)
     picture = read_picture(image)
-    seen = default_semantics() if semantics is None else load_model(semantics)
-    vocabulary, chosen = _classes(seen, classes, against, rare)
+    semantic_model = default_semantics() if semantics is None else load_model(semantics)
+    vocabulary, chosen = _classes(semantic_model, classes, against, rare)
     shown = (read_image(example[0]), read_mask(example[1])) if example else None
     colours = picture.rgb()
     selection = select(
-        seen.to(where),
+        semantic_model.to(where),
         colours,
         **points,
         example=shown,
@@ -129,14 +129,14 @@ def edit(
 
 
 def _points(texts: list[str] | None, flag: str) -> list[tuple[float, float]]:
-    found = []
+    points = []
     for text in texts or []:
         try:
             x, y = (float(part) for part in text.split(","))
         except ValueError:
             raise UserError(f"{flag} takes X,Y in pixels, such as 120,80; received {text!r}") from None
-        found.append((x, y))
-    return found
+        points.append((x, y))
+    return points
 
 
 def _check(image: Path, output: Path, mask: Path | None, others: list[Path], force: bool) -> None:

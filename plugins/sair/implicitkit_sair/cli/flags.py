@@ -25,25 +25,25 @@ class Parser(TyperCommand):
 
 
 class InpaintParser(Parser):
-    """Of ``inpaint``."""
+    """The parser of ``inpaint``."""
 
     options = "Inpaint"
 
 
 class EditParser(Parser):
-    """Of ``edit``."""
+    """The parser of ``edit``."""
 
     options = "Edit"
 
 
 class SegmentParser(Parser):
-    """Of ``segment``."""
+    """The parser of ``segment``."""
 
     options = "Segment"
 
 
 class PretrainParser(Parser):
-    """Of ``pretrain-mae``."""
+    """The parser of ``pretrain-mae``."""
 
     options = "PretrainMAE"
 

@@ -21,11 +21,11 @@ from implicitkit.cli import (
     with_outputs,
 )
 
-BESIDE = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
-COMPANIONS = (BESIDE, "_reference")
+MASK_SUFFIX = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
+COMPANIONS = (MASK_SUFFIX, "_reference")
 
 
-USUAL = Outputs()
+DEFAULT_OUTPUTS = Outputs()
 
 
 @with_outputs
@@ -162,7 +162,9 @@ class Job:
         check_target(self.target, force)
 
 
-def plan(image: Path, mask: Path, output: Path, outputs: Outputs = USUAL, model: str = "default") -> list[Job]:
+def plan(
+    image: Path, mask: Path, output: Path, outputs: Outputs = DEFAULT_OUTPUTS, model: str = "default"
+) -> list[Job]:
     """Which picture goes with which mask, and becomes which file.
 
     Pictures of a folder become PNG files of another, since known pixels are to stay exactly what they were.
@@ -209,12 +211,12 @@ def find_mask(source: Path, inside: Path, mask: Path) -> Path:
         raise UserError(f"there is no file {mask}")
     if not mask.is_dir():
         return mask
-    wanted = (f"{source.stem}{BESIDE}", source.stem)
+    stems = (f"{source.stem}{MASK_SUFFIX}", source.stem)
     mask = inside if inside.is_dir() else mask
-    candidates = [p for p in pictures_in(mask) if p.stem in wanted and p.resolve() != source.resolve()]
+    candidates = [p for p in pictures_in(mask) if p.stem in stems and p.resolve() != source.resolve()]
     if len(candidates) != 1:
-        found = ", ".join(p.name for p in candidates) or "none"
-        raise UserError(f"{source.name} needs one mask in {mask}, called {wanted[0]} or {wanted[1]}; found {found}")
+        names = ", ".join(p.name for p in candidates) or "none"
+        raise UserError(f"{source.name} needs one mask in {mask}, called {stems[0]} or {stems[1]}; found {names}")
     return candidates[0]
 
 

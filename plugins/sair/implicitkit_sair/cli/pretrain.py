@@ -34,16 +34,12 @@ def pretrain_mae(
     ] = None,
 ) -> None:
     """Pre-train the encoder mae_small on FOLDER: hidden patches of unlabelled pictures are what it learns from."""
-    from implicitkit import UserError
     from implicitkit.cli import bar
     from implicitkit.config import apply_settings, validate
     from implicitkit_sair.cli.options import PretrainMAE
 
     rare = validate(PretrainMAE, apply_settings({}, settings or []), "--set")
-    try:
-        chosen = Settings(steps=steps, batch=batch, size=size, lr=lr, seed=seed, workers=workers, **rare.model_dump())
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    chosen = Settings(steps=steps, batch=batch, size=size, lr=lr, seed=seed, workers=workers, **rare.model_dump())
     with bar("pre-training", steps) as progress:
 
         def report(entry: dict[str, Any]) -> None:

@@ -89,20 +89,22 @@ def segment(
     if holes is not None:
         picture = fill_holes(picture[None], holes[None], network.hole_fill)[0]
     field = semantic_model(network).encode(picture, missing, precision=number_format, fill=network.hole_fill)
-    found: dict[str, Segmentation] = {}
+    segmentations: dict[str, Segmentation] = {}
     for kind in STAGES[:2] if stage == "both" else (stage,):
-        found[kind] = segment(
+        segmentations[kind] = segment(
             field,
             vocabulary.names,
             result_size or field.size,
             embeddings=vocabulary.embeddings,
             completed=kind == "completed",
         )
-    main = next(iter(found.values()))  # the completed one, if it was asked for
+    main = next(iter(segmentations.values()))  # the completed one, if it was asked for
 
     shown = tuple(main.labels.shape)
     under = picture if shown == tuple(picture.shape[1:]) else resize(picture, shown, "pil").clamp(0, 1)
-    panels = [Panel(kind if len(found) > 1 else "", result.labels) for kind, result in reversed(found.items())]
+    panels = [
+        Panel(kind if len(segmentations) > 1 else "", result.labels) for kind, result in reversed(segmentations.items())
+    ]
     with ExitStack() as all_or_none:
         for target in (output, labels, scores):
             if target is not None:

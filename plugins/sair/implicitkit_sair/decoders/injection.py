@@ -151,11 +151,11 @@ class Injection(nn.Module):
         Raises:
             ValueError: it has another number of values per point.
         """
-        found = semantic.decoder.out_channels
-        if found != self.semantic_channels:
+        channels = semantic.decoder.out_channels
+        if channels != self.semantic_channels:
             raise ValueError(
-                f"the semantic field has {found} values per point, this decoder takes {self.semantic_channels}; create "
-                f"it with semantic_channels={found}"
+                f"the semantic field has {channels} values per point, this decoder takes {self.semantic_channels}; "
+                f"create it with semantic_channels={channels}"
             )
         if self.semantics == "text" and not self.told:
             from implicitkit_sair.semantic.clip.text import encode_text
@@ -234,11 +234,11 @@ class Injection(nn.Module):
         size = [n / e * g for n, e, g in zip(field.size, features.extent, features.grid, strict=True)]  # in cells
         lows = [-1 + 2 * o / s for o, s in zip(features.origin, size, strict=True)]
         highs = [-1 + 2 * (o + n) / s for o, n, s in zip(features.origin, cells, size, strict=True)]
-        found = features.map.new_empty(len(features.map), width, *cells, dtype=torch.float32)
+        whole = features.map.new_empty(len(features.map), width, *cells, dtype=torch.float32)
         # block by block, as the embeddings of all cells would be hundreds of times the picture
         for window, values in field.blocks(cells, (*lows, *highs)):
-            found[(slice(None), slice(None), *window)] = of(values).float()
-        return found
+            whole[(slice(None), slice(None), *window)] = of(values).float()
+        return whole
 
     def extra_repr(self) -> str:
         return (

@@ -92,8 +92,8 @@ class SIR(LocalEnsembleDecoder):
 
     def prepare(self, features: Features, inputs: Inputs, conditions: Mapping[str, Condition]) -> Latent:
         missing = missing_share(features, inputs)
-        seen = torch.cat([self.reduce(features.map), missing], dim=1)
-        latent = self.complete.prepare(replace(features, map=seen), inputs, {})
+        masked = torch.cat([self.reduce(features.map), missing], dim=1)
+        latent = self.complete.prepare(replace(features, map=masked), inputs, {})
         rows, extra = latent.features.rows, None
         if self.global_token:  # one more input of the MLP's first layer, the same for every cell
             whole = _whole_picture(features, missing)

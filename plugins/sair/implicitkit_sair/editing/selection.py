@@ -15,9 +15,9 @@ from implicitkit_sair.segmentation.labelling import score_blocks, semantic_model
 from implicitkit_sair.segmentation.vocabulary import Vocabulary
 
 DINOV2 = "dinov2_vits14"
-SEEN = 700  # pixels of the longer side that the default network sees: 50 patches
+MAX_SIDE = 700  # pixels of the longer side that the default network sees: 50 patches
 EPSILON = 1e-4  # of the guided filter: the variance of colours that counts as flat
-COARSE = 48  # points a side at which a picture's mean embedding is read
+COARSE_POINTS = 48  # points a side at which a picture's mean embedding is read
 
 
 class Selection(NamedTuple):
@@ -67,11 +67,9 @@ def select(
         DataError: nothing is selected, or everything, or the example's mask is all or nothing.
         UserError: none or several of the three are given, a point lies outside, or widths differ.
     """
-    asked = [bool(like), example is not None, bool(classes)]
-    if sum(asked) != 1:
-        raise UserError(
-            f"select by points (like), by an example or by classes, one of the three; received {sum(asked)}"
-        )
+    ways = [bool(like), example is not None, bool(classes)]
+    if sum(ways) != 1:
+        raise UserError(f"select by points (like), by an example or by classes, one of the three; received {sum(ways)}")
     if unlike and not like:
         raise UserError("unlike goes with like: it says which points do not mean the same")
     field = (default_semantics() if semantics is None else semantic_model(semantics)).eval().encode(image)
@@ -110,7 +108,7 @@ def default_semantics() -> ImplicitModel:
     """DINOv2's ViT-S/14, interpolated, from the cache folder or its sources."""
     from implicitkit.weights import fetch
 
-    encoder = {"name": "dense", "model": f"local-dir:{fetch(DINOV2)}", "view": 8, "largest": SEEN}
+    encoder = {"name": "dense", "model": f"local-dir:{fetch(DINOV2)}", "view": 8, "largest": MAX_SIDE}
     return create_model({"encoder": encoder, "decoder": {"name": "bilinear", "project": False}}).eval()
 
 
@@ -165,7 +163,7 @@ def _at(field: Field, image: Tensor, points: Sequence[tuple[float, float]]) -> T
 
 
 def _mean(field: Field) -> Tensor:
-    values: Tensor = field.render([min(COARSE, n) for n in field.size])
+    values: Tensor = field.render([min(COARSE_POINTS, n) for n in field.size])
     return values.flatten(1).mean(1)
 
 
@@ -175,7 +173,7 @@ def _of_example(field: Field, picture: Tensor, mask: Tensor) -> tuple[Tensor, Te
         raise DataError(
             f"the example has {tuple(picture.shape)} values, its mask {tuple(mask.shape)}; sizes must agree"
         )
-    size = [min(COARSE, n) for n in picture.shape[1:]]
+    size = [min(COARSE_POINTS, n) for n in picture.shape[1:]]
     share = F.interpolate(mask[None].float(), size, mode="area")[0, 0]
     inside = (share > 0.5).flatten().to(field.device)
     if bool(inside.all()) or not bool(inside.any()):

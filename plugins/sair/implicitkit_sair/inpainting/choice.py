@@ -1,4 +1,4 @@
-"""Which model or solver is best on a picture: holes of the same shape where the picture is known tell."""
+"""Choose a model or a solver for a picture: all fill holes of the same shape where the picture is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint
 from implicitkit_sair.inpainting.surroundings import crops, trained_view
 
 TRIALS = 3
-LEAST = 16  # pixels held out: fewer say nothing
+MIN_HELD_OUT = 16  # pixels; fewer held-out ones measure nothing
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
 
 
@@ -83,13 +83,13 @@ def choose(
         DataError: the sizes differ, or the mask is all hole or no hole.
     """
     hole = grow(check_mask(image, mask), dilate)
-    found = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))
+    views = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))
     errors, pixels, done = dict.fromkeys(painters, 0.0), 0, 0
     for k in range(TRIALS):
-        crop = found[k % min(len(found), TRIALS)]
+        crop = views[k % min(len(views), TRIALS)]
         part, missing = image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)]
         held = held_out(missing[0], k)
-        if int(held.sum()) < LEAST:
+        if int(held.sum()) < MIN_HELD_OUT:
             continue
         hidden = (missing | held).to(image)
         for name, painter in painters.items():

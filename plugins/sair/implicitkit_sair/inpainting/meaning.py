@@ -76,13 +76,13 @@ def semantic_condition(model: ImplicitModel) -> str:
     Raises:
         UserError: it reads none, or several.
     """
-    found = [name for name, inner in model.conditions.items() if inner.decoder.output == "embedding"]
-    if len(found) != 1:
+    names = [name for name, inner in model.conditions.items() if inner.decoder.output == "embedding"]
+    if len(names) != 1:
         raise UserError(
-            f"the model reads {'no' if not found else 'more than one'} semantic field, so no meaning can be given to "
+            f"the model reads {'no' if not names else 'more than one'} semantic field, so no meaning can be given to "
             f"it ({model.encoder.title} -> {model.decoder.title})"
         )
-    return found[0]
+    return names[0]
 
 
 def part_of(meaning: Tensor | None, window: tuple[slice, ...], size: Sequence[int]) -> Tensor | None:

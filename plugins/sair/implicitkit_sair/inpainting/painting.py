@@ -14,7 +14,7 @@ from torch import Tensor
 from implicitkit import DataError, ImplicitModel, UserError, images
 from implicitkit.images import Fill, Picture, fill_holes, fill_transparent, to_pixels, to_tensor
 from implicitkit_sair.inpainting.meaning import given_meaning, part_of
-from implicitkit_sair.inpainting.surroundings import SOLVED, crops, paint_crop, trained_view
+from implicitkit_sair.inpainting.surroundings import MIN_SOLVED_SIDE, crops, paint_crop, trained_view
 
 SOLVERS = ("biharmonic", "harmonic")
 """What fills holes without having learnt: a thin plate and a membrane."""
@@ -149,7 +149,7 @@ def _solve_each(solver: str, image: Tensor, hole: Tensor) -> Tensor:
     holes = hole.expand(*image.shape[:-3], *hole.shape[-3:]).reshape(-1, *hole.shape[-2:])
     filled = pictures.clone()
     for picture, missing, result in zip(pictures, holes, filled, strict=True):
-        for crop in crops(missing.cpu(), SOLVED, whole=False):
+        for crop in crops(missing.cpu(), MIN_SOLVED_SIDE, whole=False):
             window = (slice(None), *crop.window)
             values = fill_holes(picture[window][None], missing[crop.window][None, None].to(picture), solver)[0]
             result[window] = torch.where(crop.own.to(values.device), values, result[window])

@@ -19,8 +19,8 @@ from implicitkit_sair.inpainting.meaning import given_meaning
 MARGIN = 0.25  # of a view: a hole this far inside a crop belongs to it
 REACH = 6  # views: a model of whole pictures sees a crop of this side, shrunk, of what is larger
 QUERIES = 1 << 15  # points at a time
-SOLVED = 256  # pixels: the least side of the crops in which an equation is solved
-SHARE = 0.25  # of a shrunk pixel: missing from here on
+MIN_SOLVED_SIDE = 256  # pixels: the least side of the crops in which an equation is solved
+MISSING_SHARE = 0.25  # of a shrunk pixel: missing from here on
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def paint_crop(
     small = [max(8, round(n * factor)) for n in size]
     base = fill_holes(picture[None], mask[None], model.decoder.fill or "harmonic")
     shrunk = F.interpolate(base, small, mode="bilinear", antialias=True).clamp(0, 1)
-    missing = (F.interpolate(mask[None], small, mode="area") > SHARE).to(mask.dtype)
+    missing = (F.interpolate(mask[None], small, mode="area") > MISSING_SHARE).to(mask.dtype)
     conditions = None if meaning is None else given_meaning(model, meaning, shrunk[0], missing[0])
     field = model.encode(shrunk[0], missing[0], conditions=conditions, **how)
     painted = _near_holes(field, mask)

@@ -15,8 +15,8 @@ from implicitkit import DataError
 from implicitkit.evaluation import by_name
 from implicitkit.images import Picture, picture_files, pictures_in, read_picture, write_picture
 
-IGNORED = -1
-OTHER, VOID = 0, 255  # in a file: what ADE20K did not label, and what many tools make of that
+IGNORED_LABEL = -1
+OTHER_LABEL, VOID_LABEL = 0, 255  # in a file: what ADE20K did not label, and what many tools make of that
 
 
 def read_label_map(path: str | Path, classes: int) -> Tensor:
@@ -32,8 +32,8 @@ def read_label_map(path: str | Path, classes: int) -> Tensor:
     if not picture.is_grey:
         raise DataError(f"{path} is in colour; a label map is a grey picture of class numbers")
     stored = torch.from_numpy(picture.pixels[..., 0].astype(np.int64))
-    counts = stored != OTHER if picture.bits > 8 else (stored != OTHER) & (stored != VOID)
-    labels = torch.where(counts, stored - 1, IGNORED)
+    counts = stored != OTHER_LABEL if picture.bits > 8 else (stored != OTHER_LABEL) & (stored != VOID_LABEL)
+    labels = torch.where(counts, stored - 1, IGNORED_LABEL)
     if int(labels.max()) >= classes:
         raise DataError(f"{path} holds the label {int(labels.max()) + 1}; there are {classes} classes")
     return labels
@@ -44,7 +44,7 @@ def write_label_map(path: str | Path, labels: Tensor) -> None:
     not hold them.
     """
     stored = labels.cpu().numpy() + 1
-    kind = np.uint8 if stored.max(initial=0) < VOID else np.uint16
+    kind = np.uint8 if stored.max(initial=0) < VOID_LABEL else np.uint16
     write_picture(path, Picture(stored.astype(kind)[..., None]))
 
 

@@ -63,9 +63,9 @@ def segment(
         vocabulary = Vocabulary.from_text(semantic.model.encoder, names, templates, text_weights)
     else:
         vocabulary = Vocabulary(tuple(names), embeddings)
-    asked = semantic if completed else before_completion(semantic)
+    source = semantic if completed else before_completion(semantic)
     labels: Tensor | None = None
-    for window, block in score_blocks(asked, vocabulary, size, box):
+    for window, block in score_blocks(source, vocabulary, size, box):
         if labels is None:
             batch, height, width = len(block), *size
             labels = torch.empty((batch, height, width), dtype=torch.int64, device=block.device)
@@ -106,7 +106,7 @@ def semantic_field(field: Field, condition: str | None = None) -> Field:
 
 
 def semantic_model(model: ImplicitModel, condition: str | None = None) -> ImplicitModel:
-    """As :func:`semantic_field`, of a model: what is needed if nothing is to be painted."""
+    """The part of a model that :func:`semantic_field` finds in a field; use it if nothing is to be painted."""
     name = _semantic_name(model.encoder, model.decoder, model.conditions, condition)
     return model if name is None else model.conditions[name]
 
@@ -131,11 +131,11 @@ def _semantic_name(
         return condition
     if decoder.output == "embedding":
         return None
-    found = [name for name, inner in conditions.items() if inner.decoder.output == "embedding"]
-    if len(found) != 1:
+    names = [name for name, inner in conditions.items() if inner.decoder.output == "embedding"]
+    if len(names) != 1:
         raise UserError(
             "meaning is read from a model whose decoder gives an embedding (sir), or that reads one as a condition; "
             f"received {type(encoder).__name__} with {type(decoder).__name__}, its semantic conditions: "
-            f"{', '.join(found) or 'none'}"
+            f"{', '.join(names) or 'none'}"
         )
-    return found[0]
+    return names[0]

@@ -29,7 +29,7 @@ from implicitkit_sair.segmentation.vocabulary import Vocabulary, check_names, ch
 
 STAGES: Mapping[str, Callable[[Field], Field]] = {"miou_raw": before_completion, "miou": lambda field: field}
 """Before a SIR has completed the features, and after; of the hole alone, ``_hole`` is added to the name."""
-CLEAN = "clean"
+CLEAN_SETTING = "clean"
 Segmenter = Callable[[Tensor, Tensor | None, Sequence[int]], Mapping[str, Tensor]]
 """A picture ``(3, h, w)``, its mask ``(1, h, w)`` (1 = missing; or None) and a size -> for each of :data:`STAGES`,
 labels ``(H, W)`` int64.
@@ -277,7 +277,7 @@ class SegmentationProtocol(Protocol):
             picture = picture if self.side is None else _shrunk(picture, self.side)
             labelled = {"labelled": float((truth >= 0).double().mean())}
             if not degradations:
-                yield LabelledExample(CLEAN, name, picture, None, truth, labelled, **of_set)
+                yield LabelledExample(CLEAN_SETTING, name, picture, None, truth, labelled, **of_set)
             for setting, (degradation, ends) in degradations.items():
                 drawn = degradation.sample(picture.shape, seeded(self.seed, *ends, place))
                 degraded = degradation.apply(picture, drawn)
@@ -307,5 +307,5 @@ class SegmentationProtocol(Protocol):
 
     def settings(self) -> dict[str, Any]:
         holes = {"bins": [list(ends) for ends in self.bins], "holes": self.holes if self.bins else None}
-        asked = {"fill": self.fill, "classes": self.classes, **self.words, "condition": self.condition}
-        return {**holes, **asked, "side": self.side, "seed": self.seed}
+        settings = {"fill": self.fill, "classes": self.classes, **self.words, "condition": self.condition}
+        return {**holes, **settings, "side": self.side, "seed": self.seed}

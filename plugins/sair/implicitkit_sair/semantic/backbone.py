@@ -126,11 +126,11 @@ def load(net: nn.Module, state: dict[str, Tensor], file: Path) -> None:
             except Exception as error:  # whatever a file of another network makes it stumble over
                 raise WeightsError(f"{file} does not fit the network ({first_line(error)})") from None
     heads = {str(c) for c in _tuple(getattr(net, "pretrained_cfg", {}).get("classifier"))} | set(HEADS)
-    there = {key: value for key, value in state.items() if key in own or key.split(".")[0] not in heads}
+    own_state = {key: value for key, value in state.items() if key in own or key.split(".")[0] not in heads}
     for key, value in own.items():  # a count that inference does not read, and old files lack
         if key.endswith("num_batches_tracked"):
-            there.setdefault(key, value)
-    fill(net, there, str(file))
+            own_state.setdefault(key, value)
+    fill(net, own_state, str(file))
 
 
 def saved_arguments(model: str) -> dict[str, Any]:

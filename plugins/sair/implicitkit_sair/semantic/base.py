@@ -78,9 +78,9 @@ class SemanticEncoder(Encoder):
         return Features(self.extract(self.normalise(x)), extent=tuple(x.shape[2:]))
 
     def extract(self, x: Tensor) -> Tensor:
-        seen = self._sized(self._without_holes(x))
-        kept = self.kept(x[:, self.in_channels :], seen) if self.fill == "drop" and self.mask_channels else None
-        map = self.see(seen) if kept is None else self.see_kept(seen, kept)
+        known = self._sized(self._without_holes(x))
+        kept = self.kept(x[:, self.in_channels :], known) if self.fill == "drop" and self.mask_channels else None
+        map = self.see(known) if kept is None else self.see_kept(known, kept)
         cells = [n // self.stride for n in x.shape[2:]]
         if self.view is not None or list(map.shape[2:]) == cells:
             return map
@@ -125,7 +125,7 @@ class SemanticEncoder(Encoder):
         size = self.seen_size(own)
         if size == own:
             return x
-        shrinks = any(seen < n for seen, n in zip(size, own, strict=True))
+        shrinks = any(side < n for side, n in zip(size, own, strict=True))
         return F.interpolate(x, size, mode="bilinear", antialias=shrinks)
 
     def seen_size(self, size: tuple[int, ...]) -> tuple[int, ...]:

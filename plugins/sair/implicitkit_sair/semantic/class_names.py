@@ -1,4 +1,4 @@
-"""The classes of two data sets by name: what the paper's experiments are described with."""
+"""The class names of two data sets, as the paper's experiments use them."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def named_classes(name: str) -> list[str] | None:
     >>> len(named_classes("ADE20K")), named_classes("celebamask-hq")[:3]
     (150, ['background', 'skin', 'nose'])
     """
-    found = CLASS_LISTS.get(name.strip().lower().replace("-", "_"))
-    return None if found is None else list(found)
+    names = CLASS_LISTS.get(name.strip().lower().replace("-", "_"))
+    return None if names is None else list(names)

@@ -27,7 +27,7 @@ from implicitkit_sair.semantic.filling import Fill, check_fill
 from implicitkit_sair.semantic.state_dicts import read_state_dict
 from implicitkit_sair.semantic.tokens import is_plain, plain_tokens
 
-DEFAULT = "vit_small_patch14_dinov2"
+DEFAULT_BACKBONE = "vit_small_patch14_dinov2"
 MULTIPLES = (1, 2, 4, 7, 8)  # of the patch: windows and grids are of 7 or 8 cells, or need a few
 
 
@@ -77,7 +77,7 @@ class Dense(SemanticEncoder):
 
     def __init__(
         self,
-        model: str = DEFAULT,
+        model: str = DEFAULT_BACKBONE,
         pretrained: bool | None = None,
         weights: str | None = None,
         sha256: str | None = None,

@@ -68,11 +68,11 @@ def surroundings(picture: Tensor, known: Tensor) -> Tensor:
     pixel is not known, the next coarser level interpolated bilinearly. It reaches across a hole of any size at the
     cost of 4/3 of a pass over the picture.
     """
-    seen = torch.where(known > 0, picture, 0.0) * known
+    weighted = torch.where(known > 0, picture, 0.0) * known
     if max(picture.shape[2:]) == 1:
-        return seen
+        return weighted
     pool = {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}
     weight = F.avg_pool2d(known, **pool)  # type: ignore[arg-type]
-    pulled = F.avg_pool2d(seen, **pool) / weight.clamp_min(1e-6)  # type: ignore[arg-type]
+    pulled = F.avg_pool2d(weighted, **pool) / weight.clamp_min(1e-6)  # type: ignore[arg-type]
     coarse = surroundings(pulled, (weight > 0).to(known.dtype))
-    return seen + F.interpolate(coarse, picture.shape[2:], mode="bilinear") * (1 - known)
+    return weighted + F.interpolate(coarse, picture.shape[2:], mode="bilinear") * (1 - known)

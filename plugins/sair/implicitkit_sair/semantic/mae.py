@@ -16,8 +16,8 @@ from implicitkit_sair.semantic.filling import Fill, check_fill
 from implicitkit_sair.semantic.vit import Block, cells
 
 FORMAT = "implicitkit-sair mae_small"
-USUAL = {"patch": 8, "width": 192, "depth": 8, "heads": 3}
-NUMBERS = (*USUAL, "out_channels")
+DEFAULT_SIZES = {"patch": 8, "width": 192, "depth": 8, "heads": 3}
+NUMBERS = (*DEFAULT_SIZES, "out_channels")
 
 
 class MAESmall(SemanticEncoder):
@@ -118,7 +118,7 @@ def architecture(given: Mapping[str, int], weights: str | Path | None) -> dict[s
             + ", ".join(f"{key} is {stored[key]} there and {given[key]} here" for key in other)
             + "; leave out what the file says itself"
         )
-    known = {**USUAL, **stored, **given}
+    known = {**DEFAULT_SIZES, **stored, **given}
     known.setdefault("out_channels", known["width"])
     return {key: known[key] for key in NUMBERS}
 

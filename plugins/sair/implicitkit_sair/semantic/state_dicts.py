@@ -11,7 +11,7 @@ from torch import Tensor
 from implicitkit import WeightsError
 from implicitkit.weights import is_safetensors, read_pickled
 
-WITHIN = ("state_dict", "model", "teacher")  # where checkpoints hold the weights
+WEIGHT_KEYS = ("state_dict", "model", "teacher")  # where checkpoints hold the weights
 
 
 def read_state_dict(file: Path, beside: Collection[str] = ()) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ def read_entries(file: Path) -> dict[str, Any]:
                 f"{file} is a TorchScript program, which is not run to get at its weights; pass a state dict (OpenAI's "
                 "is on the hub: pretrained=openai)"
             ) from None
-    for key in WITHIN:
+    for key in WEIGHT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):

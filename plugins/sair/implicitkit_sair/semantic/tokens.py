@@ -125,10 +125,10 @@ def _embed(net: Any, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
 
 def _prefix(net: Any, count: int, before: Tensor | None) -> list[Tensor]:
     """Class and register tokens ``(count, prefix, C)``, with their positions if they have any."""
-    there = [token for token in (net.cls_token, net.reg_token) if token is not None]
-    if not there:
+    extra_tokens = [token for token in (net.cls_token, net.reg_token) if token is not None]
+    if not extra_tokens:
         return []
-    tokens = torch.cat(there, dim=1)
+    tokens = torch.cat(extra_tokens, dim=1)
     tokens = tokens if before is None else tokens + before
     return [tokens.expand(count, -1, -1)]
 

@@ -16,7 +16,7 @@ from implicitkit.images import picture_files, read_picture
 
 Kind = Literal["random", "shuffled", "blind"]
 KINDS = ("random", "shuffled", "blind")
-KEPT, SIDE = 8, 96  # pictures of ``others``, and the side at which they are kept
+MAX_OTHERS, OTHERS_SIDE = 8, 96  # pictures of ``others``, and the side at which they are kept
 
 
 def twin(
@@ -93,8 +93,8 @@ def _shuffle(encoder: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...
 def _pictures(folder: str | None) -> Tensor:
     if folder is None:
         raise UserError("a shuffled twin takes others: FOLDER, pictures whose meaning a picture gets that comes alone")
-    found = [read_picture(file).rgb()[None] for file in picture_files([Path(folder)])[:KEPT]]
-    return torch.cat([F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in found])
+    pictures = [read_picture(file).rgb()[None] for file in picture_files([Path(folder)])[:MAX_OTHERS]]
+    return torch.cat([F.interpolate(x, (OTHERS_SIDE, OTHERS_SIDE), mode="bilinear", antialias=True) for x in pictures])
 
 
 def _portable(

@@ -67,5 +67,5 @@ class Block(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads)
         angle = angles(positions, q.shape[-1])
         angle = angle[:, None] if angle.ndim == 3 else angle
-        seen = F.scaled_dot_product_attention(rotate(q, angle), rotate(k, angle), v)
-        return rearrange(seen, "b heads n c -> b n (heads c)")
+        attended = F.scaled_dot_product_attention(rotate(q, angle), rotate(k, angle), v)
+        return rearrange(attended, "b heads n c -> b n (heads c)")

@@ -66,7 +66,7 @@ def _read(file: Path) -> Tensor | None:
 
     try:
         return load_file(str(file)).get("map")
-    except (SafetensorError, OSError):  # not there, cut short, or not what it seems: made again
+    except (SafetensorError, OSError):  # missing, truncated or damaged: compute it again
         return None
 
 

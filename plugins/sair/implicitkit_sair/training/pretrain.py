@@ -221,12 +221,12 @@ def _restore(checkpoint: Path, settings: Settings, model: MaskedAutoencoder, opt
     metadata = read_metadata(checkpoint)
     if not {"settings", "step"} <= metadata.keys():
         raise UserError(f"{checkpoint} is not of a pre-training; delete it and start without --resume")
-    stored, wanted = json.loads(metadata["settings"]), asdict(settings)
-    changed = [key for key in wanted if key not in FREE_ON_RESUME and stored.get(key) != wanted[key]]
+    stored, expected = json.loads(metadata["settings"]), asdict(settings)
+    changed = [key for key in expected if key not in FREE_ON_RESUME and stored.get(key) != expected[key]]
     if changed:
         raise UserError(
             f"{checkpoint} was started with other settings: "
-            + ", ".join(f"{key} {stored.get(key)}, now {wanted[key]}" for key in changed)
+            + ", ".join(f"{key} {stored.get(key)}, now {expected[key]}" for key in changed)
         )
     step = int(metadata["step"])
     if step > settings.steps:

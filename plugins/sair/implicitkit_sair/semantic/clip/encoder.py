@@ -14,7 +14,15 @@ from implicitkit import Features
 from implicitkit_sair.semantic.base import SemanticEncoder, SemanticFeatures
 from implicitkit_sair.semantic.clip.modes import MODES, Mode, dense_resnet, dense_vit, pooled_vit, unused
 from implicitkit_sair.semantic.clip.timm_towers import dense_timm, is_timms, patch_of, pooled_timm, unused_timm
-from implicitkit_sair.semantic.clip.towers import DEFAULT, HUB, Recipe, as_list, image_tower, recipe, takes_any_size
+from implicitkit_sair.semantic.clip.towers import (
+    DEFAULT_TOWER,
+    HUB,
+    Recipe,
+    as_list,
+    image_tower,
+    recipe,
+    takes_any_size,
+)
 from implicitkit_sair.semantic.dropping import Kept
 from implicitkit_sair.semantic.filling import Fill, check_fill
 from implicitkit_sair.semantic.tokens import is_plain
@@ -66,7 +74,7 @@ class CLIP(SemanticEncoder):
 
     def __init__(
         self,
-        model: str | Mapping[str, Any] = DEFAULT,
+        model: str | Mapping[str, Any] = DEFAULT_TOWER,
         pretrained: str | None = None,
         mode: Mode = "maskclip",
         fill: Fill = "mean",
@@ -139,9 +147,9 @@ class CLIP(SemanticEncoder):
         """The picture's embedding as CLIP itself makes it, ``(B, out_channels)``, of the picture at its native size."""
         with nullcontext() if self.trainable else torch.no_grad():
             x = self.normalise(x)
-            seen = F.interpolate(self._without_holes(x), self.native, mode="bilinear", antialias=True)
-            kept = self.kept(x[:, self.in_channels :], seen) if self.fill == "drop" and self.mask_channels else None
+            resized = F.interpolate(self._without_holes(x), self.native, mode="bilinear", antialias=True)
+            kept = self.kept(x[:, self.in_channels :], resized) if self.fill == "drop" and self.mask_channels else None
             if self.is_timm:
-                return pooled_timm(self.net, seen, kept)
-            pooled: Tensor = self.net(seen) if kept is None else pooled_vit(self.net, seen, kept)
+                return pooled_timm(self.net, resized, kept)
+            pooled: Tensor = self.net(resized) if kept is None else pooled_vit(self.net, resized, kept)
         return pooled

@@ -29,7 +29,7 @@ from implicitkit_sair.semantic.dropping import Kept
 
 Mode = Literal["vanilla", "maskclip", "sclip", "clearclip", "naclip"]
 MODES: tuple[str, ...] = get_args(Mode)
-BARE = ("clearclip", "naclip")  # modes that remove the last block's residual and feed-forward network
+BARE_MODES = ("clearclip", "naclip")  # modes that remove the last block's residual and feed-forward network
 SIGMA = 5.0  # of naclip's window, in patches
 
 
@@ -117,7 +117,7 @@ def last_block(block: Any, tokens: Tensor, cells: tuple[int, int], mode: Mode, k
         whole: Tensor = block(tokens)
         return whole[:, 1:]
     attended: Tensor = block.ls_1(attend(block.attn, block.ln_1(tokens), cells, mode, kept))[:, 1:]
-    if mode in BARE:
+    if mode in BARE_MODES:
         return attended
     tokens = tokens[:, 1:] + attended
     tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
@@ -136,18 +136,18 @@ def attend(attention: Any, x: Tensor, cells: tuple[int, int], mode: Mode, kept: 
     q, k, v = (rearrange(part, "b n (heads c) -> b heads n c", heads=attention.num_heads) for part in (q, k, v))
     match mode:
         case "sclip":
-            seen = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
+            attended = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
         case "clearclip":
-            seen = F.scaled_dot_product_attention(q, q, v)
+            attended = F.scaled_dot_product_attention(q, q, v)
         case "naclip":
             window = gaussian_window(cells, device=x.device)
             if kept is not None:
                 window = window[kept.places[:, None, :, None], kept.places[:, None, None, :]]
             window = F.pad(window, (1, 0, 1, 0)).to(q.dtype)
-            seen = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
+            attended = F.scaled_dot_product_attention(k, k, v, attn_mask=window)
         case _:
             raise ValueError(f"the mode of clip is one of {', '.join(MODES)}; received {mode!r}")
-    projected = attention.out_proj(rearrange(seen, "b heads n c -> b n (heads c)"))
+    projected = attention.out_proj(rearrange(attended, "b heads n c -> b n (heads c)"))
     return projected
 
 
@@ -177,4 +177,4 @@ def unused(net: Any, mode: Mode) -> list[nn.Parameter]:
         pool = net.attnpool
         return [*pool.q_proj.parameters(), *pool.k_proj.parameters(), pool.positional_embedding]
     last = net.transformer.resblocks[-1]
-    return [p for part in (last.ln_2, last.mlp, last.ls_2) for p in part.parameters()] if mode in BARE else []
+    return [p for part in (last.ln_2, last.mlp, last.ls_2) for p in part.parameters()] if mode in BARE_MODES else []

@@ -71,8 +71,8 @@ def encode_text(
             _known.update(
                 {(identity, tuple(templates), prompt): row for prompt, row in zip(new, averaged, strict=True)}
             )
-        found = torch.stack([_known[key] for key in keys])
-    return found.to(next(clip.parameters()).device)
+        embeddings = torch.stack([_known[key] for key in keys])
+    return embeddings.to(next(clip.parameters()).device)
 
 
 def _clip_of(encoder: nn.Module) -> CLIP:
@@ -80,10 +80,10 @@ def _clip_of(encoder: nn.Module) -> CLIP:
     if isinstance(encoder, CLIP):
         return encoder
     if isinstance(encoder, ImplicitModel):
-        found = [part for part in encoder.modules() if isinstance(part, CLIP)]
-        if len(found) == 1:
-            return found[0]
-        raise ValueError(f"a text is embedded for the one clip encoder of a model; this model has {len(found)}")
+        clips = [part for part in encoder.modules() if isinstance(part, CLIP)]
+        if len(clips) == 1:
+            return clips[0]
+        raise ValueError(f"a text is embedded for the one clip encoder of a model; this model has {len(clips)}")
     raise ValueError(f"only a clip encoder has words; received {type(encoder).__name__}")
 
 

@@ -18,7 +18,7 @@ from implicitkit.weights import fill
 from implicitkit_sair.semantic.clip.timm_towers import allow_any_size, check_tower, is_timms, patch_of, takes
 from implicitkit_sair.semantic.state_dicts import read_entries, read_state_dict
 
-DEFAULT = "ViT-B-16"
+DEFAULT_TOWER = "ViT-B-16"
 HUB = "hf-hub:"
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's files
 OTHER_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
@@ -204,7 +204,7 @@ def _from_hub(model: str | Mapping[str, Any], pretrained: str, quick_gelu: bool 
     fetch, repository = open_clip.pretrained.download_pretrained_from_hf, pretrained.removeprefix(HUB)
     described = json.loads(download("open_clip_config.json").read_text(encoding="utf-8"))
     config, seen_as = described.get("model_cfg", described), described.get("preprocess_cfg", {})
-    if model != DEFAULT and configuration(model)[1]["vision_cfg"] != config["vision_cfg"]:
+    if model != DEFAULT_TOWER and configuration(model)[1]["vision_cfg"] != config["vision_cfg"]:
         raise UserError(f"{pretrained} holds another architecture than the given model; leave model= out")
     return Recipe(
         pretrained,

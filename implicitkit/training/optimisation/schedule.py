@@ -96,8 +96,8 @@ class Polynomial(Schedule):
         self.final_lr, self.power = final_lr, power
 
     def rate(self, step: int, steps: int, lr: float) -> float:
-        left = float((1 - self.progress(step, steps)) ** self.power)
-        return self.final_lr + (lr - self.final_lr) * left
+        remaining = float((1 - self.progress(step, steps)) ** self.power)
+        return self.final_lr + (lr - self.final_lr) * remaining
 
 
 class Exponential(Schedule):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from implicitkit.comparison.config import CompareConfig
+from implicitkit.config.comparison import CompareConfig
 from implicitkit.errors import check_known
 from implicitkit.evaluation.scores import score_text
 from implicitkit.evaluation.statistics import gains_of, ranked

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.comparison.grid import draw_grid
 from implicitkit.evaluation import Example
+from implicitkit.evaluation.grid import draw_grid
 from implicitkit.evaluation.timing import Watch
 from oracles.comparisons import checked, tiny
 

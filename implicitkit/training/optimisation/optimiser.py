@@ -12,8 +12,8 @@ from torch.nn import Parameter
 
 from implicitkit.config import PART_SETTINGS, OptimiserConfig
 from implicitkit.errors import ConfigError, nearest
+from implicitkit.registry.arguments import check_arguments
 from implicitkit.registry.kinds import optimisers
-from implicitkit.registry.registry import check_arguments
 
 
 def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

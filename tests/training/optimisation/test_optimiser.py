@@ -16,7 +16,7 @@ from implicitkit.config import OptimiserConfig, TrainConfig, apply_settings, val
 from implicitkit.images.folders import picture_files
 from implicitkit.training.data import TrainingCrops, collate, hold_out
 from implicitkit.training.loop import StepBatches, parts_of
-from implicitkit.training.optimiser import build_optimiser, set_rate
+from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
 from oracles.models import small_model
 from oracles.runs import ENVIRONMENT, entries, furthest, identical, run, settings, weights
 

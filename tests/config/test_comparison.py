@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 import implicitkit as ik
-from implicitkit.comparison.config import load_comparison
 from implicitkit.config import apply_settings
+from implicitkit.config.comparison import load_comparison
 from oracles.comparisons import ENCODER, TINY, checked
 
 

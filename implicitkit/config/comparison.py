@@ -11,9 +11,11 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from implicitkit.config import Document, Places, Strict, TrainConfig, load_yaml, merged, set_entry, with_base
+from implicitkit.config.documents import Document, Places, load_yaml, set_entry
+from implicitkit.config.inheritance import merged, with_base
+from implicitkit.config.sections import Strict
+from implicitkit.config.training import TrainConfig
 from implicitkit.errors import ConfigError, check_known
-from implicitkit.evaluation.defaults import default_protocol
 from implicitkit.files import read_json
 from implicitkit.nested import flattened, unshared
 from implicitkit.registry.kinds import decoders, encoders, models, named_spec
@@ -22,7 +24,7 @@ from implicitkit.registry.registry import Registry
 LABEL = re.compile(r"\w[\w +()=.,-]*")
 MAX_SWEEP = 100
 MetricSpecs = list[str | dict[str, Any]]
-USUAL: MetricSpecs = ["psnr", "ssim", "l1"]
+USUAL_METRICS: MetricSpecs = ["psnr", "ssim", "l1"]
 TRAINING_KEYS = [key for key in TrainConfig.model_fields if key not in ("output", "seed")]  # the comparison sets those
 
 
@@ -157,12 +159,7 @@ class Evaluation(Strict):
     model_config = ConfigDict(extra="allow")
     protocol: str | None = Field(None, description="(default: the one that base.degradation asks for)")
     data: str
-    metrics: MetricSpecs | None = Field(USUAL, min_length=1, description="null: the protocol's own")
-
-    def spec(self, degradation: Any) -> dict[str, Any]:
-        """What ``create_protocol`` takes, ``degradation`` being the one that is trained on."""
-        named = default_protocol(degradation) if self.protocol is None else {"name": self.protocol}
-        return {**named, **(self.model_extra or {})}
+    metrics: MetricSpecs | None = Field(USUAL_METRICS, min_length=1, description="null: the protocol's own")
 
 
 class Grid(Strict):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import implicitkit as ik
-from implicitkit.training.averaging import Average
+from implicitkit.training.optimisation.averaging import Average
 from oracles.runs import identical, run, settings, weights
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from implicitkit.config import OptimiserConfig
-from implicitkit.training.schedule import learning_rate
+from implicitkit.training.optimisation.schedule import learning_rate
 
 
 def test_schedules() -> None:
