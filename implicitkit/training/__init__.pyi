@@ -3,4 +3,4 @@
 from .data import TrainingCrops as TrainingCrops
 from .callbacks import Callback as Callback, TrainingState as TrainingState
 from .loop import StepBatches as StepBatches
-from .schedule import Schedule as Schedule, learning_rate as learning_rate
+from .optimisation.schedule import Schedule as Schedule, learning_rate as learning_rate
