@@ -75,7 +75,8 @@ class LTE(SkipDecoder):
             along = torch.pi * self._y_first(self.frequency(features.map).transpose(0, 1)).transpose(0, 1)
             waves = torch.cat([self.amplitude(features.map), along], dim=1).float()
             return self.to_latent(features, waves, self.picture(inputs))
-        weight, bias = (self._y_first(value) for value in (self.frequency.weight, self.frequency.bias))
+        assert self.amplitude.bias is not None and self.frequency.bias is not None
+        weight, bias = self._y_first(self.frequency.weight), self._y_first(self.frequency.bias)
         with in_float32(features.map.device.type):  # multiply by pi once, not at every point
             kernel = torch.cat([self.amplitude.weight.float(), torch.pi * weight.float()])
             offset = torch.cat([self.amplitude.bias.float(), torch.pi * bias.float()])
