@@ -61,11 +61,10 @@ def test_errors_are_one_line_and_say_whether_the_user_can_help_it() -> None:
     assert explain(KeyError("x")) == ("KeyError: 'x' (run again with --debug for the traceback)", 1)
 
 
-def test_debug_keeps_the_exit_code() -> None:
-    command = [sys.executable, "-m", "implicitkit", "upscale", "nowhere.png", "--debug"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr and done.stderr.splitlines()[-1] == "error: there is no file nowhere.png"
+def test_debug_keeps_the_exit_code(run) -> None:
+    done = run("upscale", "nowhere.png", "--debug")
+    assert done.code == 2
+    assert "Traceback" in done.err and done.err.splitlines()[-1] == "error: there is no file nowhere.png"
 
 
 def test_a_shell_is_told_how_to_complete(tmp_path) -> None:
@@ -136,6 +135,7 @@ def test_the_name_of_a_file_does_not_steer_the_terminal(run, folder: Path) -> No
     assert all(c.isprintable() or c == "\n" for c in done.out + done.err + refused.err)
 
 
+@pytest.mark.slow
 def test_what_others_log_and_threads_that_fail_stay_off_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(
         "import logging, threading, sys, warnings\n"

@@ -259,6 +259,7 @@ def test_none_leaves_the_entry_points_out() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_importing_the_library_loads_no_plugin_and_what_one_does_stays_its_own(tmp_path: Any) -> None:
     (tmp_path / "noisy.py").write_text(
         "print('loaded')\nimport torch\nimport implicitkit as ik\n"
