@@ -63,16 +63,19 @@ def test_a_broken_plugin_is_listed_with_its_reason(implicitkit) -> None:
     assert "Traceback" in implicitkit("plugins", "--traceback", plugins="none,broken").stdout
 
 
+@pytest.mark.slow
 def test_a_plugin_brings_a_command(implicitkit) -> None:
     assert implicitkit("say-hello", "--name", "world", plugins="none,greeter").stdout == "hello world\n"
     assert "say-hello" in implicitkit("--help", plugins="none,greeter").stdout
 
 
+@pytest.mark.slow
 def test_a_command_that_is_taken_is_left_out_naming_both(implicitkit) -> None:
     ran = implicitkit("--help", plugins="none,usurper")
     assert "command 'train' of usurper (no distribution) is already registered by implicitkit" in ran.stderr
 
 
+@pytest.mark.slow
 def test_strict_mode_stops(implicitkit) -> None:
     ran = implicitkit("list", plugins="none,broken", **{STRICT_VARIABLE: "1"})
     assert ran.returncode == 2 and ran.stdout == ""
@@ -82,6 +85,7 @@ def test_strict_mode_stops(implicitkit) -> None:
     assert implicitkit("list", plugins="none,broken", **{STRICT_VARIABLE: "false"}).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_unknown_name_mentions_what_failed(implicitkit) -> None:
     ran = implicitkit("info", "theirs", plugins="none,broken")
     assert ran.returncode == 2
