@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 
-from implicitkit.cli.pictures.notes import Note, summarise
+from implicitkit.create.notes import Note, summarise
 from implicitkit.cli.pictures.sharing import Share
 from implicitkit.cli.progress import Progress, bar, duration
 from implicitkit.errors import UserError, describe, one_line, text_of

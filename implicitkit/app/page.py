@@ -1,0 +1,52 @@
+"""The page: a tab for each that is registered."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from implicitkit.app.session import KEPT_S, Session
+from implicitkit.errors import PluginError, UserError, one_line, text_of
+from implicitkit.registry.kinds import tabs
+
+FIRST = ("upscale", "inpaint")
+MISSING = """Nothing here fills holes. A plugin brings this tab and the models for it:
+
+    pip install implicitkit-sair
+
+Then start `implicitkit app` again."""
+
+
+def build_page(session: Session) -> gr.Blocks:
+    """The page of ``session``.
+
+    Raises:
+        UserError: the models that were given cannot be loaded.
+
+    >>> from pathlib import Path
+    >>> page = build_page(Session(Path("results")))
+    >>> page.analytics_enabled
+    False
+    """
+    names = tabs.names()
+    first = [name for name in FIRST if name in names or name == "inpaint"]
+    with gr.Blocks(title="implicitkit", analytics_enabled=False, delete_cache=(600, int(KEPT_S))) as page:
+        gr.Markdown("# implicitkit\nPictures as continuous functions. Everything is computed on this machine.")
+        for name in [*first, *(name for name in names if name not in first)]:
+            with gr.Tab(name.replace("_", " ").capitalize(), id=name):
+                if name in names:
+                    _lay_out(name, session)
+                else:
+                    gr.Markdown(MISSING)
+    page.queue(max_size=16, default_concurrency_limit=1)
+    return page
+
+
+def _lay_out(name: str, session: Session) -> None:
+    """One tab; of a plugin's that fails, the reason."""
+    entry, first = tabs.find(name)
+    try:
+        tabs.build(entry, *first, session)  # type: ignore[arg-type]  # a session in the place of a name's tail
+    except PluginError as error:
+        gr.Markdown(f"This tab failed: {one_line(text_of(error))}")
+    except UserError:
+        raise
