@@ -16,14 +16,15 @@ MISSING = """Nothing here fills holes. A plugin brings this tab and the models f
 Then start `implicitkit app` again."""
 
 
-def build_page(session: Session) -> gr.Blocks:
-    """The page of ``session``.
+async def build_page(session: Session) -> gr.Blocks:
+    """The page of ``session``. Gradio asks for a running loop, and leaves one open where there is none.
 
     Raises:
         UserError: the models that were given cannot be loaded.
 
+    >>> import asyncio
     >>> from pathlib import Path
-    >>> page = build_page(Session(Path("results")))
+    >>> page = asyncio.run(build_page(Session(Path("results"))))
     >>> page.analytics_enabled
     False
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OFF = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_RUN_HISTORY": "False"}
 
 
-def make_app(session: Session, host: str = "127.0.0.1") -> FastAPI:
+async def make_app(session: Session, host: str = "127.0.0.1") -> FastAPI:
     """The page of ``session`` as an ASGI application; no file can be had but what was uploaded or made."""
     import gradio as gr
     from fastapi import FastAPI
@@ -36,11 +36,11 @@ def make_app(session: Session, host: str = "127.0.0.1") -> FastAPI:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     return gr.mount_gradio_app(
         app,
-        build_page(session),
+        await build_page(session),
         path="/",
         server_name=host,
         allowed_paths=[],
-        max_file_size=f"{session.limits.upload:g}mb",
+        max_file_size=int(session.limits.upload * 1e6),
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,
@@ -110,7 +110,7 @@ def serve(
     with listener, private_folder() as folder:
         import uvicorn
 
-        app = make_app(Session(folder / "results", models, device, limits), host)
+        app = asyncio.run(make_app(Session(folder / "results", models, device, limits), host))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listener.getsockname()[1]}/")

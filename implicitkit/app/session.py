@@ -14,10 +14,12 @@ import torch
 
 from implicitkit.create import load_model
 from implicitkit.errors import ImageError, UserError
+from implicitkit.files import PHOTO
 from implicitkit.images.io import Picture, read_picture, write_picture
 from implicitkit.images.survey import stored_size
 from implicitkit.model import ImplicitModel
 
+CPU = torch.device("cpu")
 KEPT_S = 3600.0  # how long results wait for their download
 
 
@@ -79,7 +81,7 @@ class Session:
 
     folder: Path
     models: tuple[str, ...] = ()
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     limits: Limits = Limits()
     _loaded: dict[str, ImplicitModel] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -107,6 +109,10 @@ class Session:
             raise UserError("there is no picture yet; drop one, or choose a file")
         self.limits.check_picture(Path(path))
         return read_picture(path)
+
+    def demo(self) -> Path:
+        """A copy of the picture that comes with the package."""
+        return self.write(read_picture(PHOTO), PHOTO.stem)
 
     def write(self, picture: Picture, name: str) -> Path:
         """A result as a PNG of that name in a new folder; results of an hour ago are deleted."""

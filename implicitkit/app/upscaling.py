@@ -10,13 +10,11 @@ import gradio as gr
 
 from implicitkit.app.previews import before_and_after
 from implicitkit.app.session import Session
-from implicitkit.app.widgets import SOURCES, PictureFile, answering, reporting
+from implicitkit.app.widgets import answering, picture_file, reporting
 from implicitkit.create.fitness import Request, judge, pretrained
 from implicitkit.create.notes import summarise
 from implicitkit.devices import explain_precision
 from implicitkit.errors import UserError
-from implicitkit.files import PHOTO
-from implicitkit.images.io import read_picture
 from implicitkit.images.upscale import Enlargement, upscale_picture
 from implicitkit.model import ImplicitModel
 
@@ -105,7 +103,7 @@ def tab(session: Session) -> None:
     models = session.choices([name for name, _ in pretrained()], enlarges)
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
-            picture = PictureFile(label="Picture", sources=SOURCES, height=260)
+            picture = picture_file(label="Picture", height=260)
             demo = gr.Button("Use the demo picture", size="sm")
             usual = models[0] if session.models or "liif_small" not in models else "liif_small"
             model = gr.Dropdown(models, value=usual, label="Model")
@@ -145,6 +143,4 @@ def tab(session: Session) -> None:
         [factor, box],
         api_visibility="private",
     )
-    demo.click(
-        answering(lambda: str(session.write(read_picture(PHOTO), PHOTO.stem))), None, picture, api_visibility="private"
-    )
+    demo.click(answering(lambda: str(session.demo())), None, picture, api_visibility="private")

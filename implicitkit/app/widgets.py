@@ -7,32 +7,32 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from implicitkit.errors import UserError, describe, one_line, text_of
 
-SOURCES: list[Literal["upload", "webcam", "clipboard"]] = ["upload", "clipboard"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class PictureFile(gr.Image):
+def picture_file(**options: Any) -> gr.Image:
     """A place to drop a picture, which comes as the very file that was given: Gradio's own decodes it to 8 bits.
 
-    Its arguments are those of ``gr.Image``; the browser is told those of the constructor, so it has none of its own.
+    Args:
+        options: of ``gr.Image``.
 
-    >>> PictureFile(label="Picture", sources=SOURCES, render=False).sources
+    >>> picture_file(label="Picture", render=False).sources
     ['upload', 'clipboard']
     """
+    part = gr.Image(sources=["upload", "clipboard"], buttons=["fullscreen"], **options)
+    part.preprocess = _path_of  # on the instance: for a subclass Gradio would write a file beside this one
+    return part
 
-    def preprocess(self, payload: Any) -> str | None:
-        """The file's path in the upload folder."""
-        return None if payload is None else payload.path
 
-    def get_block_name(self) -> str:
-        """The browser shows it as an image."""
-        return "image"
+def _path_of(payload: Any) -> str | None:
+    """The path of a file in the upload folder."""
+    return None if payload is None else str(payload.path)
 
 
 def answering(function: F) -> F:
