@@ -69,14 +69,15 @@ def wait_for(browser: Any, script: str, *arguments: Any) -> Any:
     raise AssertionError(f"{script} stayed empty; the page: {browser.execute_script('return document.body.innerText')}")
 
 
-def press(browser: Any, text: str) -> None:
-    """Press the visible button of that text."""
-    button = wait_for(
+def press(browser: Any, button: str) -> None:
+    """Press the visible button of that id or that text."""
+    found = wait_for(
         browser,
-        "[...document.querySelectorAll('button')].find(b => b.innerText.trim() == arguments[0] && b.offsetParent)",
-        text,
+        "document.getElementById(arguments[0]) || [...document.querySelectorAll('button')]"
+        ".find(b => b.innerText.trim() == arguments[0] && b.offsetParent)",
+        button,
     )
-    browser.execute_script("arguments[0].click()", button)
+    browser.execute_script("arguments[0].click()", found)
 
 
 def complaints(browser: Any) -> list[str]:
