@@ -138,5 +138,5 @@ def test_the_page_upscales_the_demo_picture_in_chromium(tmp_path: Path) -> None:
         assert handle.location["x"] < before - 60
         browser.save_screenshot(str(tmp_path / "upscale.png"))
         press(browser, "Inpaint")
-        assert "pip install implicitkit-sair" in wait_for(browser, "document.body.innerText")
+        assert wait_for(browser, "document.body.innerText.includes('pip install implicitkit-sair')")
         assert complaints(browser) == [] and foreign_requests(browser, address) == set()

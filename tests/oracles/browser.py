@@ -74,7 +74,8 @@ def press(browser: Any, button: str) -> None:
     found = wait_for(
         browser,
         "document.getElementById(arguments[0]) || [...document.querySelectorAll('button')]"
-        ".find(b => b.innerText.trim() == arguments[0] && b.offsetParent)",
+        ".find(b => b.innerText.trim() == arguments[0] && b.checkVisibility({visibilityProperty: true, opacityProperty: true})"
+        " && !b.closest('[aria-hidden=true]'))",
         button,
     )
     browser.execute_script("arguments[0].click()", found)

@@ -108,7 +108,7 @@ def _meaning(session: Session, whose: list[str], picture: gr.Image, selected: gr
     """The controls that select by meaning; the picture to click on."""
     shown = gr.Image(label="Click what is to go", buttons=["fullscreen"], interactive=False, height=320, elem_id="inpaint-meaning")
     with gr.Row():
-        like = gr.Textbox(label="Like these pixels", placeholder="120,80 300,40")
+        like = gr.Textbox(label="Like these pixels", placeholder="120,80 300,40", elem_id="inpaint-like")
         unlike = gr.Textbox(label="But not like these")
     means = gr.Radio(["like", "not like"], value="like", label="A click means")
     speaks = [name for name in whose if has_words(session, name)]

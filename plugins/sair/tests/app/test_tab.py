@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ def test_the_page_fills_what_was_painted_over_in_chromium(address: str, tmp_path
     with chromium((1280, 1500)) as browser:
         browser.get(address)
         press(browser, "Inpaint")
-        demos = "[...document.querySelectorAll('button')].filter(b => b.innerText.includes('demo') && b.offsetParent)"
+        demos = "[...document.querySelectorAll('button')].filter(b => b.innerText.includes('demo') && b.checkVisibility())"
         browser.execute_script("arguments[0].click()", wait_for(browser, f"{demos}[0]"))
         canvas = wait_for(browser, "document.querySelector('#inpaint-canvas canvas')")
-        wait_for(browser, "document.querySelector('#inpaint-meaning img')")
+        wait_for(browser, "document.querySelector('img[src*=astronaut]')")
+        time.sleep(3)  # the canvas shows nothing to ask for
         draw = ActionChains(browser, duration=50)
         draw.move_to_element(canvas).click_and_hold().move_by_offset(30, 10).move_by_offset(20, -20).release().perform()
         browser.save_screenshot(str(tmp_path / "painted.png"))
@@ -73,4 +75,10 @@ def test_the_page_fills_what_was_painted_over_in_chromium(address: str, tmp_path
         text = wait_for(browser, "document.querySelector('#inpaint-text textarea')?.value")
         assert text.startswith("512×512") and "filled by" in text and "0.0%" not in text, text
         browser.save_screenshot(str(tmp_path / "filled.png"))
+        press(browser, "By meaning")
+        shown = wait_for(browser, "document.querySelector('#inpaint-meaning img')")
+        wait_for(browser, "arguments[0].naturalWidth", shown)
+        ActionChains(browser).move_to_element(shown).click().perform()
+        assert "," in wait_for(browser, "[...document.querySelectorAll('#inpaint-like textarea')][0]?.value")
+        browser.save_screenshot(str(tmp_path / "meaning.png"))
         assert complaints(browser) == [] and foreign_requests(browser, address) == set()
