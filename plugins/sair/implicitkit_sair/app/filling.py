@@ -112,15 +112,12 @@ def fill(
     picture, hole = extend(picture, mask, margins)
     session.limits.check_result(picture.size)
     check_mask(picture.rgb(), hole)
-    number_format = choose_precision("auto", session.device, bits=picture.bits)
     how: dict[str, Any] = {"dilate": int(dilate), "feather": int(feather)}
+    how["precision"] = choose_precision("auto", session.device, bits=picture.bits)
 
     def filled(names: Sequence[str]) -> Answer:
         chosen = {name: name if name in SOLVERS else session.load(name) for name in names}
-        if any(not isinstance(painter, str) for painter in chosen.values()):
-            result, why = inpaint_better(chosen, picture, hole, precision=number_format, **how)
-        else:
-            result, why = inpaint_better(chosen, picture, hole, **how)
+        result, why = inpaint_better(chosen, picture, hole, **how)
         return Answer(why.partition(":")[0] or names[0], result, why)
 
     if every:

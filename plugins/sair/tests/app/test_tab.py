@@ -63,7 +63,9 @@ def test_the_page_fills_what_was_painted_over_in_chromium(address: str, tmp_path
     with chromium((1280, 1500)) as browser:
         browser.get(address)
         press(browser, "Inpaint")
-        demos = "[...document.querySelectorAll('button')].filter(b => b.innerText.includes('demo') && b.checkVisibility())"
+        demos = (
+            "[...document.querySelectorAll('button')].filter(b => b.innerText.includes('demo') && b.checkVisibility())"
+        )
         browser.execute_script("arguments[0].click()", wait_for(browser, f"{demos}[0]"))
         canvas = wait_for(browser, "document.querySelector('#inpaint-canvas canvas')")
         wait_for(browser, "document.querySelector('img[src*=astronaut]')")
