@@ -106,7 +106,9 @@ def tab(session: Session) -> None:
 
 def _meaning(session: Session, whose: list[str], picture: gr.Image, selected: gr.State) -> gr.Image:
     """The controls that select by meaning; the picture to click on."""
-    shown = gr.Image(label="Click what is to go", buttons=["fullscreen"], interactive=False, height=320, elem_id="inpaint-meaning")
+    shown = gr.Image(
+        label="Click what is to go", buttons=["fullscreen"], interactive=False, height=320, elem_id="inpaint-meaning"
+    )
     with gr.Row():
         like = gr.Textbox(label="Like these pixels", placeholder="120,80 300,40", elem_id="inpaint-like")
         unlike = gr.Textbox(label="But not like these")
