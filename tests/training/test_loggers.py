@@ -110,24 +110,24 @@ def test_without_loggers_the_log_alone_is_written(tmp_path: Path) -> None:
     assert [file.name.startswith("events.out") for file in tmp_path.iterdir()] == [True]
 
 
+@pytest.mark.filterwarnings("default")  # their own
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_the_real_one_takes_it_offline(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(name)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    (tmp_path / "run").mkdir()
-    for step in (1, 2):
-        told = Loggers([name], tmp_path / "run", {"steps": 2, "data": {"patch": 4}})
-        told.scalars({"train/loss": 1.0 / step}, step)
-        told.picture("validation", torch.rand(3, 4, 4), step)
-        told.close()
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
+    for steps, resume in ((1, False), (2, True)):
+        how = {"loggers": name, "log_every": 1, "checkpoint_every": 1, "validation": {"every": 1, "scales": [2]}}
+        ik.train(settings(tmp_path / "run", steps=steps, **how), resume=resume, show=False)
     known = json.loads((tmp_path / "run" / RUNS).read_text())[name]
     if name == "mlflow":
         import mlflow
 
         history = mlflow.MlflowClient().get_metric_history(known, "train/loss")
-        assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 0.5)]
+        assert [metric.step for metric in history] == [1, 2]
     else:
         runs = list((tmp_path / "run" / "wandb").glob(f"offline-run-*-{known}"))
         assert runs and all(list(run.glob("*.wandb")) for run in runs)
