@@ -97,5 +97,10 @@ def register_callbacks(register: Register) -> None:
 
 
 @hookspec
+def register_tabs(register: Register) -> None:
+    """Tabs of ``implicitkit app``: the factory takes an :class:`implicitkit.app.Session` and lays out the tab."""
+
+
+@hookspec
 def register_commands(app: typer.Typer) -> None:
     """Sub-commands of ``implicitkit``: add them to ``app`` as to any typer application."""

@@ -15,6 +15,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("cli",),
     ("comparison",),
     ("testing",),
+    ("app",),
     ("training",),
     ("evaluation", "export", "upscaling"),
     ("create",),

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 
-from implicitkit.cli.pictures.notes import Note, summarise
 from implicitkit.cli.pictures.sharing import Share
 from implicitkit.cli.progress import Progress, bar, duration
+from implicitkit.create.notes import Note, summarise
 from implicitkit.errors import UserError, describe, one_line, text_of
 from implicitkit.files import writing_into
 

@@ -248,6 +248,10 @@ class TrainConfig(Strict):
     callbacks: list[PartSpec] = Field(
         default_factory=list, description="of `implicitkit list callbacks`, such as early_stopping; one or several"
     )
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(
+        default_factory=lambda: ["tensorboard"],
+        description="who is told numbers and pictures beside log.jsonl; one or several, or [] for none",
+    )
     output: Path = Field(description="run directory; must be new, or resumed")
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(16, ge=1, description="crops per step, over all processes")
@@ -266,7 +270,7 @@ class TrainConfig(Strict):
     license: str = Field("", description="terms of the trained weights, written into their files")
     trained_on: str = Field("", description="the training data, written into the files")
 
-    @field_validator("degradation", "loss", "callbacks", mode="before")
+    @field_validator("degradation", "loss", "callbacks", "loggers", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]

@@ -190,3 +190,9 @@ def register_callbacks(register: Register) -> None:
     """The built-in callbacks."""
     of = "implicitkit.training.callbacks"
     register("early_stopping", f"{of}:EarlyStopping", summary="ends a run whose validation no longer improves")
+
+
+@hookimpl
+def register_tabs(register: Register) -> None:
+    """The built-in tab of ``implicitkit app``."""
+    register("upscale", "implicitkit.app.upscaling:tab", summary="enlarge a picture, and compare")

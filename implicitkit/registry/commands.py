@@ -7,6 +7,7 @@ COMMANDS = {
     "upscale": "implicitkit.cli.pictures.upscale:upscale",
     "restore": "implicitkit.cli.pictures.restore:restore",
     "demo": "implicitkit.cli.pictures.demo:demo",
+    "app": "implicitkit.cli.pictures.app:app",
     "train": "implicitkit.cli.models.train:train",
     "evaluate": "implicitkit.cli.models.evaluate:evaluate",
     "compare": "implicitkit.cli.models.compare:compare",

@@ -40,6 +40,7 @@ datasets = _registry("dataset")
 optimisers = _registry("optimiser")
 schedules = _registry("schedule")
 callbacks = _registry("callback")
+tabs = _registry("tab")
 
 plugins = Plugins(
     {
@@ -55,6 +56,7 @@ plugins = Plugins(
         "register_optimisers": optimisers,
         "register_schedules": schedules,
         "register_callbacks": callbacks,
+        "register_tabs": tabs,
     },
     _built_in,
 )

@@ -31,6 +31,7 @@ from implicitkit.field.field import Prediction
 from implicitkit.training.assembly import assemble, may_leave_unused
 from implicitkit.training.callbacks import Callbacks, TrainingState
 from implicitkit.training.data import collate
+from implicitkit.training.loggers import check_loggers
 from implicitkit.training.optimisation.averaging import Average
 from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
 from implicitkit.training.optimisation.schedule import build_schedule
@@ -105,6 +106,7 @@ def _train(
     set_seed(config.seed)
 
     # Find all mistakes before making the run directory.
+    check_loggers(config.loggers)
     followers = Callbacks([*(spec.as_dict() for spec in config.callbacks), *callbacks])
     schedule = build_schedule(config.optimiser)
     parts = assemble(config, device, dataset, processes)

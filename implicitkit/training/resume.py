@@ -28,6 +28,7 @@ RESUMABLE_KEYS = (
     *NEUTRAL_KEYS,
     "validation",
     "callbacks",
+    "loggers",
     "steps",
     "optimiser.lr",
     "optimiser.betas",

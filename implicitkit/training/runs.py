@@ -22,6 +22,7 @@ from implicitkit.errors import UserError
 from implicitkit.files import LOCK, held, is_held, write_text
 from implicitkit.images.io import write_image
 from implicitkit.model import ImplicitModel
+from implicitkit.training.loggers import RUNS, Loggers
 from implicitkit.training.resume import RESUMABLE_KEYS, changed_entries, holds_work, write_config
 from implicitkit.training.validation import Validation
 
@@ -50,7 +51,7 @@ class Run:
         self.whole = False  # whether each crop is a whole picture
         self.between: tuple[int, ImplicitModel] | None = None  # between two steps: those done, and the model
         self._start = 0
-        self._writer: Any = None
+        self._loggers: Loggers | None = None
         self._stateful: dict[str, Stateful] = {}
         self._lock = ExitStack()
         self._taken = f"another process trains in {self.folder}; wait for it to end, or choose another output"
@@ -68,8 +69,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._loggers is not None:
+            self._loggers.close()
         if error is not None and not isinstance(error, UserError):
             self._rescue()
         opened = self.accelerator.is_main_process and (self.folder / LOCK).exists()
@@ -127,7 +128,15 @@ class Run:
         """Remove the files of a run without checkpoints; the folder as well, if nothing else is in it."""
         if not (self.folder / "config.yaml").is_file() and not but:
             return
-        for pattern in ("config.yaml", "log.jsonl", "events.out.tfevents*", "images/step-*.png", ".*.part.*", LOCK):
+        for pattern in (
+            "config.yaml",
+            "log.jsonl",
+            "events.out.tfevents*",
+            RUNS,
+            "images/step-*.png",
+            ".*.part.*",
+            LOCK,
+        ):
             for file in self.folder.glob(pattern):
                 if file.name != but:
                     file.unlink()
@@ -208,7 +217,7 @@ class Run:
         say({"event": "validation", "step": step, **validation.means, **details})
         (self.folder / "images").mkdir(exist_ok=True)
         write_image(self.folder / "images" / f"step-{step}.png", picture)
-        self._tensorboard().add_image("validation", picture, step)
+        self._log().picture("validation", picture, step)
         score = validation.means[validation.best] * (-1 if validation.best in validation.lower_is_better else 1)
         if self.best_by != validation.best:
             self.best, self.best_by = -math.inf, validation.best
@@ -231,24 +240,22 @@ class Run:
         model.save(self.folder / name, license=self.config.license)
 
     def say(self, entry: dict[str, Any], report: Report | None) -> None:
-        """Write a line of ``log.jsonl`` and TensorBoard scalars, and call the report."""
+        """Write a line of ``log.jsonl``, tell the loggers, and call the report."""
         if not self.accelerator.is_main_process:
             return
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({**entry, "time": time.time()}) + "\n")
         if entry["event"] != "start":
-            for key, value in entry.items():
-                if key not in ("event", "step", "seconds_left", "reason"):
-                    self._tensorboard().add_scalar(f"{entry['event']}/{key}", value, entry["step"])
+            numbers = {k: v for k, v in entry.items() if k not in ("event", "step", "seconds_left", "reason")}
+            self._log().scalars({f"{entry['event']}/{k}": v for k, v in numbers.items()}, entry["step"])
         if report is not None:
             report(entry)
 
-    def _tensorboard(self) -> Any:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder), purge_step=self._start + 1)
-        return self._writer
+    def _log(self) -> Loggers:
+        if self._loggers is None:
+            settings = json.loads(self.config.model_dump_json())
+            self._loggers = Loggers(self.config.loggers, self.folder, settings, self._start)
+        return self._loggers
 
     def _checkpoints(self) -> list[tuple[int, Path]]:
         folders = (self.folder / "checkpoints").glob("step-*")

@@ -13,6 +13,7 @@ from implicitkit.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from implicitkit.weights.fetching import fetch as fetch
+    from implicitkit.weights.fetching import is_here as is_here
     from implicitkit.weights.native import fill as fill
     from implicitkit.weights.native import fingerprint as fingerprint
     from implicitkit.weights.native import read_metadata as read_metadata
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from implicitkit.weights.pickled import read_pickled as read_pickled
 else:  # these import torch, when they are first used
     _LAZY = {
-        "fetching": ["fetch"],
+        "fetching": ["fetch", "is_here"],
         "native": ["fill", "fingerprint", "read_metadata", "read_spec"],
         "pickled": ["read_pickled"],
     }

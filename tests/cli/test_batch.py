@@ -14,7 +14,7 @@ from filelock import FileLock
 import implicitkit as ik
 from implicitkit.cli import progress
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.pictures.notes import Note
+from implicitkit.create.notes import Note
 from implicitkit.errors import UserError
 from implicitkit.files import LOCK
 

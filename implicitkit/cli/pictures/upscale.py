@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from implicitkit.cli.pictures.notes import Note
+    from implicitkit.create.notes import Note
     from implicitkit.images.io import Picture
     from implicitkit.images.upscale import Enlargement
     from implicitkit.model import ImplicitModel
@@ -128,7 +128,7 @@ class Enlarger:
 
     def work(self, job: Job, report: Callable[[float], None]) -> str:
         """Enlarge one picture and write it; the line that says so."""
-        from implicitkit.cli.pictures.fitness import Request, judge
+        from implicitkit.create.fitness import Request, judge
         from implicitkit.images.io import check_writable, read_picture, write_picture
 
         source, target = job
@@ -169,7 +169,7 @@ class Enlarger:
         )
 
     def _say(self, notes: Sequence[Note]) -> None:
-        from implicitkit.cli.pictures.notes import summarise
+        from implicitkit.create.notes import summarise
 
         if not self.alone:
             self.notes.extend(notes)

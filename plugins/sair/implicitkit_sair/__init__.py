@@ -110,6 +110,12 @@ def register_protocols(register: Callable[..., Any]) -> None:
 
 
 @ik.hookimpl
+def register_tabs(register: Callable[..., Any]) -> None:
+    """Inpainting in ``implicitkit app``."""
+    register("inpaint", f"{__name__}.app.tab:tab", summary="fill holes, and what means the same; paint beyond the edge")
+
+
+@ik.hookimpl
 def register_commands(app: typer.Typer) -> None:
     """``inpaint``, ``edit``, ``segment``, ``pretrain-mae`` and ``make-prototypes``."""
     importlib.import_module(f"{__name__}.cli").add_to(app)

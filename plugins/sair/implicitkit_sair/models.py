@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from implicitkit import UserError, list_models
+
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {
     "sair_faces": "a SAIR that starts from a thin plate, trained on small pictures of faces; `inpaint` uses it",
@@ -13,6 +15,9 @@ SHIPPED = {
     "lte_small_faces": "LTE of the same training, told nothing of meaning",
 }
 """Models whose weights come with the package, where their file does: name -> summary."""
+
+CANDIDATES = ("harmonic", "biharmonic")
+"""The solvers that each picture's own test compares models with."""
 
 
 def sair_clip_vit_b16() -> dict[str, Any]:
@@ -98,3 +103,18 @@ def _stored(name: str) -> dict[str, Any]:
     from implicitkit.weights import read_spec
 
     return read_spec(WEIGHTS / f"{name}.safetensors")
+
+
+def default_models() -> list[str]:
+    """The SAIRs for holes that come with the plugin.
+
+    Raises:
+        UserError: none does.
+    """
+    shipped = [name for name in SHIPPED if name.startswith("sair") and name in list_models(pretrained=True)]
+    if not shipped:
+        raise UserError(
+            "pass --model, a weight file that was trained to inpaint; `implicitkit train CONFIG.yaml` with a config of "
+            "the plugin makes one (best.safetensors in its output folder)"
+        )
+    return shipped

@@ -16,7 +16,7 @@ from implicitkit_sair.cli import add_to
 PACKAGE = Path(implicitkit_sair.__file__).parent
 PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
 ORDER = (  # what stands further up may import what stands further down, never the other way round
-    ("cli",),
+    ("cli", "app"),
     ("editing",),
     ("training", "inpainting", "segmentation"),
     ("decoders",),
@@ -24,7 +24,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("appearance", "models"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-ROOM_FILES, CORE_MODULES, PARAMETERS = 13, 15, 13
+ROOM_FILES, CORE_MODULES, PARAMETERS = 13, 16, 13
 ALTERNATIVES = ({"fit", "stretch"},)  # one choice, read as one
 TABLE = {field.name for field in dataclasses.fields(Outputs)}  # of all commands that write pictures
 

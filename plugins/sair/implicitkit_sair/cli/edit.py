@@ -188,9 +188,9 @@ def _of_file(embeddings: Path, names: Path | None) -> Vocabulary:
 def _painters(model: str | None, meant: bool, where: Any) -> dict[str, ImplicitModel | str]:
     """What may fill, by name: the model that is asked for, or all that a test on the picture chooses from."""
     from implicitkit import load_model
-    from implicitkit_sair.cli.inpaint import default_models
     from implicitkit_sair.inpainting.meaning import semantic_condition
     from implicitkit_sair.inpainting.painting import SOLVERS, check_painter
+    from implicitkit_sair.models import default_models
 
     names = [model] if model else default_models()[:1] if meant else [*default_models(), SOLVER]
     painters: dict[str, ImplicitModel | str] = {}

@@ -68,7 +68,8 @@ def inpaint(
             help="Repeatable: threshold (white is what is brighter, of 1), view (pixels: the side at which the model "
             "sees a crop around a hole; 0: the whole picture as it is), dilate (grow the holes by so many pixels), "
             "feather (fade into the picture over so many pixels), tile (encode in tiles of so many pixels), "
-            "mirror (average with the answer for the mirrored picture).",
+            "mirror (average with the answer for the mirrored picture), margins (paint beyond the picture: "
+            "[LEFT, TOP, RIGHT, BOTTOM] in pixels).",
         ),
     ] = None,
     *,
@@ -92,21 +93,17 @@ def inpaint(
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.images import read_picture, write_picture
-    from implicitkit_sair.inpainting.choice import choose
-    from implicitkit_sair.inpainting.painting import (
-        SOLVERS,
-        check_mask,
-        check_painter,
-        inpaint_picture,
-        read_mask,
-        visible,
-    )
+    from implicitkit_sair.inpainting.choice import inpaint_better
+    from implicitkit_sair.inpainting.margins import extend
+    from implicitkit_sair.inpainting.painting import SOLVERS, check_mask, check_painter, read_mask
+    from implicitkit_sair.models import CANDIDATES, default_models
 
     filling = _parse_fill(fill)
     where = choose_device(share.device(device))
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         holes = read_mask(jobs[0].mask, hole, rare.threshold)
-        check_mask(read_picture(jobs[0].source).rgb(), holes, f"the mask {jobs[0].mask}")
+        first, holes = extend(read_picture(jobs[0].source), holes, rare.margins)
+        check_mask(first.rgb(), holes, f"the mask {jobs[0].mask}")
     if model in SOLVERS and raw:
         raise UserError(f"--raw shows the whole output of a model; {model} has none")
     names = [model] if model else [*default_models(), *([] if raw else CANDIDATES)]
@@ -118,23 +115,20 @@ def inpaint(
 
     def work(job: Job, report: Callable[[float], None]) -> str:
         job.check(outputs.force)  # another run may have come and gone
-        picture, holes = read_picture(job.source), read_mask(job.mask, hole, rare.threshold)
+        holes = read_mask(job.mask, hole, rare.threshold)
+        picture, holes = extend(read_picture(job.source), holes, rare.margins)
         check_mask(picture.rgb(), holes, f"the mask {job.mask}")
         number_format = choose_precision(precision, where, bits=picture.bits)
         how: dict[str, Any] = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
         how["mirror"] = rare.mirror
-        name, why = names[0], ""
-        if len(painters) > 1 and not raw:
-            choice = choose(painters, visible(picture, holes > 0.5), holes, **how)
-            name, why = choice.taken, f"; {choice.reason()}"
-        painter = painters[name]
-        result = inpaint_picture(painter, picture, holes, raw=raw, **how)
+        result, why = inpaint_better(painters, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(job.target, result, lossless=outputs.quality is None, quality=outputs.quality)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
-        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note}{why})"
+        note += f"; {why}" if why else ""
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
 
     run_each(
         jobs,
@@ -225,27 +219,6 @@ def _pictures_only(found: list[Path]) -> list[Path]:
     stems = {p.stem for p in found}
     companions = {stem + ending for stem in stems for ending in COMPANIONS}
     return [p for p in found if p.stem not in companions]
-
-
-CANDIDATES = ("harmonic", "biharmonic")  # the solvers that each picture's own test compares models with
-
-
-def default_models() -> list[str]:
-    """The SAIRs for holes that come with the plugin.
-
-    Raises:
-        UserError: none does.
-    """
-    from implicitkit import list_models
-    from implicitkit_sair.models import SHIPPED
-
-    shipped = [name for name in SHIPPED if name.startswith("sair") and name in list_models(pretrained=True)]
-    if not shipped:
-        raise UserError(
-            "pass --model, a weight file that was trained to inpaint; `implicitkit train CONFIG.yaml` with a config of "
-            "the plugin makes one (best.safetensors in its output folder)"
-        )
-    return shipped
 
 
 def _parse_fill(text: str | None) -> float | str | None:

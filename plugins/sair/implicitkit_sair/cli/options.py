@@ -26,6 +26,8 @@ class Inpaint(Strict):
     """Average with what the model paints into the mirrored picture; twice the time."""
     tile: int | None = Field(None, ge=1)
     """Encode in tiles of so many pixels."""
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Paint so many pixels beyond the picture: left, top, right and bottom."""
 
 
 class Segment(Strict):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from implicitkit import ImplicitModel
-from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint
+from implicitkit.images import Picture
+from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint, inpaint_picture, visible
 from implicitkit_sair.inpainting.surroundings import crops, trained_view
 
 TRIALS = 3
@@ -107,6 +108,25 @@ def _view(painters: Mapping[str, ImplicitModel | str], told: int | None, size: i
     side, whole = max(((side or 0, whole) for side, whole in views), default=(0, True))
     side = side if told is None else told
     return (side, whole) if side else (size, True)
+
+
+def inpaint_better(
+    painters: Mapping[str, ImplicitModel | str], picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any
+) -> tuple[Picture, str]:
+    """A decoded file filled by the painter that fills best where the picture is known; and why, with several.
+
+    Args:
+        painters: see :func:`choose`.
+        picture: of any kind.
+        mask: ``(1, H, W)``, above 0.5 where pixels are missing.
+        raw: see :func:`implicitkit_sair.inpaint`; nothing is then compared, and the first painter is taken.
+        how: the other arguments of :func:`implicitkit_sair.inpaint`.
+    """
+    name, why = next(iter(painters)), ""
+    if len(painters) > 1 and not raw:
+        choice = choose(painters, visible(picture, mask > 0.5), mask, **how)
+        name, why = choice.taken, choice.reason()
+    return inpaint_picture(painters[name], picture, mask, raw=raw, **how), why
 
 
 def held_out(hole: Tensor, trial: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is to be said of pictures that a command works on; of many, the same is said once."""
+"""What is to be said of pictures that are worked on; of many, the same is said once."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 import implicitkit as ik
 from implicitkit.cli.pictures import fitness
-from implicitkit.cli.pictures.fitness import Request, Training, judge
-from implicitkit.cli.pictures.notes import summarise
+from implicitkit.create.fitness import Request, Training, judge
+from implicitkit.create.notes import summarise
 from implicitkit.images.io import read_picture
 from oracles import PHOTOS
 from oracles.models import small_model

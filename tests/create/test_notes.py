@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from implicitkit.cli.pictures.notes import Note, summarise
+from implicitkit.create.notes import Note, summarise
 
 
 def test_the_same_is_said_once_with_the_range_of_its_values() -> None:

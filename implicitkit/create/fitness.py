@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from implicitkit.cli.pictures.notes import Note
+from implicitkit.create.notes import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
