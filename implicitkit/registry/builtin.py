@@ -190,3 +190,16 @@ def register_callbacks(register: Register) -> None:
     """The built-in callbacks."""
     of = "implicitkit.training.callbacks"
     register("early_stopping", f"{of}:EarlyStopping", summary="ends a run whose validation no longer improves")
+
+
+@hookimpl
+def register_weights(register: Register) -> None:
+    """Weight files of others that are known here."""
+    of = "implicitkit.weights.known"
+    register("liif_edsr_baseline", f"{of}:liif_edsr_baseline", summary="LIIF with EDSR-baseline, the authors' own file")
+    register("lpips_alex", f"{of}:lpips_alex", summary="the backbone of LPIPS, AlexNet")
+    register("lpips_vgg", f"{of}:lpips_vgg", summary="the backbone of LPIPS, VGG16")
+    register("dinov2_vits14", f"{of}:dinov2_vits14", summary="DINOv2 ViT-S/14, a folder for timm's local-dir:")
+    for size in (0, 2):
+        summary = f"EfficientNet-Lite{size} trained on ImageNet, in timm's layout"
+        register(f"efficientnet_lite{size}", f"{of}:efficientnet_lite{size}", summary=summary)

@@ -40,6 +40,7 @@ datasets = _registry("dataset")
 optimisers = _registry("optimiser")
 schedules = _registry("schedule")
 callbacks = _registry("callback")
+weights = _registry("weight file")
 
 plugins = Plugins(
     {
@@ -55,6 +56,7 @@ plugins = Plugins(
         "register_optimisers": optimisers,
         "register_schedules": schedules,
         "register_callbacks": callbacks,
+        "register_weights": weights,
     },
     _built_in,
 )
