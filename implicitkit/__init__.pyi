@@ -72,4 +72,5 @@ from .training.callbacks import Callback as Callback, TrainingState as TrainingS
 from .training.optimisation.schedule import Schedule as Schedule
 from .training.train import TrainingResult as TrainingResult, train as train
 from .upscaling import upscale as upscale
+from .weights.hub import push_to_hub as push_to_hub
 from .version import __version__ as __version__
