@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from implicitkit.weights.fetching import fetch as fetch
     from implicitkit.weights.known import KnownFile as KnownFile
     from implicitkit.weights.known import Source as Source
+    from implicitkit.weights.known import known_file as known_file
     from implicitkit.weights.native import fill as fill
     from implicitkit.weights.native import fingerprint as fingerprint
     from implicitkit.weights.native import read_metadata as read_metadata
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 else:  # these import torch, when they are first used
     _LAZY = {
         "fetching": ["fetch"],
-        "known": ["KnownFile", "Source"],
+        "known": ["KnownFile", "Source", "known_file"],
         "native": ["fill", "fingerprint", "read_metadata", "read_spec"],
         "pickled": ["read_pickled"],
     }

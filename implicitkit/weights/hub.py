@@ -278,7 +278,7 @@ def _tags(model: Any) -> list[str]:
     ]
 
 
-def _licence(terms: str) -> dict[str, str]:
+def _licence(terms: str) -> dict[str, Any]:
     """The hub's entries on a licence; other terms than it knows are named as they are."""
     if not terms:
         return {}
