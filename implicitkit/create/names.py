@@ -127,7 +127,7 @@ def list_weights(pattern: str | None = None) -> list[str]:
     """Names of weight files that :func:`implicitkit.weights.fetch` gets.
 
     >>> list_weights("lpips*")
-    ['lpips_alex', 'lpips_vgg']
+    ['lpips_alex', 'lpips_squeeze', 'lpips_vgg']
     """
     return weights.names(pattern)
 

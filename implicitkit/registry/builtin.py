@@ -198,6 +198,7 @@ def register_weights(register: Register) -> None:
     of = "implicitkit.weights.known"
     register("liif_edsr_baseline", f"{of}:liif_edsr_baseline", summary="LIIF with EDSR-baseline, the authors' own file")
     register("lpips_alex", f"{of}:lpips_alex", summary="the backbone of LPIPS, AlexNet")
+    register("lpips_squeeze", f"{of}:lpips_squeeze", summary="the backbone of LPIPS, SqueezeNet")
     register("lpips_vgg", f"{of}:lpips_vgg", summary="the backbone of LPIPS, VGG16")
     register("dinov2_vits14", f"{of}:dinov2_vits14", summary="DINOv2 ViT-S/14, a folder for timm's local-dir:")
     for size in (0, 2):

@@ -37,7 +37,7 @@ class KnownFile:
         task: what it is for.
         licence: its licence.
         size: bytes.
-        sha256: of the file, or of the folder (:func:`implicitkit.files.digest`), once it is here.
+        sha256: of the file, or of the folder (:func:`implicitkit.files.digest`), once it is here; or its first digits.
         sources: where to get it, in the order in which they are tried.
         scores: what it reaches, in a few words.
         timm: timm's name of the network that it fills, if it is one of timm's.
@@ -135,6 +135,14 @@ lpips_vgg = partial(
     "cabd922aeb0dd6d56f2bed33221aee74b7f1e760ddd105c0e0891606cbab6d0d",
     Source("hf-hub:timm/vgg16.tv_in1k/model.safetensors", "", f"{CONVERSIONS}:features_of_safetensors"),
 )
+
+
+def lpips_squeeze() -> KnownFile:
+    """Torchvision's SqueezeNet 1.1, whole; no package holds it."""
+    place = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+    task = "the backbone of LPIPS: torchvision's squeezenet1_1, trained on ImageNet"
+    size = 4_958_716  # as torchvision states it, to a thousandth of a MiB
+    return KnownFile(place.rpartition("/")[2], task, "BSD-3-Clause", size, "b8a52dc0", (Source(place, "b8a52dc0"),))
 
 
 def dinov2_vits14() -> KnownFile:
