@@ -10,7 +10,15 @@ import pytest
 import implicitkit as ik
 from implicitkit.weights.known import known_file
 
-OURS = ["dinov2_vits14", "efficientnet_lite0", "efficientnet_lite2", "liif_edsr_baseline", "lpips_alex", "lpips_squeeze", "lpips_vgg"]
+OURS = [
+    "dinov2_vits14",
+    "efficientnet_lite0",
+    "efficientnet_lite2",
+    "liif_edsr_baseline",
+    "lpips_alex",
+    "lpips_squeeze",
+    "lpips_vgg",
+]
 
 
 @pytest.mark.parametrize("name", OURS)
