@@ -90,7 +90,7 @@ def test_it_is_pushed_and_loaded_back(hub: str, tmp_path: Path, monkeypatch: pyt
     assert files.keys() == {"README.md", "config.json", "model.safetensors"}
     assert files["model.safetensors"] in Hub.large.values(), "weights are a large file"
     config = json.loads(files["config.json"])
-    assert config["library_name"] == "implicitkit" and config["spec"]["decoder"] == {"name": "liif"}
+    assert config["library_name"] == "implicitkit" and config["spec"]["decoder"]["name"] == "liif"
     told = metadata(files["README.md"].decode())
     assert told["datasets"] == "me/pictures" and told["model-index"][0]["name"] == "mine"
 
