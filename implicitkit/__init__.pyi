@@ -25,6 +25,7 @@ from .create import (
     list_optimisers as list_optimisers,
     list_schedules as list_schedules,
     list_callbacks as list_callbacks,
+    list_weights as list_weights,
     load_model as load_model,
     register_decoder as register_decoder,
     register_degradation as register_degradation,
@@ -39,6 +40,7 @@ from .create import (
     register_optimiser as register_optimiser,
     register_schedule as register_schedule,
     register_callback as register_callback,
+    register_weights as register_weights,
     unregister_plugin as unregister_plugin,
 )
 from .decoders.base import Decoder as Decoder, Question as Question
@@ -70,4 +72,5 @@ from .training.callbacks import Callback as Callback, TrainingState as TrainingS
 from .training.optimisation.schedule import Schedule as Schedule
 from .training.train import TrainingResult as TrainingResult, train as train
 from .upscaling import upscale as upscale
+from .weights.hub import push_to_hub as push_to_hub
 from .version import __version__ as __version__

@@ -102,5 +102,10 @@ def register_tabs(register: Register) -> None:
 
 
 @hookspec
+def register_weights(register: Register) -> None:
+    """Weight files that are fetched by name: the factory returns an :class:`implicitkit.weights.KnownFile`."""
+
+
+@hookspec
 def register_commands(app: typer.Typer) -> None:
     """Sub-commands of ``implicitkit``: add them to ``app`` as to any typer application."""

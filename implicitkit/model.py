@@ -20,10 +20,11 @@ from implicitkit.images.io import check_values
 from implicitkit.necks.base import Neck
 from implicitkit.registry.origins import origins_of
 from implicitkit.weights.checkpoint import Checkpoint
+from implicitkit.weights.hub import HubMixin
 from implicitkit.weights.native import fingerprint, write_native
 
 
-class ImplicitModel(nn.Module):
+class ImplicitModel(HubMixin, nn.Module):
     """An encoder and a decoder, and other models (*conditions*) whose fields the decoder reads at the same coordinates.
 
     Args:

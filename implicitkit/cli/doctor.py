@@ -232,9 +232,8 @@ def _plugins() -> dict[str, str]:
 
 
 def _weights() -> dict[str, str]:
-    from implicitkit.registry.kinds import models, shipped_file
+    from implicitkit.registry.kinds import models, shipped_file, weights
     from implicitkit.weights.fetching import is_here, is_intact, location
-    from implicitkit.weights.known import KNOWN
 
     def found(name: str) -> str:
         file = shipped_file(models.find(name)[0])
@@ -243,9 +242,9 @@ def _weights() -> dict[str, str]:
     def fetched(name: str) -> str:
         return "intact" if is_intact(name) else f"DAMAGED (delete {location(name)}, and get it again)"
 
-    shipped = [name for name in models.names(pretrained=True) if name not in KNOWN]
-    rows = {name: _value(partial(found, name)) for name in shipped}
-    rows |= {name: _value(partial(fetched, name)) for name in KNOWN if is_here(name)}
+    known = weights.names()
+    rows = {name: _value(partial(found, name)) for name in models.names(pretrained=True) if name not in known}
+    rows |= {name: _value(partial(fetched, name)) for name in known if is_here(name)}
     return rows or {"weights": "none"}
 
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from implicitkit.registry.registry import Entry
 
 PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
-KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks")
+KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks", "weights")
 LISTABLE = (*KINDS, "configs")
-SINGULAR = {"losses": "loss"}
+SINGULAR = {"losses": "loss", "weights": "weight file"}
 LOCAL_WEIGHTS = ("WEIGHTS: in the box", "WEIGHTS: here")
 WILDCARDS = "*?["
 
@@ -87,8 +87,15 @@ def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str,
             if fnmatchcase(config.name, glob or "*")
         ]
     entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
-    mark = weights_of if kind == "models" else lambda entry: ""
+    mark = {"models": weights_of, "weights": here_or_not}.get(kind, lambda entry: "")
     return [(entry.name, "; ".join(filter(None, (entry.summary, mark(entry)))), str(entry.owner)) for entry in entries]
+
+
+def here_or_not(entry: Entry[Any]) -> str:
+    """Where a known weight file is, in a few words."""
+    from implicitkit.weights.fetching import is_here
+
+    return LOCAL_WEIGHTS[1] if is_here(entry.name) else f"implicitkit weights get {entry.name}"
 
 
 def weights_of(entry: Entry[Any]) -> str:

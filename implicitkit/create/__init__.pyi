@@ -35,6 +35,7 @@ from .names import (
     list_optimisers as list_optimisers,
     list_schedules as list_schedules,
     list_callbacks as list_callbacks,
+    list_weights as list_weights,
     list_models as list_models,
     register_encoder as register_encoder,
     register_decoder as register_decoder,
@@ -48,6 +49,7 @@ from .names import (
     register_optimiser as register_optimiser,
     register_schedule as register_schedule,
     register_callback as register_callback,
+    register_weights as register_weights,
     register_plugin as register_plugin,
     unregister_plugin as unregister_plugin,
 )

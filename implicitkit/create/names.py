@@ -19,6 +19,7 @@ from implicitkit.registry.kinds import (
     plugins,
     protocols,
     schedules,
+    weights,
 )
 from implicitkit.registry.plugins import Plugin
 
@@ -120,6 +121,15 @@ def list_callbacks(pattern: str | None = None) -> list[str]:
     True
     """
     return callbacks.names(pattern)
+
+
+def list_weights(pattern: str | None = None) -> list[str]:
+    """Names of weight files that :func:`implicitkit.weights.fetch` gets.
+
+    >>> list_weights("lpips*")
+    ['lpips_alex', 'lpips_squeeze', 'lpips_vgg']
+    """
+    return weights.names(pattern)
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool | None = None) -> list[str]:
@@ -273,6 +283,19 @@ def register_callback(name: str, factory: Any = None, **how: Any) -> Any:
     ...         print(training.step, float(training.loss))
     """
     return enrol(callbacks, name, factory, **how)
+
+
+def register_weights(name: str, factory: Any = None, **how: Any) -> Any:
+    """Register a weight file that is fetched by name: the factory returns its
+    :class:`~implicitkit.weights.KnownFile`; see :func:`register_encoder`.
+
+    >>> from implicitkit.weights import KnownFile, Source
+    >>> @register_weights("mine_example", replace=True)
+    ... def mine():
+    ...     place = Source("hf-hub:Me/Mine/mine.safetensors")
+    ...     return KnownFile("mine.safetensors", "enlarging comics", "MIT", 1_234_567, "0123abcd" * 8, (place,))
+    """
+    return enrol(weights, name, factory, **how)
 
 
 def register_plugin(plugin: Any, name: str | None = None, *, replace: bool = False) -> Plugin:

@@ -11,11 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from implicitkit.errors import WeightsError, first_line
+from implicitkit.errors import WeightsError
 from implicitkit.metrics.base import Metric
 from implicitkit.weights import is_safetensors
 from implicitkit.weights.fetching import fetch
-from implicitkit.weights.known import KNOWN
 from implicitkit.weights.pickled import read_pickled
 
 Net = Literal["alex", "vgg", "squeeze"]
@@ -120,24 +119,18 @@ def _build(net: str, backbone: Mapping[str, Tensor], where: str) -> torch.nn.Mod
 
 
 def _published(net: str) -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights, from torch's hub cache, our own, or the network."""
+    """Torchvision's ImageNet weights, from torch's hub cache, our own, or the known file's sources."""
     import torchvision
 
     url = getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.url
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    file = cache / url.rpartition("/")[2]
-    if not file.is_file():
-        try:
-            if f"lpips_{net}" in KNOWN:
-                return _read(fetch(f"lpips_{net}"))
-            cache.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2], progress=False)
-        except (OSError, RuntimeError, WeightsError) as error:  # no network, or a wrong checksum
-            raise WeightsError(
-                f"lpips with {net} needs {file.name}, which is not in {cache} and cannot be downloaded from {url} "
-                f"({first_line(error)}); put it there, or pass weights= (--lpips-weights on the command line)"
-            ) from None
-    return _read(file)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        return _read(cached if cached.is_file() else fetch(f"lpips_{net}"))
+    except WeightsError as error:
+        raise WeightsError(
+            f"lpips with {net} needs {cached.name}, which is not in {cached.parent}: {error}; or pass weights= "
+            "(--lpips-weights on the command line)"
+        ) from None
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -196,3 +196,17 @@ def register_callbacks(register: Register) -> None:
 def register_tabs(register: Register) -> None:
     """The built-in tab of ``implicitkit app``."""
     register("upscale", "implicitkit.app.upscaling:tab", summary="enlarge a picture, and compare")
+
+
+@hookimpl
+def register_weights(register: Register) -> None:
+    """Weight files of others that are known here."""
+    of = "implicitkit.weights.known"
+    register("liif_edsr_baseline", f"{of}:liif_edsr_baseline", summary="LIIF with EDSR-baseline, the authors' own file")
+    register("lpips_alex", f"{of}:lpips_alex", summary="the backbone of LPIPS, AlexNet")
+    register("lpips_squeeze", f"{of}:lpips_squeeze", summary="the backbone of LPIPS, SqueezeNet")
+    register("lpips_vgg", f"{of}:lpips_vgg", summary="the backbone of LPIPS, VGG16")
+    register("dinov2_vits14", f"{of}:dinov2_vits14", summary="DINOv2 ViT-S/14, a folder for timm's local-dir:")
+    for size in (0, 2):
+        summary = f"EfficientNet-Lite{size} trained on ImageNet, in timm's layout"
+        register(f"efficientnet_lite{size}", f"{of}:efficientnet_lite{size}", summary=summary)

@@ -41,6 +41,7 @@ optimisers = _registry("optimiser")
 schedules = _registry("schedule")
 callbacks = _registry("callback")
 tabs = _registry("tab")
+weights = _registry("weight file")
 
 plugins = Plugins(
     {
@@ -57,6 +58,7 @@ plugins = Plugins(
         "register_schedules": schedules,
         "register_callbacks": callbacks,
         "register_tabs": tabs,
+        "register_weights": weights,
     },
     _built_in,
 )

@@ -14,6 +14,9 @@ from implicitkit.weights.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from implicitkit.weights.fetching import fetch as fetch
     from implicitkit.weights.fetching import is_here as is_here
+    from implicitkit.weights.known import KnownFile as KnownFile
+    from implicitkit.weights.known import Source as Source
+    from implicitkit.weights.known import known_file as known_file
     from implicitkit.weights.native import fill as fill
     from implicitkit.weights.native import fingerprint as fingerprint
     from implicitkit.weights.native import read_metadata as read_metadata
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 else:  # these import torch, when they are first used
     _LAZY = {
         "fetching": ["fetch", "is_here"],
+        "known": ["KnownFile", "Source", "known_file"],
         "native": ["fill", "fingerprint", "read_metadata", "read_spec"],
         "pickled": ["read_pickled"],
     }

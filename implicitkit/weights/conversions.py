@@ -6,12 +6,13 @@ import io
 import json
 import pickle
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from implicitkit.errors import UserError, WeightsError
@@ -53,6 +54,34 @@ def features_of_torchvision(content: bytes, path: Path) -> None:
     """The tensors ``features.*`` of a torchvision checkpoint."""
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     save_file({name: value.contiguous() for name, value in state.items() if name.startswith("features.")}, path)
+
+
+def features_of_safetensors(content: bytes, path: Path) -> None:
+    """The same from timm's file of such a network."""
+    save_file({name: value for name, value in load(content).items() if name.startswith("features.")}, path)
+
+
+def in_timms_order(model: str, content: bytes, path: Path) -> None:
+    """The tensors of a checkpoint whose layers have other names and the same order as those of timm's ``model``.
+
+    Raises:
+        WeightsError: there are more or fewer, or one has another shape.
+    """
+    import timm
+
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    values = [value for name, value in state.items() if "num_batches" not in name]
+    with torch.device("meta"):
+        own = {
+            name: value for name, value in timm.create_model(model).state_dict().items() if "num_batches" not in name
+        }
+    if [tuple(value.shape) for value in values] != [tuple(value.shape) for value in own.values()]:
+        raise WeightsError(f"the checkpoint's {len(values)} tensors are not those of timm's {model}")
+    save_file({name: value.contiguous() for name, value in zip(own, values, strict=True)}, path)
+
+
+efficientnet_lite0_in_order = partial(in_timms_order, "tf_efficientnet_lite0")
+efficientnet_lite2_in_order = partial(in_timms_order, "tf_efficientnet_lite2")
 
 
 def features_of_flax(content: bytes, path: Path) -> None:

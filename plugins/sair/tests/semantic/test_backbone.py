@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -13,6 +17,9 @@ from safetensors.torch import save_file
 from tiny_vit import DINO, SIR, TINY, VIT
 
 import implicitkit as ik
+from implicitkit.files import digest as contents
+from implicitkit.registry.kinds import weights
+from implicitkit.weights import KnownFile, Source
 from implicitkit.weights.native import read_metadata
 
 ANY = {**VIT, "options": {key: value for key, value in TINY.items() if key != "img_size"}}
@@ -107,3 +114,59 @@ def test_files_that_are_not_what_they_should_be(folder: Path, tmp_path: Path) ->
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(ik.WeightsError, match="holds no weights"):
         ik.create_encoder({"name": "dense", "model": f"local-dir:{tmp_path}"})
+
+
+@pytest.fixture
+def known(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """``tiny_known``, weights of ``vit_tiny_patch16_224`` in the cache folder: a folder whose sources are nowhere."""
+    monkeypatch.setenv("IMPLICITKIT_CACHE", str(tmp_path / "cache"))
+    cached = tmp_path / "cache" / "weights" / "tiny"
+    shutil.copytree(folder, cached)
+    entry = KnownFile(
+        "tiny", "tests", "MIT", 1, contents(cached), (Source("http://127.0.0.1:1/x"),), timm="vit_tiny_patch16_224"
+    )
+    ik.register_weights("tiny_known", lambda: entry, replace=True)
+    ik.register_weights("of_no_network", lambda: replace(entry, timm=""), replace=True)
+    yield cached
+    weights.discard(["tiny_known", "of_no_network"])
+
+
+@torch.no_grad()
+def test_weights_known_by_name_need_no_path(known: Path, tmp_path: Path) -> None:
+    model = ik.create_model({"encoder": {"name": "dense", "weights": "tiny_known", "layer": 1}, "decoder": SIR}).eval()
+    assert model.encoder.source == "tiny_known of implicitkit weights"
+    assert model.encoder.mean == [0.1, 0.2, 0.3] and model.encoder.learnt
+    saved = model.save(tmp_path / "model.safetensors")
+    assert list(json.loads(read_metadata(saved)["frozen"])) == ["encoder"], "anybody can get them"
+    picture = torch.rand(3, 20, 30)
+    expected = model.encode(picture).render((9, 9))
+    assert torch.equal(ik.load_model(saved).encode(picture).render((9, 9)), expected)
+    shutil.rmtree(known)
+    with pytest.raises(
+        ik.WeightsError, match=r"cannot get tiny_known; tried http://127.0.0.1:1/x \(.*implicitkit weights get"
+    ):
+        ik.load_model(saved)
+    with pytest.raises(ik.WeightsError, match=r"of_no_network is tests, no network of timm's; these are: .*tiny_known"):
+        ik.create_encoder("dense", weights="of_no_network")
+
+
+@torch.no_grad()
+def test_where_timms_hub_is_not_reached_the_known_file_takes_its_place(
+    known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = timm.create_model
+
+    def offline(model: str, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            raise ConnectionError("no network here")
+        return create(model, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    encoder = ik.create_encoder("dense", model="vit_tiny_patch16_224", pretrained=True).eval()
+    assert "no network here" in (said := capsys.readouterr().err) and "tiny_known" in said and said.count("\n") == 1
+    named = ik.create_encoder("dense", weights="tiny_known").eval()
+    x = torch.rand(1, 3, 24, 40)
+    assert torch.equal(encoder(x).map, named(x).map)
+    assert encoder.portable(encoder.spec) == {"name": "dense", "weights": "tiny_known"}
+    with pytest.raises(ik.WeightsError, match="no network here"):
+        ik.create_encoder("dense", model="vit_tiny_r_s16_p8_224", pretrained=True)

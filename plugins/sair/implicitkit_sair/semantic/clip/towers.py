@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from implicitkit import UnknownNameError, UserError, WeightsError
 from implicitkit.errors import first_line, nearest, quiet
-from implicitkit.weights import fill
+from implicitkit.weights import fill, is_safetensors
 from implicitkit_sair.semantic.clip.timm_towers import allow_any_size, check_tower, is_timms, patch_of, takes
 from implicitkit_sair.semantic.state_dicts import read_entries, read_state_dict
 
@@ -22,8 +25,7 @@ DEFAULT_TOWER = "ViT-B-16"
 HUB = "hf-hub:"
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's files
 OTHER_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
-# open_clip builds both towers or none; the one that is not wanted is made as small as it gets, and dropped
-NO_VISION = {"layers": 1, "width": 1, "head_width": 1, "patch_size": 1, "image_size": 1}
+# of an image tower without words, which open_clip builds beside it all the same: made as small as it gets, and dropped
 NO_TEXT = {"layers": 1, "width": 1, "heads": 1, "context_length": 1, "vocab_size": 1}
 
 
@@ -137,12 +139,14 @@ def image_tower(made: Recipe) -> nn.Module:
     unknown = [option for option in OTHER_ATTENTION if vision.get(option)]
     if unknown:
         raise UserError(f"the blocks of {made.name} have {', '.join(unknown)}, which the dense modes do not know")
-    tower: nn.Module = _build(made, _without_weights(vision), NO_TEXT).visual
+    state = None if made.file is None else read_state_dict(made.file, beside=OPENAI_ENTRIES)
+    both = state is not None and any(not key.startswith("visual.") for key in state) and "logit_scale" in state
+    alone = not both or not _has_plain_text(made)
+    tower: nn.Module = (_build(made, _without_weights(vision), NO_TEXT) if alone else _whole(made)).visual
     if is_timms(tower):
         check_tower(tower, made.name)
         allow_any_size(tower)
-    if made.file is not None:
-        state = read_state_dict(made.file, beside=OPENAI_ENTRIES)
+    if state is not None and alone:
         own = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
         fill(tower, own or state, str(made.file))  # without any prefix, it holds the image tower alone
     return tower
@@ -162,28 +166,62 @@ def _without_weights(vision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_tower(made: Recipe) -> nn.Module:
-    """The text tower with its weights, frozen, in eval mode: an open_clip ``CLIP`` without an image tower.
+    """The text tower with its weights, frozen, in eval mode: open_clip's model without its image tower.
 
     Raises:
         UserError: it is not open_clip's own.
         WeightsError: there are no weights, or they do not fit.
     """
-    text = made.config.get("text_cfg")
-    if not text or text.get("hf_model_name") or text.get("embed_cls"):
-        what = "has no text tower" if not text else "has a text tower that is not open_clip's plain one"
+    if not _has_plain_text(made):
+        what = (
+            "has a text tower that is not open_clip's plain one" if made.config.get("text_cfg") else "has no text tower"
+        )
         raise UserError(f"{made.name} {what}; give embeddings made elsewhere, in a file of classes")
     if made.file is None:
         raise WeightsError(f"{made.name} was built without a weight file, so it has no text tower to embed words with")
-    tower = _build(made, NO_VISION, text)
-    del tower.visual
-    both = read_state_dict(made.file, beside=OPENAI_ENTRIES)
-    state = {key.removeprefix("text."): value for key, value in both.items() if not key.startswith("visual.")}
-    state.pop("logit_bias", None)
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(())
-    fill(tower, state, f"the text tower in {made.file}")
-    frozen: nn.Module = tower.eval().requires_grad_(False)
+    model = _whole(made)
+    del model.visual
+    frozen: nn.Module = model.requires_grad_(False)
     return frozen
+
+
+def _has_plain_text(made: Recipe) -> bool:
+    text = made.config.get("text_cfg")
+    return bool(text) and not text.get("hf_model_name") and not text.get("embed_cls")
+
+
+def _whole(made: Recipe) -> Any:
+    """Both towers, built and loaded by open_clip itself, in eval mode."""
+    import open_clip
+
+    assert made.file is not None
+    entries = read_entries(made.file)  # which refuses what would execute code
+    config = {**made.config, "quick_gelu": made.quick_gelu}
+    if any(name.startswith("text.") for name in entries):
+        config["custom_text"] = True
+    if "logit_bias" in entries:
+        config.setdefault("init_logit_bias", 0.0)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}), encoding="utf-8")
+        as_it_is = folder / (
+            "open_clip_model.safetensors" if is_safetensors(made.file) else "open_clip_pytorch_model.bin"
+        )
+        if any(name in OPENAI_ENTRIES for name in entries):  # open_clip takes them for weights
+            save_file({k: v for k, v in entries.items() if k not in OPENAI_ENTRIES}, folder / "model.safetensors")
+        else:
+            try:
+                as_it_is.symlink_to(made.file.resolve())
+            except OSError:  # Windows, without the right to make links
+                shutil.copyfile(made.file, as_it_is)
+        try:
+            with quiet("root", "timm"):
+                return open_clip.create_model(f"local-dir:{folder}", pretrained_text=False).eval()
+        except RuntimeError as error:
+            why = " ".join(str(error).split()).partition("state_dict for ")[2]
+            raise WeightsError(f"{made.file} does not fit the model {why or error}") from None
+        except Exception as error:  # whatever a configuration that does not hold makes torch or open_clip raise
+            raise UserError(f"open_clip cannot build {made.name}: {first_line(error)}") from None
 
 
 def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ import implicitkit as ik
 from implicitkit import testing
 from implicitkit.weights.native import read_metadata
 from implicitkit_sair.semantic.clip.modes import MODES
+from implicitkit_sair.semantic.clip.text import encode_text
 from implicitkit_sair.semantic.clip.towers import recipe
 
 SIR = {"name": "sir", "reduced": 4, "hidden": [8]}
@@ -157,6 +158,14 @@ def test_a_file_is_read_whatever_its_form(name: str, files: dict[str, Path]) -> 
     torch.testing.assert_close(encoder.eval()(x).map, own(x).map)
 
 
+@torch.no_grad()
+def test_words_of_openais_form(files: dict[str, Path]) -> None:
+    """open_clip's loader reads both towers; the three numbers beside the weights are none of them."""
+    encoder = ik.create_encoder(spec_of(pretrained=str(files["openai.pt"])))
+    theirs = build(VIT, quick_gelu=True).encode_text(open_clip.tokenize(["sky"]), normalize=True)
+    torch.testing.assert_close(encode_text(encoder, ["sky"], ["{}"]), theirs, atol=1e-5, rtol=0)
+
+
 def test_a_program_with_weights_in_it_is_refused(tmp_path: Path) -> None:
     """As OpenAI's own links still give it; the hub has the same weights as a state dict."""
     with warnings.catch_warnings():
@@ -282,8 +291,16 @@ def test_mistakes_are_one_readable_line(arguments: dict[str, Any], message: str)
     [
         ("bare", {}, "does not say whether it was trained with QuickGELU.*pass quick_gelu=true or"),
         ("openai.pt", {"quick_gelu": False}, "was trained with QuickGELU; received quick_gelu=False"),
-        ("bare", {"model": RESNET, "quick_gelu": False}, "does not fit the model; missing: .*attnpool"),
-        ("bare", {"model": {**VIT, "embed_dim": 8}, "quick_gelu": False}, r"proj \(32, 24\) for \(32, 8\)"),
+        (
+            "bare",
+            {"model": RESNET, "quick_gelu": False},
+            r"does not fit the model CLIP: Missing key\(s\) in state_dict: .*attnpool",
+        ),
+        (
+            "bare",
+            {"model": {**VIT, "embed_dim": 8}, "quick_gelu": False},
+            r"size mismatch for visual.proj: .*\[32, 24\].*\[32, 8\]",
+        ),
         ("damaged.safetensors", {"quick_gelu": False}, "is not a whole safetensors file"),
         ("damaged.pt", {"quick_gelu": True}, "cannot be read as a checkpoint"),
         ("code.pt", {"quick_gelu": True}, "refers to os.system; reading it could execute code, so it is refused"),

@@ -98,7 +98,7 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path, weights: Path, built:
     before = encode_text(encoder, ["sky"])
     state = build(VIT).state_dict()
     save_file({**state, "text_projection": -state["text_projection"], "unused": torch.zeros(1)}, file)
-    with pytest.raises(ik.WeightsError, match="unexpected: unused"):
+    with pytest.raises(ik.WeightsError, match=r"does not fit the model CLIP: Unexpected key.*unused"):
         encode_text(encoder, ["sky"])
     save_file({**state, "text_projection": -state["text_projection"], "logit_bias": torch.zeros(1)}, file)
     torch.testing.assert_close(encode_text(encoder, ["sky"]), -before)
