@@ -49,16 +49,20 @@ def upscale(
             metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
         ),
     ] = None,
+    hdr: Annotated[bool, typer.Option("--hdr", help="Keep values above 1 of EXR and float TIFF.")] = False,
+    *,
     outputs: Outputs,
 ) -> None:
     """Upscale pictures to any size.
 
-    Grey, alpha, 16 bits and colour profiles are kept. Of a folder, all pictures that were not made from others in it.
-    `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
+    Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures that were not made from others
+    in it. `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
     how = target.enlargement()
     tile_side = _parse_tile(tile)
     jobs = plan(inputs, output, how.label, outputs, model)
+    if hdr:
+        check_hdr([job.target for job in jobs])
     share = this_share()
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     alone = len(jobs) == 1 and not inputs[0].is_dir()
@@ -78,7 +82,7 @@ def upscale(
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
     options = network.decoder.check_options(parse_options(option or []))
 
-    enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone)
+    enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone, hdr)
     sizes = _sizes(jobs, how)
     if share.is_first:
         _warn_of_tiles(network, tile_side)
@@ -113,6 +117,7 @@ class Enlarger:
         tile: see :func:`implicitkit.images.upscale.upscale_picture`; so are ``precision`` and ``options``.
         outputs: how files are written.
         alone: whether there is one picture, of which notes are said at once.
+        hdr: whether values above 1 are kept.
         notes: of many, what is to be said at the end.
     """
 
@@ -124,23 +129,25 @@ class Enlarger:
     options: Mapping[str, Any]
     outputs: Outputs
     alone: bool
+    hdr: bool = False
     notes: list[Note] = field(default_factory=list)
 
     def work(self, job: Job, report: Callable[[float], None]) -> str:
         """Enlarge one picture and write it; the line that says so."""
         from implicitkit.cli.pictures.fitness import Request, judge
-        from implicitkit.images.io import check_writable, read_picture, write_picture
+        from implicitkit.cli.pictures.notes import notes_of_range
+        from implicitkit.images.io import check_writable, read_picture
 
         source, target = job
         check_output(source, target, self.outputs.force)
-        picture = read_picture(source)
+        picture = read_picture(source, hdr=self.hdr)
         size = self.how.of(picture.size)
         check_writable(target, size, alpha=picture.alpha is not None)
         request = Request.of(source, picture, self.how.whole(picture.size))
-        self._say(judge(self.network, self.model, source.name, request))
+        self._say([*notes_of_range(source.name, picture), *judge(self.network, self.model, source.name, request)])
         result = self.enlarge(picture, size, self.how.whole(picture.size), report)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(target, result, quality=self.outputs.quality)
+        self.outputs.write(target, result)
         before, after = (f"{w}×{h}" for h, w in (picture.size, size))
         number_format, why = self._precision(picture)
         reason = f": {why}" if why else ""
@@ -278,6 +285,15 @@ def check_output(source: Path, target: Path, force: bool) -> None:
     if target.exists() and target.resolve() == source.resolve():
         raise UserError(f"{target} is the input itself; choose another name")
     check_target(target, force)
+
+
+def check_hdr(targets: Sequence[Path]) -> None:
+    """Raise :class:`UserError` if a target holds no values above 1."""
+    from implicitkit.images.io import FLOATING
+
+    for target in targets:
+        if target.suffix.lower() not in FLOATING:
+            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOATING)} hold; {target} does not")
 
 
 def _parse_tile(tile: str) -> int | str:
