@@ -178,6 +178,15 @@ def check_template(template: str) -> None:
         )
 
 
+def check_hdr(targets: Sequence[Path]) -> None:
+    """Raise :class:`UserError` if a target holds no values above 1."""
+    from implicitkit.images.io import FLOATING
+
+    for target in targets:
+        if target.suffix.lower() not in FLOATING:
+            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOATING)} hold; {target} does not")
+
+
 def with_outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with the options of a table, such as :class:`Outputs`, in place of each parameter of that type."""
     hints = get_type_hints(command, include_extras=True)

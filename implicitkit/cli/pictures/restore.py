@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implicitkit.cli.batch import run_each
+from implicitkit.cli.pictures.clips import Job
 from implicitkit.cli.pictures.notes import Note, notes_of_range
 from implicitkit.cli.pictures.options import Outputs, with_outputs
-from implicitkit.cli.pictures.upscale import Job, check_output, plan
+from implicitkit.cli.pictures.upscale import check_output, plan
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
-from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
+from implicitkit.cli.pictures.clips import Job, is_clip, plan_clips, run_clips
+from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.cli.pictures.sharing import Share, this_share
 from implicitkit.errors import UserError
 
@@ -50,23 +51,23 @@ def upscale(
         ),
     ] = None,
     hdr: Annotated[bool, typer.Option("--hdr", help="Keep values above 1 of EXR and float TIFF.")] = False,
-    *,
     outputs: Outputs,
 ) -> None:
-    """Upscale pictures to any size.
+    """Upscale pictures, and films, to any size.
 
     Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures that were not made from others
     in it. `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
     how = target.enlargement()
     tile_side = _parse_tile(tile)
-    jobs = plan(inputs, output, how.label, outputs, model)
+    films = any(map(is_clip, inputs))
+    jobs = (plan_clips if films else plan)(inputs, output, how.label, outputs, model)
     if hdr:
         check_hdr([job.target for job in jobs])
     share = this_share()
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     alone = len(jobs) == 1 and not inputs[0].is_dir()
-    if alone and pending:
+    if alone and pending and not films:
         check_output(*jobs[0], outputs.force)
 
     from implicitkit.create import load_model
@@ -74,7 +75,7 @@ def upscale(
     from implicitkit.devices import choose_device
     from implicitkit.images.io import read_picture
 
-    if len(pending) == 1:  # a bad file fails before loading the model
+    if len(pending) == 1 and not films:  # a bad file fails before loading the model
         how.of(read_picture(pending[0].source).size)
     where = choose_device(share.device(device))
     network = load_model(model).to(where)
@@ -83,6 +84,9 @@ def upscale(
     options = network.decoder.check_options(parse_options(option or []))
 
     enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone, hdr)
+    if films:
+        run_clips(jobs, enlarger, share)
+        return
     sizes = _sizes(jobs, how)
     if share.is_first:
         _warn_of_tiles(network, tile_side)
@@ -97,13 +101,6 @@ def upscale(
         notes=enlarger.notes,
         share=share,
     )
-
-
-class Job(NamedTuple):
-    """A picture and its output file."""
-
-    source: Path
-    target: Path
 
 
 @dataclass
@@ -174,6 +171,13 @@ class Enlarger:
             progress=None if report is None else lambda done: report(done / pixels),
             whole=whole,
         )
+
+    @property
+    def settings(self) -> str:
+        """All that its pictures depend on."""
+        file = Path(self.model)
+        version = file.stat().st_mtime_ns if file.is_file() else ""
+        return repr([self.model, version, str(self.how), self.tile, self.precision, dict(self.options)])
 
     def _say(self, notes: Sequence[Note]) -> None:
         from implicitkit.cli.pictures.notes import summarise
@@ -287,13 +291,6 @@ def check_output(source: Path, target: Path, force: bool) -> None:
     check_target(target, force)
 
 
-def check_hdr(targets: Sequence[Path]) -> None:
-    """Raise :class:`UserError` if a target holds no values above 1."""
-    from implicitkit.images.io import FLOATING
-
-    for target in targets:
-        if target.suffix.lower() not in FLOATING:
-            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOATING)} hold; {target} does not")
 
 
 def _parse_tile(tile: str) -> int | str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
+from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.errors import UserError
 
 SWITCHES = ("keep_gps", "keep_text", "recursive", "skip_existing")
@@ -84,3 +84,9 @@ def test_a_size_is_said_in_one_way() -> None:
     ):
         with pytest.raises(UserError, match=message):
             OutputSize(**options).enlargement()
+
+
+def test_values_above_1_need_a_file_that_holds_them() -> None:
+    check_hdr([Path("a.exr"), Path("b.TIF")])
+    with pytest.raises(UserError, match=r"--hdr keeps values above 1, which \.tif and \.tiff and \.exr hold; b\.png"):
+        check_hdr([Path("a.exr"), Path("b.png")])
