@@ -63,7 +63,8 @@ def test_links_lead_somewhere() -> None:
         "pictures.md",
         "quickstart.md",
         "training.md",
-        "video.md", "volumes.md",
+        "video.md",
+        "volumes.md",
     ],
 )
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

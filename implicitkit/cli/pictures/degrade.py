@@ -111,7 +111,7 @@ class Targets:
         for target in self.all(reference):
             check_target(target, force)
 
-    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs = USUAL) -> None:
+    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture

@@ -291,8 +291,6 @@ def check_output(source: Path, target: Path, force: bool) -> None:
     check_target(target, force)
 
 
-
-
 def _parse_tile(tile: str) -> int | str:
     if tile == "auto":
         return tile
