@@ -76,7 +76,7 @@ def read_image(path: str | Path, *, hdr: bool = False) -> Tensor:
     Raises:
         ImageError: the file is missing, truncated or not a picture.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_image(f"{folder}/grey.png", torch.full((1, 4, 6), 0.5))
     ...     read_image(f"{folder}/grey.png").shape
@@ -91,7 +91,7 @@ def read_metadata(path: str | Path) -> ImageMetadata:
     Raises:
         ImageError: see :func:`read_image`.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_image(f"{folder}/a.png", torch.rand(3, 4, 6), metadata=ImageMetadata(dpi=(300, 300)))
     ...     round(read_metadata(f"{folder}/a.png").dpi[0])
@@ -128,7 +128,7 @@ def write_image(
         ValueError: the values are integers, not finite, or far outside of [0, 1].
         UserError: the file cannot be written.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_image(f"{folder}/noise.tif", torch.rand(3, 4, 6), bits=16)
     ...     read_picture(f"{folder}/noise.tif").bits

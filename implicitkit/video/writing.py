@@ -19,6 +19,8 @@ from implicitkit.video.segments import Piece, Segments
 
 SEGMENT = 48  # frames; each begins with one that needs no other
 USUAL_QUALITY = 95
+KEPT = ("title", "creation_time", "artist", "copyright")
+PLACES = ("location", "location-eng", "com.apple.quicktime.location.ISO6709")
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 ENCODERS = {".webm": ("libvpx-vp9",), ".avi": ("mpeg4",)}
 USUAL_ENCODERS = ("libx264", "mpeg4")
@@ -50,6 +52,7 @@ def make_clip(
     *,
     made_by: str = "",
     quality: int | None = None,
+    keep_gps: bool = False,
     progress: Callable[[float], object] = lambda fraction: None,
 ) -> int:
     """Write the film of the changed frames of ``clip`` to ``target``; return how many there are.
@@ -65,6 +68,7 @@ def make_clip(
         change: makes the picture of ``size`` of a frame.
         made_by: what the changes depend on; parts that were made otherwise are not used.
         quality: 1 to 100 (default: 95).
+        keep_gps: write where it was taken, too; date, title and author are always kept.
         progress: called with the part that is done, in [0, 1].
 
     Raises:
@@ -86,7 +90,7 @@ def make_clip(
         if len(stretch) < SEGMENT:
             break
     with replacing(target) as temporary:
-        _join(clip, temporary, encoder, parts)
+        _join(clip, temporary, encoder, parts, KEPT + (PLACES if keep_gps else ()))
     parts.remove()
     return done
 
@@ -184,8 +188,8 @@ class Encoder:
         return {"crf": crf, "preset": "medium", "bf": "0", "forced-idr": "1"}
 
 
-def _join(clip: Clip, path: Path, encoder: Encoder, parts: Segments) -> None:
-    """Write all stretches, and the sound of the film as it is."""
+def _join(clip: Clip, path: Path, encoder: Encoder, parts: Segments, kept: tuple[str, ...]) -> None:
+    """Write all stretches, the sound of the film as it is, and what is ``kept`` of what the film says of itself."""
     av = encoder.av
     rate = clip.rate.limit_denominator(1_000_000)
     # the clock of MP4 and MOV ticks as the film's does, so that no time is rounded
@@ -196,7 +200,7 @@ def _join(clip: Clip, path: Path, encoder: Encoder, parts: Segments) -> None:
         encoder.prepare(film.codec_context)
         film.time_base = clip.time_base
         sounds = {stream.index: out.add_stream_from_template(stream) for stream in source.streams.audio}
-        out.metadata.update({k: v for k, v in source.metadata.items() if k in ("title", "creation_time", "artist")})
+        out.metadata.update({k: v for k, v in source.metadata.items() if k in kept})
         sound = _sound_packets(source, sounds)
         waiting = next(sound, None)
         for number in range(parts.finished):

@@ -28,9 +28,11 @@ def film(
     matrix: int = 1,
     pixels: str = "yuv420p",
     rotation: int = 0,
+    says: dict[str, str] | None = None,
 ) -> Path:
     """A film of :func:`corners` that become brighter, one frame at each of ``times``, and a tone."""
     with av.open(str(path), "w", options={"video_track_timescale": "600"} if path.suffix == ".mp4" else {}) as out:
+        out.metadata.update(says or {})
         stream = out.add_stream("libx264", rate=25, options={"crf": "4", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 48, 32, pixels
         stream.codec_context.time_base = stream.time_base = time_base

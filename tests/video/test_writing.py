@@ -115,3 +115,14 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ik.UserError, match=r"b\.mp4\.parts is in the way"):
         make_clip(clip, tmp_path / "b.mp4", (64, 96), doubled)
     assert even((271, 1)) == (272, 2)
+
+
+@pytest.mark.parametrize("keep_gps", [False, True])
+def test_date_and_title_stay_and_the_place_on_request(tmp_path: Path, keep_gps: bool) -> None:
+    says = {"title": "holiday", "creation_time": "2024-05-06T07:08:09.000000Z", "location": "+48.0000+011.0000/"}
+    clip = read_clip(film(tmp_path / "a.mp4", [0, 24], sound=False, says=says))
+    make_clip(clip, tmp_path / "b.mp4", (64, 96), doubled, keep_gps=keep_gps)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        found = container.metadata
+    assert found["title"] == "holiday" and found["creation_time"].startswith("2024-05-06T07:08:09")
+    assert (b"loci" in (tmp_path / "b.mp4").read_bytes()) == ("location" in found) == keep_gps

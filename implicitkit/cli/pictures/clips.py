@@ -102,6 +102,7 @@ def run_clips(jobs: Sequence[Job], enlarger: Enlarger, share: Share) -> None:
             lambda picture: enlarger.enlarge(picture, size, whole),
             made_by=enlarger.settings,
             quality=enlarger.outputs.quality,
+            keep_gps=enlarger.outputs.keep_gps,
             progress=report,
         )
         before, after = (f"{w}×{h}" for h, w in (clip.size, size))

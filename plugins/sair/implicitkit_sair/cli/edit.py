@@ -61,9 +61,8 @@ def edit(
             metavar="KEY=VALUE",
             help="Repeatable: threshold (select what scores higher), connected (true: only what hangs together with a "
             "--like), refine (false: borders as coarse as the features), grow (pixels, 8), feather (pixels, 2), mask "
-            "(write what is filled to this file), keep_gps (true: where it was taken), embeddings, names, templates and "
-            "text_weights (as of segment), "
-            "precision and device.",
+            "(write what is filled to this file), keep_gps (true: where it was taken), embeddings, names, templates, "
+            "text_weights (as of segment), precision and device.",
         ),
     ] = None,
 ) -> None:
