@@ -64,7 +64,8 @@ from .evaluation.models import evaluate as evaluate
 from .evaluation.protocol import Protocol as Protocol
 from .field.field import Field as Field, Prediction as Prediction
 from .hookspecs import hookimpl as hookimpl
-from .images.io import read_image as read_image, write_image as write_image
+from .images.io import read_image as read_image, read_metadata as read_metadata, write_image as write_image
+from .images.metadata import ImageMetadata as ImageMetadata, ImageWarning as ImageWarning
 from .metrics.base import Metric as Metric
 from .model import ImplicitModel as ImplicitModel
 from .necks.base import Neck as Neck

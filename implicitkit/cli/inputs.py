@@ -75,7 +75,8 @@ def left_out(
         p.suffix.lower() or "no suffix" for p in paths if p.is_file() and p.suffix.lower() not in (*READABLE, ".json")
     )
     if kinds:
-        counts = ", ".join(f"{suffix} {count}" for suffix, count in kinds.most_common(4))
+        most = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:4]
+        counts = ", ".join(f"{suffix} {count}" for suffix, count in most)
         parts.append(f"{kinds.total()} file{'s' * (kinds.total() > 1)} of other kinds ({counts})")
     folders = 0 if recursive else sum(path.is_dir() and path != output for path in paths)
     if folders:

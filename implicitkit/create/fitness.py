@@ -35,7 +35,7 @@ class Request:
         from implicitkit.images.survey import jpeg_quality, noise_level
 
         scale = ((size[0] * size[1]) / (picture.size[0] * picture.size[1])) ** 0.5
-        return cls(scale, noise_level(picture.pixels), jpeg_quality(source))
+        return cls(scale, noise_level(picture.displayed().pixels), jpeg_quality(source))
 
 
 @dataclass(frozen=True)

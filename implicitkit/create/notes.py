@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from implicitkit.images.io import Picture
 
 MAX_SHOWN = 3
 
@@ -41,3 +44,11 @@ def summarise(notes: Sequence[Note]) -> list[str]:
         value = low if low == high else f"{low} to {high}"
         lines.append(f"note: {names}{more}: {what.format(value)}; {so}")
     return lines
+
+
+def notes_of_range(name: str, picture: Picture) -> list[Note]:
+    """What of a float picture was cut off, if anything was."""
+    if not picture.clipped:
+        return []
+    so = "they are cut off; upscale --hdr keeps them, in .exr and .tif"
+    return [Note(name, "{} % of the values are outside [0, 1]", 100 * picture.clipped, so)]

@@ -204,6 +204,7 @@ class Field:
         clamp: bool = True,
         block: int | None = None,
         options: Options = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """The field on a pixel grid.
 
@@ -215,6 +216,7 @@ class Field:
             clamp: limit pictures to [0, 1].
             block: queries to evaluate at a time (default: by device); the result does not depend on it.
             options: see :meth:`__call__`.
+            out: a tensor to write into and return, of the result's shape, dtype and device.
 
         Returns:
             ``(out, *size)``, or ``(B, out, *size)`` for a batch.
@@ -226,8 +228,8 @@ class Field:
         if (size is None) == (scale is None):
             raise ValueError(f"give a size (H, W), or scale=; received size={size!r} and scale={scale!r}")
         size = check_size(scaled_size(self.size, scale, box) if size is None else size, self.model.ndim)
-        canvas = assembled(self.blocks(size, box, cell, clamp=clamp, block=block, options=options), size)
-        return canvas if self.batched else canvas[0]
+        blocks = self.blocks(size, box, cell, clamp=clamp, block=block, options=options)
+        return assembled(blocks, size, out, self.batched)
 
     def blocks(
         self,

@@ -117,12 +117,42 @@ def in_blocks(
                 yield window, values
 
 
-def assembled(pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int]) -> Tensor:
-    """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``."""
+def assembled(
+    pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int], out: Tensor | None = None, batched: bool = True
+) -> Tensor:
+    """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``; without ``batched``
+    ``(C, *size)``.
+
+    With ``out`` it is written there, and ``out`` is returned.
+
+    Raises:
+        ValueError: ``out`` is not such a canvas; nothing is written.
+    """
     canvas: Tensor | None = None
     for window, values in pieces:
         if canvas is None:
-            canvas = values.new_empty((*values.shape[:2], *size))
+            shape = (*values.shape[:2], *size) if batched else (values.shape[1], *size)
+            if out is None:
+                out = values.new_empty(shape)
+            else:
+                check_canvas(out, shape, values)
+            canvas = out if batched else out[None]
         canvas[(slice(None), slice(None), *window)] = values
-    assert canvas is not None
-    return canvas
+    assert out is not None
+    return out
+
+
+def check_canvas(out: Tensor, shape: Sequence[int], values: Tensor) -> None:
+    """Raise ValueError unless ``out`` can hold a canvas of ``shape`` filled with such ``values``.
+
+    >>> check_canvas(torch.empty(3, 4, 6), (3, 4, 6), torch.ones(1))
+    """
+    expected = f"out is a tensor {tuple(shape)}, {values.dtype}, {values.device}"
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{expected}; received {type(out).__name__}")
+    if out.shape != torch.Size(shape) or out.dtype != values.dtype or out.device != values.device:
+        raise ValueError(f"{expected}; received {tuple(out.shape)}, {out.dtype}, {out.device}")
+    if values.requires_grad or out.requires_grad:
+        raise ValueError("out takes no values with gradients; encode with grad=False, or render without out")
+    if any(step == 0 and n > 1 for step, n in zip(out.stride(), out.shape, strict=True)):
+        raise ValueError("out has one place for several pixels, as expanded tensors do; pass out.contiguous()")

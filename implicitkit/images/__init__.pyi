@@ -10,11 +10,13 @@ from .io import (
     check_writable as check_writable,
     read_image as read_image,
     read_mask as read_mask,
+    read_metadata as read_metadata,
     read_picture as read_picture,
     to_pixels as to_pixels,
     to_tensor as to_tensor,
     write_image as write_image,
     write_picture as write_picture,
 )
+from .metadata import ImageMetadata as ImageMetadata, ImageWarning as ImageWarning
 from .transparency import fill_transparent as fill_transparent
 from .upscale import Enlargement as Enlargement, refuse_distortion as refuse_distortion

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from implicitkit.images.formats import exr, pillow
+from implicitkit.images.formats.png import SIGNATURE, png_header
+from implicitkit.images.formats.tiff import MAGIC, tiff_size
 from implicitkit.images.io import Pixels
-from implicitkit.images.png import SIGNATURE, png_header
-from implicitkit.images.tiff import MAGIC, tiff_size
 
 LUMA_50 = (  # the luma table of the JPEG standard at quality 50 (ITU-T T.81, table K.1), in the file's zigzag order
     *(16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51),
@@ -22,8 +23,6 @@ MAX_FLAT_SHARE = 0.2  # the share of blocks that are flat in nearly every photog
 
 def stored_size(path: Path) -> tuple[int, int] | None:
     """``(H, W)`` as a file's header has it, before its orientation; None if it cannot be read."""
-    from PIL import Image
-
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -31,8 +30,10 @@ def stored_size(path: Path) -> tuple[int, int] | None:
             width, height = png_header(head)[0]
         elif head[:4] in MAGIC:
             width, height = tiff_size(path)[0]
+        elif head[:4] == exr.MAGIC:
+            width, height = exr.exr_size(path)[0]
         else:
-            with Image.open(path) as image:
+            with pillow.open_pillow(path, head) as image:
                 width, height = image.size
     except Exception:  # decoders raise errors of every kind on damaged files; reading it says which
         return None

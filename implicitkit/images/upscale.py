@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from implicitkit.devices import free_memory
 from implicitkit.errors import UserError
+from implicitkit.images.formats.light import Values, compress, encode_srgb, expand
 from implicitkit.images.io import Picture, Pixels, to_pixels, to_tensor
 from implicitkit.images.resize import resize
 from implicitkit.images.transparency import fill_transparent
@@ -123,6 +124,49 @@ def check_memory(
         )
 
 
+@dataclass(frozen=True)
+class Range:
+    """How a model that was trained on [0, 1] sees a picture, and what its values then mean.
+
+    Attributes:
+        peak: the brightest light of a float picture that exceeds 1 or is linear, seen through
+            :func:`~implicitkit.images.formats.light.compress`; None: seen as it is.
+        low: the lowest value that the model sees, 0 unless light is negative.
+        linear: whether the picture's own values are linear light.
+
+    >>> sky = Picture(np.array([[[0.0], [20.0]]], dtype=np.float32), linear=True)
+    >>> Range.of(sky).seen(sky)[0], Range.of(sky).pixels(torch.ones(1, 1, 1)).round().tolist()
+    (tensor([[0., 1.]]), [[[20.0]]])
+    """
+
+    peak: float | None = None
+    low: float = 0.0
+    linear: bool = False
+
+    @classmethod
+    def of(cls, picture: Picture) -> Range:
+        """The range of a picture."""
+        if not picture.is_float or not (picture.linear or np.abs(picture.pixels).max() > 1):
+            return cls(low=min(0.0, float(picture.pixels.min())) if picture.is_float else 0.0)
+        light = picture.light()
+        peak = max(1.0, float(np.abs(light).max()))
+        return cls(peak, float(compress(np.minimum(light.min(keepdims=True), 0), peak).item()), picture.linear)
+
+    def seen(self, picture: Picture) -> Tensor:
+        """What the model sees: ``(3, H, W)`` up to 1."""
+        if self.peak is None:
+            return picture.rgb()
+        return to_tensor(compress(picture.light(), self.peak)).expand(3, -1, -1).contiguous()
+
+    def pixels(self, values: Tensor) -> Values:
+        """The model's values ``(C, H, W)`` as the picture's floats ``(H, W, C)``, no brighter than its peak."""
+        found: Values = values.detach().float().clamp(self.low, 1).movedim(0, -1).cpu().numpy()
+        if self.peak is None:
+            return found
+        light = expand(found, self.peak)
+        return light if self.linear else encode_srgb(light)
+
+
 class Upscaler(Protocol):
     """Enlarges pictures; :class:`implicitkit.ImplicitModel` is one."""
 
@@ -169,7 +213,8 @@ def upscale_picture(
 
     Args:
         model: maps RGB to RGB.
-        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile stays.
+        picture: grey stays grey, 16 bits stay 16 bits, alpha is resized bicubically, the profile and the metadata
+            stay. Floats keep values above 1: the model sees a :class:`Range`.
         size: ``(H, W)``.
         tile: pixels per side of an input tile; ``"auto"``, see :func:`choose_tile`; None encodes the whole picture.
             Where memory runs out, smaller tiles are used.
@@ -187,7 +232,8 @@ def upscale_picture(
     check_memory(size, channels, picture.bits, alpha=picture.alpha is not None, before=picture.size)
     if tile == "auto":
         tile = choose_tile(model, picture.size)
-    colour = picture.rgb()
+    light = Range.of(picture)
+    colour = light.seen(picture)
     if picture.alpha is not None:
         colour = fill_transparent(colour, to_tensor(picture.alpha[..., None]))
     field = model.encode(colour, tile=None if tile is None else int(tile), precision=precision)
@@ -197,9 +243,9 @@ def upscale_picture(
     first = [(n - m) // 2 for n, m in zip(whole, size, strict=True)]
     ends = [first, [a + n for a, n in zip(first, size, strict=True)]]
     box = None if whole == size else [2 * at / n - 1 for end in ends for at, n in zip(end, whole, strict=True)]
-    for (rows, columns), values in field.blocks(size, box, options=options):
+    for (rows, columns), values in field.blocks(size, box, clamp=light.low == 0, options=options):
         block = values[0].mean(0, keepdim=True) if picture.is_grey else values[0]
-        canvas[rows, columns] = to_pixels(block, picture.bits)
+        canvas[rows, columns] = light.pixels(block) if picture.is_float else to_pixels(block, picture.bits)
         done += block.shape[1] * block.shape[2]
         if progress:
             progress(done)
@@ -208,5 +254,5 @@ def upscale_picture(
         with torch.no_grad():
             large = resize(to_tensor(picture.alpha[..., None]), whole)
             part = large[:, first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
-            alpha = to_pixels(part, picture.bits)[..., 0]
-    return Picture(canvas, alpha, picture.icc, picture.colour_space)
+            alpha = part[0].clamp(0, 1).numpy() if picture.is_float else to_pixels(part, picture.bits)[..., 0]
+    return replace(picture, pixels=canvas, alpha=alpha)

@@ -79,9 +79,9 @@ def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest
         "a_x2_x3.png",
         "a_w9.png",
         "a_800x600.jpg",
-        "b.gif",
-        "c.gif",
-        "d.avif",
+        "b.svg",
+        "c.svg",
+        "d.nef",
         "e_record.json",
     )
     for name in names:
@@ -91,7 +91,7 @@ def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest
     assert find_pictures([tmp_path], without_results) == [tmp_path / "a.png"]
     assert capsys.readouterr().err == (
         f"left out of {tmp_path}: a_800x600.jpg, a_w9.png, a_x2.png and 1 more, made from others there; 3 files of other "
-        "kinds (.gif 2, .avif 1); 1 folder (--recursive looks into them); name a file to process it\n"
+        "kinds (.svg 2, .nef 1); 1 folder (--recursive looks into them); name a file to process it\n"
     )
     both = [tmp_path / "a.png", tmp_path / "sub" / "a.png"]
     assert find_pictures([tmp_path], without_results, recursive=True) == both

@@ -6,6 +6,7 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -392,3 +393,57 @@ def test_a_fields_options_are_those_of_its_questions() -> None:
     assert torch.equal(warm(torch.zeros(3, 2), 0.1), plain(torch.zeros(3, 2), 0.1, options=hot))
     with pytest.raises(ValueError, match=r"^linf has no option 'heat'; it knows temperature, seed$"):
         model.encode(picture, options={"heat": 1})
+
+
+@pytest.mark.parametrize("tile", [None, 8])
+@pytest.mark.parametrize("clamp", [True, False])
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_render_into_a_tensor_is_the_render(photo: Tensor, tile: int | None, clamp: bool, batched: bool) -> None:
+    image = torch.stack([photo, photo.flip(1)]) * 1.4 if batched else photo * 1.4  # so that there is what is clamped
+    field = small_model().encode(image, tile=tile)
+    box = (-0.9, -0.3, 0.4, 0.8)
+    expected = field.render((30, 41), box, clamp=clamp, block=100)
+    out = torch.full_like(expected, 7.0)
+    assert field.render((30, 41), box, clamp=clamp, block=100, out=out) is out
+    assert torch.equal(out, expected)
+    strided = torch.full((*expected.shape[:-1], 82), 7.0)[..., ::2]  # every other column of a larger canvas
+    assert torch.equal(field.render((30, 41), box, clamp=clamp, block=100, out=strided), expected)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (torch.empty(3, 10, 11), r"out is a tensor \(3, 10, 12\), torch.float32, cpu; received \(3, 10, 11\)"),
+        (torch.empty(1, 3, 10, 12), r"received \(1, 3, 10, 12\), torch.float32, cpu"),
+        (torch.empty(3, 10, 12, dtype=torch.float16), r"received \(3, 10, 12\), torch.float16"),
+        (torch.empty(3, 10, 12, device="meta"), r"received \(3, 10, 12\), torch.float32, meta"),
+        (torch.empty(3, 10, 12, requires_grad=True), "out takes no values with gradients"),
+        (torch.empty(3, 10, 1).expand(3, 10, 12), "out has one place for several pixels"),
+        ([[0.0]], "received list"),
+    ],
+)
+def test_what_a_render_cannot_be_written_into_is_refused(photo: Tensor, out: Tensor, message: str) -> None:
+    before = None if not isinstance(out, Tensor) or out.is_meta else out.detach().clone()
+    with pytest.raises(ValueError, match=message) as refused:
+        small_model().encode(photo).render((10, 12), out=out)
+    assert "\n" not in str(refused.value)
+    assert before is None or torch.equal(out.detach().nan_to_num(), before.nan_to_num())  # nothing is written
+    with pytest.raises(ValueError, match="encode with grad=False"):
+        small_model().encode(photo, grad=True).render((10, 12), out=torch.empty(3, 10, 12))
+
+
+def test_a_hundred_views_into_one_tensor_take_no_more_memory(photo: Tensor) -> None:
+    process, field = psutil.Process(), small_model().encode(photo)
+    out = torch.empty(3, 120, 160)
+
+    def look(k: int) -> None:
+        x = -1 + 0.01 * (k % 50)
+        field.render((120, 160), (x, x, x + 0.5, x + 0.5), out=out)
+
+    for k in range(20):
+        look(k)
+    before = process.memory_info().rss
+    for k in range(100):
+        look(k)
+    grown = process.memory_info().rss - before
+    assert grown < 12e6, f"{grown / 1e6:.1f} MB"  # a hundred canvases have 23 MB

@@ -13,6 +13,7 @@ import typer
 
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
+from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.errors import UserError
@@ -45,8 +46,8 @@ def degrade(
 ) -> None:
     """Degrade pictures; write a mask and a record beside each.
 
-    The mask is white where pixels are missing; the record holds the random numbers. Grey, 16 bits
-    and the colour profile stay; transparency is dropped.
+    The mask is white where pixels are missing; the record holds the random numbers. Grey, 16 bits,
+    the colour profile and EXIF stay; transparency is dropped.
     """
     if (spec is None) == (record is None):
         raise UserError("give either --spec, to draw, or --record, to replay")
@@ -66,15 +67,18 @@ def degrade(
     except (UserError, TypeError, ValueError) as error:
         raise UserError(f"{record or '--spec'}: {error}") from error
 
+    notes: list[Note] = []
+
     def work(job: Job, report: Callable[[float], None]) -> str:
         job.targets.check(reference, outputs.force)  # another run may have come and gone
         picture = read_picture(job.source)
+        notes.extend(notes_of_range(job.source.name, picture))
         clean = picture.colour()
         if replayed is None:
             degraded = degradation(clean, seeded(seed, job.number))
         else:
             degraded = replay(degradation, clean, replayed)
-        job.targets.write(degraded, picture, degradation.spec, reference, outputs.quality)
+        job.targets.write(degraded, picture, degradation.spec, reference, outputs)
         missing = f", {float(degraded.mask.double().mean()):.1%} missing" if degraded.mask.any() else ""
         return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
 
@@ -84,6 +88,7 @@ def degrade(
         "degrading",
         into=[job.targets.picture.parent for job in jobs],
         is_done=lambda job: outputs.is_done(job.targets.all(reference)),
+        notes=notes,
         share=share,
     )
 
@@ -106,7 +111,7 @@ class Targets:
         for target in self.all(reference):
             check_target(target, force)
 
-    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, quality: int | None) -> None:
+    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
@@ -118,15 +123,12 @@ class Targets:
             picture, mask, record, *crop = (
                 all_or_none.enter_context(replacing(target)) for target in self.all(reference)
             )
-            write_picture(picture, degraded, quality=quality)
+            outputs.write(picture, degraded)
             write_picture(mask, Picture(to_pixels(result.mask)))
             drawn = {"spec": from_anywhere(spec), "record": result.record}
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
-                write_picture(
-                    crop[0],
-                    replace(clean, pixels=to_pixels(result.reference, clean.bits), alpha=None),
-                )
+                outputs.write(crop[0], replace(clean, pixels=to_pixels(result.reference, clean.bits), alpha=None))
 
     def all(self, reference: bool) -> list[Path]:
         """The degraded picture, its mask, its record and, with ``reference``, the cropped clean one."""

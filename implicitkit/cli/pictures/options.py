@@ -16,12 +16,16 @@ from implicitkit.cli.inputs import parse_size
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
+    from implicitkit.images.io import Picture
     from implicitkit.images.upscale import Enlargement
 
 DEFAULT_SCALE = 4.0
 MAX_SCALE = 1e6
-FORMATS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tif": ".tif", "tiff": ".tif"}
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+FORMATS = {
+    **{"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"},
+    **{"tif": ".tif", "tiff": ".tif", "exr": ".exr"},
+}
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".webp", ".avif")
 FIELD = re.compile(r"\{(\w*)\}")
 NAME_FIELDS = ("name", "label", "model", "number")
 
@@ -35,10 +39,11 @@ class Outputs:
 
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="Of the results: png, jpg, webp or tif."),
+        typer.Option(metavar="FORMAT", help="Of the results: png, jpg, webp, avif, tif or exr."),
     ] = None
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP, 1 to 100 [default: 95].", show_default=False)
+        int | None,
+        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF, 1 to 100 [default: 95].", show_default=False),
     ] = None
     name: Annotated[
         str | None,
@@ -47,13 +52,17 @@ class Outputs:
             help="Names of the results, of {name} (the input's), {label} (x4), {model} and {number}: '{name}-large'.",
         ),
     ] = None
+    keep_gps: Annotated[
+        bool, typer.Option("--keep-gps", help="Keep where a photograph was taken; else that alone is left out of it.")
+    ] = False
+    keep_text: Annotated[bool, typer.Option("--keep-text", help="Keep the texts in PNG files.")] = False
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders inside folders too.")] = False
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done already.")] = False
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format.lower().removeprefix(".") not in FORMATS:
-            raise UserError(f"--format is png, jpg, webp or tif; received {self.format!r}")
+            raise UserError(f"--format is png, jpg, webp, avif, tif or exr; received {self.format!r}")
         if self.skip_existing and self.force:
             raise UserError("give --skip-existing or --force, not both")
         if self.name is not None:
@@ -88,7 +97,16 @@ class Outputs:
         """Raise :class:`UserError` if none of the ``targets`` has a quality."""
         if self.quality is not None and not any(target.suffix.lower() in LOSSY_SUFFIXES for target in targets):
             suffixes = ", ".join(sorted({target.suffix for target in targets}))
-            raise UserError(f"--quality is of JPEG and WebP; the results are {suffixes} (--format jpg makes JPEG)")
+            raise UserError(
+                f"--quality is of JPEG, WebP and AVIF; the results are {suffixes} (--format jpg makes JPEG)"
+            )
+
+    def write(self, path: Path, picture: Picture, *, lossless: bool | None = None) -> None:
+        """Write a picture as the options say; see :func:`implicitkit.images.write_picture`."""
+        from implicitkit.images.io import write_picture
+
+        kept = {"keep_gps": self.keep_gps, "keep_text": self.keep_text}
+        write_picture(path, picture, lossless=lossless, quality=self.quality, **kept)
 
     def is_done(self, targets: Sequence[Path]) -> bool:
         """Whether a picture is left out, since its results are there."""
@@ -158,6 +176,15 @@ def check_template(template: str) -> None:
         raise UserError(
             f"--name needs {{name}} or {{number}}, or all results would have one name; received {template!r}"
         )
+
+
+def check_hdr(targets: Sequence[Path]) -> None:
+    """Raise :class:`UserError` if a target holds no values above 1."""
+    from implicitkit.images.io import FLOATING
+
+    for target in targets:
+        if target.suffix.lower() not in FLOATING:
+            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOATING)} hold; {target} does not")
 
 
 def with_outputs(command: Callable[..., Any]) -> Callable[..., Any]:

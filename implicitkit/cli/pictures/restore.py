@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.pictures.upscale import Job, check_output, plan
+from implicitkit.cli.pictures.clips import Job
+from implicitkit.create.notes import Note, notes_of_range
+from implicitkit.cli.pictures.options import Outputs, with_outputs
+from implicitkit.cli.pictures.upscale import check_output, plan
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ OTHER_COMMANDS = {  # what another command undoes
 }
 
 
+@with_outputs
 def restore(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
     model: Annotated[
@@ -36,40 +40,53 @@ def restore(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Undo what a model was trained to undo: noise, blur, JPEG.
 
-    Grey, alpha, 16 bits and colour profiles are kept.
+    Grey, alpha, 16 bits, colour profiles and EXIF are kept.
     """
-    jobs = plan(inputs, output, "restored")
-    if len(jobs) == 1 and not inputs[0].is_dir():
-        check_output(*jobs[0], force)
+    jobs = plan(inputs, output, "restored", outputs, model)
+    pending = [job for job in jobs if not outputs.is_done([job.target])]
+    if len(jobs) == 1 and not inputs[0].is_dir() and pending:
+        check_output(*jobs[0], outputs.force)
 
     from implicitkit.create import load_model
     from implicitkit.devices import choose_device, explain_precision
-    from implicitkit.images.io import read_picture, write_picture
+    from implicitkit.images.io import read_picture
     from implicitkit.images.upscale import upscale_picture
 
-    first = read_picture(jobs[0].source) if len(jobs) == 1 else None  # a bad file fails before loading the model
+    first = (
+        read_picture(jobs[0].source) if len(jobs) == len(pending) == 1 else None
+    )  # a bad file fails before loading the model
     where = choose_device(device)
     network = load_model(model).to(where)
     steps = check_restorer(network, model, undo)
+    notes: list[Note] = []
 
     def work(job: Job, report: Callable[[float], None]) -> str:
-        check_output(*job, force)
+        check_output(*job, outputs.force)
         picture = first or read_picture(job.source)
+        notes.extend(notes_of_range(job.source.name, picture))
         number_format, why = explain_precision(precision, where, bits=picture.bits)
         pixels = picture.size[0] * picture.size[1]
         result = upscale_picture(
             network, picture, picture.size, precision=number_format, progress=lambda done: report(done / pixels)
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(job.target, result)
+        outputs.write(job.target, result)
         reason = f": {why}" if why else ""
         return f"{job.source} -> {job.target}, {' and '.join(steps)} undone ({where}, {number_format}{reason})"
 
-    run_each(jobs, work, "restoring", into=[job.target.parent for job in jobs])
+    run_each(
+        jobs,
+        work,
+        "restoring",
+        into=[job.target.parent for job in jobs],
+        is_done=lambda job: outputs.is_done([job.target]),
+        notes=notes,
+    )
 
 
 def check_restorer(model: ImplicitModel, name: str, undo: str | None = None) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
-from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
+from implicitkit.cli.pictures.clips import Job, is_clip, plan_clips, run_clips
+from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.cli.pictures.sharing import Share, this_share
 from implicitkit.errors import UserError
 
@@ -49,20 +50,24 @@ def upscale(
             metavar="KEY=VALUE", help="An option of the model's decoder; may be repeated.", show_default=False
         ),
     ] = None,
+    hdr: Annotated[bool, typer.Option("--hdr", help="Keep values above 1 of EXR and float TIFF.")] = False,
     outputs: Outputs,
 ) -> None:
-    """Upscale pictures to any size.
+    """Upscale pictures, and films, to any size.
 
-    Grey, alpha, 16 bits and colour profiles are kept. Of a folder, all pictures that were not made from others in it.
-    `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
+    Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures that were not made from others
+    in it. `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
     how = target.enlargement()
     tile_side = _parse_tile(tile)
-    jobs = plan(inputs, output, how.label, outputs, model)
+    films = any(map(is_clip, inputs))
+    jobs = (plan_clips if films else plan)(inputs, output, how.label, outputs, model)
+    if hdr:
+        check_hdr([job.target for job in jobs])
     share = this_share()
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     alone = len(jobs) == 1 and not inputs[0].is_dir()
-    if alone and pending:
+    if alone and pending and not films:
         check_output(*jobs[0], outputs.force)
 
     from implicitkit.create import load_model
@@ -70,7 +75,7 @@ def upscale(
     from implicitkit.devices import choose_device
     from implicitkit.images.io import read_picture
 
-    if len(pending) == 1:  # a bad file fails before loading the model
+    if len(pending) == 1 and not films:  # a bad file fails before loading the model
         how.of(read_picture(pending[0].source).size)
     where = choose_device(share.device(device))
     network = load_model(model).to(where)
@@ -78,7 +83,10 @@ def upscale(
         raise UserError(f"{model} does not map RGB pictures to RGB pictures, so it cannot upscale")
     options = network.decoder.check_options(parse_options(option or []))
 
-    enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone)
+    enlarger = Enlarger(network, model, how, tile_side, precision, options, outputs, alone, hdr)
+    if films:
+        run_clips(jobs, enlarger, share)
+        return
     sizes = _sizes(jobs, how)
     if share.is_first:
         _warn_of_tiles(network, tile_side)
@@ -95,13 +103,6 @@ def upscale(
     )
 
 
-class Job(NamedTuple):
-    """A picture and its output file."""
-
-    source: Path
-    target: Path
-
-
 @dataclass
 class Enlarger:
     """A model and how it is to enlarge pictures.
@@ -113,6 +114,7 @@ class Enlarger:
         tile: see :func:`implicitkit.images.upscale.upscale_picture`; so are ``precision`` and ``options``.
         outputs: how files are written.
         alone: whether there is one picture, of which notes are said at once.
+        hdr: whether values above 1 are kept.
         notes: of many, what is to be said at the end.
     """
 
@@ -124,23 +126,25 @@ class Enlarger:
     options: Mapping[str, Any]
     outputs: Outputs
     alone: bool
+    hdr: bool = False
     notes: list[Note] = field(default_factory=list)
 
     def work(self, job: Job, report: Callable[[float], None]) -> str:
         """Enlarge one picture and write it; the line that says so."""
         from implicitkit.create.fitness import Request, judge
-        from implicitkit.images.io import check_writable, read_picture, write_picture
+        from implicitkit.create.notes import notes_of_range
+        from implicitkit.images.io import check_writable, read_picture
 
         source, target = job
         check_output(source, target, self.outputs.force)
-        picture = read_picture(source)
+        picture = read_picture(source, hdr=self.hdr)
         size = self.how.of(picture.size)
         check_writable(target, size, alpha=picture.alpha is not None)
         request = Request.of(source, picture, self.how.whole(picture.size))
-        self._say(judge(self.network, self.model, source.name, request))
+        self._say([*notes_of_range(source.name, picture), *judge(self.network, self.model, source.name, request)])
         result = self.enlarge(picture, size, self.how.whole(picture.size), report)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(target, result, quality=self.outputs.quality)
+        self.outputs.write(target, result)
         before, after = (f"{w}×{h}" for h, w in (picture.size, size))
         number_format, why = self._precision(picture)
         reason = f": {why}" if why else ""
@@ -167,6 +171,13 @@ class Enlarger:
             progress=None if report is None else lambda done: report(done / pixels),
             whole=whole,
         )
+
+    @property
+    def settings(self) -> str:
+        """All that its pictures depend on."""
+        file = Path(self.model)
+        version = file.stat().st_mtime_ns if file.is_file() else ""
+        return repr([self.model, version, str(self.how), self.tile, self.precision, dict(self.options)])
 
     def _say(self, notes: Sequence[Note]) -> None:
         from implicitkit.create.notes import summarise

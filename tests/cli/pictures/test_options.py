@@ -9,8 +9,10 @@ from typing import Annotated
 import pytest
 import typer
 
-from implicitkit.cli.pictures.options import Outputs, OutputSize, with_outputs
+from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.errors import UserError
+
+SWITCHES = ("keep_gps", "keep_text", "recursive", "skip_existing")
 
 
 def test_a_command_has_the_options_of_the_table_and_gets_them_as_one() -> None:
@@ -20,9 +22,9 @@ def test_a_command_has_the_options_of_the_table_and_gets_them_as_one() -> None:
         return pictures, size, outputs
 
     names = list(inspect.signature(command).parameters)
-    assert names == ["pictures", "size", "format", "quality", "name", "recursive", "skip_existing", "force"]
+    assert names == ["pictures", "size", "format", "quality", "name", *SWITCHES, "force"]
     assert list(inspect.signature(inspect.unwrap(command)).parameters) == ["pictures", "size", "outputs"]
-    given = dict.fromkeys(("format", "quality", "name"), None) | dict.fromkeys(("recursive", "skip_existing"), False)
+    given = dict.fromkeys(("format", "quality", "name"), None) | dict.fromkeys(SWITCHES, False)
     assert command(pictures=[], size=4, force=True, **given) == ([], 4, Outputs(force=True))
     assert command.__doc__ == "What it does."
 
@@ -30,7 +32,7 @@ def test_a_command_has_the_options_of_the_table_and_gets_them_as_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "gif"}, "--format is png, jpg, webp or tif; received 'gif'"),
+        ({"format": "gif"}, "--format is png, jpg, webp, avif, tif or exr; received 'gif'"),
         ({"skip_existing": True, "force": True}, "give --skip-existing or --force, not both"),
         ({"name": "{size}"}, "--name takes {name}, {label}, {model}, {number}; received '{size}'"),
         ({"name": "{name"}, "--name takes {name}, "),
@@ -55,7 +57,7 @@ def test_one_file_has_its_own_name_and_format() -> None:
 
 def test_quality_needs_a_format_that_has_one() -> None:
     Outputs(quality=70).check_quality([Path("a.png"), Path("b.JPG")])
-    with pytest.raises(UserError, match=r"--quality is of JPEG and WebP; the results are \.png, \.tif"):
+    with pytest.raises(UserError, match=r"--quality is of JPEG, WebP and AVIF; the results are \.png, \.tif"):
         Outputs(quality=70).check_quality([Path("a.png"), Path("b.tif")])
 
 
@@ -82,3 +84,9 @@ def test_a_size_is_said_in_one_way() -> None:
     ):
         with pytest.raises(UserError, match=message):
             OutputSize(**options).enlargement()
+
+
+def test_values_above_1_need_a_file_that_holds_them() -> None:
+    check_hdr([Path("a.exr"), Path("b.TIF")])
+    with pytest.raises(UserError, match=r"--hdr keeps values above 1, which \.tif and \.tiff and \.exr hold; b\.png"):
+        check_hdr([Path("a.exr"), Path("b.png")])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image
 
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, write_picture
@@ -302,3 +304,46 @@ def test_a_request_beyond_the_training_is_said_before_the_work(run, cat: Path, t
 def test_tiles_that_waste_work_are_said(run, cat: Path, weights: str, tmp_path: Path) -> None:
     done = run("upscale", cat, "-o", tmp_path / "out.png", "--model", weights, "--scale", "1.1", "--tile", "3")
     assert done.code == 0 and "note: a tile of 3 pixels is read with " in done.err
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_photographs_keep_what_belongs_to_them(run, tmp_path: Path, weights: str, name: str) -> None:
+    from images.test_metadata import PLACE, exif_of_a_camera, photograph
+
+    photo, out = photograph(tmp_path / name, exif_of_a_camera()), tmp_path / f"out{Path(name).suffix}"
+    for options, kept in (([], False), (["--keep-gps", "--keep-text"], True)):
+        done = run("upscale", photo, "-o", out, "--model", weights, "--scale", "2", "--force", *options)
+        assert done.code == 0 and "left out" not in done.err, done.err
+        with Image.open(out) as image:
+            exif = image.getexif()
+            assert exif[0x0132] == "2024:05:06 07:08:09" and exif.get_ifd(0x8769)[0xA002] == 32 == image.width
+            assert bool(exif.get_ifd(0x8825)) == kept and 0x0112 not in exif
+            assert name != "a.png" or ("Title" in image.text) == kept
+        assert kept or PLACE not in out.read_bytes()
+
+
+def test_hdr(run, tmp_path: Path, weights: str) -> None:
+    sky = np.full((8, 8, 3), 0.5, np.float32)
+    sky[2:5, 2:5] = 9.0
+    tifffile.imwrite(tmp_path / "sky.tif", sky, photometric="rgb")
+    done = run("upscale", tmp_path / "sky.tif", "-o", tmp_path / "a.tif", "--model", weights, "--hdr")
+    assert done.code == 0 and not done.err, done.err
+    assert read_picture(tmp_path / "a.tif", hdr=True).pixels.max() > 5
+    done = run("upscale", tmp_path / "sky.tif", "-o", tmp_path / "b.tif", "--model", weights)
+    assert done.code == 0 and "14.1 % of the values are outside [0, 1]; they are cut off" in done.err
+    assert read_picture(tmp_path / "b.tif").bits == 16
+    done = run("upscale", tmp_path / "sky.tif", "-o", tmp_path / "c.png", "--model", weights, "--hdr")
+    assert done.code == 2 and "--hdr keeps values above 1, which .tif and .tiff and .exr hold" in done.err
+
+
+def test_a_folder_of_all_kinds_says_what_it_leaves_out(run, tmp_path: Path, weights: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    ik.write_image(folder / "a.jfif", torch.rand(3, 8, 6))
+    ik.write_image(folder / "b.png", torch.rand(3, 8, 6))
+    Image.fromarray(np.zeros((8, 6), np.uint8)).save(folder / "c.gif")
+    for name in ("clip.mov", "raw.nef", "text.txt"):
+        (folder / name).write_bytes(b"x")
+    done = run("upscale", folder, "-o", tmp_path / "out", "--model", weights, "--scale", "2")
+    assert done.code == 0 and "3 files of other kinds (.mov 1, .nef 1, .txt 1)" in done.err.replace("\n", " ")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jfif", "b.png", "c.png"]

@@ -61,8 +61,8 @@ def edit(
             metavar="KEY=VALUE",
             help="Repeatable: threshold (select what scores higher), connected (true: only what hangs together with a "
             "--like), refine (false: borders as coarse as the features), grow (pixels, 8), feather (pixels, 2), mask "
-            "(write what is filled to this file), embeddings, names, templates and text_weights (as of segment), "
-            "precision and device.",
+            "(write what is filled to this file), keep_gps (true: where it was taken), embeddings, names, templates, "
+            "text_weights (as of segment), precision and device.",
         ),
     ] = None,
 ) -> None:
@@ -118,7 +118,7 @@ def edit(
         how = {"feather": rare.feather}
     result = inpaint_picture(painter, picture, hole, meaning=meaning, **how)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(output, result, lossless=True)
+    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps)
     if rare.mask is not None:
         from implicitkit import write_image
 

@@ -77,8 +77,8 @@ def inpaint(
 ) -> None:
     """Fill the holes of pictures.
 
-    Grey, alpha, 16 bits and colour profiles are kept. `accelerate launch -m implicitkit inpaint FOLDER MASKS` shares a
-    folder between processes.
+    Grey, alpha, 16 bits, colour profiles and EXIF are kept. `accelerate launch -m implicitkit inpaint FOLDER MASKS`
+    shares a folder between processes.
     """
     from implicitkit.config import apply_settings, validate
     from implicitkit_sair.cli.options import Inpaint
@@ -92,7 +92,7 @@ def inpaint(
 
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import read_picture, write_picture
+    from implicitkit.images import read_picture
     from implicitkit_sair.inpainting.choice import inpaint_better
     from implicitkit_sair.inpainting.margins import extend
     from implicitkit_sair.inpainting.painting import SOLVERS, check_mask, check_painter, read_mask
@@ -124,9 +124,10 @@ def inpaint(
         how["mirror"] = rare.mirror
         result, why = inpaint_better(painters, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(job.target, result, lossless=outputs.quality is None, quality=outputs.quality)
+        outputs.write(job.target, result, lossless=outputs.quality is None)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
-        note = "; JPEG changes known pixels a little" if job.target.suffix.lower() in (".jpg", ".jpeg") else ""
+        lossy = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".avif": "AVIF"}.get(job.target.suffix.lower())
+        note = f"; {lossy} changes known pixels a little" if lossy else ""
         note += f"; {why}" if why else ""
         return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
 

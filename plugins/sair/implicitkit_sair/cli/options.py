@@ -65,6 +65,8 @@ class Edit(Strict):
     """Fade into the picture over so many pixels."""
     mask: Path | None = None
     """Write what is filled here."""
+    keep_gps: bool = False
+    """Keep where a photograph was taken."""
     embeddings: Path | None = None
     """As of ``segment``; also what ``--to`` is looked up in."""
     names: Path | None = None

@@ -13,6 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 from painters import disc, picture, small_painter
+from PIL import Image
 
 import implicitkit as ik
 import implicitkit_sair
@@ -267,3 +268,20 @@ def test_a_second_run_into_the_same_folder_is_refused(run, pair: tuple[Path, Pat
         refused = run(*words)
     assert refused.code == 2 and f"error: another process writes into {tmp_path / 'out'}; " in refused.err
     assert run(*words).code == 0 and not (tmp_path / "out" / LOCK).exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_photograph_keeps_its_date_and_its_place_on_request(
+    run, pair: tuple[Path, Path], tmp_path: Path, keep: bool
+) -> None:
+    with Image.open(pair[0]) as image:
+        exif = image.getexif()
+        exif[0x0132] = "2024:05:06 07:08:09"
+        exif.get_ifd(0x8825)[1] = "N"
+        image.convert("RGB").save(tmp_path / "photo.jpg", exif=exif)
+    call = ("inpaint", tmp_path / "photo.jpg", pair[1], "-o", tmp_path / "out.png", "--model", "biharmonic")
+    done = run(*call, *(["--keep-gps"] if keep else []))
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "out.png") as image:
+        exif = image.getexif()
+        assert exif[0x0132] == "2024:05:06 07:08:09" and bool(exif.get_ifd(0x8825)) == keep

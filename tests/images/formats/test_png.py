@@ -16,9 +16,9 @@ from PIL import Image
 
 import implicitkit as ik
 from benchmarks import child
-from implicitkit.images import png as module
+from implicitkit.images.formats import png as module
+from implicitkit.images.formats.png import SIGNATURE, _chunk, write_png
 from implicitkit.images.io import read_picture, to_tensor, write_picture
-from implicitkit.images.png import SIGNATURE, _chunk, write_png
 from oracles.models import small_model
 
 
@@ -149,7 +149,7 @@ def test_a_profile_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("implicitkit.images.io.free_memory", lambda device: 1 << 30)
+    monkeypatch.setattr("implicitkit.images.picture.free_memory", lambda device: 1 << 30)
     monkeypatch.setattr("imagecodecs.png_decode", lambda data: pytest.fail("it was decoded"))
     (tmp_path / "a.png").write_bytes(
         png(30_000, 1, 16, 2, b"").replace(struct.pack(">II", 30_000, 1), struct.pack(">II", 30_000, 30_000))

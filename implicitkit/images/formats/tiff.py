@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from implicitkit.images.formats.exif import (
+    KEPT,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    YCBCR_POSITIONING,
+    Entry,
+    Exif,
+    directories,
+    read_exif,
+    resolution_of,
+    write_exif,
+)
+from implicitkit.images.formats.light import finite, straight_colour, white_of
+from implicitkit.images.metadata import NOTHING, ImageMetadata, ImageWarning
+
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-REDUCED_IMAGE, DNG_VERSION, ORIENTATION, ICC_PROFILE = 1, 50706, 274, 34675
+REDUCED_IMAGE, DNG_VERSION, ORIENTATION, XMP, ICC_PROFILE = 1, 50706, 274, 700, 34675
+DESCRIPTION, SOFTWARE = 270, 305
+OF_PROGRAMS = (b"{", b"ImageJ=", b"<?xml", b"<OME", b"tifffile")  # about the file: how it stores the samples
+RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+MAX_CLASSIC_BYTES = 2**32 - 2  # beyond, places in a file have 8 bytes
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}  # samples of a pixel, but for alpha
 
 
@@ -17,12 +40,14 @@ class TIFF(NamedTuple):
     """What a file holds."""
 
     pixels: NDArray[Any]
-    """``(H, W, 1 or 3)`` uint8 or uint16."""
+    """``(H, W, 1 or 3)`` uint8, uint16 or float32."""
     alpha: NDArray[Any] | None
     """``(H, W)`` of the same type, not premultiplied."""
     icc: bytes | None
     orientation: int
     """As EXIF numbers it, 1 to 8."""
+    metadata: ImageMetadata
+    """As the file has it, before its orientation is applied."""
 
 
 def tiff_size(path: Path) -> tuple[tuple[int, int], int]:
@@ -35,7 +60,7 @@ def tiff_size(path: Path) -> tuple[tuple[int, int], int]:
 
 
 def read_tiff(path: Path) -> TIFF:
-    """Decode a file of one grey or RGB picture (palettes, CMYK and JPEG's YCbCr become RGB), up to 16 bits.
+    """Decode a file of one grey or RGB picture (palettes, CMYK and JPEG's YCbCr become RGB): up to 16 bits, or floats.
 
     Raises:
         ValueError: it holds anything else, and the message says what.
@@ -47,11 +72,16 @@ def read_tiff(path: Path) -> TIFF:
         tags = {tag.code: tag.value for tag in page.tags}
         _check_one_picture(file, page, tags)
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
-        if page.dtype is None or page.dtype.kind not in "ub" or page.dtype.itemsize > 2:
-            raise ValueError(f"it is a TIFF of {page.dtype or 'unknown'} samples; convert it to 8 or 16 bits")
+        floats = page.dtype is not None and page.dtype.kind == "f"
+        if page.dtype is None or (not floats and (page.dtype.kind not in "ub" or page.dtype.itemsize > 2)):
+            raise ValueError(
+                f"it is a TIFF of {page.dtype or 'unknown'} samples; convert it to 8 or 16 bits, or to floats"
+            )
         if photometric not in (*COLOURS, "PALETTE"):
             raise ValueError(f"it is a TIFF in {photometric}; convert it to grey or RGB")
         samples = page.asarray()
+        if floats:
+            samples = finite(samples.astype(np.float32))
         if samples.ndim == 2:
             samples = samples[..., None]
         elif page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
@@ -60,20 +90,28 @@ def read_tiff(path: Path) -> TIFF:
             samples, colours = np.moveaxis(page.colormap, 0, -1)[samples[..., 0]] // 256, 3
             samples = samples.astype(np.uint8)
         else:
-            samples, colours = _to_whole_bytes(samples, page.bitspersample), COLOURS[photometric]
+            samples = samples if floats else _to_whole_bytes(samples, page.bitspersample)
+            colours = COLOURS[photometric]
         pixels, alpha = _split(samples, colours, [kind.name for kind in map(tifffile.EXTRASAMPLE, page.extrasamples)])
-    top = np.iinfo(pixels.dtype).max
+    top = white_of(pixels)
     if photometric == "MINISWHITE":
         pixels = top - pixels
     icc = tags.get(ICC_PROFILE)
-    if photometric == "SEPARATED":
+    if photometric == "SEPARATED" and not floats:
         ink, black = top - pixels[..., :3].astype(np.uint32), top - pixels[..., 3:].astype(np.uint32)
         pixels, icc = ((ink * black + top // 2) // top).astype(pixels.dtype), None  # the profile describes inks
-    return TIFF(np.ascontiguousarray(pixels), alpha, icc, int(tags.get(ORIENTATION, 1)))
+    return TIFF(np.ascontiguousarray(pixels), alpha, icc, int(tags.get(ORIENTATION, 1)), _metadata(path, tags))
 
 
-def write_tiff(path: Path, samples: NDArray[Any], grey: bool, alpha: bool, icc: bytes | None) -> None:
-    """Write ``(H, W)`` or ``(H, W, C)`` uint8 or uint16, alpha last."""
+def write_tiff(
+    path: Path,
+    samples: NDArray[Any],
+    grey: bool,
+    alpha: bool,
+    icc: bytes | None,
+    metadata: ImageMetadata = NOTHING,
+) -> None:
+    """Write ``(H, W)`` or ``(H, W, C)`` uint8, uint16 or float32, alpha last; the metadata as they are."""
     import tifffile
 
     tifffile.imwrite(
@@ -85,7 +123,52 @@ def write_tiff(path: Path, samples: NDArray[Any], grey: bool, alpha: bool, icc: 
         compression="zlib",
         iccprofile=icc,
         metadata=None,
+        byteorder="<",
+        resolution=metadata.dpi,
+        resolutionunit="INCH" if metadata.dpi else None,
     )
+    if metadata.exif is not None or metadata.xmp is not None:
+        _add_metadata(path, metadata)
+
+
+def _metadata(path: Path, tags: dict[int, Any]) -> ImageMetadata:
+    """EXIF and XMP of a file's first page."""
+    xmp = tags.get(XMP)
+    packet = bytes(xmp) if isinstance(xmp, (bytes, tuple)) else xmp.encode() if isinstance(xmp, str) else None
+    try:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            exif = read_exif(content)
+    except (ValueError, OSError):  # a BigTIFF, whose directories are others
+        return ImageMetadata(xmp=packet)
+    picture = {tag: entry for tag, entry in exif.picture.items() if tag in KEPT or tag == ORIENTATION}
+    for tag in (DESCRIPTION, SOFTWARE):
+        if tag in picture and picture[tag].value.startswith(OF_PROGRAMS):
+            del picture[tag]
+    says = set(picture) - {*RESOLUTION, ORIENTATION, YCBCR_POSITIONING} or exif.camera or exif.place
+    block = write_exif(Exif(picture, exif.camera, exif.place))
+    return ImageMetadata(block if says else None, packet, resolution_of(exif))
+
+
+def _add_metadata(path: Path, metadata: ImageMetadata) -> None:
+    """Write the first directory once more at the end of a file, with EXIF and XMP in it, and let the file begin there:
+    tifffile writes no directories in directories.
+    """
+    with path.open("r+b") as file:
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            added = len(metadata.exif or b"") + len(metadata.xmp or b"")
+            if content[:4] != b"II*\0" or len(content) + 2 * added > MAX_CLASSIC_BYTES:
+                warnings.warn(f"{path}: TIFF of this size holds no EXIF and no XMP", ImageWarning, stacklevel=2)
+                return
+            stored = read_exif(content).picture
+        exif = Exif({}, {}, {}) if metadata.exif is None else read_exif(metadata.exif)
+        if metadata.xmp is not None:
+            stored[XMP] = Entry(1, len(metadata.xmp), metadata.xmp)
+        own = {tag: entry for tag, entry in exif.picture.items() if tag not in RESOLUTION}
+        end = file.seek(0, 2)
+        file.write(bytes(end % 2))
+        file.write(directories(exif._replace(picture=own), end + end % 2, stored))
+        file.seek(4)
+        file.write(struct.pack("<I", end + end % 2))
 
 
 def _check_one_picture(file: Any, page: Any, tags: dict[int, Any]) -> None:
@@ -122,7 +205,5 @@ def _split(samples: NDArray[Any], colours: int, extra: list[str]) -> tuple[NDArr
         )
     colour, alpha = samples[..., :colours], np.ascontiguousarray(samples[..., colours])
     if extra[0] == "ASSOCALPHA":  # stored premultiplied
-        top = np.iinfo(samples.dtype).max
-        straight = colour / np.maximum(alpha, 1)[..., None].astype(np.float64) * top
-        colour = np.clip(np.round(straight), 0, top).astype(samples.dtype)
+        colour = straight_colour(colour, alpha)
     return colour, alpha

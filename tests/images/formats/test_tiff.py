@@ -54,7 +54,7 @@ def test_low_depths_palettes_and_inks_as_pillow_reads_them(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("samples", "how", "message"),
     [
-        (RGB.astype(np.float32) / 255, {"photometric": "rgb"}, "a TIFF of float32 samples; convert it to 8 or 16 bits"),
+        (np.full((4, 4), np.nan, np.float32), {"photometric": "minisblack"}, "it holds NaN or infinity"),
         (GREY.astype(np.int32), {"photometric": "minisblack"}, "a TIFF of int32 samples"),
         (
             RGB.astype(np.uint16),
@@ -64,7 +64,7 @@ def test_low_depths_palettes_and_inks_as_pillow_reads_them(tmp_path: Path) -> No
         (RGB, {"photometric": "rgb", "subfiletype": 1}, "its first page is a thumbnail"),
         (np.stack([GREY, GREY]), {"photometric": "minisblack"}, "a TIFF of 2 pages; save one of them"),
     ],
-    ids=["float", "int32", "bands", "thumbnail", "pages"],
+    ids=["nan", "int32", "bands", "thumbnail", "pages"],
 )
 def test_what_is_no_single_picture_is_named(samples: np.ndarray, how: dict, message: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", samples, metadata=None, **how)

@@ -1,0 +1,1 @@
+"""Films: their frames as pictures, and pictures as films."""
