@@ -26,7 +26,7 @@ def picture_file(**options: Any) -> gr.Image:
     ['upload', 'clipboard']
     """
     part = gr.Image(sources=["upload", "clipboard"], buttons=["fullscreen"], **options)
-    part.preprocess = _path_of  # type: ignore[method-assign]  # on the instance: a subclass makes Gradio write a file
+    part.preprocess = _path_of  # on the instance: a subclass makes Gradio write a file
     return part
 
 

@@ -87,8 +87,13 @@ def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str,
             if fnmatchcase(config.name, glob or "*")
         ]
     entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
-    mark = {"models": weights_of, "weights": here_or_not}.get(kind, lambda entry: "")
+    mark = {"models": weights_of, "weights": here_or_not}.get(kind, unmarked)
     return [(entry.name, "; ".join(filter(None, (entry.summary, mark(entry)))), str(entry.owner)) for entry in entries]
+
+
+def unmarked(entry: Entry[Any]) -> str:
+    """Nothing: the kind has no weights."""
+    return ""
 
 
 def here_or_not(entry: Entry[Any]) -> str:

@@ -249,7 +249,7 @@ class TrainConfig(Strict):
         default_factory=list, description="of `implicitkit list callbacks`, such as early_stopping; one or several"
     )
     loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(
-        default_factory=lambda: ["tensorboard"],
+        default=["tensorboard"],
         description="who is told numbers and pictures beside log.jsonl; one or several, or [] for none",
     )
     output: Path = Field(description="run directory; must be new, or resumed")

@@ -24,7 +24,7 @@ def app(
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of a result.")] = 100.0,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Upscale and inpaint in a page of the browser, for people who do not type.
+    """Upscale and inpaint in a page of the browser.
 
     The page is served on this machine alone, without telemetry; Ctrl-C ends it.
     """

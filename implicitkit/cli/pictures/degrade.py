@@ -13,9 +13,9 @@ import typer
 
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
-from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.sharing import this_share
+from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.errors import UserError
 from implicitkit.files import parse_json, read_text
 

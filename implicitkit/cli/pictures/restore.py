@@ -9,9 +9,9 @@ import typer
 
 from implicitkit.cli.batch import run_each
 from implicitkit.cli.pictures.clips import Job
-from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.upscale import check_output, plan
+from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
