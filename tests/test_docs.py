@@ -54,7 +54,11 @@ def test_links_lead_somewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["concepts.md", "degradations.md", "losses.md", "metrics.md", "quickstart.md", "training.md", "volumes.md"]
+    "page",
+    [
+        *("compose.md", "concepts.md", "degradations.md", "evaluate.md", "inpaint.md", "losses.md", "metrics.md"),
+        *("quickstart.md", "training.md", "volumes.md"),
+    ],
 )
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
