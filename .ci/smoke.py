@@ -22,7 +22,7 @@ def run(*arguments: str, cwd: str) -> str:
 
 
 def main() -> None:
-    """Import, list, upscale, compare's configuration, plugin's project: what needs files of the package."""
+    """Import, list, upscale, begin a training, write a plugin: what needs files of the package."""
     with tempfile.TemporaryDirectory() as folder:
         where = Path(run("-c", "import implicitkit; print(implicitkit.__file__)", cwd=folder).strip()).resolve()
         if where.is_relative_to(TREE):
@@ -30,12 +30,14 @@ def main() -> None:
         cli = ("-m", "implicitkit")
         assert "liif_small" in run(*cli, "list", cwd=folder)
         assert "quick_liif_lte" in run(*cli, "list", "configs", cwd=folder)
-        run(*cli, "demo", "-o", "demo.png", cwd=folder)
-        run(*cli, "upscale", "demo.png", "--scale", "1.5", "--model", "fast", "-o", "large.png", cwd=folder)
+        picture = "import implicitkit as ik, torch; ik.write_image('small.png', torch.rand(3, 32, 40))"
+        run("-c", picture, cwd=folder)
+        for model in ("liif_small", "fast"):
+            run(*cli, "upscale", "small.png", "--scale", "1.5", "--model", model, "-o", f"{model}.png", cwd=folder)
         run(*cli, "train", "liif_small", "--dry-run", "--set", f"data.folders=[{where.parent / 'assets'}]", cwd=folder)
         run(*cli, "plugins", "new", "wave", cwd=folder)
-        sizes = run("-c", "import implicitkit as ik; print(ik.read_image('large.png').shape)", cwd=folder)
-        sys.stdout.write(f"{where.parent}: works; large.png is {sizes.strip()}\n")
+        sizes = run("-c", "import implicitkit as ik; print(ik.read_image('fast.png').shape)", cwd=folder)
+        sys.stdout.write(f"{where.parent}: works; 32 × 40 became {sizes.strip()}\n")
 
 
 if __name__ == "__main__":
