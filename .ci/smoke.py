@@ -34,7 +34,17 @@ def main() -> None:
         run("-c", picture, cwd=folder)
         for model in ("liif_small", "fast"):
             run(*cli, "upscale", "small.png", "--scale", "1.5", "--model", model, "-o", f"{model}.png", cwd=folder)
-        run(*cli, "train", "liif_small", "--dry-run", "--set", f"data.folders=[{where.parent / 'assets'}]", cwd=folder)
+        run(
+            *cli,
+            "train",
+            "liif_small",
+            "--dry-run",
+            "--set",
+            f"data.folders=[{where.parent / 'examples' / 'photos'}]",
+            "--set",
+            "data.held_out=1",
+            cwd=folder,
+        )
         run(*cli, "plugins", "new", "wave", cwd=folder)
         sizes = run("-c", "import implicitkit as ik; print(ik.read_image('fast.png').shape)", cwd=folder)
         sys.stdout.write(f"{where.parent}: works; 32 × 40 became {sizes.strip()}\n")
