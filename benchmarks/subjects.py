@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from implicitkit.create import create_model, load_model
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE
+from implicitkit.evaluation.costs import count_macs
 from implicitkit.field.field import Field
 from implicitkit.files import PHOTO
 from implicitkit.images.io import read_image
@@ -66,9 +66,7 @@ def spread_out(model: ImplicitModel) -> None:
 def decoder_macs(field: Field, points: int = 64) -> float:
     """Multiply-accumulates of the decoder per output pixel: those of its matrix products, as they are run."""
     coords = torch.rand(points, 2, device=field.device) * 2 - 1
-    with FlopCounterMode(display=False) as counter:
-        field(coords, 0.01)
-    return float(counter.get_total_flops()) / 2 / points
+    return count_macs(lambda: field(coords, 0.01)) / points
 
 
 def traffic(model: ImplicitModel, *, baseline: bool, precision: str = "float32") -> float:

@@ -30,41 +30,109 @@ class ConfigError(UserError, ValueError):
 
     Attributes:
         path: of the entry, dotted, where one is known.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.create_model({"encoder": "edsr", "decodr": "liif"})
+    ... except ConfigError as error:
+    ...     "decodr" in str(error)
+    True
     """
 
     path: str | None = None
 
 
 class ArgumentError(UserError, TypeError):
-    """An unknown argument of a part called by name; the message names the nearest one."""
+    """An unknown argument of a part called by name; the message names the nearest one.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.create_decoder("liif", hiden=[8])
+    ... except ArgumentError as error:
+    ...     "hidden" in str(error)
+    True
+    """
 
 
 class ImageError(UserError, ValueError):
-    """A picture that cannot be read or written."""
+    """A picture that cannot be read or written.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.read_image("no_such_photo.png")
+    ... except ImageError as error:
+    ...     "no_such_photo.png" in str(error)
+    True
+    """
 
 
 class WeightsError(UserError, ValueError):
-    """A weight file that cannot be read or does not fit."""
+    """A weight file that cannot be read or does not fit.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.load_model("no_such_file.safetensors")
+    ... except WeightsError as error:
+    ...     "no_such_file.safetensors" in str(error)
+    True
+    """
 
 
 class DataError(UserError, ValueError):
-    """An unusable data folder or picture."""
+    """An unusable data folder or picture.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.evaluate("liif_small", "no_such_folder", "plain", scales=[2])
+    ... except DataError as error:
+    ...     "no_such_folder" in str(error)
+    True
+    """
 
 
 class UnknownNameError(UserError, LookupError):
-    """A name that is not registered; the message lists near names."""
+    """A name that is not registered; the message lists near names.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.create_encoder("edrs")
+    ... except UnknownNameError as error:
+    ...     "did you mean 'edsr" in str(error)
+    True
+    """
 
 
 class DuplicateNameError(UserError, ValueError):
-    """A second owner for a registered name; the message names both."""
+    """A second owner for a registered name; the message names both.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.register_decoder("liif", "my_package:Mine")
+    ... except DuplicateNameError as error:
+    ...     "liif" in str(error)
+    True
+    """
 
 
 class PluginError(UserError, RuntimeError):
-    """A plugin that failed to load; nothing of it was registered."""
+    """A plugin that failed to load; nothing of it was registered.
+
+    >>> import implicitkit as ik
+    >>> try:
+    ...     ik.register_plugin(object())
+    ... except PluginError as error:
+    ...     "hook" in str(error)
+    True
+    """
 
 
 class PluginWarning(UserWarning):
-    """A plugin failed to load; everything else works."""
+    """A plugin failed to load; everything else works.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", PluginWarning)  # a script that wants all of its plugins or none
+    """
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:

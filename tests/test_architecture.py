@@ -62,6 +62,7 @@ WITHOUT_MODULE = {  # tests of what is no module of the package
     "test_examples.py": "examples/",
     "test_fuzz.py": "the command line, under damaged and strange input",
     "test_public_names.py": "what the package promises",
+    "test_site.py": "mkdocs.yml and what it builds",
 }
 
 

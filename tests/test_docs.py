@@ -1,5 +1,6 @@
 """The documentation says what is so."""
 
+import inspect
 import re
 import runpy
 from pathlib import Path
@@ -56,15 +57,8 @@ def test_links_lead_somewhere() -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "concepts.md",
-        "degradations.md",
-        "losses.md",
-        "metrics.md",
-        "pictures.md",
-        "quickstart.md",
-        "training.md",
-        "video.md",
-        "volumes.md",
+        *("compose.md", "concepts.md", "degradations.md", "evaluate.md", "inpaint.md", "losses.md", "metrics.md"),
+        *("pictures.md", "quickstart.md", "training.md", "video.md", "volumes.md"),
     ],
 )
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +102,17 @@ def test_the_keys_and_losses_of_training_are_documented(tmp_path: Path) -> None:
     begun = with_training_base(yaml.safe_load(comparison), tmp_path, "docs/training.md")
     rows = {**begun, "evaluation": {"protocol": "plain", "data": "x"}, "output": str(tmp_path)}
     assert list(validate(CompareConfig, rows, "docs/training.md").methods) == ["LIIF lr=0.0001", "LIIF lr=0.001"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == ik.__version__
+
+
+def test_every_public_name_has_an_example() -> None:
+    names = {f"ik.{name}": getattr(ik, name) for name in ik.__all__ if name not in ("__version__", "hookimpl")}
+    names |= {f"testing.{name}": getattr(testing, name) for name in testing.__all__}
+    assert not [name for name, thing in names.items() if ">>> " not in (inspect.getdoc(thing) or "")]
 
 
 def test_every_public_name_is_documented() -> None:

@@ -22,6 +22,9 @@ class Comparison:
 
     Attributes:
         report: what ``report.json`` holds.
+
+    >>> Comparison({"folder": "runs/mine", "methods": ["LIIF", "LTE"], "failed": {}, "evaluations": {}})
+    Comparison(runs/mine: LIIF, LTE)
     """
 
     report: dict[str, Any] = field(repr=False)

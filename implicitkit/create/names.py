@@ -332,5 +332,17 @@ def unregister_plugin(plugin: Plugin) -> None:
 
     Raises:
         PluginError: it is not registered, or not by :func:`register_plugin`.
+
+    >>> import implicitkit as ik
+    >>> class Sketches:
+    ...     @ik.hookimpl
+    ...     def register_losses(self, register):
+    ...         register("sketch_loss", "implicitkit.losses:L1", summary="an example")
+    >>> plugin = ik.register_plugin(Sketches())
+    >>> "sketch_loss" in ik.list_losses()
+    True
+    >>> unregister_plugin(plugin)
+    >>> "sketch_loss" in ik.list_losses()
+    False
     """
     plugins.remove(plugin)

@@ -35,6 +35,8 @@ def check_protocol(
         spec: a name or a spec, best with options for small pictures.
         data: a test set (default: a folder of two pictures of about 70 pixels a side).
         models: at least two models that it can score (default: two small ones, one of which takes a mask).
+
+    >>> check_protocol({"name": "plain", "scales": [2]})
     """
     models = _small_models() if models is None else models
     assert len(models) >= 2, "the check compares models: give at least two"

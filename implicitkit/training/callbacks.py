@@ -39,6 +39,12 @@ class TrainingState:
             this one alone.
         stopping: why the training ends early; empty while it goes on.
         writes: what writes a line of the log; :meth:`log` calls it.
+
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> training = TrainingState(None, layer, torch.optim.SGD(layer.parameters(), lr=0.1), torch.device("cpu"), step=7)
+    >>> training.stop("good enough")
+    >>> training.step, training.stopping
+    (7, 'good enough')
     """
 
     config: TrainConfig

@@ -27,6 +27,18 @@ class TrainingResult:
         config: the whole run.
         history: the lines of ``log.jsonl``: dicts with ``event`` (``start``, ``train``, ``validation``, ``callback``,
             ``end``) and ``step``.
+
+    >>> import tempfile, implicitkit as ik
+    >>> from implicitkit.files import ASSETS
+    >>> tiny = {
+    ...     "model": {"encoder": {"name": "edsr", "blocks": 1, "channels": 4}, "decoder": "nearest"},
+    ...     "data": {"folders": [ASSETS], "patch": 8, "points": 16},
+    ...     "degradation": "super_resolution", "steps": 1, "batch": 1,
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = ik.train(tiny, output=f"{folder}/run", show=False)
+    ...     result.steps, result.last.name
+    (1, 'last.safetensors')
     """
 
     config: TrainConfig
