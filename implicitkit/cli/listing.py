@@ -87,8 +87,12 @@ def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str,
             if fnmatchcase(config.name, glob or "*")
         ]
     entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
-    mark = {"models": weights_of, "weights": here_or_not}.get(kind, lambda entry: "")
-    return [(entry.name, "; ".join(filter(None, (entry.summary, mark(entry)))), str(entry.owner)) for entry in entries]
+    return [(entry.name, "; ".join(filter(None, (entry.summary, mark(kind, entry)))), str(entry.owner)) for entry in entries]
+
+
+def mark(kind: str, entry: Entry[Any]) -> str:
+    """What is told of an entry behind its summary: of models and weight files, where the weights are."""
+    return weights_of(entry) if kind == "models" else here_or_not(entry) if kind == "weights" else ""
 
 
 def here_or_not(entry: Entry[Any]) -> str:
