@@ -87,7 +87,8 @@ def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str,
             if fnmatchcase(config.name, glob or "*")
         ]
     entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
-    return [(entry.name, "; ".join(filter(None, (entry.summary, mark(kind, entry)))), str(entry.owner)) for entry in entries]
+    rows = [(entry, "; ".join(filter(None, (entry.summary, mark(kind, entry))))) for entry in entries]
+    return [(entry.name, told, str(entry.owner)) for entry, told in rows]
 
 
 def mark(kind: str, entry: Entry[Any]) -> str:
