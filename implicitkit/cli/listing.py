@@ -87,13 +87,13 @@ def _rows(kind: str, glob: str | None, pretrained: bool) -> list[tuple[str, str,
             if fnmatchcase(config.name, glob or "*")
         ]
     entries = getattr(kinds, kind).entries(glob, **({"pretrained": True} if pretrained else {}))
-    mark = {"models": weights_of, "weights": here_or_not}.get(kind, unmarked)
-    return [(entry.name, "; ".join(filter(None, (entry.summary, mark(entry)))), str(entry.owner)) for entry in entries]
+    rows = [(entry, "; ".join(filter(None, (entry.summary, mark(kind, entry))))) for entry in entries]
+    return [(entry.name, told, str(entry.owner)) for entry, told in rows]
 
 
-def unmarked(entry: Entry[Any]) -> str:
-    """Nothing: the kind has no weights."""
-    return ""
+def mark(kind: str, entry: Entry[Any]) -> str:
+    """What is told of an entry behind its summary: of models and weight files, where the weights are."""
+    return weights_of(entry) if kind == "models" else here_or_not(entry) if kind == "weights" else ""
 
 
 def here_or_not(entry: Entry[Any]) -> str:

@@ -59,7 +59,7 @@ def importable(monkeypatch: pytest.MonkeyPatch, **modules: types.ModuleType) -> 
 
 
 def test_every_registry_has_a_hook() -> None:
-    assert set(HOOKS) == {*HOOK_OF.values(), "register_weights", "register_commands"}
+    assert set(HOOKS) == {*HOOK_OF.values(), "register_tabs", "register_weights", "register_commands"}
 
 
 def test_a_plugin_provides() -> None:
