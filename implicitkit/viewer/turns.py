@@ -131,7 +131,7 @@ class Turns:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._waiting)
+                self._changed.wait_for(lambda: self._stopped or bool(self._waiting))
                 if self._stopped:
                     return
             job = self._next(below=SAVE + 1)
