@@ -63,21 +63,19 @@ async function ask(path, query, signal) {
   return answer;
 }
 
-async function loadInto(slot, key, layer, box, width, height, more, signal) {
-  const answer = await ask("view", words(layer, box, width, height, more), signal);
+/** Load a window into a slot, unless `current` says meanwhile that it is of no use any more. */
+async function loadInto(slot, key, layer, box, width, height, { client: who, turn: number }, signal, current) {
+  const answer = await ask("view", words(layer, box, width, height, { client: who, turn: number }), signal);
   if (answer === null) return false;
-  const image = slot.canvas || (slot.canvas = document.createElement("canvas"));
-  if (state.scene.format === "raw") {
-    const data = new ImageData(new Uint8ClampedArray(await answer.arrayBuffer()), width, height);
-    image.width = width; image.height = height;
-    image.getContext("2d").putImageData(data, 0, 0);
-  } else {
-    const bitmap = await createImageBitmap(await answer.blob());
-    image.width = width; image.height = height;
-    image.getContext("2d").drawImage(bitmap, 0, 0);
-    bitmap.close();
-  }
-  slot.box = box; slot.key = key;
+  const raw = state.scene.format === "raw";
+  const source = raw ? new ImageData(new Uint8ClampedArray(await answer.arrayBuffer()), width, height)
+    : await createImageBitmap(await answer.blob());
+  if (!current()) return false;
+  const image = slot.canvas || document.createElement("canvas");
+  image.width = width; image.height = height;
+  if (raw) image.getContext("2d").putImageData(source, 0, 0);
+  else { image.getContext("2d").drawImage(source, 0, 0); source.close(); }
+  Object.assign(slot, { canvas: image, box, key });
   return true;
 }
 
@@ -110,8 +108,8 @@ async function render() {
       await Promise.all(wanted().map(async ([slot, layer]) => {
         const side = slot === "meaning" && coarse === 1 ? 2 : 1;  // meaning is smooth
         const size = [Math.ceil(width / side), Math.ceil(height / side)];
-        const done = await loadInto(slots[slot], keyOf(layer), layer, window_.box, ...size, { client, turn: mine }, abort.signal);
-        if (done && mine === turn) paint();
+        const who = { client, turn: mine }, current = () => mine === turn;
+        if (await loadInto(slots[slot], keyOf(layer), layer, window_.box, ...size, who, abort.signal, current)) paint();
       }));
     } catch (error) {
       if (mine !== turn) return;
@@ -149,8 +147,8 @@ async function loadBase() {
   const { width, height } = state.picture, scale = Math.min(1, BASE / Math.max(width, height));
   const size = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   try {
-    const more = { client: `${client}-base`, turn: ++opened };
-    if (await loadInto(base, key, "bicubic", [-1, -1, 1, 1], ...size, more)) paint();
+    const mine = ++opened, who = { client: `${client}-base`, turn: mine };
+    if (await loadInto(base, key, "bicubic", [-1, -1, 1, 1], ...size, who, undefined, () => mine === opened)) paint();
   } catch (error) { say(error.message); }
 }
 
