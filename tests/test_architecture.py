@@ -13,6 +13,7 @@ PACKAGE = Path(implicitkit.__file__).parent
 ORDER = (  # what stands further up may import what stands further down, never the other way round
     ("__main__",),
     ("cli",),
+    ("viewer",),
     ("comparison",),
     ("testing",),
     ("app",),
@@ -61,6 +62,7 @@ WITHOUT_MODULE = {  # tests of what is no module of the package
     "test_examples.py": "examples/",
     "test_fuzz.py": "the command line, under damaged and strange input",
     "test_public_names.py": "what the package promises",
+    "viewer/test_page.py": "the page, in a browser",
 }
 
 

@@ -84,7 +84,7 @@ class Guard:
         if scope["type"] != "http":
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        _, first, rest = (scope["path"].split("/", 2) + ["", ""])[:3]
+        _, first, rest = [*scope["path"].split("/", 2), "", ""][:3]
         allowed = len(hosts) == 1 and self._is_ours(host_name(hosts[0]))
         known = secrets.compare_digest(first.encode(), self._token)
 

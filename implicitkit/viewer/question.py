@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from implicitkit.errors import UserError
@@ -63,9 +63,11 @@ class Damage:
         Raises:
             UserError: one is no number, or out of its bounds.
         """
-        values = {f.name: number(words, f.name, *BOUNDS[f.name][:2], default=f.default) for f in fields(cls)}
-        seed = int(values.pop("seed"))
-        return cls(**values, seed=seed if cls(**values).is_random else 0)
+        blur, low, noise, holes, seed = (
+            number(words, f.name, *BOUNDS[f.name][:2], default=f.default) for f in fields(cls)
+        )
+        damage = cls(blur, low, noise, holes, int(seed))
+        return damage if damage.is_random else replace(damage, seed=0)
 
     @property
     def is_random(self) -> bool:

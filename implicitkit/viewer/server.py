@@ -64,9 +64,7 @@ class Server:
 
     async def scene(self, request: Request) -> Response:
         """What there is to see, and what may be asked."""
-        models = [
-            {"name": named.name, "meaning": self.room.has_meaning(k)} for k, named in enumerate(self.room.models)
-        ]
+        models = [{"name": named.name, "meaning": self.room.has_meaning(k)} for k, named in enumerate(self.room.models)]
         defaults = {f.name: f.default for f in fields(Damage)}
         scene = {
             "version": __version__,

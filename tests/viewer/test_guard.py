@@ -51,7 +51,9 @@ def test_the_token_is_compared_in_constant_time_and_is_long(monkeypatch: pytest.
     assert len(new_token()) >= 40 and new_token() != new_token()
 
 
-@pytest.mark.parametrize("name", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "192.168.0.7", "[::2]"])
+@pytest.mark.parametrize(
+    "name", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "192.168.0.7", "[::2]"]
+)
 def test_another_name_of_this_machine_is_refused(name: str) -> None:
     """DNS rebinding: a page elsewhere makes its own name mean this machine."""
     refused = client(name=name).get(f"/{TOKEN}/view")

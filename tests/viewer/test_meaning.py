@@ -26,7 +26,7 @@ def test_colours_are_the_principal_components_and_do_not_jump(photo: torch.Tenso
     whole = colours(field.render((48, 48)))
     part = colours(field.render((24, 24), box=(-1, -1, 0, 0)))
     assert torch.allclose(part, whole[:, :24, :24], atol=1e-4)
-    assert 0 <= float(whole.min()) and float(whole.max()) <= 1 and float(whole.std()) > 0.1
+    assert float(whole.min()) >= 0 and float(whole.max()) <= 1 and float(whole.std()) > 0.1
     again = Colours.fit(field)
     assert torch.equal(again.directions, colours.directions)
 

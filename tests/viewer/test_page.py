@@ -27,8 +27,8 @@ from oracles.models import conditioned_model, small_model
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -97,7 +97,9 @@ class Page:
 
     def settle(self) -> None:
         """Wait until all is sharp, and drawn."""
-        settled = "return document.body.dataset.state === 'sharp' && !dirty && !painting && base.key === keyOf('bicubic')"
+        settled = (
+            "return document.body.dataset.state === 'sharp' && !dirty && !painting && base.key === keyOf('bicubic')"
+        )
         self.until(lambda: self.js(settled), "the view does not become sharp")
         self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
@@ -217,7 +219,9 @@ def test_dragging_moves_the_picture_with_the_hand(page: Page) -> None:
     page.drag("#canvas", -80, -40)
     page.settle()
     ratio = round(float(page.js("return devicePixelRatio")))
-    assert np.abs(page.canvas()[: -40 * ratio, : -80 * ratio].astype(int) - before[40 * ratio :, 80 * ratio :]).max() <= 2
+    assert (
+        np.abs(page.canvas()[: -40 * ratio, : -80 * ratio].astype(int) - before[40 * ratio :, 80 * ratio :]).max() <= 2
+    )
 
 
 def test_two_fingers_zoom(page: Page) -> None:
@@ -263,8 +267,10 @@ def test_the_lens_shows_the_other_layer_where_the_pointer_is(page: Page) -> None
     page.settle()
     ActionChains(page.browser).move_to_element_with_offset(page.find("#canvas"), 50, 20).perform()
     page.settle()
-    x, y = page.js("const r = canvas.width / stage.clientWidth, p = lensPlace(), s = place(seen().box); "
-                   "return [p.x * r - s[0], p.y * r - s[1]].map(Math.round)")
+    x, y = page.js(
+        "const r = canvas.width / stage.clientWidth, p = lensPlace(), s = place(seen().box); "
+        "return [p.x * r - s[0], p.y * r - s[1]].map(Math.round)"
+    )
     shown, other, model = page.canvas(), page.expected("bicubic"), page.expected("model-0")
     near = (slice(y - 30, y + 30), slice(x - 30, x + 30))
     assert np.array_equal(shown[near], other[near]) and not np.array_equal(model[near], other[near])

@@ -25,7 +25,7 @@ def test_the_line_runs_and_gives_what_is_shown(
     word: str, damage: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: torch.Tensor
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name = "it's a \"photo\".png"
+    name = 'it\'s a "photo".png'
     ik.write_image(name, photo[:, :41, :50])
     torch.manual_seed(0)
     models = {"one.safetensors": small_model(skip="bilinear"), "two": conditioned_model()}

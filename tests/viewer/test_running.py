@@ -31,7 +31,8 @@ def test_an_address_of_no_machine_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "name"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")]
+    ("host", "name"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")],
 )
 def test_the_address_holds_the_port_and_the_token(host: str, name: str) -> None:
     with socket.socket() as listener:
@@ -69,5 +70,7 @@ def test_it_says_where_it_is_opens_the_browser_and_ends(
     visitor.join(20)
     assert answers == [200] and listener.fileno() == -1
     assert len(said) == lines and said[-1].splitlines()[0] == opened[0]
-    assert said[-1].endswith("/token/\nCtrl-C ends it") and (lines == 1 or said[0].startswith("warning: 0.0.0.0 can be"))
+    assert said[-1].endswith("/token/\nCtrl-C ends it") and (
+        lines == 1 or said[0].startswith("warning: 0.0.0.0 can be")
+    )
     assert "implicitkit-view" not in [thread.name for thread in threading.enumerate()]

@@ -133,7 +133,8 @@ def test_what_asks_for_too_much_is_one_line(client: TestClient, path: str, messa
 
 
 @pytest.mark.parametrize(
-    "path", ["page/index.html", "server.py", "../server.py", "%2e%2e/server.py", "view.js/../server.py", "static/x", "a.png"]
+    "path",
+    ["page/index.html", "server.py", "../server.py", "%2e%2e/server.py", "view.js/../server.py", "static/x", "a.png"],
 )
 def test_no_file_of_the_machine_has_an_address(client: TestClient, path: str) -> None:
     assert client.get(path).status_code in (403, 404)

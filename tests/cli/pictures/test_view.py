@@ -52,7 +52,7 @@ def test_it_serves_until_ctrl_c_and_ends_cleanly(weights: Path, folder: Path, bu
             urllib.request.urlopen(address.rpartition("/")[0][:-1] + "/scene", timeout=60)
         if busy:
             rendering = urllib.request.Request(f"{address}view?width=4000&height=3000&client=c&turn=1")
-            with pytest.raises(OSError):  # noqa: PT011 - no answer within the time
+            with pytest.raises(OSError):
                 urllib.request.urlopen(rendering, timeout=0.5)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
