@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -125,3 +126,15 @@ def test_a_file_that_is_no_picture_is_said(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(ik.UserError, match="no.png"):
         Darkroom([tmp_path / "no.png"], [Named("m", small_model())]).size(0)
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_a_thousand_views(room: Darkroom) -> None:
+    process, rss = psutil.Process(), []
+    for k in range(1000):
+        shift = 0.4 * (k % 97) / 97
+        damage = Damage(noise=k // 50)  # twenty fields, of which eight are kept
+        room.render(Question(k % 2, Layer("model"), damage, (-0.5 + shift, -0.5, shift, 0.5), (60, 90)))
+        if k >= 300 and k % 20 == 0:
+            rss.append(process.memory_info().rss)
+    assert max(rss[-10:]) - min(rss[:10]) < 32 << 20  # one view more each would be 60 MB of floats
