@@ -101,52 +101,58 @@ def served(model: str, size: tuple[int, int], views: int, threads: int) -> list[
         "--threads",
         str(threads),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        path = "/" + address.split("/", 3)[3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-        watched, memory, walls = psutil.Process(process.pid), [], []
-        used = 0.0
-        for k in range(views):
-            if k == WARM_UP:
-                used = sum(watched.cpu_times()[:2])
-            box = ",".join(f"{end:.9f}" for end in flight(k))
-            words = f"layer=model-0&box={box}&width={size[1]}&height={size[0]}&client=bench&turn={k + 1}"
-            start = time.perf_counter()
-            connection.request("GET", f"{path}view?{words}")
-            answer = connection.getresponse()
-            body = answer.read()
-            walls.append(time.perf_counter() - start)
-            if answer.status != 200 or len(body) != 4 * size[0] * size[1]:
-                raise UserError(f"view {k} was answered with {answer.status} and {len(body)} bytes")
-            if k >= WARM_UP and k % 50 == 0:
-                memory.append(watched.memory_info().rss / 1e9)
-        counted = walls[WARM_UP:]
-        processor = (sum(watched.cpu_times()[:2]) - used) / len(counted)
-        rate, busy = 1 / statistics.median(counted), processor * 1e3
-        half = len(memory) // 2
-        growth = statistics.median(memory[half:]) - statistics.median(memory[:half])
-        note = (
-            f"median {statistics.median(counted) * 1e3:.0f} ms, processor {busy:.0f} ms a view over {threads} threads"
-        )
-        what = f"{model}, {size[1]}×{size[0]}, over HTTP, raw"
-        return [
-            Row("views/rate", f"views a second: {what}", "/s", rate, GOAL, note=note, details={"processor": processor}),
-            Row(
-                "views/memory",
-                f"memory grown over {len(counted)} views",
-                "GB",
-                growth,
-                MAX_GROWTH,
-                at_most=True,
-                note=f"{min(memory):.2f} to {max(memory):.2f} GB",
-            ),
-        ]
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            path = "/" + address.split("/", 3)[3]
+            watched, memory, walls = psutil.Process(process.pid), [], []
+            used = 0.0
+            for k in range(views):
+                if k == WARM_UP:
+                    used = sum(watched.cpu_times()[:2])
+                box = ",".join(f"{end:.9f}" for end in flight(k))
+                words = f"layer=model-0&box={box}&width={size[1]}&height={size[0]}&client=bench&turn={k + 1}"
+                start = time.perf_counter()
+                connection.request("GET", f"{path}view?{words}")
+                answer = connection.getresponse()
+                body = answer.read()
+                walls.append(time.perf_counter() - start)
+                if answer.status != 200 or len(body) != 4 * size[0] * size[1]:
+                    raise UserError(f"view {k} was answered with {answer.status} and {len(body)} bytes")
+                if k >= WARM_UP and k % 50 == 0:
+                    memory.append(watched.memory_info().rss / 1e9)
+            counted = walls[WARM_UP:]
+            processor = (sum(watched.cpu_times()[:2]) - used) / len(counted)
+            rate, busy = 1 / statistics.median(counted), processor * 1e3
+            half = len(memory) // 2
+            growth = statistics.median(memory[half:]) - statistics.median(memory[:half])
+            note = f"median {statistics.median(counted) * 1e3:.0f} ms, processor {busy:.0f} ms a view over {threads} threads"
+            what = f"{model}, {size[1]}×{size[0]}, over HTTP, raw"
+            return [
+                Row(
+                    "views/rate",
+                    f"views a second: {what}",
+                    "/s",
+                    rate,
+                    GOAL,
+                    note=note,
+                    details={"processor": processor},
+                ),
+                Row(
+                    "views/memory",
+                    f"memory grown over {len(counted)} views",
+                    "GB",
+                    growth,
+                    MAX_GROWTH,
+                    at_most=True,
+                    note=f"{min(memory):.2f} to {max(memory):.2f} GB",
+                ),
+            ]
+        finally:
+            connection.close()
+            process.kill()
 
 
 def serve_here(model: str, port: int) -> None:
