@@ -11,7 +11,10 @@ from typing import Any
 import torch
 
 LEAST_REPEATS = 5
-UNITS = {"x": "×{:.2f}", "%": "{:.0%}", "s": "{:.2f} s", "GB": "{:.2f} GB", "dB": "{:.1f} dB", "ns": "{:.0f} ns"}
+UNITS = {"x": "×{:.2f}", "%": "{:.0%}", "s": "{:.2f} s", "GB": "{:.2f} GB", "dB": "{:.1f} dB", "ns": "{:.0f} ns"} | {
+    "ms": "{:.1f} ms",
+    "/s": "{:.1f}/s",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Row:
     Attributes:
         name: of the row in the JSON file.
         what: one line for people.
-        unit: a key of :data:`UNITS`: ``x`` a ratio, ``%`` a fraction, ``ns`` nanoseconds per output pixel.
+        unit: a key of :data:`UNITS`: ``x`` a ratio, ``%`` a fraction, ``ns`` nanoseconds per output pixel,
+            ``/s`` how many a second.
         value: what came out; None if it could not be measured, and ``note`` says why.
         goal: what it should be at least, or at most if ``at_most``; None if there is no goal.
         equal: whether what was timed gave the right result.

@@ -13,6 +13,7 @@ PACKAGE = Path(implicitkit.__file__).parent
 ORDER = (  # what stands further up may import what stands further down, never the other way round
     ("__main__",),
     ("cli",),
+    ("viewer",),
     ("comparison",),
     ("testing",),
     ("app",),
@@ -63,6 +64,7 @@ WITHOUT_MODULE = {  # tests of what is no module of the package
     "test_fuzz.py": "the command line, under damaged and strange input",
     "test_public_names.py": "what the package promises",
     "test_site.py": "mkdocs.yml and what it builds",
+    "viewer/test_page.py": "the page, in a browser",
 }
 
 

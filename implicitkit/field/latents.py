@@ -72,6 +72,18 @@ class Composed(Protocol):
         """Pictures and masks as float32 batches on the model's device."""
 
 
+def keep_tiles(field: Field, count: int) -> None:
+    """Let a field, and those it reads, cache ``count`` encoded tiles in place of two: for many windows of one picture.
+
+    >>> import implicitkit as ik
+    >>> field = ik.load_model("liif_small").encode(torch.rand(3, 40, 40), tile=16)
+    >>> keep_tiles(field, 9)
+    """
+    field._latents.kept = count
+    for read in field._read.values():
+        keep_tiles(read, count)
+
+
 class SmallerTiles(Exception):  # noqa: N818
     """Memory ran out while encoding a tile; tiles are smaller now: evaluate again."""
 
@@ -89,6 +101,7 @@ class Latents:
         grad: keep the graph; then no tile is cached and nothing is tried again.
 
     Attributes:
+        kept: how many tiles are cached.
         whole: the latent of the whole picture; None with tiles.
         tiling: how the picture is cut; None without tiles.
         extent: the padded size that the features cover.
@@ -111,6 +124,7 @@ class Latents:
         self._grad = grad
         self._cached: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()  # one thread encodes at a time
+        self.kept = MAX_CACHED_TILES
         self.whole: Any = None
         self.tiling: Tiling | None = None
         side = max(image.shape[2:])
@@ -152,7 +166,7 @@ class Latents:
                     return latent
                 self._cached[key] = latent
             self._cached.move_to_end(key)
-            while len(self._cached) > MAX_CACHED_TILES:
+            while len(self._cached) > self.kept:
                 self._cached.popitem(last=False)
             return self._cached[key]
 

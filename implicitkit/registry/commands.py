@@ -6,6 +6,7 @@ Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modul
 COMMANDS = {
     "upscale": "implicitkit.cli.pictures.upscale:upscale",
     "restore": "implicitkit.cli.pictures.restore:restore",
+    "view": "implicitkit.cli.pictures.view:view",
     "demo": "implicitkit.cli.pictures.demo:demo",
     "app": "implicitkit.cli.pictures.app:app",
     "train": "implicitkit.cli.models.train:train",

@@ -70,3 +70,13 @@ def test_what_cannot_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.encoder, "radius", None)
     with pytest.raises(ValueError, match="pixels by edsr, which sees all of it at once, takes"):
         model.encode(picture)
+
+
+def test_as_many_tiles_are_kept_as_asked_for() -> None:
+    model, picture = conditioned_model(), torch.rand(3, 48, 64)
+    field = model.encode(picture, tile=16)
+    expected = field.render((30, 40))
+    assert len(field._latents._cached) == latents.MAX_CACHED_TILES
+    latents.keep_tiles(field, 20)
+    torch.testing.assert_close(field.render((30, 40)), expected)
+    assert len(field._latents._cached) == 12 and len(field._read["semantic"]._latents._cached) > 2

@@ -1,0 +1,381 @@
+"""The page in a real browser: headless Chromium, driven by selenium."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+
+import implicitkit as ik
+from implicitkit.viewer.darkroom import Darkroom, Named
+from implicitkit.viewer.question import Damage, Layer, Question, parse_box
+from implicitkit.viewer.running import address_of, listen
+from implicitkit.viewer.server import Server, application
+from implicitkit.viewer.turns import Turns
+from oracles import PHOTOS
+from oracles.models import conditioned_model, small_model
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="no Chromium with its chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)",
+    ),
+]
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    folder = tmp_path_factory.mktemp("pictures")
+    photo = ik.read_image(PHOTOS / "chelsea.png")
+    ik.write_image(folder / "cat.png", photo[:, 40:140, 80:230])
+    ik.write_image(folder / "tall.png", photo[:, 20:140, 100:160])
+    torch.manual_seed(0)
+    models = [Named("small", small_model(skip="bilinear")), Named("meaning", conditioned_model())]
+    turns = Turns()
+    made = Server(Darkroom([folder / "cat.png", folder / "tall.png"], models), turns)
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(application(made, "token", "127.0.0.1"), log_config=None, lifespan="off")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield made, address_of(listener, "127.0.0.1", "token")
+    running.should_exit = True
+    thread.join(20)
+    turns.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,760"):
+        options.add_argument(flag)
+    options.binary_location = CHROMIUM
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.downloads = downloads
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The page, and what a test asks of it."""
+
+    def __init__(self, browser: Any, server: Server, address: str) -> None:
+        self.browser, self.server = browser, server
+        browser.get(address)
+        self.settle()
+
+    def js(self, code: str, *arguments: object) -> Any:
+        return self.browser.execute_script(code, *arguments)
+
+    def until(self, holds: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + WAIT_S
+        while not holds():
+            assert time.monotonic() < end, f"{what}; {self.js('return document.body.innerText')[:500]}"
+            time.sleep(0.03)
+
+    def settle(self) -> None:
+        """Wait until all is sharp, and drawn."""
+        settled = (
+            "return document.body.dataset.state === 'sharp' && !dirty && !painting && base.key === keyOf('bicubic')"
+        )
+        self.until(lambda: self.js(settled), "the view does not become sharp")
+        self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+    @property
+    def zoom(self) -> float:
+        return float(self.js("return state.zoom"))
+
+    def find(self, selector: str) -> Any:
+        return self.browser.find_element("css selector", selector)
+
+    def press(self, key: str, times: int = 1) -> None:
+        ActionChains(self.browser).send_keys(key * times).perform()
+
+    def wheel(self, delta: int, x: int = 0, y: int = 0) -> None:
+        origin = ScrollOrigin.from_element(self.find("#canvas"), x, y)
+        ActionChains(self.browser).scroll_from_origin(origin, 0, delta).perform()
+
+    def drag(self, selector: str, dx: int, dy: int) -> None:
+        actions = ActionChains(self.browser, duration=50).move_to_element(self.find(selector)).click_and_hold()
+        actions.move_by_offset(dx // 2, dy // 2).move_by_offset(dx - dx // 2, dy - dy // 2).release().perform()
+
+    def turn_on(self, name: str, value: float) -> None:
+        """Set a slider as a hand does."""
+        code = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        before = self.js("return turn")
+        self.js(code, self.find(f"[name={name}], #{name}"), value)
+        self.until(lambda: self.js("return turn") > before, "the slider asks for nothing")
+        self.settle()
+
+    def canvas(self) -> np.ndarray:
+        """What is seen of the picture, ``(H, W, 3)``."""
+        code = """const s = seen(), [x, y] = place(s.box).map(Math.round), part = document.createElement("canvas");
+            part.width = s.width; part.height = s.height;
+            part.getContext("2d").drawImage(canvas, -x, -y);
+            return part.toDataURL("image/png")"""
+        data = base64.b64decode(self.js(code).partition(",")[2])
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+    def expected(self, word: str, damage: Damage | None = None) -> np.ndarray:
+        """What the server renders of it."""
+        box, width, height = self.js("const s = seen(); return [s.box.join(','), s.width, s.height]")
+        size = (int(height), int(width))
+        index = int(self.js("return state.picture.index"))
+        question = Question(index, Layer.parse(word, 2), damage or Damage(), parse_box(box, size), size)
+        return self.server.room.render(question)[..., :3]
+
+
+@pytest.fixture
+def page(browser: Any, server: tuple[Server, str]) -> Iterator[Page]:
+    browser.get_log("browser")
+    page = Page(browser, *server)
+    yield page
+    wrong = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert not wrong
+
+
+def middle(width: int) -> slice:
+    """Columns away from the slider's line."""
+    return slice(width // 2 + 2, None)
+
+
+def test_it_loads_and_shows_the_field_itself_pixel_by_pixel(page: Page) -> None:
+    assert page.js("return document.title") == "cat.png – implicitkit view"
+    shown = page.canvas()
+    ratio = float(page.js("return canvas.width / stage.clientWidth"))
+    assert ratio == pytest.approx(float(page.js("return devicePixelRatio")), rel=0.01)
+    half = shown.shape[1] // 2
+    assert np.array_equal(shown[:, half + 2 :], page.expected("model-0")[:, half + 2 :])
+    assert np.array_equal(shown[:, : half - 2], page.expected("model-1")[:, : half - 2])
+    assert page.find("#left").text == "meaning" and page.find("#right").text == "small"
+
+
+def test_the_wheel_zooms_64_times_around_the_pointer_and_keys_go_back(page: Page) -> None:
+    start = page.zoom
+    at = "const e = edges(); return (canvas.width / 2 + 60 - e.left) / (e.right - e.left)"
+    pointed = float(page.js(at))
+    while page.zoom < 64 * start:
+        page.wheel(-300, 60, 40)
+    page.settle()
+    assert page.zoom >= 64 * start
+    assert abs(float(page.js(at)) - pointed) < 1e-3  # the point under the pointer stays
+    shown = page.canvas()
+    assert np.array_equal(shown[:, middle(shown.shape[1])], page.expected("model-0")[:, middle(shown.shape[1])])
+    assert f"{page.zoom:.0f}"[:2] in page.find("#zoom").text
+    page.press("0")
+    page.settle()
+    assert page.zoom == pytest.approx(start)
+
+
+def test_keys_move_and_zoom(page: Page) -> None:
+    page.press("+", 4)
+    page.settle()
+    zoomed, x, y = page.zoom, *page.js("return [state.x, state.y]")
+    assert zoomed == pytest.approx(page.js("return fitZoom()") * 1.25**4)
+    page.press(Keys.ARROW_RIGHT)
+    page.press(Keys.ARROW_DOWN)
+    page.settle()
+    right, down = page.js("return [state.x, state.y]")
+    assert right > x and down > y
+    page.press("-", 2)
+    page.settle()
+    assert page.zoom == pytest.approx(zoomed / 1.25**2)
+    page.press("1")
+    page.settle()
+    assert page.zoom == pytest.approx(1)
+    page.press("f")
+    page.until(lambda: page.js("return document.fullscreenElement !== null"), "f does not fill the screen")
+    page.press("f")
+    page.until(lambda: page.js("return document.fullscreenElement === null"), "f does not go back")
+    page.settle()
+
+
+def test_dragging_moves_the_picture_with_the_hand(page: Page) -> None:
+    page.js("setMode('one'); zoomBy(4)")
+    page.settle()
+    before = page.canvas()
+    page.drag("#canvas", -80, -40)
+    page.settle()
+    ratio = round(float(page.js("return devicePixelRatio")))
+    assert (
+        np.abs(page.canvas()[: -40 * ratio, : -80 * ratio].astype(int) - before[40 * ratio :, 80 * ratio :]).max() <= 2
+    )
+
+
+def test_two_fingers_zoom(page: Page) -> None:
+    page.js("setMode('one')")
+    page.settle()
+    start = page.zoom
+    x, y = page.js("const r = stage.getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]")
+
+    def touch(kind: str, spread: float | None) -> None:
+        points = [] if spread is None else [{"x": x - spread, "y": y, "id": 0}, {"x": x + spread, "y": y, "id": 1}]
+        page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 40)
+    for spread in range(50, 130, 10):
+        touch("touchMove", spread)
+    touch("touchEnd", None)
+    page.settle()
+    assert page.zoom == pytest.approx(3 * start, rel=0.1)
+    assert page.js("return pointers.size") == 0
+
+
+def test_the_slider_moves_by_hand_and_by_keys(page: Page) -> None:
+    page.js("state.b = 'nearest'; changed()")
+    page.settle()
+    stage = float(page.js("return stage.clientWidth"))
+    page.drag("#split span", -100, 0)
+    page.settle()
+    assert float(page.js("return state.split")) == pytest.approx(0.5 - 100 / stage, abs=0.01)
+    page.press(Keys.ARROW_RIGHT)
+    assert float(page.js("return state.split")) == pytest.approx(0.52 - 100 / stage, abs=0.01)
+    shown, near, model = page.canvas(), page.expected("nearest"), page.expected("model-0")
+    left = int(page.js("return Math.round(state.split * canvas.width) - Math.round(place(seen().box)[0])"))
+    assert np.array_equal(shown[:, : left - 1], near[:, : left - 1])
+    assert np.array_equal(shown[:, left + 1 :], model[:, left + 1 :])
+    page.press("x")
+    page.settle()
+    assert page.find("#left").text == "small" and page.find("#right").text == "nearest"
+
+
+def test_the_lens_shows_the_other_layer_where_the_pointer_is(page: Page) -> None:
+    page.press("l")
+    page.js("state.b = 'bicubic'; changed()")
+    page.settle()
+    ActionChains(page.browser).move_to_element_with_offset(page.find("#canvas"), 50, 20).perform()
+    page.settle()
+    x, y = page.js(
+        "const r = canvas.width / stage.clientWidth, p = lensPlace(), s = place(seen().box); "
+        "return [p.x * r - s[0], p.y * r - s[1]].map(Math.round)"
+    )
+    shown, other, model = page.canvas(), page.expected("bicubic"), page.expected("model-0")
+    near = (slice(y - 30, y + 30), slice(x - 30, x + 30))
+    assert np.array_equal(shown[near], other[near]) and not np.array_equal(model[near], other[near])
+    assert np.array_equal(shown[:20, :20], model[:20, :20])
+    assert "lens" in page.find("#left").text and page.find("#lens").is_displayed()
+
+
+def test_degradations_switch_live_and_back(page: Page) -> None:
+    page.js("setMode('one')")
+    page.settle()
+    clean = page.canvas()
+    page.turn_on("noise", 30)
+    noisy = page.canvas()
+    assert np.array_equal(noisy, page.expected("model-0", Damage(noise=30)))
+    page.turn_on("low", 2)
+    page.turn_on("holes", 0.2)
+    page.turn_on("blur", 1)
+    damage = Damage(blur=1, low=2, noise=30, holes=0.2)
+    assert np.array_equal(page.canvas(), page.expected("model-0", damage))
+    page.turn_on("seed", 5)
+    assert not np.array_equal(page.canvas(), page.expected("model-0", damage))
+    assert "'ratio': 0.2" in page.find("#code").text or page.js("return $('code').textContent").count("ratio") == 1
+    page.find("#clean").click()
+    page.settle()
+    assert np.array_equal(page.canvas(), clean)
+
+
+def test_meaning_lies_over_the_picture(page: Page) -> None:
+    page.js("state.a = 'model-1'; setMode('one')")
+    page.settle()
+    plain = page.canvas()
+    page.turn_on("meaning", 100)
+    meaning = page.canvas()
+    coarse = page.expected("meaning-1")
+    assert np.abs(meaning.astype(int) - coarse).mean() < 12 < np.abs(meaning.astype(int) - plain).mean()
+    page.press("m")
+    page.settle()
+    assert np.array_equal(page.canvas(), plain)
+
+
+def test_the_line_is_copied_and_the_picture_saved(page: Page) -> None:
+    page.press("+", 3)
+    page.settle()
+    page.until(lambda: "field.render(" in page.js("return $('code').textContent"), "there is no Python line")
+    page.find("#copy").click()
+    page.until(lambda: page.js("return $('toast').textContent") == "Python line copied", "nothing was copied")
+    width = page.find("#width")
+    width.clear()
+    width.send_keys("321")
+    height = int(page.js("return $('height').value"))
+    window = page.js("const s = seen(); return s.height / s.width")
+    assert height == pytest.approx(321 * window, abs=1)
+    page.find("#save").click()
+    saved = page.browser.downloads / f"cat_small_321x{height}.png"
+    page.until(saved.exists, "nothing was saved")
+    assert ik.read_image(saved).shape == (3, height, 321)
+
+
+def test_after_a_rush_of_moves_the_newest_view_is_what_is_seen(page: Page) -> None:
+    page.js("setMode('one'); zoomBy(8)")
+    page.settle()
+    first = int(page.js("return turn"))
+    for _ in range(5):
+        page.js("for (let k = 0; k < 40; k++) panBy(k % 2 ? -9 : 4, 3)")
+    page.settle()
+    assert np.array_equal(page.canvas(), page.expected("model-0"))
+    assert int(page.js("return turn")) - first < 200  # not one for each of 200 moves
+    assert page.find("#message").is_displayed() is False
+
+
+def test_other_pictures_and_a_damaged_one(page: Page, server: tuple[Server, str]) -> None:
+    page.press("]")
+    page.until(lambda: "tall" in page.js("return document.title"), "the next picture does not open")
+    page.settle()
+    assert page.js("return [state.picture.width, state.picture.height]") == [60, 120]
+    shown = page.canvas()
+    assert np.array_equal(shown[:, middle(shown.shape[1])], page.expected("model-0")[:, middle(shown.shape[1])])
+    page.press("]")
+    page.until(lambda: "cat" in page.js("return document.title"), "the first picture does not come again")
+    page.settle()
+
+
+def test_the_list_of_keys_opens_and_the_panel_closes(page: Page) -> None:
+    page.press("?")
+    assert page.find("#keys").is_displayed()
+    page.press(Keys.ESCAPE)
+    before = page.js("return stage.clientWidth")
+    page.press("p")
+    page.until(lambda: page.js("return stage.clientWidth") > before, "the panel stays")
+    page.settle()
+
+
+def test_a_phone_has_the_picture_and_every_control(page: Page) -> None:
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.browser.refresh()
+        page.settle()
+        assert page.js("return [document.documentElement.scrollWidth, canvas.width]") == [390, 780]
+        shown = page.canvas()
+        assert np.array_equal(shown[:, middle(shown.shape[1])], page.expected("model-0")[:, middle(shown.shape[1])])
+        page.find("#settings").click()
+        page.settle()
+        wide = "return [...document.querySelectorAll('button, select, input, dd, output')].filter((e) => e.offsetParent && e.getBoundingClientRect().right > 390).length"
+        assert page.js(wide) == 0
+        assert page.js("return stage.clientHeight") > 300
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
