@@ -111,7 +111,7 @@ def serve(
         import uvicorn
 
         app = asyncio.run(make_app(Session(folder / "results", models, device, limits), host))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2))
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listener.getsockname()[1]}/")
         with suppress(KeyboardInterrupt):

@@ -35,7 +35,11 @@ def served(*arguments: str, **environment: str) -> Iterator[str]:
         yield lines[-1].split()[0]
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         assert process.stdout is not None
         process.stdout.close()
 
