@@ -35,9 +35,9 @@ log = logging.getLogger("mkdocs.plugins.site_pages")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Take the repository's address from pyproject.toml; leave out what is not written yet; list what is generated."""
-    config.repo_url, config.repo_name = repository(), repository().split("/", 3)[-1]
-    config.edit_uri = None
+    """Link to the repository; leave out what is not written yet; list what is generated."""
+    # a link in the footer: with repo_url, the theme's script asks GitHub for the number of stars
+    config.extra["social"] = [{"icon": "fontawesome/brands/git-alt", "link": repository(), "name": "Repository"}]
     generated = {
         "gallery/": ["gallery/index.md", *(f"gallery/{file.stem}.md" for file in notebooks())],
         "reference/": ["api.md", *(f"reference/{slug(group)}.md" for group in GROUPS)],
