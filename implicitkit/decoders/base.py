@@ -289,9 +289,6 @@ class Decoder(Part):
         """The cell that ``render`` uses by default for a picture of ``extent`` pixels; see :func:`never_finer`."""
         return cell
 
-    def extra_repr(self) -> str:
-        return f"in_channels={self.in_channels}, out_channels={self.out_channels}, ndim={self.ndim}"
-
 
 def never_finer(cell: Tensor, extent: Size, scale_max: float | None) -> Tensor:
     """``cell``, per axis at least that of magnification ``scale_max`` of a picture of ``extent`` pixels."""
