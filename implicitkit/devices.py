@@ -47,7 +47,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device {name!r} cannot be used: {first_line(error)[:120]}") from None
+        reason = first_line(error).partition(". ")[0][:120]
+        raise UserError(f"the device {name!r} cannot be used: {reason} (auto takes what there is)") from None
     return device
 
 
@@ -67,7 +68,7 @@ def explain_precision(name: str, device: torch.device, *, bits: int = 8) -> tupl
     """:func:`choose_precision`, and the reason of ``auto`` in a few words (empty for others)."""
     if name != "auto":
         if name not in PRECISIONS:
-            raise UserError(f"the precision is auto, {' or '.join(PRECISIONS)}; received {name!r}")
+            raise UserError(f"the precision is auto, {', '.join(PRECISIONS)}; received {name!r}")
         return name, ""
     if bits > 8:
         return "float32", f"bfloat16 keeps 8 bits of a value, the picture has {bits}"

@@ -84,7 +84,7 @@ class ImplicitModel(HubMixin, nn.Module):
                 part.requires_grad_(False).eval()
 
     def __repr__(self) -> str:
-        """One line; ``nn.Module.__repr__(model)`` prints every layer.
+        """One line; ``nn.Module.__repr__(model.encoder)`` prints every layer of the encoder.
 
         >>> import implicitkit as ik
         >>> ik.create_model("liif_edsr_baseline")

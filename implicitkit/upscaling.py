@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from implicitkit.create import load_model
-from implicitkit.images.io import read_image
+from implicitkit.images.io import read_image, to_tensor
 from implicitkit.images.upscale import choose_tile
 from implicitkit.model import ImplicitModel
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 DEFAULT_SCALE = 4.0
+LEVELS = (np.uint8, np.uint16)
 
 
 def upscale(
-    image: Tensor | str | Path,
+    image: Tensor | str | Path | np.ndarray[Any, Any] | Image,
     scale: float | None = None,
     *,
     size: Sequence[int] | None = None,
@@ -27,7 +33,8 @@ def upscale(
     """A picture at another size.
 
     Args:
-        image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or a picture file.
+        image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1]; or a picture file, a PIL image, or an array ``(H, W, 3)``
+            or ``(H, W)`` of 8 or 16 bits.
         scale: output pixels per pixel, any positive number (default: 4).
         size: instead of ``scale``: ``(H, W)``, any aspect.
         model: a model, or what :func:`implicitkit.load_model` takes.
@@ -49,9 +56,34 @@ def upscale(
     network = model if isinstance(model, ImplicitModel) else load_model(model, device=device)
     if isinstance(model, ImplicitModel) and device is not None:
         network = network.to(device)
-    picture = read_image(image) if isinstance(image, (str, Path)) else image
+    picture = read_image(image) if isinstance(image, (str, Path)) else as_tensor(image)
     batch, _ = network.check_inputs(picture, None)
     height, width = batch.shape[-2:]
     with torch.no_grad():
         field = network.encode(picture, tile=choose_tile(network, (height, width)))
         return field.render(size, scale=(DEFAULT_SCALE if scale is None else scale) if size is None else None).cpu()
+
+
+def as_tensor(picture: Any) -> Any:
+    """A PIL image, or an array of integers ``(H, W, 3)`` or ``(H, W)``, as float32 ``(3, H, W)`` in [0, 1]; all else as
+    it is.
+
+    Raises:
+        ValueError: the array is of another shape or type, or the PIL image has no 8 bits.
+
+    >>> as_tensor(np.full((2, 3), 51, np.uint8)).shape
+    torch.Size([3, 2, 3])
+    """
+    if hasattr(picture, "getbands") and hasattr(picture, "convert"):  # PIL's, which need not be imported for that
+        if picture.mode.startswith(("I", "F")):
+            raise ValueError(f"a PIL image of mode {picture.mode} has no 8 bits; pass np.asarray(image) or its file")
+        picture = np.asarray(picture.convert("RGB"))
+    if not isinstance(picture, np.ndarray):
+        return picture
+    grey = picture.ndim == 2
+    if picture.dtype not in LEVELS or not (grey or (picture.ndim == 3 and picture.shape[2] == 3)):
+        raise ValueError(
+            "an array is (H, W, 3) or (H, W) of 8 or 16 bits, a tensor (3, H, W) of floats in [0, 1]; received "
+            f"{picture.dtype} {picture.shape}"
+        )
+    return to_tensor(np.repeat(picture[..., None], 3, axis=2) if grey else picture)

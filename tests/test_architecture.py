@@ -41,6 +41,7 @@ ORDER = (  # what stands further up may import what stands further down, never t
     ("devices",),
     ("files",),
     ("nested",),
+    ("printing",),
     ("errors",),
     ("version",),
 )

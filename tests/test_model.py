@@ -169,7 +169,7 @@ def test_a_model_is_one_line_and_its_layers_stay_reachable() -> None:
     )
     model = small_model()
     assert "\n" not in str(model) and "trained" not in str(model)
-    assert "Conv2d(" in nn.Module.__repr__(model)
+    assert "Conv2d(" in nn.Module.__repr__(model.encoder)
 
 
 def test_a_model_of_parts_that_were_not_built_by_name() -> None:

@@ -27,15 +27,38 @@ def test_it_is_encode_and_render(tmp_path: Path) -> None:
     torch.testing.assert_close(ik.upscale(image, 2, model=str(stored)), field.render(scale=2))
 
 
+def test_arrays_and_pil_images_are_pictures_too() -> None:
+    from PIL import Image
+
+    model = small_model()
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    expected = ik.upscale(torch.from_numpy(pixels).permute(2, 0, 1) / 255, 2, model=model)
+    for picture in (pixels, Image.fromarray(pixels), Image.fromarray(pixels).convert("RGBA")):
+        torch.testing.assert_close(ik.upscale(picture, 2, model=model), expected)
+    deep = ik.upscale(pixels.astype(np.uint16) * 257, 2, model=model)
+    torch.testing.assert_close(deep, expected)
+    grey = ik.upscale(pixels[..., 0], 2, model=model)
+    torch.testing.assert_close(grey, ik.upscale(Image.fromarray(pixels[..., 0]), 2, model=model))
+
+
 def test_what_it_refuses(tmp_path: Path) -> None:
     from PIL import Image
 
     model, image = small_model(), torch.rand(3, 9, 7)
     with pytest.raises(ValueError, match="give scale or size; received scale=2 and size=.3, 3."):
         ik.upscale(image, 2, size=(3, 3), model=model)
-    for other in (np.zeros((9, 7, 3)), Image.new("RGB", (7, 9)), [image], image.mul(255).byte()):
+    for other in ([image], image.mul(255).byte()):
         with pytest.raises(ValueError, match=r"a picture is a floating-point tensor in \[0, 1\] .*; received"):
             ik.upscale(other, model=model)
+    for array in (np.zeros((9, 7, 3)), np.zeros((3, 9, 7), np.uint8), np.zeros((9, 7, 4), np.uint8)):
+        with pytest.raises(
+            ValueError, match=r"an array is \(H, W, 3\) or \(H, W\) of 8 or 16 bits, .*; received .*\(\d"
+        ):
+            ik.upscale(array, model=model)
+    with pytest.raises(ValueError, match="PIL image of mode F has no 8 bits"):
+        ik.upscale(Image.new("F", (7, 9)), model=model)
+    with pytest.raises(ValueError, match=r"received \(9, 7, 3\); image.movedim\(-1, -3\) puts the channels first"):
+        ik.upscale(image.movedim(0, -1), model=model)
     with pytest.raises(ik.ImageError, match="there is no file"):
         ik.upscale(tmp_path / "none.png", model=model)
     with pytest.raises(ValueError, match="scale is a positive number; received 0"):

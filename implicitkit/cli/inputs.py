@@ -54,7 +54,8 @@ def find_pictures(
         elif given.exists():
             sources.append(given)
         elif ADDRESS.match(str(given)):
-            raise UserError(f"{given} is an address, not a file; download the picture first")
+            address = re.sub(r":/(?=[^/])", "://", str(given))  # a path has lost a slash
+            raise UserError(f"{address} is an address, not a file; download the picture first")
         else:
             raise UserError(f"there is no file {given}")
     return list({source.resolve(): source for source in sources}.values())

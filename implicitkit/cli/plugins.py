@@ -60,7 +60,7 @@ def show(
 def new(
     name: Annotated[str, typer.Argument(help="Its name, e.g. 'siren'; the project is implicitkit-siren.")],
     kind: Annotated[
-        Literal["decoder", "encoder", "neck", "degradation", "loss", "metric"],
+        Literal["decoder", "encoder", "neck", "degradation", "loss", "metric", "dataset", "callback"],
         typer.Option(help="What it brings: the part that is written, and tested."),
     ] = "decoder",
     into: Annotated[Path, typer.Option(help="The folder in which to make the project's folder.")] = Path(),

@@ -87,6 +87,18 @@ class Training:
         """Whether scale, noise and quality are all covered."""
         return self.covers_scale(request) and self.covers_noise(request) and self.covers_quality(request)
 
+    def distance(self, request: Request) -> tuple[int, float]:
+        """How far a request is beyond the training: in how many respects, then by noise and compression together.
+
+        >>> Training(noise=8, quality=40).distance(Request(2, noise=20, quality=30))
+        (2, 0.22)
+        """
+        covered = self.covers_scale(request), self.covers_noise(request), self.covers_quality(request)
+        noise = 0.0 if covered[1] else (request.noise - self.noise) / 100
+        lowest = COMPRESSED if self.quality is None else self.quality
+        compression = 0.0 if covered[2] or request.quality is None else (lowest - request.quality) / 100
+        return covered.count(False), round(noise + compression, 4)
+
 
 def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> list[Note]:
     """What goes beyond the training of ``model``; with the name of one that was trained for it, if there is one.
@@ -100,8 +112,7 @@ def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> li
     training = Training.of(model.scales, model.training_summary)
     if training.covers(request):
         return []
-    better = next((other for other, trained in pretrained() if other != name and trained.covers(request)), None)
-    end = f"--model {better} was trained for it" if better else "no model here was trained for it"
+    end = _advice(name, training, request)
     notes = []
     if training.scales is not None and not training.covers_scale(request):
         low, high = training.scales
@@ -115,6 +126,17 @@ def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> li
         text = f"{name} was trained {seen} and sharpens its blocks; {end}"
         notes.append(Note(picture, "JPEG of quality {}", request.quality, text))
     return notes
+
+
+def _advice(name: str, training: Training, request: Request) -> str:
+    """The model that was trained for ``request``; or else the one whose training is nearest, if it is nearer."""
+    others = [(other, trained) for other, trained in pretrained() if other != name]
+    if fits := next((other for other, trained in others if trained.covers(request)), None):
+        return f"--model {fits} was trained for it"
+    nearest = min(others, key=lambda pair: pair[1].distance(request), default=None)
+    if nearest is None or not nearest[1].distance(request) < training.distance(request):
+        return "no model here was trained for it"
+    return f"--model {nearest[0]} fits better, though it was not trained for as much"
 
 
 def pretrained() -> Iterator[tuple[str, Training]]:

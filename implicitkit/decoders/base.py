@@ -296,9 +296,6 @@ class Decoder(Part):
         finest = [2 / (n * self.scale_max) for n in extent]
         return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
 
-    def extra_repr(self) -> str:
-        return f"in_channels={self.in_channels}, out_channels={self.out_channels}, ndim={self.ndim}"
-
 
 def check_scale_max(scale_max: float | None) -> float | None:
     """``scale_max``, if it is None or a positive magnification.

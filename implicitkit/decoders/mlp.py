@@ -139,8 +139,10 @@ def is_hooked(module: nn.Module) -> bool:
 
 
 def holds_hooks(network: nn.Module) -> bool:
-    """Whether a network, or a module in it, has hooks: they fire where modules are called, one after the other."""
-    return any(map(is_hooked, network.modules()))
+    """Whether a network, or a module in it, has hooks or was compiled in place (``module.compile()``): both count where
+    modules are called, one after the other.
+    """
+    return any(is_hooked(module) or module._compiled_call_impl is not None for module in network.modules())
 
 
 def weight_of(layer: nn.Linear) -> Tensor:

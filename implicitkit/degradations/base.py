@@ -38,6 +38,12 @@ class Degraded:
     reference: Tensor
     record: Record | list[Record]
 
+    def __repr__(self) -> str:
+        """Shapes; the record's random numbers are in ``record``."""
+        shapes = (f"{name} {tuple(getattr(self, name).shape)}" for name in ("image", "mask", "reference"))
+        records = len(self.record) if isinstance(self.record, list) else 1
+        return f"Degraded({', '.join(shapes)}, {records} record{'' if records == 1 else 's'})"
+
 
 @dataclass(frozen=True)
 class Step:

@@ -33,6 +33,10 @@ class Features:
         object.__setattr__(self, "grid", self.grid or cells)
         object.__setattr__(self, "origin", self.origin or (0,) * len(cells))
 
+    def __repr__(self) -> str:
+        """The shape of the map, and what it covers."""
+        return f"Features({tuple(self.map.shape)}, of {'×'.join(map(str, self.extent))} pixels)"
+
 
 class Encoder(Part):
     """A picture ``(B, in_channels + mask_channels, *S)`` -> :class:`Features`.

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from implicitkit.printing import in_brackets
+
 
 class Part(nn.Module):
     """An encoder, a neck or a decoder.
@@ -40,6 +42,23 @@ class Part(nn.Module):
     def title(self) -> str:
         """Its registered name, or that of its class."""
         return type(self).__name__ if self._built_from is None else str(self._built_from["name"])
+
+    def __repr__(self) -> str:
+        """One line; ``nn.Module.__repr__(part)`` prints every layer.
+
+        >>> import implicitkit as ik
+        >>> ik.create_encoder("edsr", blocks=8, channels=32)
+        EDSR(blocks=8, channels=32, 3 -> 32 channels, 0.16 M parameters)
+        """
+        settings = {key: value for key, value in (self._built_from or {}).items() if key not in ("name", "trainable")}
+        channels = [getattr(self, side, "?") for side in ("in_channels", "out_channels")]
+        more = [
+            f"{channels[0]} -> {channels[1]} channels",
+            f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
+        ]
+        return in_brackets(
+            self, {k: v for k, v in settings.items() if k != "in_channels"}, *more, *["frozen"] * (not self.trainable)
+        )
 
     def fold(self) -> Part:
         """Merge layers that are apart for training alone, in place; the part computes the same. Returns itself.

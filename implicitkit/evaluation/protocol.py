@@ -17,6 +17,7 @@ from implicitkit.errors import DataError, UserError, describe, first_line
 from implicitkit.evaluation.scores import Metrics, Scores, create_metrics, merged, setting_name
 from implicitkit.metrics import Metric
 from implicitkit.model import ImplicitModel
+from implicitkit.printing import with_settings
 from implicitkit.registry.failures import explain_fault
 from implicitkit.registry.kinds import plugins
 
@@ -117,6 +118,9 @@ class Protocol:
     spec: Any = None
     team: Team | None = None
     failures: dict[str, BaseException] | None = None
+
+    def __repr__(self) -> str:
+        return with_settings(self)
 
     @property
     def trivial(self) -> str:

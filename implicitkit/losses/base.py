@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from implicitkit.losses.windows import as_pictures
+from implicitkit.printing import with_settings
 
 if TYPE_CHECKING:
     from implicitkit.field.field import Prediction
@@ -43,6 +44,9 @@ class Loss:
     learns: ClassVar[bool] = False
     reads: tuple[str, ...] | None = None
     spec: Any = None
+
+    def __repr__(self) -> str:
+        return with_settings(self)
 
     def attach(self, model: ImplicitModel) -> None:
         """Called once, before training, for losses that need more of the model than its prediction."""

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from implicitkit.printing import with_settings
+
 
 class Metric:
     """Compares a prediction with the truth as one number; a subclass writes :meth:`measure`.
@@ -36,6 +38,9 @@ class Metric:
 
     def __init__(self, shave: int | Sequence[int] = 0) -> None:
         self.shave = shave
+
+    def __repr__(self) -> str:
+        return with_settings(self)
 
     def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
         """The score of float64 pictures ``(..., C, H, W)``, checked and shaved; ``mask`` ``(..., 1, H, W)`` is 1 where

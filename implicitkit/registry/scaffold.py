@@ -33,6 +33,14 @@ PARTS = {  # kind -> what the written part is, in one line; how it is used
         "the share of pixels that are right",
         'score = ik.create_metric("@NAME@")(prediction, truth)  # on the command line: --metrics @NAME@',
     ),
+    "dataset": (
+        "stripes, drawn by a formula",
+        'pictures = ik.create_dataset("@NAME@")  # in the file of a training: data: {dataset: @NAME@}',
+    ),
+    "callback": (
+        "the norm of a part's weights, in the log",
+        'ik.train("my.yaml", callbacks=["@NAME@"])  # in the file of a training: callbacks: @NAME@',
+    ),
 }
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import lazy_loader
 
@@ -33,6 +37,7 @@ else:  # these import torch, when they are first used
 
 MODEL_FILE = "model.safetensors"
 """The model's file in a hub repository or a folder."""
+HUB = "https://huggingface.co"
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -67,9 +72,26 @@ def from_hub(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(hf_hub_download(repository, MODEL_FILE, revision=revision or None))
+        return Path(
+            hf_hub_download(repository, MODEL_FILE, revision=revision or None, local_files_only=not hub_has_a_name())
+        )
     except Exception as error:  # the hub's client raises many kinds
         raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {first_line(error)}") from None
+
+
+def hub_has_a_name() -> bool:
+    """Whether the hub's name resolves; where it does not, its client would try for half a minute.
+
+    A proxy resolves names by itself.
+    """
+    host = urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname
+    if getproxies() or host is None:
+        return True
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def from_folder(folder: str | Path) -> Path:

@@ -69,6 +69,15 @@ def test_what_goes_beyond_is_said_with_a_model_that_fits(model, monkeypatch: pyt
     assert judge(model, "mine", "a", Request(3.0)) == []
 
 
+def test_of_none_that_fits_the_nearest_is_named(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitness, "pretrained", lambda: iter([("mine", CLEAN), ("robust", ROBUST)]))
+    for request in (Request(2.0, quality=20), Request(2.0, noise=60)):
+        (note,) = judge(model, "mine", "a.jpg", request)
+        assert note.so.endswith("--model robust fits better, though it was not trained for as much")
+    (note,) = judge(model, "mine", "a.jpg", Request(90.0))  # beyond both
+    assert note.so.endswith("no model here was trained for it")
+
+
 def test_the_models_in_the_box_say_what_they_were_trained_on() -> None:
     assert dict(fitness.pretrained())["liif_small"] == Training((1.2, 4.0))
 

@@ -202,3 +202,16 @@ def test_hooks_of_all_modules_fire() -> None:
     finally:
         handle.remove()
     assert {"ImplicitModel", "EDSR", "LIIF", "Conv2d", "Linear", "ReLU"} <= set(seen)
+
+
+def test_a_decoder_that_was_compiled_in_place_is_called() -> None:
+    model, picture = small_model(), torch.rand(3, 8, 8)
+    expected, calls = model.encode(picture).render((12, 12)), []
+
+    def compiled(*arguments):  # what decoder.compile() sets; the compiler itself takes half a minute
+        calls.append(arguments)
+        return model.decoder._call_impl(*arguments)
+
+    model.decoder._compiled_call_impl = compiled
+    torch.testing.assert_close(model.encode(picture).render((12, 12)), expected, atol=1e-5, rtol=1e-5)
+    assert calls

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import implicitkit as ik
+from implicitkit import weights
 from implicitkit.encoders.edsr import EDSR
 from implicitkit.errors import WeightsError
 from implicitkit.weights.native import fill
@@ -100,7 +101,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     small_model().save(tmp_path / "model.safetensors")
     asked = []
 
-    def download(repo: str, filename: str, revision: str | None) -> str:
+    def download(repo: str, filename: str, revision: str | None, local_files_only: bool) -> str:
         asked.append((repo, filename, revision))
         if repo == "Someone/gone":
             raise OSError("404 not found\nmore")
@@ -115,6 +116,20 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ik.WeightsError, match=r"cannot get model\.safetensors of 'Someone/gone' from the hub: 404 not found$"
     ):
         ik.load_model("Someone/gone")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "resolves", "tried"), [({}, False, False), ({"https": "p"}, False, True), ({}, True, True)]
+)
+def test_a_hub_without_network_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch, proxies, resolves, tried) -> None:
+    def look_up(host: str, port: None) -> list[str]:
+        if not resolves:
+            raise OSError("Name or service not known")
+        return [host]
+
+    monkeypatch.setattr(weights, "getproxies", lambda: proxies)
+    monkeypatch.setattr(weights.socket, "getaddrinfo", look_up)
+    assert weights.hub_has_a_name() is tried
 
 
 def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo: torch.Tensor) -> None:

@@ -27,6 +27,7 @@ def demo(
     model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
     photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the bundled one.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the output.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the system's viewer.")] = False,
 ) -> None:
     """Enlarge a shrunken photo; show bicubic, model and truth.
 
@@ -51,6 +52,8 @@ def demo(
     for method, value in scores.items():
         typer.echo(f"{method:<12} {value:.2f} dB (PSNR-Y, ×{scale:g})")
     typer.echo(f"wrote {output}")
+    if open_it:
+        typer.launch(str(output))
 
 
 def compare_upscaling(

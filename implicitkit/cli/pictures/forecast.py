@@ -52,7 +52,8 @@ def estimate(first: Picture, sizes: Sequence[tuple[Size, Size]], enlarge: Callab
     scale = max((after / before) ** 0.5, 1e-3)
     side = max(8, min(TRIAL_SIDE, int(TRIAL_PIXELS**0.5 / scale), *first.size))
     part = middle(first, side)
-    size = (max(1, round(part.size[0] * scale)), max(1, round(part.size[1] * scale)))
+    trial = min(scale, TRIAL_PIXELS**0.5 / side)  # eight pixels, magnified a thousand times, are no small part
+    size = (max(1, round(part.size[0] * trial)), max(1, round(part.size[1] * trial)))
     for _ in range(2):
         start = time.perf_counter()
         enlarge(part, size)

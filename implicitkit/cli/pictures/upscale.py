@@ -75,8 +75,8 @@ def upscale(
     from implicitkit.devices import choose_device
     from implicitkit.images.io import read_picture
 
-    if len(pending) == 1 and not films:  # a bad file fails before loading the model
-        how.of(read_picture(pending[0].source).size)
+    if len(pending) == 1 and not films:  # a bad file, or too large a result, fails before loading the model
+        _check_memory(read_picture(pending[0].source), how)
     where = choose_device(share.device(device))
     network = load_model(model).to(where)
     if network.encoder.in_channels != 3 or network.decoder.out_channels != 3:
@@ -234,6 +234,14 @@ def _announce(
         return
     with suppress(UserError, OSError, ValueError, RuntimeError, MemoryError):  # it will be said of the picture itself
         announce(read_picture(pending[0].source), known, enlarge, share.count)
+
+
+def _check_memory(picture: Picture, how: Enlargement) -> None:
+    """Raise :class:`UserError` unless the result has a size and fits the memory."""
+    from implicitkit.images.upscale import check_memory
+
+    size, channels = how.of(picture.size), picture.pixels.shape[2]
+    check_memory(size, channels, picture.bits, alpha=picture.alpha is not None, before=picture.size)
 
 
 def _warn_of_tiles(network: ImplicitModel, tile: int | str) -> None:

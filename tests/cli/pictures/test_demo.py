@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 import implicitkit as ik
@@ -22,6 +23,16 @@ def test_demo_writes_a_labelled_sheet(run, tmp_path: Path) -> None:
     assert width > 3 * 500 and height > 500
     assert run("demo", "-o", target, "--model", weights).code == 2
     assert "received 0.5" in run("demo", "-o", tmp_path / "x.png", "--model", weights, "--scale", "0.5").err
+
+
+def test_demo_opens_its_sheet_on_request(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    weights = small_model().save(tmp_path / "m.safetensors")
+    ik.write_image(tmp_path / "p.png", torch.rand(3, 40, 40))
+    how = ("--model", weights, "--photo", tmp_path / "p.png", "--scale", "2")
+    assert run("demo", "-o", tmp_path / "a.png", *how).code == 0 and opened == []
+    assert run("demo", "-o", tmp_path / "b.png", "--open", *how).code == 0 and opened == [str(tmp_path / "b.png")]
 
 
 def test_demo_on_a_tiny_photo_says_what_it_needs(run, tmp_path: Path) -> None:

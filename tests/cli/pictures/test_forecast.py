@@ -38,7 +38,13 @@ def test_a_trial_tells_the_time_of_all(enlarge) -> None:
 def test_a_trial_stays_small_at_any_scale(enlarge) -> None:
     estimate(PICTURE, [((300, 400), (30000, 40000))], enlarge)
     (before, after), *_ = enlarge.tried
-    assert before == (8, 8) and after == (800, 800)
+    assert before == (8, 8) and after == (632, 632)
+
+
+def test_a_trial_of_eight_pixels_is_not_magnified_more_than_enough(enlarge) -> None:
+    seconds = estimate(PICTURE, [((300, 400), (1_200_000, 1_600_000))], enlarge)
+    (before, after), *_ = enlarge.tried
+    assert before == (8, 8) and max(after) <= 633 and seconds == pytest.approx(1.92e6, rel=0.01)
 
 
 def test_what_is_soon_done_is_not_tried(enlarge, capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,6 +165,7 @@ def test_one_pixel_and_a_strip(run, weights: str, tmp_path: Path) -> None:
         (["--scale", "-2"], "--scale is a positive number"),
         (["--scale", "nan"], "--scale is a positive number"),
         (["--scale", "1e300"], "--scale is a positive number up to 1e+06"),
+        (["--scale", "1e5", "--tile", "auto"], "GB are free"),
         (["--device", "meta"], "the device 'meta' cannot be used"),
         (["--scale", "big"], "--scale"),
         (["--size", "12"], "--size is WIDTHxHEIGHT"),
