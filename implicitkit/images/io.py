@@ -30,7 +30,7 @@ READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 MAX_SIDES = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}  # pixels
 USUAL_QUALITY = 95  # of JPEG and WebP
-MAX_VALUE = 2.0  # above it, a picture in [0, 1] is not what is meant
+MIN_VALUE, MAX_VALUE = -1.0, 2.0  # beyond them, a picture in [0, 1] is not what is meant
 _pillow_lock = threading.Lock()
 Pixels = NDArray[Any]
 """uint8 or uint16."""
@@ -121,12 +121,16 @@ def check_values(image: Tensor, what: str = "a picture") -> None:
         low, high = (float(end) for end in image.detach().aminmax())
     except RuntimeError:  # torch.func.vmap has many values in place of one
         return
-    if not math.isfinite(low + high):
+    if not math.isfinite(low) or not math.isfinite(high):
         raise ValueError(
             f"{what} holds finite values in [0, 1]; received NaN or infinity (torch.nan_to_num removes them)"
         )
     if high > MAX_VALUE:
         raise ValueError(f"{what} holds values in [0, 1]; received up to {high:g} (divide 8-bit values by 255)")
+    if low < MIN_VALUE:
+        raise ValueError(
+            f"{what} holds values in [0, 1]; received down to {low:g} (undo a normalisation: value * std + mean)"
+        )
 
 
 def to_8_bits(pixels: Pixels) -> Pixels:
@@ -142,7 +146,7 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
 
     Raises:
         ImageError: the file cannot be read, says two things by colour and alpha, or no pixel of it is brighter than the
-            threshold though some differ.
+            threshold though it is not black.
     """
     picture = read_picture(path)
     values, top = picture.pixels.mean(-1), 2**picture.bits - 1
@@ -156,7 +160,7 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     if high == 1:
         top = 1
     bright: NDArray[np.bool_] = values > threshold * top
-    if low < high and not bright.any():
+    if (low < high or high > 1) and not bright.any():
         raise ImageError(
             f"{path} is a mask without a pixel above {threshold:g} of white: its values are {low:g} to {high:g} of "
             f"{top}; masks are black and white, or 0 and 1"
@@ -197,7 +201,7 @@ def write_image(path: str | Path, image: Tensor, *, bits: int = 8) -> None:
     16
     """
     check_values(image, "a picture to write")
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
         raise ImageError(f"a picture to write is (3, H, W) or (1, H, W); received {tuple(image.shape)}")
     write_picture(path, Picture(to_pixels(image, bits)))
 
@@ -290,6 +294,9 @@ def _read_pillow(path: Path) -> Picture:
         check_decodable(path, image.size)
         if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a JPEG with side views
             raise ImageError(f"{path} is an animation of {frames} pictures; save one of them")
+        if image.mode in ("F", "I") or image.mode.startswith("I;"):  # Pillow clips them at 255
+            kind = "floats" if image.mode == "F" else "more than 8 bits"
+            raise ImageError(f"{path} is {image.format} of {kind}, which is not supported; save it as PNG or TIFF")
         icc = image.info.get("icc_profile")
         upright = ImageOps.exif_transpose(image)
         return _from_pillow(upright, icc)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 REDUCED_IMAGE, DNG_VERSION, ORIENTATION, ICC_PROFILE = 1, 50706, 274, 34675
+INK_SET, CMYK = 332, 1
+JPEGS = (6, 7, 33007, 34892)  # compressions whose decoder turns YCbCr into RGB
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}  # samples of a pixel, but for alpha
 
 
@@ -51,14 +53,22 @@ def read_tiff(path: Path) -> TIFF:
             raise ValueError(f"it is a TIFF of {page.dtype or 'unknown'} samples; convert it to 8 or 16 bits")
         if photometric not in (*COLOURS, "PALETTE"):
             raise ValueError(f"it is a TIFF in {photometric}; convert it to grey or RGB")
+        if photometric == "YCBCR" and page.compression not in JPEGS:
+            raise ValueError("it is a TIFF in YCBCR that is not compressed as JPEG; convert it to grey or RGB")
+        if photometric == "SEPARATED" and tags.get(INK_SET, CMYK) != CMYK:
+            raise ValueError("it is a TIFF of inks other than CMYK; convert it to grey or RGB")
         samples = page.asarray()
         if samples.ndim == 2:
             samples = samples[..., None]
         elif page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             samples = np.moveaxis(samples, 0, -1)
         if photometric == "PALETTE":
-            samples, colours = np.moveaxis(page.colormap, 0, -1)[samples[..., 0]] // 256, 3
-            samples = samples.astype(np.uint8)
+            if samples.shape[2] > 1:
+                raise ValueError(f"it is a TIFF of a palette and {samples.shape[2]} bands; convert it to RGB")
+            palette = np.moveaxis(page.colormap, 0, -1)
+            if palette.max() > 255:  # a map of 16 bits, as the format asks; libtiff reads those of 8 bits too
+                palette = palette // 256
+            samples, colours = palette[samples[..., 0]].astype(np.uint8), 3
         else:
             samples, colours = _to_whole_bytes(samples, page.bitspersample), COLOURS[photometric]
         pixels, alpha = _split(samples, colours, [kind.name for kind in map(tifffile.EXTRASAMPLE, page.extrasamples)])
