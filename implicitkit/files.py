@@ -160,7 +160,7 @@ def describe_content(path: str | Path) -> str | None:
     if (known := next((what for magic, what in CONTENTS.items() if start.startswith(magic)), None)) is not None:
         return known
     with suppress(UnicodeDecodeError):
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # its end may cut a letter
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, len(head) < 512)  # 512 bytes may cut a letter
         if all(letter.isprintable() or letter.isspace() for letter in text):
             return "a text file"
     return None

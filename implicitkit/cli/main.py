@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import typer
