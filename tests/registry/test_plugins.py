@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,7 +277,16 @@ def test_importing_the_library_loads_no_plugin_and_what_one_does_stays_its_own(t
     )
     environment = {"PYTHONPATH": str(tmp_path), VARIABLE: "none,noisy", "PATH": ""}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["imported", "True", "torch.float32", "True", "cpu", "False", "highest", os.getcwd()]
+    assert ran.stdout.split() == [
+        "imported",
+        "True",
+        "torch.float32",
+        "True",
+        "cpu",
+        "False",
+        "highest",
+        str(Path.cwd()),
+    ]
     assert "loaded" in ran.stderr
 
 
