@@ -82,8 +82,8 @@ def as_batch(image: Tensor, encoder: Encoder, device: torch.device) -> Tensor:
     if not isinstance(image, Tensor) or not image.is_floating_point():
         received = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
         raise ValueError(
-            "a picture is a floating-point tensor in [0, 1] (ik.read_image gives one, implicitkit.images.to_tensor of an "
-            f"(H, W, C) array of 8 or 16 bits); received {received}"
+            "a picture is a floating-point tensor in [0, 1] (ik.read_image gives one, implicitkit.images.to_tensor "
+            f"of an (H, W, C) array of 8 or 16 bits); received {received}"
         )
     if image.ndim not in (ndim + 1, ndim + 2) or image.shape[-ndim - 1] != channels or 0 in image.shape:
         sizes = ", ".join(["H", "W"] if ndim == 2 else [f"S{k + 1}" for k in range(ndim)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +23,21 @@ from implicitkit.nested import MAX_NESTING, check_nesting
 ASSETS = Path(__file__).parent / "assets"
 """The files that come with the package."""
 PHOTO = ASSETS / "astronaut.png"  # NASA, public domain
+
+
+ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file|data):", re.IGNORECASE)  # of what is no file
+
+
+def home(path: str | Path) -> Path:
+    """``path`` with the user's home folder in place of a leading ``~``, as in a shell.
+
+    Raises:
+        UserError: no user has the name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: nobody's home folder is known by that name; write the path out") from None
 
 
 def shipped_folder(name: str, package: Path = Path(__file__).parent) -> Path:
@@ -93,9 +110,27 @@ CONTENTS = {
     b"\x89png": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"gif8": "a GIF picture",
+    b"<svg": "an SVG drawing",
+    b"8bps": "a Photoshop file",
+    b"v/1\1": "an OpenEXR picture",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cjxl ": "a JPEG XL picture",
+    b"ii*\0": "a TIFF picture",
+    b"mm\0*": "a TIFF picture",
     b"%pdf": "a PDF document",
     b"pk\3\4": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"rar!": "a RAR archive",
+    b"bzh": "a bzip2 archive",
+    b"\xfd7zxz\0": "an xz archive",
+    b"(\xb5/\xfd": "a Zstandard archive",
+    b"\x93numpy": "a NumPy array",
+    b"\x89hdf": "an HDF5 file, as Keras writes it",
+    b"gguf": "a GGUF file",
+    b"sqlite format 3": "a database",
+    b"\x7felf": "a program",
+    b"<?xml": "an XML file",
     b"\x1aE\xdf\xa3".lower(): "a video",
     b"{": "a JSON or text file",
 }
@@ -113,11 +148,20 @@ def describe_content(path: str | Path) -> str | None:
         return BRANDS.get(head[8:12].lower(), "a video")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a WebP picture"
-    start = head.lstrip().lower()
+    if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WAVE"):
+        return "a video" if head[8:12] == b"AVI " else "a sound"
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    if head[:1] == b"\x08" and (b"pytorch" in head[:32] or b"onnx" in head[:64]):
+        return "an ONNX graph"
+    if not head.strip(b"\0"):
+        return "a file that begins with zeros, as downloads that were broken off do"
+    start = head.lstrip(b" \t\r\n\xef\xbb\xbf").lower()
     if (known := next((what for magic, what in CONTENTS.items() if start.startswith(magic)), None)) is not None:
         return known
     with suppress(UnicodeDecodeError):
-        if all(letter.isprintable() or letter.isspace() for letter in head.decode("utf-8")):
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, len(head) < 512)  # 512 bytes may cut a letter
+        if all(letter.isprintable() or letter.isspace() for letter in text):
             return "a text file"
     return None
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import typer
 
 from implicitkit.errors import UserError
+from implicitkit.files import ADDRESS
 
 RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+|restored)$")  # what upscale and restore add to a name
 COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
-ADDRESS = re.compile(r"(https?|ftp|s3|file|data):", re.IGNORECASE)
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 

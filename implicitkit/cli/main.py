@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import re
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import typer
@@ -26,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+OPTION = re.compile(r"--[a-z][a-z-]*=")
 PLUGIN_APPS: list[typer.Typer] = []  # added to ours
 
 
@@ -66,7 +69,7 @@ def root(
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line on stderr and exit code 2."""
-    arguments = spelled([a for a in sys.argv[1:] if a != "--debug"])
+    arguments = [at_home(word) for word in spelled([a for a in sys.argv[1:] if a != "--debug"])]
     debug = "--debug" in sys.argv[1:]
     with redirect_stdout(cast(IO[str], Plain(sys.stdout))), redirect_stderr(cast(IO[str], Plain(sys.stderr))):
         sys.exit(_run(arguments or ["--help"], debug))
@@ -81,6 +84,18 @@ def spelled(words: list[str]) -> list[str]:
     if words[:1] == ["help"]:
         return [*words[1:], "--help"]
     return ["--version"] if words in (["version"], ["-V"]) else words
+
+
+def at_home(word: str) -> str:
+    """A word with the home folder in place of ``~/``, also where the shell leaves it: ``--output=~/x``.
+
+    >>> at_home("--output=~/x") == f"--output={Path.home() / 'x'}", at_home("--set=output=~/x")
+    (True, '--set=output=~/x')
+    """
+    option, path = word.split("=", 1) if OPTION.match(word) else ("", word)
+    if path != "~" and not path.startswith("~/"):
+        return word
+    return f"{option}{option and '='}{Path(path).expanduser()}"
 
 
 def _run(arguments: list[str], debug: bool) -> int:

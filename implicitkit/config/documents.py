@@ -96,15 +96,15 @@ class Loader(yaml.SafeLoader):
         return node
 
 
-Loader.add_implicit_resolver(
-    f"{TAG}float",
-    re.compile(
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)|[-+]?([0-9]+\.[0-9]*|\.[0-9]+)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+NUMBERS = {  # 010 is not 8, nor 1:30 90, as in YAML 1.1
+    f"{TAG}int": re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"),
+    f"{TAG}float": re.compile(
+        r"([-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)[eE][-+]?[0-9]+|[-+]?([0-9][0-9_]*\.[0-9]*|\.[0-9]+)"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
     ),
-    list("-+0123456789."),
-)
+}
 Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(TAG) in PLAIN_TAGS]
+    letter: [(tag, NUMBERS.get(tag, pattern)) for tag, pattern in pairs if tag.removeprefix(TAG) in PLAIN_TAGS]
     for letter, pairs in Loader.yaml_implicit_resolvers.items()
 }
 Loader.yaml_constructors = {

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from implicitkit.config.documents import Places
+from implicitkit.errors import UserError
+from implicitkit.files import ADDRESS, home
 
 NUMBER, TRUTH = re.compile(r"\b(int|float)\b"), re.compile(r"\b(bool|True|False|Any)\b")
 VARIABLE = re.compile(r"\$(\w|\{)")
@@ -46,7 +48,12 @@ class Strict(BaseModel):
             return [cls._home(item) for item in value]
         if isinstance(value, Path) and VARIABLE.search(str(value)):
             raise ValueError("variables such as $HOME are not read in a path; write it out, or ~ for the home folder")
-        return value.expanduser() if isinstance(value, Path) else value
+        if isinstance(value, Path) and ADDRESS.match(str(value)):
+            raise ValueError("an address is no path; name a folder or file of this machine")
+        try:
+            return home(value) if isinstance(value, Path) else value
+        except UserError as error:
+            raise ValueError(str(error)) from None
 
 
 class PartSpec(BaseModel):

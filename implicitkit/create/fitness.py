@@ -95,7 +95,7 @@ class Training:
         """
         covered = self.covers_scale(request), self.covers_noise(request), self.covers_quality(request)
         noise = 0.0 if covered[1] else (request.noise - self.noise) / 100
-        lowest = COMPRESSED if self.quality is None else self.quality
+        lowest = MIN_JPEG_QUALITY if self.quality is None else self.quality
         compression = 0.0 if covered[2] or request.quality is None else (lowest - request.quality) / 100
         return covered.count(False), round(noise + compression, 4)
 

@@ -149,9 +149,13 @@ def load_model(source: str | Path, *, device: Any = None, dtype: Any = None) -> 
 
 
 def _load_model(source: str | Path) -> ImplicitModel:
+    from implicitkit.files import ADDRESS, home
     from implicitkit.weights import from_folder, from_hub
 
-    path, text = Path(source), str(source)
+    text = str(source)
+    path = home(text)
+    if ADDRESS.match(text):
+        raise WeightsError(f"{text} is an address, not a file; download it first, or pass hf-hub:Organisation/name")
     if text.startswith(HUB_PREFIX):
         return load_file(from_hub(text.removeprefix(HUB_PREFIX)))
     if text.startswith(FOLDER_PREFIX):
@@ -168,6 +172,11 @@ def _load_model(source: str | Path) -> ImplicitModel:
         )
         if HUB_ID.fullmatch(text) and not looks_like_file:
             return load_file(from_hub(text))
+        if path.is_dir():
+            inside = ", ".join(sorted(file.name for file in path.glob("*") if file.suffix in FILE_SUFFIXES)[:5])
+            raise WeightsError(
+                f"{text} is a folder; name a file of weights in it ({inside or 'there is none'})"
+            ) from None
         raise WeightsError(f"there is no file {text}" if looks_like_file else str(unknown)) from None
     return load_pretrained(entry)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size
+from implicitkit.images.io import check_values
 
 Record = dict[str, Any]
 """The random numbers of one picture, as JSON can hold them; large random tensors as an int64 seed."""
@@ -139,6 +140,7 @@ class Degradation:
                 f"a degradation takes a floating-point {what} (C, {axes}) or batch (B, C, {axes}); received "
                 f"{image.dtype} {tuple(image.shape)}{hint}"
             )
+        check_values(image, "a clean picture")
         if image.ndim == self.ndim + 1:
             if not isinstance(record, Mapping):
                 raise ValueError("one picture takes one record; received a list")

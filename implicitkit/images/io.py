@@ -43,7 +43,7 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
 
     Raises:
         ImageError: the file cannot be read, says two things by colour and alpha, or no pixel of it is brighter than the
-            threshold though some differ.
+            threshold though it is not black.
     """
     picture = read_picture(path)
     values, top = picture.pixels.mean(-1), 2**picture.bits - 1
@@ -57,7 +57,7 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     if high == 1:
         top = 1
     bright: NDArray[np.bool_] = values > threshold * top
-    if low < high and not bright.any():
+    if (low < high or high > 1) and not bright.any():
         raise ImageError(
             f"{path} is a mask without a pixel above {threshold:g} of white: its values are {low:g} to {high:g} of "
             f"{top}; masks are black and white, or 0 and 1"
@@ -140,7 +140,7 @@ def write_image(
         check_values(image, "a picture to write", highest=float("inf"))
     else:
         check_values(image, "a picture to write")
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
         raise ImageError(f"a picture to write is (3, H, W) or (1, H, W); received {tuple(image.shape)}")
     if hdr:
         floats = image.detach().float().movedim(0, -1).cpu().numpy()

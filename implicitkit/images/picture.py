@@ -130,7 +130,8 @@ def to_pixels(image: Tensor, bits: int = 8) -> Pixels:
 def check_values(image: Tensor, what: str = "a picture", highest: float = MAX_VALUE) -> None:
     """Raise :class:`ValueError` unless ``image`` holds finite floats that may be meant as [0, 1].
 
-    What lies a little outside, as a sum of waves or noise does, is let pass; what is above ``highest`` is not.
+    What lies a little outside, as a sum of waves or noise does, is let pass; what is above ``highest``, or as far below
+    0, is not.
     """
     if not isinstance(image, Tensor):
         raise ValueError(
@@ -145,12 +146,16 @@ def check_values(image: Tensor, what: str = "a picture", highest: float = MAX_VA
         low, high = (float(end) for end in image.detach().aminmax())
     except RuntimeError:  # torch.func.vmap has many values in place of one
         return
-    if not math.isfinite(low + high):
+    if not math.isfinite(low) or not math.isfinite(high):
         raise ValueError(
             f"{what} holds finite values in [0, 1]; received NaN or infinity (torch.nan_to_num removes them)"
         )
     if high > highest:
         raise ValueError(f"{what} holds values in [0, 1]; received up to {high:g} (divide 8-bit values by 255)")
+    if low < 1 - highest:
+        raise ValueError(
+            f"{what} holds values in [0, 1]; received down to {low:g} (undo a normalisation: value * std + mean)"
+        )
 
 
 def to_8_bits(pixels: Pixels) -> Pixels:

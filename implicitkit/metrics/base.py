@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from implicitkit.images.picture import MAX_VALUE
 from implicitkit.printing import with_settings
 
 
@@ -58,8 +59,8 @@ class Metric:
                 ``nan``.
 
         Raises:
-            ValueError: shapes differ, the pictures are not of floating point, shaving leaves nothing, or the metric
-                takes no mask.
+            ValueError: shapes differ, the pictures are not of floating point, the truth is far above 1, shaving leaves
+                nothing, or the metric takes no mask.
         """
         if prediction.shape != target.shape:
             raise ValueError(
@@ -78,6 +79,11 @@ class Metric:
                 raise ValueError(f"a mask is (..., 1, {height}, {width}) here; received {tuple(mask.shape)}")
             mask = shaved(mask, self.shave)
         prediction, target = (shaved(p.detach(), self.shave).double() for p in (prediction, target))
+        if target.numel() and float(target.max()) > MAX_VALUE:  # a prediction may be as bad as it is
+            raise ValueError(
+                f"{self.name} compares pictures in [0, 1]; received a truth of up to {float(target.max()):g} (divide "
+                "8-bit values by 255)"
+            )
         return self.measure(prediction, target, mask)
 
 

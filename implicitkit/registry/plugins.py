@@ -81,24 +81,43 @@ class PluginSource:
     load: Callable[[], Any]
 
 
+TORCH_DEFAULTS = (  # how to read a setting of the process, how to put it back, and what it is at first
+    ("get_default_dtype", "set_default_dtype", "float32"),
+    ("is_grad_enabled", "set_grad_enabled", True),
+    ("get_default_device", "set_default_device", None),
+    ("are_deterministic_algorithms_enabled", "use_deterministic_algorithms", False),
+    ("get_float32_matmul_precision", "set_float32_matmul_precision", "highest"),
+)
+
+
+def _torch_defaults(torch: Any) -> list[Any]:
+    """The values of :data:`TORCH_DEFAULTS` now, or at first where torch is not imported yet."""
+    if torch is None:
+        return [value for _, _, value in TORCH_DEFAULTS]
+    return [getattr(torch, read)() for read, _, _ in TORCH_DEFAULTS]
+
+
 @contextmanager
 def _contained() -> Iterator[None]:
     """What a plugin prints goes to stderr, as results may be read from stdout.
 
-    torch's defaults are put back; so are warnings that became errors, and streams that were closed.
+    torch's defaults and the current folder are put back; so are warnings that became errors, and streams that were
+    closed.
     """
-    filters = list(warnings.filters)
-    torch = sys.modules.get("torch")
-    before = None if torch is None else (torch.get_default_dtype(), torch.is_grad_enabled())
+    filters, folder = list(warnings.filters), Path.cwd()
+    before = _torch_defaults(sys.modules.get("torch"))
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
         warnings.filters[:] = [rule for rule in warnings.filters if rule in filters or rule[0] != "error"]  # type: ignore[index]
+        if Path.cwd() != folder:  # relative paths of the command line mean another file there
+            os.chdir(folder)
         if (torch := sys.modules.get("torch")) is not None:
-            dtype, grad = before or (torch.float32, True)
-            torch.set_default_dtype(dtype)
-            torch.set_grad_enabled(grad)
+            for (_, put, _), value, now in zip(TORCH_DEFAULTS, before, _torch_defaults(torch), strict=True):
+                value = getattr(torch, value) if value == "float32" else value
+                if now != value and (value is not None or now != torch.device("cpu")):
+                    getattr(torch, put)(value)
 
 
 class Plugins:

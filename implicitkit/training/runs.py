@@ -113,6 +113,8 @@ class Run:
         # a run killed before its first file was written left temporary names only
         others = [p for p in self.folder.glob("*") if not p.name.endswith(".part.yaml") and p.name != LOCK]
         if not self.resume and (holds_work(self.folder) if begun else others):
+            if not begun:
+                raise UserError(f"{self.folder} holds files that are no run's; choose another output")
             raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
         if self.resume and not begun:
             raise UserError(f"there is no run to resume in {self.folder}; start it without --resume")

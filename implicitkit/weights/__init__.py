@@ -35,6 +35,7 @@ else:  # these import torch, when they are first used
     }
     __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
 
+MAX_HEADER_BYTES = 100_000_000  # of the safetensors format
 MODEL_FILE = "model.safetensors"
 """The model's file in a hub repository or a folder."""
 HUB = "https://huggingface.co"
@@ -59,7 +60,8 @@ def is_safetensors(path: Path) -> bool:
     """Whether the file begins like a safetensors file: a length, then a JSON object."""
     with path.open("rb") as file:
         head = file.read(9)
-    return len(head) == 9 and head[8:] == b"{"
+    length = int.from_bytes(head[:8], "little")  # that of a text would be above 10**18
+    return len(head) == 9 and head[8:] == b"{" and length <= MAX_HEADER_BYTES
 
 
 def from_hub(name: str) -> Path:

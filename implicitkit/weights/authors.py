@@ -114,7 +114,8 @@ def _unwrap(content: Any, where: str) -> tuple[str, Mapping[str, Any], Tensors]:
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
         raise WeightsError(
-            f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}}, {{'state_dict'}} or a state dict; found {keys}"
+            f"{where}: expected {{'model': {{'name', 'args', 'sd'}}}}, {{'state_dict'}} or a state dict; "
+            f"found {keys or 'nothing'}"
         )
     if not all(isinstance(key, str) for key in state):
         raise WeightsError(f"{where}: the names of its tensors are no texts; received {next(iter(state))!r}")

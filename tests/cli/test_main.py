@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from implicitkit.cli import main
-from implicitkit.cli.main import app, explain
+from implicitkit.cli.main import app, at_home, explain
 from implicitkit.errors import UserError
 from implicitkit.registry.commands import COMMANDS
 
@@ -160,3 +160,11 @@ def test_a_stream_keeps_lines_and_what_progress_bars_write() -> None:
     stream.writelines(["a\tb\n", "\r50 %", "c\rd\x1b[A"])
     stream.close()
     assert kept.getvalue() == "a\tb\n\r50 %c\\rd\\x1b[A"
+
+
+def test_a_tilde_that_the_shell_leaves_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    words = ["--output=~/x", "~/x", "~", "-o~/x", "~x", "a=~/x"]
+    home = str(tmp_path)
+    assert list(map(at_home, words)) == [f"--output={home}/x", f"{home}/x", home, "-o~/x", "~x", "a=~/x"]

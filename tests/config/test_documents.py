@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -83,3 +84,25 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     for path in (tmp_path / "c.yaml", tmp_path, Path("/dev/zero")):
         with pytest.raises(ik.ConfigError, match="not a file|Is a directory|is a device"):
             load_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", "010"),  # 8 in YAML 1.1
+        ("1:30", "1:30"),  # 90
+        ("1:30.5", "1:30.5"),
+        ("1.2.3", "1.2.3"),
+        ("2.5D", "2.5D"),
+        ("1e3x", "1e3x"),
+        ("1_000", 1000),
+        ("0x10", 16),
+        ("-0", 0),
+        ("1e-4", 1e-4),
+        ("1_0.5", 10.5),
+        ("-.inf", -math.inf),
+    ],
+)
+def test_a_number_means_what_it_says(text: str, value: object) -> None:
+    parsed = parse(text, "c.yaml")[0]
+    assert parsed == value and type(parsed) is type(value)

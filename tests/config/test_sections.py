@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+import implicitkit as ik
 from implicitkit.config import TrainConfig, validate
 from implicitkit.config.sections import LossSpec, PartSpec, Strict
 from implicitkit.create import create_encoder
@@ -58,3 +59,13 @@ TRAIN = {
     "output": "out",
     "steps": 1,
 }
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("~nobody_of_this_name/x", "nobody's home folder"), ("s3://bucket/x", "an address is no path")],
+)
+def test_paths_that_are_none_of_this_machine(path: str, message: str) -> None:
+    config = {"model": {"encoder": "edsr", "decoder": "liif"}, "data": {"folders": [path]}, "degradation": "noise"}
+    with pytest.raises(ik.ConfigError, match=message):
+        validate(TrainConfig, {**config, "output": "out", "steps": 1}, "c.yaml")

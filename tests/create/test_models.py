@@ -39,3 +39,12 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         ik.load_model("liif_smal")
     with pytest.raises(ValueError, match="a spec has no weights"):
         ik.create_model({"encoder": "edsr", "decoder": "liif"}, pretrained=True)
+
+
+def test_what_is_no_file_of_weights_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").touch()
+    with pytest.raises(ik.WeightsError, match=r"run is a folder; name a file of weights in it \(last.safetensors\)"):
+        ik.load_model(str(tmp_path / "run"))
+    with pytest.raises(ik.WeightsError, match="is an address, not a file; download it first"):
+        ik.load_model("https://example.org/x.pth")

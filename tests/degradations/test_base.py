@@ -140,3 +140,9 @@ def test_what_is_known_of_pictures_alone_is_refused_for_volumes() -> None:
         ik.create_degradation([{"name": "noise", "ndim": 3}, "jpeg"])
     with pytest.raises(ValueError, match="volumes take a number, mean or noise"):
         ik.create_degradation("inpainting", ndim=3, fill="harmonic")(torch.rand(1, 6, 6, 6))
+
+
+def test_values_that_are_no_picture_are_refused() -> None:
+    for image, message in ((torch.full((3, 8, 8), 200.0), "divide 8-bit values by 255"), (torch.full((3, 8, 8), torch.nan), "NaN")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"a clean picture holds .*{message}"):
+            ik.create_degradation("noise")(image)

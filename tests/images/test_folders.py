@@ -57,3 +57,9 @@ def test_files_are_sorted_hidden_ones_left_out_and_named_once(tmp_path: Path) ->
     assert [p.name for p in pictures_in(tmp_path)] == ["a.JPG", "b.png"]
     assert [p.name for p in pictures_in(tmp_path, recursive=True)] == ["a.JPG", "b.png", "c.tif"]
     assert [p.name for p in picture_files([tmp_path / "sub", tmp_path])] == ["c.tif", "a.JPG", "b.png"]
+
+
+def test_waste_baskets_and_thumbnails_of_other_systems_are_left_out(tmp_path: Path) -> None:
+    for folder in ("kept", "__MACOSX", "$RECYCLE.BIN", "@eaDir", "lost+found", "System Volume Information"):
+        picture(tmp_path / folder / "a.png")
+    assert picture_files([tmp_path]) == [tmp_path / "kept" / "a.png"]

@@ -225,6 +225,7 @@ WRONG = [
     (torch.full((3, 4, 4), 200.0), r"received up to 200 \(divide 8-bit values by 255\)"),
     (torch.full((3, 4, 4), float("nan")), "received NaN or infinity"),
     (torch.full((3, 4, 4), float("inf")), "received NaN or infinity"),
+    (torch.full((3, 4, 4), -2.0), r"received down to -2 \(undo a normalisation"),
 ]
 
 
@@ -280,3 +281,22 @@ def test_webp_without_loss(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "a.webp").pixels, pixels)
     write_picture(tmp_path / "b.webp", Picture(pixels))
     assert not np.array_equal(read_picture(tmp_path / "b.webp").pixels, pixels)
+
+
+def test_what_pillow_would_clip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.bmp").write_bytes(b"P5\n2 1\n65535\n" + bytes([1, 0, 200, 0]))
+    (tmp_path / "b.bmp").write_bytes(b"Pf\n1 1\n-1.0\n" + np.float32(0.5).tobytes())
+    for name, kind in (("a.bmp", "more than 8 bits"), ("b.bmp", "floats")):
+        with pytest.raises(ik.ImageError, match=f"{name} is PPM of {kind}, which is not supported"):
+            ik.read_image(tmp_path / name)
+
+
+def test_a_grey_mask_without_a_hole_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(HOLE * 0 + 100).save(tmp_path / "grey.png")
+    with pytest.raises(ik.ImageError, match="without a pixel above 0.5 of white"):
+        read_mask(tmp_path / "grey.png")
+
+
+def test_a_picture_without_pixels_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ik.ImageError, match=r"received \(3, 0, 4\)"):
+        ik.write_image(tmp_path / "a.png", torch.zeros(3, 0, 4))

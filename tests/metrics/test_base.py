@@ -62,3 +62,11 @@ def test_wrong_input_is_named(name: str, clean: torch.Tensor) -> None:
         ik.create_metric(name, shave=60)(clean, clean)
     with pytest.raises(ValueError, match="received -1"):
         ik.create_metric(name, shave=-1)(clean, clean)
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_a_truth_of_0_to_255_is_refused(name: str) -> None:
+    truth = torch.rand(3, 16, 16) * 255
+    with pytest.raises(ValueError, match=f"{name} compares pictures in .* received a truth of up to"):
+        ik.create_metric(name)(truth / 255, truth)
+    assert math.isfinite(ik.create_metric(name)(truth, truth / 255))  # a diverged network has a score

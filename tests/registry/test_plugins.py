@@ -8,6 +8,7 @@ import time
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -263,16 +264,29 @@ def test_none_leaves_the_entry_points_out() -> None:
 def test_importing_the_library_loads_no_plugin_and_what_one_does_stays_its_own(tmp_path: Any) -> None:
     (tmp_path / "noisy.py").write_text(
         "print('loaded')\nimport torch\nimport implicitkit as ik\n"
-        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\n"
+        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\ntorch.set_default_device('meta')\n"
+        "torch.use_deterministic_algorithms(True)\ntorch.set_float32_matmul_precision('medium')\n"
+        "import os\nos.chdir('/')\n"
         "@ik.hookimpl\ndef register_losses(register): register('x', dict)\n"
     )
     code = (
         "import implicitkit as ik\nprint('imported')\nfrom implicitkit.registry.kinds import losses\n"
-        "print('x' in losses)\nimport torch\nprint(torch.get_default_dtype(), torch.is_grad_enabled())"
+        "print('x' in losses)\nimport torch\nprint(torch.get_default_dtype(), torch.is_grad_enabled())\n"
+        "print(torch.get_default_device(), torch.are_deterministic_algorithms_enabled())\n"
+        "print(torch.get_float32_matmul_precision(), __import__('os').getcwd())"
     )
     environment = {"PYTHONPATH": str(tmp_path), VARIABLE: "none,noisy", "PATH": ""}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["imported", "True", "torch.float32", "True"]  # results alone
+    assert ran.stdout.split() == [
+        "imported",
+        "True",
+        "torch.float32",
+        "True",
+        "cpu",
+        "False",
+        "highest",
+        str(Path.cwd()),
+    ]
     assert "loaded" in ran.stderr
 
 

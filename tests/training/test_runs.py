@@ -119,3 +119,10 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_or_begun_anew(tmp_p
     assert len(starts) == 1 and (folder / "notes.txt").read_text() == "mine"
     with pytest.raises(ik.UserError, match="already holds a run"):
         run(settings(folder, steps=4))
+
+
+def test_a_folder_of_something_else_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ik.UserError, match="run holds files that are no run's; choose another output"):
+        run(settings(tmp_path / "run", steps=4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,26 @@ def test_a_file_that_was_cut_is_named(end: int, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(whole[:end])
     with pytest.raises(WeightsError, match="x.pth is a damaged or incomplete file"):
         read_pickled(tmp_path / "x.pth")
+
+
+def test_other_archives_and_formats_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    for content, what in (
+        (b"\x08\x07\x12\x07pytorch", "is an ONNX graph"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(40), "is an HDF5 file"),
+        (b"\x93NUMPY\x01\0", "is a NumPy array"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(40), "is a 7-Zip archive"),
+        (b"a" * 257 + b"ustar\0" + bytes(300), "is a tar archive"),
+        (bytes(300), "begins with zeros"),
+        ("Привет, мир. ".encode() * 40, "is a text file"),  # 512 bytes end within a letter
+        (b"\nmodel: {encoder: edsr}", "is a text file"),  # the byte where a safetensors file has its brace
+        (bytes(range(128, 200)), "is no file of weights in a known format"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ik.WeightsError, match=what):
+            ik.load_model(file)
+    for inside, what in (("a.txt", "is a ZIP archive, not a file of weights"), ("x/constants.pkl", "a TorchScript")):
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(inside, "x")
+        with pytest.raises(ik.WeightsError, match=what):
+            ik.load_model(file)

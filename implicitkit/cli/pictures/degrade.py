@@ -79,7 +79,8 @@ def degrade(
         else:
             degraded = replay(degradation, clean, replayed)
         job.targets.write(degraded, picture, degradation.spec, reference, outputs)
-        missing = f", {float(degraded.mask.double().mean()):.1%} missing" if degraded.mask.any() else ""
+        inpaints = any("inpainting" in name for name in _names(degraded.record))
+        missing = f", {float(degraded.mask.double().mean()):.1%} missing" if inpaints or degraded.mask.any() else ""
         return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
 
     run_each(

@@ -44,6 +44,9 @@ def read_pillow(path: Path, head: bytes, readable: tuple[str, ...]) -> Picture:
                 warnings.warn(f"{path} holds {frames} pictures; the first is read", ImageWarning, stacklevel=3)
             else:
                 raise ImageError(f"{path} is an animation of {frames} pictures; save one of them")
+        if image.mode in ("F", "I") or image.mode.startswith("I;"):  # Pillow clips them at 255
+            kind = "floats" if image.mode == "F" else "more than 8 bits"
+            raise ImageError(f"{path} is {image.format} of {kind}, which is not supported; save it as PNG or TIFF")
         icc, metadata = image.info.get("icc_profile"), _metadata(image)
         orientation = exif_orientation(metadata.exif)
         if orientation == 1 and metadata.xmp is not None and (found := XMP_ORIENTATION.search(metadata.xmp)):

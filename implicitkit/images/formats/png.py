@@ -83,7 +83,9 @@ def read_png(path: Path) -> PNG:
     icc = None
     if b"iCCP" in chunks:
         icc = _decompress(chunks[b"iCCP"].partition(b"\0")[2][1:])
-    named = () if icc is not None or b"sRGB" in chunks else ((k, chunks[k]) for k in SRGB if k in chunks)
+    ranked = ((b"cICP",), (b"iCCP",), (b"sRGB",), (b"gAMA", b"cHRM"))  # the first that is there counts
+    counts = next((names for names in ranked if any(name in chunks for name in names)), ())
+    named = ((name, chunks[name]) for name in counts if name in chunks and name in SRGB)
     colour_space = tuple((name, body) for name, body in named if not _is_srgb(name, body))
     return PNG(imagecodecs.png_decode(data), icc, colour_space, _metadata(chunks, texts))
 
@@ -201,6 +203,8 @@ def _decompress(data: bytes, limit: int | None = None) -> bytes:
 
 def _is_srgb(name: bytes, body: bytes) -> bool:
     """Whether a chunk says what is taken for granted, up to the last digits."""
+    if len(body) != len(SRGB[name]):
+        raise ValueError(f"its {name.decode()} chunk has {len(body)} bytes in place of {len(SRGB[name])}")
     if name == b"cICP":
         return body == SRGB[name]
     numbers = (np.frombuffer(chunk, ">u4").astype(float) for chunk in (body, SRGB[name]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Mapping
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ REDUCED_IMAGE, DNG_VERSION, ORIENTATION, XMP, ICC_PROFILE = 1, 50706, 274, 700, 
 DESCRIPTION, SOFTWARE = 270, 305
 OF_PROGRAMS = (b"{", b"ImageJ=", b"<?xml", b"<OME", b"tifffile")  # about the file: how it stores the samples
 RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+INK_SET, CMYK = 332, 1
+JPEGS = (6, 7, 33007, 34892)  # compressions whose decoder turns YCbCr into RGB
 MAX_CLASSIC_BYTES = 2**32 - 2  # beyond, places in a file have 8 bytes
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}  # samples of a pixel, but for alpha
 
@@ -77,8 +80,7 @@ def read_tiff(path: Path) -> TIFF:
             raise ValueError(
                 f"it is a TIFF of {page.dtype or 'unknown'} samples; convert it to 8 or 16 bits, or to floats"
             )
-        if photometric not in (*COLOURS, "PALETTE"):
-            raise ValueError(f"it is a TIFF in {photometric}; convert it to grey or RGB")
+        _check_colours(photometric, page.compression, tags)
         samples = page.asarray()
         if floats:
             samples = finite(samples.astype(np.float32))
@@ -87,8 +89,7 @@ def read_tiff(path: Path) -> TIFF:
         elif page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             samples = np.moveaxis(samples, 0, -1)
         if photometric == "PALETTE":
-            samples, colours = np.moveaxis(page.colormap, 0, -1)[samples[..., 0]] // 256, 3
-            samples = samples.astype(np.uint8)
+            samples, colours = _looked_up(samples, page.colormap), 3
         else:
             samples = samples if floats else _to_whole_bytes(samples, page.bitspersample)
             colours = COLOURS[photometric]
@@ -101,6 +102,27 @@ def read_tiff(path: Path) -> TIFF:
         ink, black = top - pixels[..., :3].astype(np.uint32), top - pixels[..., 3:].astype(np.uint32)
         pixels, icc = ((ink * black + top // 2) // top).astype(pixels.dtype), None  # the profile describes inks
     return TIFF(np.ascontiguousarray(pixels), alpha, icc, int(tags.get(ORIENTATION, 1)), _metadata(path, tags))
+
+
+def _check_colours(photometric: str, compression: int, tags: Mapping[int, Any]) -> None:
+    """Refuse what the samples' own names do not make RGB of."""
+    if photometric not in (*COLOURS, "PALETTE"):
+        raise ValueError(f"it is a TIFF in {photometric}; convert it to grey or RGB")
+    if photometric == "YCBCR" and compression not in JPEGS:
+        raise ValueError("it is a TIFF in YCBCR that is not compressed as JPEG; convert it to grey or RGB")
+    if photometric == "SEPARATED" and tags.get(INK_SET, CMYK) != CMYK:
+        raise ValueError("it is a TIFF of inks other than CMYK; convert it to grey or RGB")
+
+
+def _looked_up(samples: NDArray[Any], colormap: NDArray[Any]) -> NDArray[Any]:
+    """The colours ``(H, W, 3)`` uint8 of a palette's entries ``(H, W, 1)``."""
+    if samples.shape[2] > 1:
+        raise ValueError(f"it is a TIFF of a palette and {samples.shape[2]} bands; convert it to RGB")
+    palette = np.moveaxis(colormap, 0, -1)
+    if palette.max() > 255:  # a map of 16 bits, as the format asks; libtiff reads those of 8 bits too
+        palette = palette // 256
+    colours: NDArray[Any] = palette[samples[..., 0]].astype(np.uint8)
+    return colours
 
 
 def write_tiff(

@@ -165,3 +165,14 @@ def test_an_animation_is_refused(tmp_path: Path) -> None:
     for name in ("a.png", "a.webp"):
         with pytest.raises(ik.ImageError, match="an animation of 2 pictures; save one of them"):
             read_picture(tmp_path / name)
+
+
+def test_the_first_of_the_chunks_that_name_a_colour_space_counts(tmp_path: Path) -> None:
+    pq, grey = _chunk(b"cICP", bytes([9, 16, 0, 1])), _chunk(b"gAMA", struct.pack(">I", 100_000))
+    profile, srgb = _chunk(b"iCCP", b"x\0\0" + zlib.compress(b"profile")), _chunk(b"sRGB", b"\0")
+    for chunks, kept in (([profile, pq], pq), ([srgb, pq, grey], pq), ([srgb, grey], b""), ([profile, grey], b"")):
+        (tmp_path / "a.png").write_bytes(png(2, 2, 8, 0, b"\1\2", *chunks))
+        assert b"".join(_chunk(*pair) for pair in read_picture(tmp_path / "a.png").colour_space) == kept
+    (tmp_path / "a.png").write_bytes(png(2, 2, 8, 0, b"\1\2", _chunk(b"gAMA", b"\0\0")))
+    with pytest.raises(ik.ImageError, match="its gAMA chunk has 2 bytes in place of 4"):
+        read_picture(tmp_path / "a.png")

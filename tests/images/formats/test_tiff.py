@@ -92,3 +92,24 @@ def test_a_pyramid_is_one_picture(tmp_path: Path) -> None:
         file.write(RGB, photometric="rgb", metadata=None)
         file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
     assert np.array_equal(read_picture(tmp_path / "a.tif").pixels, RGB)
+
+
+def test_a_colour_map_of_8_bits_is_not_black(tmp_path: Path) -> None:
+    index = (np.arange(96).reshape(8, 12) % 16).astype(np.uint8)
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:, :16] = RGB.reshape(-1, 3)[:16].T
+    for factor in (1, 257):
+        tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=colours * factor, metadata=None)
+        assert np.array_equal(read_picture(tmp_path / "a.tif").pixels, colours.T[index])
+
+
+def test_colours_that_are_not_converted_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "y.tif", RGB, photometric="ycbcr", compression="zlib", metadata=None)
+    with pytest.raises(ik.ImageError, match="YCBCR that is not compressed as JPEG"):
+        read_picture(tmp_path / "y.tif")
+    inks = np.dstack([RGB, GREY])
+    tifffile.imwrite(
+        tmp_path / "inks.tif", inks, photometric="separated", extratags=[(332, "H", 1, 2, True)], metadata=None
+    )
+    with pytest.raises(ik.ImageError, match="inks other than CMYK"):
+        read_picture(tmp_path / "inks.tif")
