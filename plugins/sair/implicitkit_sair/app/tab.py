@@ -118,7 +118,7 @@ def _meaning(session: Session, whose: list[str], picture: gr.Image, selected: gr
     if not speaks:
         gr.Markdown(NO_WORDS)
     with gr.Row():
-        semantics = gr.Dropdown(whose, value=(speaks or whose or [None])[0], label="Whose meaning")
+        semantics = gr.Dropdown(whose, value=next(iter(speaks or whose), None), label="Whose meaning")
         grow = gr.Slider(0, 64, 8, step=1, label="Grow", info="pixels")
     find = gr.Button("Select", elem_id="inpaint-select")
     again = gr.Button("Forget the selection", size="sm")
@@ -170,7 +170,7 @@ def _answer(
 ) -> tuple[tuple[str, str], list[str], str, list[tuple[str, str]]]:
     """The slider, the files, what was done, and the gallery."""
     sides = [int(n or 0) for n in margins]
-    how = {"dilate": int(dilate), "feather": int(feather), "margins": sides, "every": bool(every)}
+    how: dict[str, Any] = {"dilate": int(dilate), "feather": int(feather), "margins": sides, "every": bool(every)}
     answers = fill(session, given, mask, model=model, **how)
     stem = Path(str(path)).stem
     files = [str(session.write(a.picture, f"{stem}_{a.name if every else 'inpainted'}")) for a in answers]
