@@ -186,7 +186,7 @@ def text_tower(made: Recipe) -> nn.Module:
 
 
 def _has_plain_text(made: Recipe) -> bool:
-    text = (made.config or {}).get("text_cfg")
+    text = (made.config or {}).get("text_cfg") or {}
     return bool(text) and not text.get("hf_model_name") and not text.get("embed_cls")
 
 
