@@ -18,6 +18,7 @@ from implicitkit.field.field import Field, Prediction
 from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.images.io import check_values
 from implicitkit.necks.base import Neck
+from implicitkit.printing import size_in_words
 from implicitkit.registry.origins import origins_of
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.hub import HubMixin
@@ -93,7 +94,7 @@ class ImplicitModel(HubMixin, nn.Module):
         parts = [
             " -> ".join(part.title for part in (self.encoder, *self.necks, self.decoder)),
             *(f"{name}: {c.encoder.title} -> {c.decoder.title}" for name, c in self.conditions.items()),
-            f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
+            size_in_words(sum(p.numel() for p in self.parameters())),
         ]
         if self.takes_mask:
             parts.append("takes a mask")

@@ -38,3 +38,12 @@ def in_brackets(thing: Any, settings: Mapping[str, Any], *more: str) -> str:
     short.maxlist = short.maxtuple = short.maxdict = MAX_ITEMS
     short.maxstring = short.maxother = MAX_LETTERS
     return f"{type(thing).__name__}({', '.join([*(f'{k}={short.repr(v)}' for k, v in settings.items()), *more])})"
+
+
+def size_in_words(parameters: int) -> str:
+    """A number of parameters, as is read at a glance.
+
+    >>> size_in_words(27), size_in_words(346_883), size_in_words(22_023_873)
+    ('27 parameters', '0.35 M parameters', '22 M parameters')
+    """
+    return f"{parameters / 1e6:.2g} M parameters" if parameters >= 10_000 else f"{parameters:,} parameters"

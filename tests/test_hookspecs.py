@@ -14,7 +14,7 @@ def test_every_hook_takes_one_thing_and_says_what_for() -> None:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     hooks = {name: getattr(hookspecs, name) for name in vars(hookspecs) if name.startswith("register_")}
-    assert len(hooks) == 14 and all(getattr(manager.hook, name).spec for name in hooks)
+    assert len(hooks) == 15 and all(getattr(manager.hook, name).spec for name in hooks)
     for name, hook in hooks.items():
         assert list(inspect.signature(hook).parameters) == ["app" if name == "register_commands" else "register"]
         assert hook.__doc__

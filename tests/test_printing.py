@@ -26,7 +26,7 @@ def test_what_is_registered_prints_as_its_class_and_settings(kind, create) -> No
 
 def test_parts_are_one_line_with_channels_and_size() -> None:
     encoder = ik.create_encoder("edsr", blocks=2, channels=8)
-    assert repr(encoder) == "EDSR(blocks=2, channels=8, 3 -> 8 channels, 0.0031 M parameters)"
+    assert repr(encoder) == "EDSR(blocks=2, channels=8, 3 -> 8 channels, 3,144 parameters)"
     assert repr(ik.create_decoder("liif", in_channels=8, hidden=[4])).startswith("LIIF(")
     assert "Conv2d(" in torch.nn.Module.__repr__(encoder)
 

@@ -32,7 +32,7 @@ class LIIF(SkipDecoder):
         local_ensemble: blend the 2^d nearest cells (else: the nearest one alone).
         feat_unfold: read the 3^d neighbourhood of each cell (else: the cell alone).
         cell_decode: tell the MLP the output pixel's size.
-        skip: what is added, see :data:`~implicitkit.decoders.skip.Skip`; ``"none"`` in the paper.
+        skip: ``"none"`` as in the paper, or the picture is added: ``"bilinear"``, ``"harmonic"``, ``"biharmonic"``.
         ndim: 1, 2 or 3.
 
     >>> LIIF(in_channels=8, hidden=[16]).first.in_features  # 9 * 8 features, offset, cell

@@ -32,7 +32,7 @@ class LTE(SkipDecoder):
         hidden: widths of the MLP's hidden layers; a number ``n`` stands for three layers of ``n``.
         basis: waves per cell, an even number (default: the first hidden width).
         local_ensemble: blend the four nearest cells (else: the nearest one alone).
-        skip: what is added, see :data:`~implicitkit.decoders.skip.Skip`; ``"bilinear"`` in the paper.
+        skip: the picture is added: ``"bilinear"`` as in the paper, ``"harmonic"``, ``"biharmonic"``; or ``"none"``.
         scale_max: the largest trained magnification; the default cell of ``render`` is never finer. None: no limit.
 
     >>> LTE(in_channels=8, hidden=[32, 32], basis=16).mlp[0].in_features

@@ -85,10 +85,7 @@ class Bilinear(Readout):
 
     >>> import implicitkit as ik
     >>> ik.create_decoder("bilinear", in_channels=8)
-    Bilinear(
-      in_channels=8, out_channels=3, ndim=2
-      (project): Linear(in_features=8, out_features=3, bias=True)
-    )
+    Bilinear(8 -> 3 channels, 27 parameters)
     """
 
     def read(self, rows: Rows, per_axis: Sequence[Tensor]) -> Tensor:

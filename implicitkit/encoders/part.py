@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from implicitkit.printing import in_brackets
+from implicitkit.printing import in_brackets, size_in_words
 
 
 class Part(nn.Module):
@@ -54,7 +54,7 @@ class Part(nn.Module):
         channels = [getattr(self, side, "?") for side in ("in_channels", "out_channels")]
         more = [
             f"{channels[0]} -> {channels[1]} channels",
-            f"{sum(p.numel() for p in self.parameters()) / 1e6:.2g} M parameters",
+            size_in_words(sum(p.numel() for p in self.parameters())),
         ]
         return in_brackets(
             self, {k: v for k, v in settings.items() if k != "in_channels"}, *more, *["frozen"] * (not self.trainable)

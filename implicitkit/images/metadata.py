@@ -14,7 +14,11 @@ HIDDEN = ("XML:com.adobe.xmp", "Raw profile type")  # texts that are XMP or EXIF
 
 
 class ImageWarning(UserWarning):
-    """Something that belongs to a picture is not kept; its pixels are as they should be."""
+    """Something that belongs to a picture is not kept; its pixels are as they should be.
+
+    >>> import warnings
+    >>> warnings.simplefilter("ignore", ImageWarning)  # where it does not matter
+    """
 
 
 @dataclass(frozen=True)
