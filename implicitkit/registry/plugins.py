@@ -16,7 +16,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from implicitkit.errors import DuplicateNameError, PluginError, PluginWarning, n
 from implicitkit.errors import describe as describe_error
 from implicitkit.hookspecs import PROJECT
 from implicitkit.registry.commands import COMMANDS
+from implicitkit.registry.containment import contained
 from implicitkit.registry.registry import LOADING_LOCK, Owner, Registry
 from implicitkit.version import __version__
 
@@ -79,45 +79,6 @@ class PluginSource:
     owner: Owner
     source: str
     load: Callable[[], Any]
-
-
-TORCH_DEFAULTS = (  # how to read a setting of the process, how to put it back, and what it is at first
-    ("get_default_dtype", "set_default_dtype", "float32"),
-    ("is_grad_enabled", "set_grad_enabled", True),
-    ("get_default_device", "set_default_device", None),
-    ("are_deterministic_algorithms_enabled", "use_deterministic_algorithms", False),
-    ("get_float32_matmul_precision", "set_float32_matmul_precision", "highest"),
-)
-
-
-def _torch_defaults(torch: Any) -> list[Any]:
-    """The values of :data:`TORCH_DEFAULTS` now, or at first where torch is not imported yet."""
-    if torch is None:
-        return [value for _, _, value in TORCH_DEFAULTS]
-    return [getattr(torch, read)() for read, _, _ in TORCH_DEFAULTS]
-
-
-@contextmanager
-def _contained() -> Iterator[None]:
-    """What a plugin prints goes to stderr, as results may be read from stdout.
-
-    torch's defaults and the current folder are put back; so are warnings that became errors, and streams that were
-    closed.
-    """
-    filters, folder = list(warnings.filters), Path.cwd()
-    before = _torch_defaults(sys.modules.get("torch"))
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        warnings.filters[:] = [rule for rule in warnings.filters if rule in filters or rule[0] != "error"]  # type: ignore[index]
-        if Path.cwd() != folder:  # relative paths of the command line mean another file there
-            os.chdir(folder)
-        if (torch := sys.modules.get("torch")) is not None:
-            for (_, put, _), value, now in zip(TORCH_DEFAULTS, before, _torch_defaults(torch), strict=True):
-                value = getattr(torch, value) if value == "float32" else value
-                if now != value and (value is not None or now != torch.device("cpu")):
-                    getattr(torch, put)(value)
 
 
 class Plugins:
@@ -224,7 +185,7 @@ class Plugins:
         plugin = Plugin(source.name, source.owner, source.source)
         started = time.perf_counter()
         try:
-            with _contained():
+            with contained():
                 implementation = source.load()
                 if self._manager.is_registered(implementation) and not reraise:
                     return plugin  # listed twice
