@@ -13,6 +13,7 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # `-n 2`: the cores are the workers', and those of the processes they start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import torch
 
 import implicitkit as ik
@@ -23,6 +24,8 @@ from oracles import PHOTOS
 from oracles.kernel import fresh
 from oracles.protocols import Brightness, WholeEvaluate
 
+hypothesis.settings.register_profile("implicitkit", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("implicitkit")
 os.environ["IMPLICITKIT_PLUGINS"] = "none"  # what happens to be installed here is not what is tested
 if (
     not torch.cuda.is_available()

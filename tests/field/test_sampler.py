@@ -17,17 +17,17 @@ EXACT = {"atol": 2e-6, "rtol": 0.0}
 
 
 @pytest.mark.parametrize("tile", [None, 9])
-@pytest.mark.parametrize("most", [1, 7, 100])
+@pytest.mark.parametrize("most", [1, 7, 30])
 def test_blocks_shrink_until_they_fit(tile: int | None, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, picture = small_model(), torch.rand(2, 3, 13, 17)
     field = model.encode(picture, tile=tile)
-    expected = field.render((23, 19), clamp=False)
+    expected = field.render((13, 11), clamp=False)
     limited = Limited(kernels.query_grid, grid_points, most)
     monkeypatch.setattr(kernels, "query_grid", limited)
-    torch.testing.assert_close(field.render((23, 19), clamp=False), expected, **EXACT)
+    torch.testing.assert_close(field.render((13, 11), clamp=False), expected, **EXACT)
     assert limited.failed and limited.failed <= 12  # what failed once is not tried again
-    windows = [window for window, _ in field.blocks((23, 19))]
-    seen = torch.zeros(23, 19)
+    windows = [window for window, _ in field.blocks((13, 11))]
+    seen = torch.zeros(13, 11)
     for window in windows:
         seen[window] += 1
     assert bool((seen == 1).all())

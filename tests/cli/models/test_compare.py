@@ -49,6 +49,7 @@ def test_a_file_that_is_not_there_is_one_line(run, tmp_path: Path) -> None:
     assert done.code == 2 and len(done.errors) == 1 and "none.yaml" in done.errors[0]
 
 
+@pytest.mark.slow
 def test_models_that_are_trained_already_need_no_file(run, folder: Path, tmp_path: Path) -> None:
     """Two runs' weights and a pretrained model's: a report, and how to repeat it."""
     files = []
