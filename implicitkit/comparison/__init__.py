@@ -1,3 +1,1 @@
-"""Methods side by side: trained on the same budget, scored by the same protocol, reported with their costs
-(:func:`~implicitkit.comparison.compare.compare`).
-"""
+"""Methods side by side: trained on one budget, scored by one protocol, reported with their costs."""

@@ -34,8 +34,6 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def table(name: str, *arguments: Any) -> str:
-    """A Markdown table: ``scores`` (evaluation, metric), ``differences`` (evaluation, reference, metric) or ``costs``
-    (the report's methods, evaluation).
-    """
+    """A Markdown table: ``scores`` (evaluation, metric), ``differences`` (those, reference) or ``costs`` (methods)."""
     macro = getattr(ENVIRONMENT.get_template("tables.md.j2").module, name)
     return str(macro(*arguments)).strip() + "\n"
