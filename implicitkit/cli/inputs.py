@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -100,19 +100,28 @@ def place_in(output: Path, source: Path, inputs: Sequence[Path]) -> Path:
 
 
 def without_results(pictures: list[Path]) -> list[Path]:
-    """The pictures of a folder that no earlier command made of others in it: neither ``a_x2.png`` beside ``a.jpg``, nor
-    the mask and the reference that ``degrade`` writes.
+    """The pictures of a folder that no command made of others in it: neither ``a_x2.png`` beside ``a.jpg`` or in
+    a folder of results (``large/b/a_x2.png`` of ``b/a.jpg``), nor the mask and the reference that ``degrade`` writes.
     """
     beside = {(picture.parent, picture.stem) for picture in pictures}
 
     def is_result(picture: Path) -> bool:
         stem = picture.stem
         if RESULT.search(stem):
-            return (picture.parent, RESULT.sub("", stem)) in beside
+            return any((place, RESULT.sub("", stem)) in beside for place in _sources_of(picture.parent))
         base = COMPANION.sub("", stem)
         return base != stem and picture.with_name(f"{base}_record.json").exists()
 
     return [picture for picture in pictures if not is_result(picture)]
+
+
+def _sources_of(folder: Path) -> Iterator[Path]:
+    """The folders whose results may lie in ``folder``: a run on a tree writes the same tree into its output folder."""
+    yield folder
+    parts = folder.parts
+    for end in range(len(parts), 0, -1):
+        for start in range(end):
+            yield Path(*parts[:start], *parts[end:])
 
 
 def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:

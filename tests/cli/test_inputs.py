@@ -120,3 +120,13 @@ def test_bins_are_pairs_of_percentages() -> None:
 def test_an_address_is_no_file(address: str) -> None:
     with pytest.raises(UserError, match=f"^{address} is an address, not a file; download the picture first$"):
         find_pictures([Path(address)])  # which loses a slash
+
+
+def test_named_results_of_earlier_runs_in_other_folders_are_left_out(tmp_path: Path) -> None:
+    """``--output photos/large --name {name}_{label}`` mirrors the tree; a later run on the tree takes no result."""
+    names = ("a.png", "b/c.png", "large/a_x2.png", "large/b/c_w9.png", "b/small/c_x1.5.png", "d/e_x2.png", "b/a_x2.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_pictures([tmp_path], without_results, recursive=True)
+    assert [p.relative_to(tmp_path).as_posix() for p in found] == ["a.png", "b/c.png", "d/e_x2.png"]
