@@ -41,6 +41,12 @@ def test_results_are_their_shapes() -> None:
     )
 
 
+def test_what_takes_part_in_a_training_too() -> None:
+    assert repr(ik.create_callback("early_stopping", patience=3)) == "EarlyStopping(patience=3, min_delta=0.0)"
+    for name in ik.list_schedules():
+        assert " object at " not in repr(ik.create_schedule(name))
+
+
 def test_long_settings_are_cut() -> None:
     class Many:
         def __init__(self, values: list[int]) -> None:

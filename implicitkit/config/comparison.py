@@ -161,6 +161,18 @@ class Evaluation(Strict):
     data: str
     metrics: MetricSpecs | None = Field(USUAL_METRICS, min_length=1, description="null: the protocol's own")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_spec_is_a_name_and_its_options(cls, value: Any) -> Any:
+        """``protocol: {name: benchmark, scales: [2]}``, as specs are written elsewhere."""
+        protocol = value.get("protocol") if isinstance(value, Mapping) else None
+        if not isinstance(protocol, Mapping):
+            return value
+        options = {key: inner for key, inner in protocol.items() if key != "name"}
+        if twice := options.keys() & value.keys():
+            raise ValueError(f"{min(twice)!r} stands inside protocol and beside it; keep one")
+        return {**value, **options, "protocol": protocol.get("name")}
+
 
 class Grid(Strict):
     """The pictures that are shown: the best, the middle and the worst gain of a method over a reference."""
@@ -211,7 +223,9 @@ class CompareConfig(Strict):
     @classmethod
     def _one_has_no_label(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("protocol", "data")):
-            return {value.get("protocol") or "test": value}
+            protocol = value.get("protocol")
+            name = protocol.get("name") if isinstance(protocol, Mapping) else protocol
+            return {name if isinstance(name, str) and name else "test": value}
         return value
 
     @model_validator(mode="after")

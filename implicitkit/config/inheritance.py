@@ -26,7 +26,9 @@ def load_training(path: str | Path) -> Document:
     8
     """
     file = find_config(path, "train")
-    document = with_base(load_yaml(file), file.parent, str(file))
+    entries = load_yaml(file)
+    check_command(entries, "train", file)  # a comparison may have a base too
+    document = with_base(entries, file.parent, str(file))
     check_command(document, "train", file)
     return document
 

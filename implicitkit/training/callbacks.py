@@ -13,6 +13,7 @@ from torch import Tensor
 from implicitkit.config import TrainConfig, naming
 from implicitkit.create import create_callback
 from implicitkit.errors import ConfigError, UserError, first_line
+from implicitkit.printing import with_settings
 from implicitkit.registry.registry import fold
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ class Callback:
     """
 
     spec: Any = None
+
+    def __repr__(self) -> str:
+        return with_settings(self)
 
     def on_start(self, training: TrainingState) -> None:
         """Called before the first step; ``training.start`` steps are done."""

@@ -73,12 +73,12 @@ def from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = name.partition("@")
+    offline = not hub_has_a_name()
     try:
-        return Path(
-            hf_hub_download(repository, MODEL_FILE, revision=revision or None, local_files_only=not hub_has_a_name())
-        )
+        return Path(hf_hub_download(repository, MODEL_FILE, revision=revision or None, local_files_only=offline))
     except Exception as error:  # the hub's client raises many kinds
-        raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {first_line(error)}") from None
+        why = "it cannot be reached, and nothing of it is in the cache" if offline else first_line(error)
+        raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {why}") from None
 
 
 def hub_has_a_name() -> bool:

@@ -11,7 +11,7 @@ import yaml
 
 import implicitkit as ik
 from implicitkit.config import apply_settings
-from implicitkit.config.comparison import load_comparison
+from implicitkit.config.comparison import CompareConfig, Evaluation, load_comparison
 from oracles.comparisons import ENCODER, TINY, checked
 
 
@@ -69,3 +69,12 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
             load_comparison(tmp_path / "report.json")
     with pytest.raises(ik.UserError, match="there is no file"):
         load_comparison(tmp_path / "none.json")
+
+
+def test_a_protocol_may_be_a_spec() -> None:
+    flat = Evaluation.model_validate({"protocol": "benchmark", "scales": [2], "data": "Set5"})
+    assert Evaluation.model_validate({"protocol": {"name": "benchmark", "scales": [2]}, "data": "Set5"}) == flat
+    with pytest.raises(ValueError, match="'scales' stands inside protocol and beside it"):
+        Evaluation.model_validate({"protocol": {"name": "benchmark", "scales": [2]}, "scales": [3], "data": "Set5"})
+    labelled = CompareConfig._one_has_no_label({"protocol": {"name": "benchmark"}, "data": "Set5"})
+    assert list(labelled) == ["benchmark"]

@@ -41,3 +41,10 @@ def test_a_circle_and_a_missing_base_are_errors(tmp_path: Path) -> None:
         load_training(tmp_path / "c.yaml")
     with pytest.raises(ik.ConfigError, match="base: the name of another training configuration; received 5"):
         as_training({"base": 5})
+
+
+def test_a_comparison_with_a_base_is_no_training(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("model: liif_edsr_baseline\ndegradation: super_resolution\n")
+    (tmp_path / "c.yaml").write_text("base: base.yaml\nmethods: {L: {model: liif_edsr_baseline}}\n")
+    with pytest.raises(ik.ConfigError, match="c.yaml is a configuration of `implicitkit compare`; run"):
+        load_training(tmp_path / "c.yaml")

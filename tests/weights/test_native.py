@@ -107,6 +107,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             raise OSError("404 not found\nmore")
         return str(tmp_path / filename)
 
+    monkeypatch.setattr(weights, "hub_has_a_name", lambda: True)
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
     assert ik.load_model("Someone/a-model").spec == small_model().spec
     assert ik.load_model("hf-hub:Someone/a-model@v2").spec == small_model().spec
@@ -130,6 +131,9 @@ def test_a_hub_without_network_is_not_tried_for_long(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(weights, "getproxies", lambda: proxies)
     monkeypatch.setattr(weights.socket, "getaddrinfo", look_up)
     assert weights.hub_has_a_name() is tried
+    if not tried:
+        with pytest.raises(ik.WeightsError, match="it cannot be reached, and nothing of it is in the cache"):
+            ik.load_model("Someone/a-model-that-nobody-has")
 
 
 def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo: torch.Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from implicitkit.config import OptimiserConfig
 from implicitkit.create import create_schedule
+from implicitkit.printing import with_settings
 from implicitkit.registry.kinds import schedules
 
 
@@ -29,6 +30,9 @@ class Schedule:
 
     warmup: int = 0
     spec: Any = None
+
+    def __repr__(self) -> str:
+        return with_settings(self)
 
     def rate(self, step: int, steps: int, lr: float) -> float:
         """The rate for ``step`` (from 0) of ``steps``, ``lr`` being the configured one."""
