@@ -55,6 +55,8 @@ def cut_down(part: dict[str, Any], place: Path) -> None:
         part[kind].update(WIDTHS.get(part[kind]["name"], {}))
         if part[kind].get("weights"):
             part[kind]["weights"] = str(place / "mae.safetensors")  # which says how small it is
+        elif part[kind]["name"] == "mae_small":
+            part[kind].update({"width": 16, "depth": 1, "heads": 2})
     for condition in part.get("conditions", {}).values():
         cut_down(condition, place)
 
