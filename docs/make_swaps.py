@@ -49,8 +49,8 @@ def bare(kind: str, owners: tuple[str, ...] = ("implicitkit", "implicitkit-sair"
         parameters = list(inspect.signature(registry.resolve(entry)).parameters.values())[len(first) :]
         plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         wanted = [p.name for p in parameters if p.default is p.empty and p.kind in plain]
-        if name.startswith("lpips"):  # whose weights may or may not be on this machine
-            yield name, "with its network's weights"
+        if name.startswith("lpips"):  # known by name: fetched the first time, which this page does not do
+            yield name, "yes"
             continue
         try:
             create(name)
@@ -76,7 +76,11 @@ def swap(appearance: str, decoder: str, semantic: str) -> str:
 def page() -> str:
     """The whole of docs/swaps.md."""
     kinds.plugins.load()  # a list may be asked for before anything else has loaded them
-    lines = [HEAD, "## By name alone\n", "`ik.create_KIND(NAME)`, nothing else said.\n"]
+    lines = [
+        HEAD,
+        "## By name alone\n",
+        "`ik.create_KIND(NAME)`, nothing else said; `lpips` fetches its network ([weights.md](weights.md)).\n",
+    ]
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         lines += ["| kind | made by name | wants more |", "|---|---|---|"]
