@@ -69,7 +69,7 @@ def choose(
     """Compare models and solvers on known pixels of ``image``.
 
     Copies of the holes are moved to places that are known, and filled by each; nothing of the true holes is seen. A
-    large picture is tested around its largest holes, so the test costs a few crops.
+    large picture is tested around its largest holes: a few crops, or the whole where one hole spans it.
 
     Args:
         painters: name -> a model or the name of a solver, see :func:`implicitkit_sair.inpaint`; the last is taken where
