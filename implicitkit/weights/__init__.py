@@ -70,15 +70,25 @@ def from_hub(name: str) -> Path:
     Raises:
         WeightsError: the download failed.
     """
+    return hub_file(name, MODEL_FILE)
+
+
+def hub_file(name: str, file: str, cache: Path | None = None) -> Path:
+    """Download a file of a hub repository into the hub's cache, or into the cache folder given.
+
+    Raises:
+        WeightsError: the download failed.
+    """
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = name.partition("@")
     offline = not hub_has_a_name()
     try:
-        return Path(hf_hub_download(repository, MODEL_FILE, revision=revision or None, local_files_only=offline))
+        path = hf_hub_download(repository, file, revision=revision or None, cache_dir=cache, local_files_only=offline)
+        return Path(path)
     except Exception as error:  # the hub's client raises many kinds
         why = "it cannot be reached, and nothing of it is in the cache" if offline else first_line(error)
-        raise WeightsError(f"cannot get {MODEL_FILE} of {name!r} from the hub: {why}") from None
+        raise WeightsError(f"cannot get {file} of {name!r} from the hub: {why}") from None
 
 
 def hub_has_a_name() -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from implicitkit.errors import WeightsError, first_line
 from implicitkit.files import digest
+from implicitkit.weights import hub_file
 from implicitkit.weights.known import Source
 
 TIMEOUT = 30  # seconds without an answer
@@ -35,7 +36,7 @@ def read_source(source: Source, folder: Path) -> bytes:
 
     Raises:
         WeightsError: it holds another file, or pip or an index has none.
-        OSError: it cannot be reached. (The hub's client raises its own kinds.)
+        OSError: it cannot be reached.
     """
     kind, _, rest = source.place.partition(":")
     if kind == "hf-hub":
@@ -47,12 +48,8 @@ def read_source(source: Source, folder: Path) -> bytes:
 
 
 def _from_hub(place: str, sha256: str, folder: Path) -> bytes:
-    from huggingface_hub import hf_hub_download
-
     repository, _, name = place.rpartition("/")
-    repository, _, revision = repository.partition("@")
-    file = hf_hub_download(repository, name, revision=revision or None, cache_dir=folder)
-    return _checked(Path(file), sha256).read_bytes()
+    return _checked(hub_file(repository, name, folder), sha256).read_bytes()
 
 
 def _member(archive: Path, member: str) -> bytes:

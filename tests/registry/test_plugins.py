@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import time
@@ -117,6 +118,13 @@ def test_a_broken_plugin_is_recorded_and_the_others_load(monkeypatch: pytest.Mon
         ik.UnknownNameError, match=r"unknown encoder 'c' \(registered: a, b, ours; looked in .*quitter.*no licence"
     ):
         plugins.registries["register_encoders"].find("c")
+
+
+def test_the_distribution_of_a_named_module_is_found() -> None:
+    owners = [source.owner for source in find_plugins("none,yaml,importlib.metadata,implicitkitt")]
+    assert [owner.distribution for owner in owners] == ["PyYAML", "importlib.metadata", "implicitkitt"]
+    assert owners[0].version == importlib.metadata.version("PyYAML")
+    assert {owner.version for owner in owners[1:]} == {"(no distribution)"}
 
 
 def test_two_that_claim_one_name_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
