@@ -51,6 +51,9 @@ It is compiled when it is first needed, by `$CC`, `cc`, `gcc` or `clang`, in und
 example, and not used where it disagrees. Fields that are asked with a graph, one cell per point, other decoders, layers that are hooked or of other kinds, and machines without a compiler take the
 plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `python -m benchmarks` says whether it is there.
 
+`lmf` and `lm_liif` go through the same kernel: a layer's sums are multiplied by the cell's scales, and its shifts added, while they are in registers. These
+layers are 16 wide, so that fetching 192 modulations per neighbour costs nearly as much as the products; they are computed in float32 at any precision.
+
 `thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. What belongs to a cell and a line of pixels is
 computed once (Thera: the sines and cosines of its waves, turned to the line; the others: the sum over the functions along y), and a pixel is a product with the functions along x, three channels and up to four pixels
 in registers. The picture that Thera adds is blended in the same pass. It computes in float32 at any precision.

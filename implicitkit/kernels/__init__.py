@@ -5,13 +5,15 @@ Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func
 
 from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.evaluate import plain_path, query, query_grid, renders_separably, runs_in_large_blocks
-from implicitkit.kernels.table import Sums, Waves, linears, register_way, sums, waves
+from implicitkit.kernels.table import Modulated, Sums, Waves, linears, modulated, register_way, sums, waves
 
 __all__ = [
+    "Modulated",
     "Separable",
     "Sums",
     "Waves",
     "linears",
+    "modulated",
     "plain_path",
     "query",
     "query_grid",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -24,7 +24,7 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 from implicitkit.kernels.queries import QueryNeighbours
 
 SOURCE = Path(__file__).with_name("ensemble.c")
-FORMS = {"sums": 0, "waves": 1}
+FORMS = {"sums": 0, "waves": 1, "modulated": 2}
 NUMBERS = (
     *("form", "narrow", "narrow_rows", "batch", "points", "sides", "grid", "width", "ny", "nx"),
     *("cells", "cells_x", "row", "first", "layers", "channels"),
@@ -131,6 +131,15 @@ class CPUKernel:
         mlp = self.pack(layers, 2)
         return self._run("waves", source, near, F.pad(phase.float(), (0, mlp.first // 2 - len(phase))), mlp, added)
 
+    def modulated(
+        self, source: Rows, near: QueryNeighbours, layers: Sequence[nn.Linear], geometry: Tensor, constant: Tensor
+    ) -> Tensor:
+        """Evaluate :class:`~implicitkit.kernels.table.Modulated`, always in float32; arguments as of :meth:`sums`."""
+        exact = replace(self, dtype=torch.float32)
+        mlp = exact.pack(layers)
+        own = torch.cat([geometry.float(), constant.float()[None]])
+        return exact._run("modulated", source, near, F.pad(own, (0, mlp.first - own.shape[1])), mlp, None)
+
     def _run(
         self, form: str, source: Rows, near: QueryNeighbours, own: Tensor, mlp: Packed, added: Tensor | None
     ) -> Tensor:
@@ -222,7 +231,7 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
 
 
 def agrees(kernel: CPUKernel) -> bool:
-    """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
+    """Whether the kernel computes all forms correctly on a small example; no test has run with this compiler."""
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         waves, points, hidden = 20, 9, 24
         generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
@@ -262,7 +271,12 @@ def agrees(kernel: CPUKernel) -> bool:
             expected = inputs if added is None else inputs + added[0]
             if not close(kernel.waves(lte, near, layers, phase, added), expected):
                 return False
-        return True
+
+        lmf, layers, geometry = source(4 * hidden), [linear(hidden, hidden), linear(hidden, 3)], random(3, hidden)
+        scale, added_scale, shift, added_shift = lmf.rows[0].split(hidden, dim=1)
+        inputs = shift + scale * (offset @ geometry[:2] + geometry[2])
+        expected = added_shift + added_scale * layers[0](inputs.relu())
+        return close(kernel.modulated(lmf, near, layers, geometry[:2], geometry[2]), expected)
 
 
 def describe() -> str:

@@ -1,4 +1,4 @@
-/* The local ensemble in one pass on a CPU: fetch, offsets, the whole MLP and the blend, for LIIF and for LTE.
+/* The local ensemble in one pass on a CPU: fetch, offsets, the whole MLP and the blend, for LIIF, LTE and LMF.
  *
  * A row is one neighbour of one query. A panel of rows goes through all layers before the next one begins, so that its
  * values stay in the second-level cache; a product keeps a tile of ROWS x VECTORS sums in registers, and reads the
@@ -29,12 +29,12 @@ _Static_assert(PANEL % ROWS == 0 && PANEL % 4 == 0, "a panel is whole tiles, and
 typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
-enum { SUMS, WAVES }; /* LIIF's form and LTE's, see ways.py */
+enum { SUMS, WAVES, MODULATED }; /* LIIF's form, LTE's and LMF's, see table.py */
 
 /* cpu.py has the same fields in the same order. */
 struct ensemble {
-    int64_t form;                     /* SUMS or WAVES */
-    int64_t narrow;                   /* products are bfloat16's */
+    int64_t form;                     /* SUMS, WAVES or MODULATED */
+    int64_t narrow;                   /* products are bfloat16's (never MODULATED's) */
     int64_t narrow_rows;              /* the latent is bfloat16 (LIIF's alone) */
     int64_t batch, points, sides;     /* sides of a query per axis that have a cell: 1 or 2 */
     int64_t grid, width;              /* queries are a grid, so many in a row */
@@ -47,7 +47,7 @@ struct ensemble {
     const int64_t *cell_y, *cell_x;   /* (sides, ny), (sides, nx) */
     const float *off_y, *off_x;
     const void *rows;                 /* (batch, cells, row) */
-    const float *geometry;            /* LIIF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
+    const float *geometry;            /* LIIF, LMF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
     const float *added;               /* (batch, points, n), what a query adds to the first sums of all its rows: n is
                                          LIIF's row, or the width of LTE's first layer; or NULL */
     const void *weights;              /* of the layers, one after the other */
@@ -62,6 +62,7 @@ struct panel {
     int64_t cell[PANEL];
     float dy[PANEL], dx[PANEL], weight[PANEL];
     const float *added[PANEL]; /* of each row, where there is any */
+    const float *scale[PANEL]; /* of each row: LMF's */
     size_t stride; /* bytes from row to row */
     char *values[2];
 };
@@ -137,6 +138,28 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
         UNROLLED for (int v = 0; v < VECTORS; v++) *(vec *)((float *)(y + r * stride) + LANES * v) = relu(acc[r][v]);
 }
 
+/* LMF's: each row's sums are multiplied by numbers of its own, and others added, before the ReLU. */
+static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
+                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
+    vec acc[ROWS][VECTORS];
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = load(bias + LANES * v);
+    for (int64_t i = 0; i < k; i++, w += STRIP) {
+        vec column[VECTORS];
+        UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = load(w + LANES * v);
+        UNROLLED for (int r = 0; r < ROWS; r++) {
+            vec each = splat(((const float *)(x + r * stride))[i]);
+            UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += each * column[v];
+        }
+    }
+    UNROLLED for (int r = 0; r < ROWS; r++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) {
+            const int64_t j = at + LANES * v;
+            vec moved = acc[r][v] * load_some(scale[r] + j, n - j) + load_some(shift[r] + j, n - j);
+            *(vec *)((float *)(y + r * stride) + LANES * v) = relu(moved);
+        }
+}
+
 #if defined(__AVX512BF16__)
 static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t *w, const float *bias, int64_t k,
                           const float *const *added, int64_t at, int64_t n) {
@@ -167,7 +190,7 @@ static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t 
 
 /* The same for all rows of a panel and all n columns, of which real are there. */
 INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const char *w, const float *bias, int64_t k,
-                  int64_t n, const float *const *added, int64_t real, const int narrow) {
+                  int64_t n, const float *const *added, const float *const *scale, int64_t real, const int narrow) {
     const int size = narrow ? 2 : 4;
     for (int64_t j = 0; j < n; j += STRIP)
         for (int64_t r = 0; r < rows; r += ROWS) {
@@ -180,6 +203,10 @@ INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const cha
                 continue;
             }
 #endif
+            if (scale) {
+                tile_modulated(from, to, stride, (const float *)strip, bias + j, k, scale + r, own, j, real);
+                continue;
+            }
             tile_float32(from, to, stride, (const float *)strip, bias + j, k, own, j, real);
         }
 }
@@ -237,6 +264,19 @@ INLINE void first_of_lte(const struct ensemble *e, struct panel *p, int64_t pict
     }
 }
 
+/* LMF's first layer: what the offset and all queries give, times the cell's scales plus its shifts, through a ReLU. */
+INLINE void first_of_lmf(const struct ensemble *e, struct panel *p, int64_t rows, int64_t n) {
+    const float *along_y = e->geometry, *along_x = along_y + e->first, *constant = along_x + e->first;
+    for (int64_t r = 0; r < rows; r++) {
+        vec dy = splat(p->dy[r]), dx = splat(p->dx[r]);
+        float *to = (float *)(p->values[0] + r * p->stride);
+        for (int64_t j = 0; j < e->first; j += LANES) {
+            vec sum = dy * load(along_y + j) + dx * load(along_x + j) + load(constant + j);
+            *(vec *)(to + j) = relu(sum * load_some(p->scale[r] + j, n - j) + load_some(p->added[r] + j, n - j));
+        }
+    }
+}
+
 /* The shares of a query's two sides of one axis: the offset opposite over the sum; halves where both are one cell. */
 static void shares(const float *off, int64_t n, int64_t i, float *of) {
     float before = fabsf(off[i]), behind = fabsf(off[n + i]), total = before + behind;
@@ -277,15 +317,27 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
         }
         if (e->form == WAVES) added = p->added;
     }
-    if (e->form == SUMS) first_of_liif(e, p, picture, rows, narrow);
+    const int64_t modulated = e->row / (2 * (e->layers + 1)); /* LMF's scales, and shifts, of a layer */
+    if (e->form == MODULATED) { /* a cell: the scales of all layers, then the shifts of all */
+        for (int64_t r = 0; r < tiled; r++) {
+            p->scale[r] = (const float *)e->rows + (picture * e->cells + p->cell[r < rows ? r : rows - 1]) * e->row;
+            p->added[r] = p->scale[r] + e->row / 2;
+        }
+        first_of_lmf(e, p, rows, modulated);
+    } else if (e->form == SUMS) first_of_liif(e, p, picture, rows, narrow);
     else
         first_of_lte(e, p, picture, rows, narrow);
     const char *weights = e->weights;
     const float *biases = e->biases;
     int64_t before = e->first;
     for (int64_t i = 0; i < e->layers; i++) {
+        const float *const *scale = NULL;
+        if (e->form == MODULATED) {
+            for (int64_t r = 0; r < tiled; r++) p->scale[r] += modulated, p->added[r] += modulated;
+            scale = p->scale, added = p->added;
+        }
         layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i],
-              i ? NULL : added, e->real[i], narrow);
+              i && !scale ? NULL : added, scale, e->real[i], narrow);
         if (e->real[i] < e->widths[i]) /* inf x 0, of padding, would be no number, and spread */
             for (int64_t r = 0; r < tiled; r++)
                 memset(p->values[1 - i % 2] + r * p->stride + e->real[i] * size, 0, (e->widths[i] - e->real[i]) * size);

@@ -21,7 +21,7 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, pool
 from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.queries import QueryNeighbours
-from implicitkit.kernels.table import Networks, Sums, form_of
+from implicitkit.kernels.table import Modulated, Networks, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
@@ -172,7 +172,8 @@ def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor)
     if not isinstance(latent, Latent):
         return None
     chosen = _kernel_of(decoder, latent.features.rows, cell, *coords)
-    if chosen is not None and isinstance(chosen[1], Sums) and latent.features.rows.shape[-1] != chosen[1].width:
+    row = latent.features.rows.shape[-1]
+    if chosen is not None and isinstance(chosen[1], Sums | Modulated) and row != chosen[1].row:
         return None  # rows that were prepared while a layer had a hook
     return chosen
 
@@ -189,7 +190,8 @@ def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Ten
     tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
     if not only_values(*tensors):
         return None
-    kernel = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
+    on_gpu = None if isinstance(form, Modulated) else gpu.kernel_for(like, form.layers, form.width)
+    kernel = on_gpu or cpu.kernel_for(like, form.layers)
     return None if kernel is None else (kernel, form)
 
 
@@ -221,10 +223,15 @@ def _by_kernel(
     cell = decoder.in_cells(cell, source.grid)
     point = decoder.at_point(cell, conditions)
     near = QueryNeighbours.of(per_axis, source, ensemble=decoder.local_ensemble)
+    blended: Tensor | None
     with in_float32(source.rows.device.type):
-        if isinstance(form, Sums):
+        if isinstance(form, Sums | Modulated):
             geometry = form.geometry.float().t()
             constant = geometry.new_zeros(form.width) if cell is None else (cell @ geometry[2:])[0]
+        if isinstance(form, Modulated):
+            assert isinstance(kernel, cpu.CPUKernel)  # no other computes it
+            blended = kernel.modulated(source, near, form.layers, geometry[:2], constant)
+        elif isinstance(form, Sums):
             if point is not None and len(point) == 1:
                 constant, point = constant + point[0].float(), None
             blended = kernel.sums(source, near, form.layers, geometry[:2], constant, _per_query(point, source))

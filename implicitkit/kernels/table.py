@@ -13,6 +13,7 @@ from implicitkit.decoders.basis.gb_lsr import GBLSR
 from implicitkit.decoders.basis.ope import OPE
 from implicitkit.decoders.basis.thera import Thera
 from implicitkit.decoders.liif import LIIF
+from implicitkit.decoders.lmf import LMF, LMLIIF
 from implicitkit.decoders.lte import LTE, LTEPlus
 from implicitkit.decoders.mlp import is_hooked
 from implicitkit.kernels.basis import Separable
@@ -37,6 +38,11 @@ class Sums:
         """Input width of the MLP."""
         return len(self.geometry)
 
+    @property
+    def row(self) -> int:
+        """Numbers of a cell's row."""
+        return self.width
+
 
 @dataclass(frozen=True)
 class Waves:
@@ -57,7 +63,33 @@ class Waves:
         return self.layers[0].in_features // 2
 
 
-Networks = Sums | Waves
+@dataclass(frozen=True)
+class Modulated:
+    """LMF's form: a narrow MLP whose hidden sums a cell's row scales and shifts.
+
+    ``h = relu(shift_0 + scale_0 * (geometry @ [offset, cell]))``, then ``h = relu(shift_i + scale_i * layer_i(h))``,
+    and the last layer. A row holds the scales of all hidden layers, then the shifts.
+
+    Attributes:
+        layers: the linear layers behind the first ReLU.
+        geometry: ``(K, 2)``, or ``(K, 4)`` where the decoder uses the cell.
+    """
+
+    layers: Sequence[nn.Linear]
+    geometry: Tensor
+
+    @property
+    def width(self) -> int:
+        """Width of the MLP."""
+        return len(self.geometry)
+
+    @property
+    def row(self) -> int:
+        """Numbers of a cell's row."""
+        return 2 * len(self.layers) * self.width
+
+
+Networks = Sums | Waves | Modulated
 Form = Networks | Separable
 Way = Callable[[Any], Form | None]
 """A function that gives a decoder's form, or None where the kernels do not support its settings."""
@@ -73,6 +105,13 @@ def waves(decoder: LTE, *rest: nn.Sequential) -> Waves | None:
     """The form of LTE, and of a decoder whose MLP continues with ``rest``."""
     layers = linears(nn.Linear, decoder.mlp, *rest)
     return None if layers is None else Waves(layers)
+
+
+def modulated(decoder: LMF) -> Modulated | None:
+    """The form of LMF."""
+    layers = [*decoder.rest, decoder.last]
+    usual = decoder.ndim == 2 and not any(map(is_hooked, (decoder.first, *layers)))
+    return Modulated(layers, decoder.first.weight[:, decoder.hidden :]) if usual else None
 
 
 def damped_waves(decoder: Thera) -> Separable:
@@ -94,6 +133,8 @@ WAYS: dict[type[Decoder], Way] = {
     LIIF: sums,
     LTE: waves,
     LTEPlus: waves,
+    LMF: modulated,
+    LMLIIF: modulated,
     Thera: damped_waves,
     GBLSR: series,
     OPE: series,

@@ -67,6 +67,7 @@ def test_what_is_trained_is_left_alone(runs: list[PlannedRun], monkeypatch: pyte
     assert said == [] and not (runs[0].folder / "train.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_left_to_it(
     runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
     assert said[:2] == [f"{liif.name}: another process is training it", f"{first.name}: begun"] and len(said) == 3
 
 
+@pytest.mark.slow
 def test_what_another_process_has_made_meanwhile_is_not_made_again(tmp_path: Path) -> None:
     """The lock is taken by the process itself, which then looks once more."""
     target, lock = tmp_path / "made", tmp_path / "lock"
@@ -98,6 +100,7 @@ def test_what_another_process_has_made_meanwhile_is_not_made_again(tmp_path: Pat
     assert job.failure == "" and (tmp_path / "log.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_threads_it_was_begun_with(runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch) -> None:
     run = runs[0]
     (run.folder / "threads.txt").write_text("5\n")

@@ -87,12 +87,14 @@ def test_a_cache_folder_that_cannot_be_written_costs_the_keeping_alone(
     assert cpu.kernels() and (tmp_path / "a file").read_text() == ""
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_where_others_can_write(anew: Path) -> None:
     anew.mkdir(parents=True)
     anew.chmod(0o777)
     assert cpu.kernels() and not list(anew.iterdir())
 
 
+@pytest.mark.slow
 def test_without_a_home_folder_it_is_made_for_the_process(monkeypatch: pytest.MonkeyPatch, anew: Path) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -107,6 +109,7 @@ def test_without_a_home_folder_it_is_made_for_the_process(monkeypatch: pytest.Mo
         cache_folder()
 
 
+@pytest.mark.slow
 def test_what_lies_where_nothing_may_be_executed_is_loaded_from_elsewhere(
     anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -157,6 +160,7 @@ def test_processes_that_compile_at_the_same_time(anew: Path) -> None:
     assert said == {str(len(cpu.kernels()))} and len(list(anew.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_it_compiles_without_a_warning() -> None:
     compiler = compiled.find_compiler()
     assert compiler is not None

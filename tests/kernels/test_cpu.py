@@ -22,9 +22,9 @@ from implicitkit.kernels.cpu import CPUKernel
 from implicitkit.kernels.queries import QueryNeighbours
 from oracles import PHOTOS
 from oracles.kernel import SETS, apart, both, fresh, needs_compiler
-from oracles.models import CASES, everywhere, made
+from oracles.models import CASES, MODULATED, everywhere, made
 
-FORMS = {"liif": "sums", "lte": "waves", "lte_plus": "waves"}
+FORMS = {"liif": "sums", "lte": "waves", "lte_plus": "waves", "lmf": "modulated", "lm_liif": "modulated"}
 SAME, NARROW = 2e-6, 2e-2  # of the largest value: rounding of 24 bits, of 8
 
 pytestmark = needs_compiler
@@ -39,7 +39,7 @@ def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     fresh()
 
 
-@pytest.mark.parametrize(("decoder", "case"), CASES)
+@pytest.mark.parametrize(("decoder", "case"), [*CASES, *MODULATED])
 def test_a_grid_a_window_and_points_equal_the_plain_path(
     decoder: str, case: str, instructions: tuple[str, ...], ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +62,17 @@ def test_bfloat16_stays_close(decoder: str, ran: list[str], monkeypatch: pytest.
     assert ran == [f"{FORMS[decoder]} torch.bfloat16"]
     exact = ask("float32")
     assert 0 < apart(found, exact) <= NARROW and apart(found, exact) <= 1.2 * apart(plain, exact)
+
+
+def test_modulations_are_float32_at_any_precision(ran: list[str]) -> None:
+    if torch.bfloat16 not in cpu.kernels():
+        pytest.skip("the processor has no AVX512-BF16")
+    model, picture = made("lmf", "paper"), torch.rand(3, 6, 5)
+    narrow, exact = (
+        model.encode(picture, precision=each).render((13, 8), clamp=False) for each in ("bfloat16", "float32")
+    )
+    assert ran == ["modulated torch.float32"] * 2
+    assert 0 < apart(narrow, exact) <= NARROW
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -21,11 +21,19 @@ LTES = {
     "linear": {"hidden": [], "basis": 16},
     "nearest, no skip": {"hidden": [24], "local_ensemble": False, "skip": "none"},
 }
+LMFS = {
+    "paper": {"latent_hidden": [24]},
+    "20 wide, 3 deep": {"hidden": 20, "depth": 3, "latent_hidden": [24]},
+    "one layer": {"depth": 1, "latent_hidden": []},
+    "nearest, no cell": {"local_ensemble": False, "cell_decode": False, "latent_hidden": [24]},
+}
 CASES = [
     *(("liif", name) for name in LIIFS),
     *(("lte", name) for name in LTES),
     ("lte_plus", "paper"),
 ]
+MODULATED = [*(("lmf", name) for name in LMFS), ("lm_liif", "paper")]
+SETTINGS = {"liif": LIIFS, "lte": LTES, "lte_plus": LTES, "lmf": LMFS, "lm_liif": LMFS}
 
 
 def small_model(
@@ -38,7 +46,7 @@ def small_model(
 
 def made(decoder: str, case: str, device: torch.device | str = "cpu") -> ik.ImplicitModel:
     torch.manual_seed(1)
-    settings = (LIIFS if decoder == "liif" else LTES)[case]
+    settings = SETTINGS[decoder][case]
     encoder = ik.create_encoder("edsr", blocks=1, channels=8, res_scale=1.0)
     return ik.ImplicitModel(encoder, ik.create_decoder(decoder, in_channels=8, **settings)).eval().to(device)
 

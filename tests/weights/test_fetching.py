@@ -74,7 +74,13 @@ def test_without_any_source_one_line_says_what_to_do(address: str) -> None:
         offline.setattr("implicitkit.weights.hub_has_a_name", lambda: True)
         fetch("net")
     text = str(refused.value)
-    assert "\n" not in text and "404" in text and "not 0123abcd" in text and "hf-hub:Org/x/net.pth (cannot get" in text and "hub: no network)" in text
+    assert (
+        "\n" not in text
+        and "404" in text
+        and "not 0123abcd" in text
+        and "hf-hub:Org/x/net.pth (cannot get" in text
+        and "hub: no network)" in text
+    )
     assert "implicitkit weights get net" in text and str(location("net")) in text and not is_here("net")
     assert kept() == []
 
