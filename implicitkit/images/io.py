@@ -6,6 +6,7 @@ floats; orientation, colour profile and what else belongs to a photograph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,7 @@ def write_picture(
     quality: int | None = None,
     keep_gps: bool = False,
     keep_text: bool = False,
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a picture by its suffix, atomically, with what holds of its metadata. See :func:`write_image` for what is
     raised.
@@ -201,6 +203,7 @@ def write_picture(
         quality: 1 to 100, of JPEG, WebP and AVIF (default: 95).
         keep_gps: write where it was taken, too.
         keep_text: write PNG's texts, too.
+        finish: called with the finished temporary file before it takes the place of ``path``.
     """
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
@@ -229,6 +232,8 @@ def write_picture(
         else:
             usual = pillow.USUAL_QUALITY if quality is None else quality
             pillow.write_pillow(temporary, picture, metadata, lossless=lossless, quality=usual)
+        if finish is not None:
+            finish(temporary)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:

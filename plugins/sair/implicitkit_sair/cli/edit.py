@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from implicitkit import UserError
-from implicitkit.cli import check_target
+from implicitkit.cli import Origin, check_target
 
 SOLVER = "harmonic"  # what is selected is wide, and there a thin plate overshoots
 
@@ -118,7 +118,7 @@ def edit(
         how = {"feather": rare.feather}
     result = inpaint_picture(painter, picture, hole, meaning=meaning, **how)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps)
+    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps, finish=Origin(image).recorder(output))
     if rare.mask is not None:
         from implicitkit import write_image
 

@@ -11,6 +11,7 @@ import typer
 
 from implicitkit import UserError
 from implicitkit.cli import (
+    Origin,
     Outputs,
     check_target,
     find_pictures,
@@ -124,7 +125,8 @@ def inpaint(
         how["mirror"] = rare.mirror
         result, why = inpaint_better(painters, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        outputs.write(job.target, result, lossless=outputs.quality is None)
+        origin = Origin(job.source, job.root)
+        outputs.write(job.target, result, lossless=outputs.quality is None, origin=origin)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         lossy = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".avif": "AVIF"}.get(job.target.suffix.lower())
         note = f"; {lossy} changes known pixels a little" if lossy else ""
@@ -148,6 +150,7 @@ class Job:
     source: Path
     mask: Path
     target: Path
+    root: Path | None = None
 
     def check(self, force: bool) -> None:
         """Raise :class:`UserError` if the target is in the way or cannot be written."""
@@ -183,7 +186,7 @@ def plan(
             fields = {"name": source.stem, "label": "inpainted", "model": Path(model).stem}
             name = outputs.file_name(source.stem, **fields, number=f"{number:0{digits}}")
             target = place_in(output, source, [image]) / f"{name}{outputs.suffix('.png')}"
-            jobs.append(Job(source, masks[source], target))
+            jobs.append(Job(source, masks[source], target, output))
     outputs.check_quality([job.target for job in jobs])
     refuse_clashes({job.source: [job.target] for job in jobs})
     originals = {job.mask.resolve() for job in jobs}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from implicitkit import UserError
-from implicitkit.cli import check_target, parse_size
+from implicitkit.cli import Origin, check_target, parse_size
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
 
 STAGES = ("completed", "raw", "both")
@@ -109,9 +109,9 @@ def segment(
         for target in (output, labels, scores):
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(
-            all_or_none.enter_context(replacing(output)), draw_overlay(under, panels, vocabulary.names, rare.opacity)
-        )
+        overlay = draw_overlay(under, panels, vocabulary.names, rare.opacity)
+        finish = Origin(image).recorder(output)
+        write_picture(all_or_none.enter_context(replacing(output)), overlay, finish=finish)
         if labels is not None:
             write_label_map(all_or_none.enter_context(replacing(labels)), main.labels)
         if scores is not None:
