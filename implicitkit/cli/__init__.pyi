@@ -11,4 +11,3 @@ from .inputs import (
 from .pictures.options import Outputs as Outputs, with_outputs as with_outputs
 from .pictures.sharing import this_share as this_share
 from .progress import bar as bar
-from .results import Origin as Origin

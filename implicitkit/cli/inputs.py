@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, one_line
 from implicitkit.files import ADDRESS
 
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
@@ -26,7 +26,7 @@ def find_pictures(
 ) -> list[Path]:
     """The picture files of ``inputs``, each once. What is left out of a folder is said in one line on stderr.
 
-    Results of earlier runs are left out of a folder, see :func:`implicitkit.cli.results.results_among`.
+    Results of earlier runs are left out of a folder, see :func:`implicitkit.images.folders.results_among`.
 
     Args:
         inputs: files, which are taken whatever they are, and folders.
@@ -61,8 +61,7 @@ def _pictures_of(
     with_results: bool,
 ) -> list[Path]:
     """The pictures of one folder that are inputs; says what is left out."""
-    from implicitkit.cli.results import results_among
-    from implicitkit.images.folders import pictures_in
+    from implicitkit.images.folders import pictures_in, results_among
     from implicitkit.images.io import READABLE
 
     pictures = pictures_in(folder, recursive=recursive)
@@ -77,7 +76,7 @@ def _pictures_of(
     if targets:
         reasons[f"in the output folder {output}"] = targets
     if line := left_out(folder, reasons, recursive=recursive, output=output):
-        typer.echo(f"left out of {folder}: {line}", err=True)
+        typer.echo(one_line(f"left out of {folder}: {line}"), err=True)
     if not kept:
         if results and not with_results:
             raise UserError(f"{folder} holds no pictures but results of earlier runs; name them, or their folder")

@@ -15,8 +15,8 @@ from implicitkit.cli.inputs import (
     place_in,
     refuse_clashes,
 )
-from implicitkit.cli.results import Origin
 from implicitkit.errors import UserError
+from implicitkit.images.folders import Origin
 
 
 def test_folders_are_opened_and_a_file_named_twice_is_there_once(tmp_path: Path) -> None:

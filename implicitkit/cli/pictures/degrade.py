@@ -15,7 +15,6 @@ from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.sharing import this_share
-from implicitkit.cli.results import Origin
 from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.errors import UserError
 from implicitkit.files import parse_json, read_text
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from implicitkit.degradations.base import Degradation, Degraded
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import Picture
 
 DEFAULT_OUTPUTS = Outputs()
@@ -118,6 +118,7 @@ class Targets:
     ) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
+        from implicitkit.images.folders import Origin
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
 
         degraded = replace(clean, pixels=to_pixels(result.image, clean.bits), alpha=None)
@@ -155,6 +156,8 @@ class Job(NamedTuple):
     @property
     def origin(self) -> Origin:
         """Where the degraded picture comes from."""
+        from implicitkit.images.folders import Origin
+
         return Origin(self.source, self.root)
 
 

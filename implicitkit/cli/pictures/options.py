@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from implicitkit.cli.inputs import parse_size
-from implicitkit.cli.results import Origin
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import Picture
     from implicitkit.images.upscale import Enlargement
 

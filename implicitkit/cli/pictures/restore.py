@@ -11,7 +11,6 @@ from implicitkit.cli.batch import run_each
 from implicitkit.cli.pictures.clips import Job
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.upscale import check_output, plan
-from implicitkit.cli.results import Origin
 from implicitkit.create.notes import Note, notes_of_range
 from implicitkit.errors import UserError
 
@@ -55,6 +54,7 @@ def restore(
 
     from implicitkit.create import load_model
     from implicitkit.devices import choose_device, explain_precision
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import read_picture
     from implicitkit.images.upscale import upscale_picture
 

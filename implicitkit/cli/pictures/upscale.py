@@ -14,7 +14,6 @@ from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse
 from implicitkit.cli.pictures.clips import Job, is_clip, plan_clips, run_clips
 from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.cli.pictures.sharing import Share, this_share
-from implicitkit.cli.results import Origin
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -134,6 +133,7 @@ class Enlarger:
         """Enlarge one picture and write it; the line that says so."""
         from implicitkit.create.fitness import Request, judge
         from implicitkit.create.notes import notes_of_range
+        from implicitkit.images.folders import Origin
         from implicitkit.images.io import check_writable, read_picture
 
         source, target = job.source, job.target

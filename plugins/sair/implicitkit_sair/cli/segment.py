@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from implicitkit import UserError
-from implicitkit.cli import Origin, check_target, parse_size
+from implicitkit.cli import check_target, parse_size
 from implicitkit_sair.cli.meaning import make_vocabulary, parse_classes
 
 STAGES = ("completed", "raw", "both")
@@ -68,7 +68,7 @@ def segment(
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images import Enlargement, fill_holes, refuse_distortion, write_picture
+    from implicitkit.images import Enlargement, Origin, fill_holes, refuse_distortion, write_picture
     from implicitkit.images.resize import resize
     from implicitkit_sair.inpainting.painting import check_mask, read_mask
     from implicitkit_sair.segmentation.label_maps import write_label_map
@@ -125,11 +125,13 @@ def _check_targets(
     image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
 ) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
+    from implicitkit.files import check_regular
     from implicitkit.images import check_writable
 
     inputs = [path for path in (image, mask) if path is not None]
     targets = [path for path in (output, labels, scores) if path is not None]
     for path in inputs:
+        check_regular(path)
         if not path.is_file():
             raise UserError(
                 f"{path} is a folder; segment takes one picture" if path.is_dir() else f"there is no file {path}"

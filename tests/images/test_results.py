@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.cli.results import RECORD, Origin, fingerprint, results_among
-from implicitkit.images.folders import pictures_in
+from implicitkit.images.folders import RECORD, Origin, fingerprint, picture_files, pictures_in, results_among
 
 
 @pytest.fixture
@@ -64,6 +63,7 @@ def test_a_folder_of_results_is_an_input_where_it_is_named(run, photos: Path, tm
     assert taken(done.out) == ["low/a.png", "low/b/c.png"]
     assert run("upscale", photos / "low" / "a.png", "-o", tmp_path / "one.png", "--scale", 1).code == 0
     work = tmp_path / "work"
+    work.mkdir()
     shutil.move(photos / "low", work / "moved")  # its record goes with it
     none = run("upscale", work, "-r", "-o", tmp_path / "none", "--scale", 1)
     assert none.code == 2 and none.err.splitlines()[-1] == (
@@ -112,11 +112,12 @@ def test_pictures_that_cannot_be_written_to_are_read(run, photos: Path, tmp_path
     assert done.code == 0 and (tmp_path / "out" / "b" / RECORD).is_file()
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_record_that_cannot_be_written_costs_no_result(run, photos: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / RECORD)
     done = run("upscale", photos / "a.png", photos / "b" / "c.png", "-o", tmp_path, "--scale", 1)
+    assert done.err.count(f"warning: cannot write {tmp_path / RECORD} ") == 2, done.err
     assert done.code == 0 and (tmp_path / "a.png").exists() and (tmp_path / "c.png").exists()
-    assert done.err.count(f"note: cannot write {tmp_path / RECORD} ") == 2
     assert results_among(pictures_in(tmp_path), tmp_path) == set()
 
 
@@ -135,3 +136,19 @@ def test_names_that_are_not_utf8(photos: Path) -> None:
     strange.write_bytes(b"any")
     Origin(photos / "a.png").recorder(strange)(strange)
     assert results_among(pictures_in(photos), photos) == {strange}
+
+
+@pytest.mark.filterwarnings("default")
+def test_data_folders_leave_results_out_and_say_so(run, photos: Path) -> None:
+    """Training and scoring take neither what was made from the pictures nor masks."""
+    assert run(*DEGRADE, photos, "-r", "-o", photos / "low").code == 0
+    with pytest.warns(UserWarning, match=r"left out of .*photos: 6 results of earlier runs, such as low/a.png; name"):
+        assert picture_files([photos]) == [photos / "a.png", photos / "b" / "c.png"]
+    with pytest.warns(UserWarning, match="4 results"):  # masks and references
+        assert picture_files([photos / "low"]) == [photos / "low" / "a.png", photos / "low" / "b" / "c.png"]
+    done = run("data", "check", photos)
+    assert "2 pictures" in done.out and done.err.count("warning: left out of") == 1, done.err
+    (photos.parent / "work").mkdir()
+    shutil.move(photos / "low", photos.parent / "work" / "low")
+    with pytest.raises(ik.errors.DataError, match="holds no pictures but results of earlier runs; name their folder"):
+        picture_files([photos.parent / "work"])
