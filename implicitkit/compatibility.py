@@ -85,9 +85,13 @@ def as_batch(image: Tensor, encoder: Encoder, device: torch.device) -> Tensor:
             "a picture is a floating-point tensor in [0, 1] (ik.read_image gives one, implicitkit.images.to_tensor "
             f"of an (H, W, C) array of 8 or 16 bits); received {received}"
         )
+    without_values = image.is_meta and torch.device(device).type != "meta"
+    if without_values or image.layout != torch.strided:
+        kind = "a meta tensor, without values" if without_values else f"{image.layout} (.to_dense() makes one)"
+        raise ValueError(f"a picture is a dense tensor; received {kind}")
     if image.ndim not in (ndim + 1, ndim + 2) or image.shape[-ndim - 1] != channels or 0 in image.shape:
         sizes = ", ".join(["H", "W"] if ndim == 2 else [f"S{k + 1}" for k in range(ndim)])
-        last = image.shape[-1] == channels and image.ndim in (ndim + 1, ndim + 2)
+        last = image.ndim in (ndim + 1, ndim + 2) and image.shape[-1] == channels
         hint = f"; image.movedim(-1, -{ndim + 1}) puts the channels first" if last else ""
         raise ValueError(
             f"this model takes a picture ({channels}, {sizes}) or a batch of them; received {tuple(image.shape)}{hint}"
@@ -99,9 +103,12 @@ def as_mask(mask: Tensor, image: Tensor) -> Tensor:
     """``mask`` as a float32 batch ``(B, 1, *S)`` for the batch ``image``.
 
     Raises:
-        ValueError: its size is another, or it holds values out of [0, 1].
+        ValueError: it is no tensor, its size is another, it holds values out of [0, 1], or all of them are at most 0.5
+            though not all 0, so that nothing would be missing.
     """
     size = image.shape[2:]
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"a mask is a tensor (torch.as_tensor makes one of an array); received {type(mask).__name__}")
     if mask.shape[-len(size) :] != size or mask.numel() not in (image[0, 0].numel(), image[:, 0].numel()):
         raise ValueError(
             f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
@@ -111,7 +118,7 @@ def as_mask(mask: Tensor, image: Tensor) -> Tensor:
         low, high = (float(end) for end in mask.detach().aminmax())
     except RuntimeError:  # torch.func.vmap has many values in place of one
         low, high = 0.0, 1.0
-    if not 0 <= low <= high <= 1:
+    if not 0 <= low <= high <= 1 or 0 < high <= 0.5:
         raise ValueError(
             f"a mask is 1 where a pixel is missing and 0 where it is known; received values from {low:g} to {high:g}"
         )

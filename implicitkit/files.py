@@ -24,7 +24,6 @@ ASSETS = Path(__file__).parent / "assets"
 """The files that come with the package."""
 PHOTO = ASSETS / "astronaut.png"  # NASA, public domain
 
-
 ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file|data):", re.IGNORECASE)  # of what is no file
 
 
@@ -103,20 +102,19 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+WEB_PAGE = "a web page, not the file itself (its download needs another address, or a login)"
 CONTENTS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself (git lfs pull fetches it)",
-    b"<!doctype html": "a web page, not the file itself (its download needs another address, or a login)",
-    b"<html": "a web page, not the file itself (its download needs another address, or a login)",
+    **dict.fromkeys((b"<!doctype html", b"<html"), WEB_PAGE),
     b"\x89png": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"gif8": "a GIF picture",
     b"<svg": "an SVG drawing",
     b"8bps": "a Photoshop file",
     b"v/1\1": "an OpenEXR picture",
-    b"\xff\x0a": "a JPEG XL picture",
-    b"\0\0\0\x0cjxl ": "a JPEG XL picture",
-    b"ii*\0": "a TIFF picture",
-    b"mm\0*": "a TIFF picture",
+    **dict.fromkeys((b"\xff\x0a", b"\0\0\0\x0cjxl "), "a JPEG XL picture"),
+    **dict.fromkeys((b"ii*\0", b"mm\0*"), "a TIFF picture"),
+    b"#?r": "a Radiance picture (.hdr)",
     b"%pdf": "a PDF document",
     b"pk\3\4": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
@@ -152,6 +150,8 @@ def describe_content(path: str | Path) -> str | None:
         return "a video" if head[8:12] == b"AVI " else "a sound"
     if head[257:262] == b"ustar":
         return "a tar archive"
+    if head[128:132] == b"DICM" or head[344:347] in (b"n+1", b"ni1"):
+        return "a DICOM file" if head[128:132] == b"DICM" else "a NIfTI volume"
     if head[:1] == b"\x08" and (b"pytorch" in head[:32] or b"onnx" in head[:64]):
         return "an ONNX graph"
     if not head.strip(b"\0"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 import implicitkit as ik
 from implicitkit.compatibility import as_batch, as_mask, check_parts
+from oracles.models import small_model
 
 
 def test_parts_are_built_ones() -> None:
@@ -48,3 +51,27 @@ def test_a_mask_is_between_known_and_missing() -> None:
     model = ik.create_model({"encoder": encoder, "decoder": "nearest", "inputs": ["image", "mask"]})
     with pytest.raises(ValueError, match="received values from 0 to 255"):
         model.encode(torch.rand(3, 4, 4), torch.tensor([[[0.0, 255.0]] * 4]).repeat(1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda image: image.to("meta"), "a picture is a dense tensor; received a meta tensor, without values"),
+        (lambda image: image.to_sparse(), r"received torch.sparse_coo \(.to_dense\(\) makes one\)"),
+        (lambda image: image.mean(), r"takes a picture \(3, H, W\) or a batch of them; received \(\)"),
+    ],
+)
+def test_what_is_no_picture_is_named(change: Any, words: str) -> None:
+    model = small_model()
+    with pytest.raises(ValueError, match=words):
+        model.encode(change(torch.rand(3, 6, 7)))
+
+
+def test_a_mask_that_makes_no_hole_is_refused() -> None:
+    picture, mask = torch.rand(1, 3, 6, 7), torch.zeros(1, 6, 7)
+    assert not as_mask(mask, picture).any()
+    mask[0, 2:4] = 0.3
+    with pytest.raises(ValueError, match="received values from 0 to 0.3"):
+        as_mask(mask, picture)
+    with pytest.raises(ValueError, match=r"a mask is a tensor .*; received ndarray"):
+        as_mask(mask.numpy(), picture)

@@ -232,3 +232,16 @@ def test_two_that_write_into_a_folder(tmp_path: Path) -> None:
     ):
         pytest.fail("taken")
     assert not new.parent.exists()  # all of them or none
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"#?RADIANCE\n", "a Radiance picture (.hdr)"),
+        (bytes(128) + b"DICM" + bytes(400), "a DICOM file"),
+        (b"\x5c\x01" + bytes(342) + b"n+1\0" + bytes(200), "a NIfTI volume"),
+    ],
+)
+def test_other_pictures_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert describe_content(tmp_path / "x") == what

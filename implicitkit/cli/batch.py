@@ -140,7 +140,7 @@ def _work_through(
                 if number and is_done(job):  # meanwhile, by another run
                     outcome.skipped += 1
                 else:
-                    typer.echo(work(job, tell))
+                    typer.echo(work(job, tell).replace("\n", "\\n"))  # a file's name may hold one
                     outcome.done += 1
             except KeyboardInterrupt:
                 _list(outcome.failures)
@@ -191,7 +191,7 @@ def _conclude(outcomes: Sequence[Outcome], count: int, share: Share, error: Base
 
 def _list(failures: Sequence[str]) -> None:
     for failure in failures:
-        typer.echo(f"failed: {failure}", err=True)
+        typer.echo(one_line(f"failed: {failure}"), err=True)
 
 
 def _explain(error: BaseException) -> str:

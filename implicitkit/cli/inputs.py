@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import typer
 
-from implicitkit.errors import UserError
+from implicitkit.errors import UserError, one_line
 from implicitkit.files import ADDRESS
 
-RESULT = re.compile(r"_(x\d[\d.e+-]*|\d+x\d+|w\d+|h\d+|restored)$")  # what upscale and restore add to a name
-COMPANION = re.compile(r"_(mask|reference)$")  # what degrade adds to a name
 BIN = re.compile(r"(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
 
 
@@ -24,33 +22,26 @@ def find_pictures(
     *,
     recursive: bool = False,
     output: Path | None = None,
+    with_results: bool = False,
 ) -> list[Path]:
     """The picture files of ``inputs``, each once. What is left out of a folder is said in one line on stderr.
 
+    Results of earlier runs are left out of a folder, see :func:`implicitkit.images.folders.results_among`.
+
     Args:
-        inputs: files and folders.
-        keep: filters the pictures of a folder.
+        inputs: files, which are taken whatever they are, and folders.
+        keep: filters the pictures of a folder, such as masks that belong to others.
         recursive: look into folders of folders.
         output: where results go; what lies in there is no input, unless it is named.
+        with_results: take results, too.
 
     Raises:
         UserError: an input is missing, or a folder holds no picture.
     """
-    from implicitkit.images.folders import pictures_in
-    from implicitkit.images.io import READABLE
-
     sources: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            pictures = pictures_in(given, recursive=recursive)
-            if output is not None and output.resolve() != given.resolve():
-                pictures = [p for p in pictures if output.resolve() not in p.resolve().parents]
-            kept = keep(pictures)
-            if line := left_out(given, pictures, kept, recursive=recursive, output=output):
-                typer.echo(f"left out of {given}: {line}", err=True)
-            if not kept:
-                raise UserError(f"{given} holds no pictures ({', '.join(READABLE)})")
-            sources += kept
+            sources += _pictures_of(given, keep, recursive=recursive, output=output, with_results=with_results)
         elif given.exists():
             sources.append(given)
         elif ADDRESS.match(str(given)):
@@ -61,16 +52,49 @@ def find_pictures(
     return list({source.resolve(): source for source in sources}.values())
 
 
+def _pictures_of(
+    folder: Path,
+    keep: Callable[[list[Path]], list[Path]],
+    *,
+    recursive: bool,
+    output: Path | None,
+    with_results: bool,
+) -> list[Path]:
+    """The pictures of one folder that are inputs; says what is left out."""
+    from implicitkit.images.folders import pictures_in, results_among
+    from implicitkit.images.io import READABLE
+
+    pictures = pictures_in(folder, recursive=recursive)
+    results = set() if with_results else results_among(pictures, folder)
+    candidates = [picture for picture in pictures if picture not in results]
+    kept = keep(candidates)
+    companions = set(candidates) - set(kept)
+    if output is not None and output.resolve() != folder.resolve():
+        kept = [picture for picture in kept if output.resolve() not in picture.resolve().parents]
+    targets = set(candidates) - companions - set(kept)
+    reasons = {"results of earlier runs": results, "made from others there": companions}
+    if targets:
+        reasons[f"in the output folder {output}"] = targets
+    if line := left_out(folder, reasons, recursive=recursive, output=output):
+        typer.echo(one_line(f"left out of {folder}: {line}"), err=True)
+    if not kept:
+        if results and not with_results:
+            raise UserError(f"{folder} holds no pictures but results of earlier runs; name them, or their folder")
+        raise UserError(f"{folder} holds no pictures ({', '.join(READABLE)})")
+    return kept
+
+
 def left_out(
-    folder: Path, pictures: Sequence[Path], kept: Sequence[Path], *, recursive: bool, output: Path | None = None
+    folder: Path, reasons: Mapping[str, Iterable[Path]], *, recursive: bool, output: Path | None = None
 ) -> str:
-    """What a run on a folder does not take: pictures made from others in it, files of other kinds, folders in it."""
+    """What a run on a folder does not take: pictures, by the reason why, files of other kinds, folders in it."""
     from implicitkit.images.io import READABLE
 
     parts = []
-    if made := sorted(set(pictures) - set(kept)):
-        more = f" and {len(made) - 3} more" if len(made) > 3 else ""
-        parts.append(f"{', '.join(picture.name for picture in made[:3])}{more}, made from others there")
+    for reason, pictures in reasons.items():
+        if names := sorted(picture.relative_to(folder).as_posix() for picture in pictures):
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            parts.append(f"{', '.join(names[:3])}{more}, {reason}")
     paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     kinds = Counter(
         p.suffix.lower() or "no suffix" for p in paths if p.is_file() and p.suffix.lower() not in (*READABLE, ".json")
@@ -79,10 +103,11 @@ def left_out(
         most = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:4]
         counts = ", ".join(f"{suffix} {count}" for suffix, count in most)
         parts.append(f"{kinds.total()} file{'s' * (kinds.total() > 1)} of other kinds ({counts})")
+    named = bool(parts)
     folders = 0 if recursive else sum(path.is_dir() and path != output for path in paths)
     if folders:
         parts.append(f"{folders} folder{'s' * (folders > 1)} (--recursive looks into them)")
-    if made or kinds:
+    if named:
         parts[-1] += "; name a file to process it"
     return "; ".join(parts)
 
@@ -97,31 +122,6 @@ def place_in(output: Path, source: Path, inputs: Sequence[Path]) -> Path:
         if given in source.parents:
             return output / source.parent.relative_to(given)
     return output
-
-
-def without_results(pictures: list[Path]) -> list[Path]:
-    """The pictures of a folder that no command made of others in it: neither ``a_x2.png`` beside ``a.jpg`` or in
-    a folder of results (``large/b/a_x2.png`` of ``b/a.jpg``), nor the mask and the reference that ``degrade`` writes.
-    """
-    beside = {(picture.parent, picture.stem) for picture in pictures}
-
-    def is_result(picture: Path) -> bool:
-        stem = picture.stem
-        if RESULT.search(stem):
-            return any((place, RESULT.sub("", stem)) in beside for place in _sources_of(picture.parent))
-        base = COMPANION.sub("", stem)
-        return base != stem and picture.with_name(f"{base}_record.json").exists()
-
-    return [picture for picture in pictures if not is_result(picture)]
-
-
-def _sources_of(folder: Path) -> Iterator[Path]:
-    """The folders whose results may lie in ``folder``: a run on a tree writes the same tree into its output folder."""
-    yield folder
-    parts = folder.parts
-    for end in range(len(parts), 0, -1):
-        for start in range(end):
-            yield Path(*parts[:start], *parts[end:])
 
 
 def refuse_clashes(targets: Mapping[Path, Iterable[Path]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import io
 import logging
@@ -29,6 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 OPTION = re.compile(r"--[a-z][a-z-]*=")
+SPELLED_OUT = "implicitkit.spelled_out"
+"""The way of encoding what a stream's code page lacks: ``×`` as ``x``, other signs as ``?``."""
+SPELLINGS = {"×": "x", "…": "...", "→": "->", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "·": "*"}
 PLUGIN_APPS: list[typer.Typer] = []  # added to ours
 
 
@@ -100,7 +104,7 @@ def at_home(word: str) -> str:
 
 def _run(arguments: list[str], debug: bool) -> int:
     """Run one command; return its exit code."""
-    warnings.showwarning = _one_line_warning
+    warnings.showwarning = _OneLineWarnings()
     threading.excepthook = _one_line_failure
     if not debug and not logging.getLogger().handlers:  # what other libraries log; we say what is to be said
         logging.getLogger().addHandler(logging.NullHandler())
@@ -135,6 +139,16 @@ def add_plugin_commands() -> None:
             PLUGIN_APPS.append(plugin.commands)
 
 
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    """What to write in place of signs that cannot be encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SPELLINGS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(SPELLED_OUT, _spell_out)
+
+
 class Plain:
     """A stream on which no file's name can steer the terminal, no code page stops a run and no plugin hangs up.
 
@@ -144,7 +158,7 @@ class Plain:
     def __init__(self, stream: Any) -> None:
         self.stream: Any = stream
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=SPELLED_OUT)
 
     def write(self, text: str) -> int:
         """Write ``text`` with its control characters as escapes."""
@@ -195,9 +209,17 @@ def _fault(error: BaseException) -> str | None:
     return explain_fault(error, plugins)
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    """Print a warning as one line on stderr."""
-    typer.echo(f"warning: {one_line(text_of(message) if isinstance(message, Warning) else message)}", err=True)
+class _OneLineWarnings:
+    """Prints a warning as one line on stderr, each text once in a command."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        line = one_line(text_of(message) if isinstance(message, Warning) else message)
+        if line not in self.said:
+            self.said.add(line)
+            typer.echo(f"warning: {line}", err=True)
 
 
 def _one_line_failure(failure: threading.ExceptHookArgs) -> None:

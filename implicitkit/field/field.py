@@ -25,7 +25,7 @@ from implicitkit.devices import PRECISIONS
 from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
 from implicitkit.field.latents import Composed, Latents, computing_precision
 from implicitkit.field.sampler import Asked, Sampler
-from implicitkit.field.tiles import Window, assembled, in_blocks
+from implicitkit.field.tiles import Window, assembled, check_room, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
 Cell = Tensor | float | Sequence[float] | None
@@ -228,6 +228,7 @@ class Field:
         if (size is None) == (scale is None):
             raise ValueError(f"give a size (H, W), or scale=; received size={size!r} and scale={scale!r}")
         size = check_size(scaled_size(self.size, scale, box) if size is None else size, self.model.ndim)
+        check_room(size, len(self._image) * self.model.decoder.out_channels, self.device, out)
         blocks = self.blocks(size, box, cell, clamp=clamp, block=block, options=options)
         return assembled(blocks, size, out, self.batched)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, nearest_index
-from implicitkit.devices import unless_out_of_memory
+from implicitkit.devices import free_memory, unless_out_of_memory
 
 Window = tuple[slice, ...]
 MAX_BLOCK_WIDTH = 256  # points
@@ -115,6 +115,20 @@ def in_blocks(
                 stack.append(window)
             else:
                 yield window, values
+
+
+def check_room(size: Sequence[int], channels: int, device: torch.device, out: Tensor | None = None) -> None:
+    """Raise :class:`MemoryError` if a canvas of ``channels`` float32 values a pixel does not fit into free memory.
+
+    With ``out`` the canvas is there.
+    """
+    needed = 4 * channels * math.prod(size)
+    if out is None and needed > 1 << 30 and needed > (available := free_memory(device)):
+        shape = "×".join(map(str, reversed(size)))
+        raise MemoryError(
+            f"a picture of {shape} pixels needs {needed / 1e9:,.1f} GB, {available / 1e9:,.1f} GB are free; ask for a "
+            "smaller size or box, or pass out= a tensor on disk, or take the blocks"
+        )
 
 
 def assembled(

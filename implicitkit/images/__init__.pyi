@@ -1,7 +1,7 @@
 """What a plugin may import from this room; docs/plugins.md says what each is for."""
 
 from .filling import FILLS as FILLS, Fill as Fill, fill_holes as fill_holes
-from .folders import picture_files as picture_files, pictures_in as pictures_in
+from .folders import Origin as Origin, picture_files as picture_files, pictures_in as pictures_in
 from .harmonic import biharmonic_fill as biharmonic_fill, harmonic_fill as harmonic_fill
 from .io import (
     WRITABLE as WRITABLE,

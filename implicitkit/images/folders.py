@@ -1,12 +1,25 @@
-"""The picture files of folders."""
+"""The picture files of folders, and which of them are results.
+
+Beside its results a run keeps the hidden file :data:`RECORD`, one line of JSON for each: its name, what it was made
+from, the folder that was the run's ``--output``, and a fingerprint of its bytes. A picture that was put into the
+folder, or in the place of a result, is not in it, and so is an input like any other.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from implicitkit.errors import DataError
+from implicitkit.errors import DataError, UserError
+from implicitkit.files import check_regular
 from implicitkit.images.io import READABLE
 
 WASTE = frozenset(  # folders that systems hide by other means than a full stop, in lower case
@@ -21,6 +34,11 @@ WASTE = frozenset(  # folders that systems hide by other means than a full stop,
         "#snapshot",
     )
 )
+
+RECORD = ".implicitkit_results.jsonl"
+"""The file in a folder that names the results in it. Without it they are pictures like any other."""
+SAMPLE = 1 << 16  # bytes at either end of a file that its fingerprint depends on
+MAX_RECORD = 1 << 28  # bytes of a record that are read
 
 
 def is_hidden(name: str) -> bool:
@@ -48,8 +66,10 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     """All picture files under ``folders``, sorted by path, each once.
 
+    Results of earlier runs (:func:`results_among`) are left out with a warning.
+
     Raises:
-        DataError: a folder is missing or holds no picture.
+        DataError: a folder is missing, or holds no picture or only results.
     """
     files: list[Path] = []
     for folder in map(Path, folders):
@@ -58,5 +78,126 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
         inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")
-        files += inside
+        if results := results_among(inside, folder):
+            if len(results) == len(inside):
+                raise DataError(f"{folder} holds no pictures but results of earlier runs; name their folder")
+            count = f"{len(results)} result{'s' * (len(results) > 1)} of earlier runs"
+            example = min(results).relative_to(folder).as_posix()
+            warnings.warn(
+                f"left out of {folder}: {count}, such as {example}; name their folder to take them", stacklevel=2
+            )
+        files += [file for file in inside if file not in results]
     return list({file.resolve(): file for file in files}.values())  # folders may overlap
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a result comes from.
+
+    Attributes:
+        source: the picture that it was made from.
+        root: the run's folder of results; None for one file, which is recorded where a run on the folder of
+            ``source`` would meet it.
+    """
+
+    source: Path
+    root: Path | None = None
+
+    def recorder(self, target: Path) -> Callable[[Path], None]:
+        """A function of a finished temporary file, to be called before that becomes ``target``: a run that is stopped
+        leaves no result unrecorded.
+        """
+        return partial(record, target, self)
+
+
+def record(target: Path, origin: Origin, written: Path) -> None:
+    """Write down that ``target``, which the file ``written`` is about to become, is a result. Where that cannot be
+    written, a warning says so: the result itself is worth more.
+    """
+    folder, source = target.parent.resolve(), origin.source.resolve()
+    if origin.root is None and not folder.is_relative_to(source.parent):
+        return
+    root = folder if origin.root is None else origin.root.resolve()
+    size, digest = fingerprint(written)
+    entry = {
+        "name": target.name,
+        "from": _relative(source, folder),
+        "root": _relative(root, folder),
+        "bytes": size,
+        "fingerprint": digest,
+    }
+    try:
+        check_regular(folder / RECORD)
+        with (folder / RECORD).open("ab") as file:  # one write at the end: several processes may do so at once
+            file.write(json.dumps(entry).encode() + b"\n")
+    except (OSError, UserError) as error:
+        why = getattr(error, "strerror", None) or error
+        text = f"cannot write {target.parent / RECORD} ({why}), so a later run may take {target.name} as an input"
+        warnings.warn(text, stacklevel=2)
+
+
+def results_among(pictures: Iterable[Path], folder: Path) -> set[Path]:
+    """Those of the pictures found in ``folder`` that are results of earlier runs and no inputs of a run on it.
+
+    These are results in a folder of results that lies in ``folder``, and results in ``folder`` itself that were made
+    from others of the pictures. So a run on a folder of results alone does take them: ``restore raw -o clean`` and
+    then ``upscale clean``.
+    """
+    pictures = list(pictures)
+    top, originals = folder.resolve(), {picture.resolve() for picture in pictures}
+    records: dict[Path, dict[str, list[dict[str, Any]]]] = {}
+    results = set()
+    for picture in pictures:
+        if picture.parent not in records:
+            records[picture.parent] = _read(picture.parent / RECORD)
+        entries = records[picture.parent].get(picture.name, [])
+        if not entries:
+            continue
+        here, mark = picture.parent.resolve(), fingerprint(picture)
+        for entry in entries:
+            root, source = (Path(os.path.normpath(here / str(entry.get(key)))) for key in ("root", "from"))
+            inside = root != top and root.is_relative_to(top)
+            if (entry.get("bytes"), entry.get("fingerprint")) == mark and (inside or source in originals):
+                results.add(picture)
+    return results
+
+
+def fingerprint(path: Path) -> tuple[int, str]:
+    """The size of a file in bytes, and a digest of its first and last 64 KiB; (-1, "") where it cannot be read.
+
+    >>> fingerprint(Path("no such file"))
+    (-1, '')
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(file.read(SAMPLE))
+            file.seek(max(SAMPLE, size - SAMPLE))
+            digest.update(file.read(SAMPLE))
+    except OSError:
+        return -1, ""
+    return size, digest.hexdigest()[:32]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """``path`` as seen from ``folder``, so that both can be moved; in full where they share no drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The entries of a record by the results' names; lines that were damaged are left out."""
+    entries: dict[str, list[dict[str, Any]]] = {}
+    lines: list[bytes] = []
+    with suppress(OSError, UserError):
+        check_regular(path)
+        with path.open("rb") as file:
+            lines = file.read(MAX_RECORD).splitlines()
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.setdefault(str(entry.get("name")), []).append(entry)
+    return entries

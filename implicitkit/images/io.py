@@ -6,6 +6,7 @@ floats; orientation, colour profile and what else belongs to a photograph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ WRITABLE = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff",
 READABLE = (*WRITABLE, *pillow.HEIC, ".bmp", ".gif")
 DEEP = (".png", ".tif", ".tiff", ".exr")  # hold more than 8 bits
 FLOATING = (".tif", ".tiff", ".exr")  # hold values above 1
+MAX_CLIPPED = 0.5  # share of a float picture's values, in sRGB, that may be beyond black and white
 MAX_SIDES = {**dict.fromkeys(pillow.JPEG, 65535), ".webp": 16383, ".avif": 32768}  # pixels
 
 
@@ -42,8 +44,8 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     is read as such, and one of a single colour whose transparency varies as its alpha.
 
     Raises:
-        ImageError: the file cannot be read, says two things by colour and alpha, or no pixel of it is brighter than the
-            threshold though it is not black.
+        ImageError: the file cannot be read, says two things by colour and alpha, or its pixels differ though all
+            or none of them are brighter than the threshold.
     """
     picture = read_picture(path)
     values, top = picture.pixels.mean(-1), 2**picture.bits - 1
@@ -57,9 +59,10 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     if high == 1:
         top = 1
     bright: NDArray[np.bool_] = values > threshold * top
-    if (low < high or high > 1) and not bright.any():
+    if (low < high and bright.all()) or ((low < high or high > 1) and not bright.any()):
+        which = "below" if bright.all() else "above"
         raise ImageError(
-            f"{path} is a mask without a pixel above {threshold:g} of white: its values are {low:g} to {high:g} of "
+            f"{path} is a mask without a pixel {which} {threshold:g} of white: its values are {low:g} to {high:g} of "
             f"{top}; masks are black and white, or 0 and 1"
         )
     return bright if hole == "white" else ~bright
@@ -157,6 +160,9 @@ def read_picture(path: str | Path, *, hdr: bool = False) -> Picture:
     Args:
         path: the file.
         hdr: keep the floats of EXR and float TIFF; without it they become sRGB values of 16 bits, cut off at 0 and 1.
+
+    Raises:
+        ImageError: see :func:`read_image`; or most values of a float TIFF are outside of [0, 1], without ``hdr``.
     """
     path = Path(path)
     try:
@@ -179,7 +185,16 @@ def read_picture(path: str | Path, *, hdr: bool = False) -> Picture:
         raise ImageError(f"{path} cannot be read: {first_line(error)}") from error
     except Exception as error:  # decoders raise errors of every kind on damaged files
         raise ImageError(f"{path} cannot be decoded: {first_line(error)}") from error
-    return picture if hdr else picture.displayed()
+    if hdr:
+        return picture
+    shown = picture.displayed()
+    if shown.clipped > MAX_CLIPPED and not picture.linear:
+        raise ImageError(
+            f"{path} holds floats from {picture.pixels.min():.4g} to {picture.pixels.max():.4g}, most of them outside "
+            "of [0, 1], black to white; divide them by what is white (255, 65535), or keep them as they are: upscale "
+            "--hdr, hdr=True in Python"
+        )
+    return shown
 
 
 def write_picture(
@@ -190,6 +205,7 @@ def write_picture(
     quality: int | None = None,
     keep_gps: bool = False,
     keep_text: bool = False,
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a picture by its suffix, atomically, with what holds of its metadata. See :func:`write_image` for what is
     raised.
@@ -201,6 +217,7 @@ def write_picture(
         quality: 1 to 100, of JPEG, WebP and AVIF (default: 95).
         keep_gps: write where it was taken, too.
         keep_text: write PNG's texts, too.
+        finish: called with the finished temporary file before it takes the place of ``path``.
     """
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
@@ -229,6 +246,8 @@ def write_picture(
         else:
             usual = pillow.USUAL_QUALITY if quality is None else quality
             pillow.write_pillow(temporary, picture, metadata, lossless=lossless, quality=usual)
+        if finish is not None:
+            finish(temporary)
 
 
 def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) -> None:

@@ -138,6 +138,8 @@ def check_values(image: Tensor, what: str = "a picture", highest: float = MAX_VA
             f"{what} is a floating-point tensor in [0, 1]; received {type(image).__name__} "
             "(implicitkit.images.to_tensor takes (H, W, C) arrays of 8 or 16 bits)"
         )
+    if image.layout != torch.strided:
+        raise ValueError(f"{what} is a dense tensor; received {image.layout} (.to_dense() makes one)")
     if not image.is_floating_point():
         raise ValueError(f"{what} holds floats in [0, 1]; received {image.dtype} (image.float() / 255 for 8 bits)")
     if image.numel() == 0:

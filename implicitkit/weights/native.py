@@ -70,6 +70,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a safetensors file; empty if it has none."""
     from safetensors import SafetensorError, safe_open
 
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise WeightsError(f"{path}: the path is not UTF-8, and safetensors opens no such files; rename it")
     try:
         with safe_open(str(path), framework="pt") as file:
             return dict(file.metadata() or {})
@@ -171,6 +173,12 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     if faults:
         raise WeightsError(f"{where} does not fit the model; " + "; ".join(faults))
     check_tensors({name: value for name, value in tensors.items() if name in own and not own[name].is_meta}, where)
+    for name, value in tensors.items():
+        if own[name].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise WeightsError(
+                f"{where}: {name} holds whole numbers ({kind}), as of quantised weights; save it as floats"
+            )
     sourced = {part: fingerprint(part) for part in model.modules() if isinstance(getattr(part, "source", None), str)}
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
     for part, before in sourced.items():

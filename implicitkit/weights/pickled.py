@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def read_pickled(path: str | Path) -> Any:
             _check_archive(path)
         elif not _begins_a_pickle(path):
             raise WeightsError(f"{path} is no file of weights in a known format (.safetensors, or .pth of PyTorch)")
-        with Path(path).open("rb") as file:  # a file object: torch.load guesses from a name
+        with Path(path).open("rb") as file, warnings.catch_warnings():  # a file object: torch.load guesses from a name
+            warnings.simplefilter("ignore")  # about sparse and quantised tensors; we say what is wrong with them
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}") from None

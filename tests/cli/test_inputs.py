@@ -14,9 +14,9 @@ from implicitkit.cli.inputs import (
     parse_words,
     place_in,
     refuse_clashes,
-    without_results,
 )
 from implicitkit.errors import UserError
+from implicitkit.images.folders import Origin
 
 
 def test_folders_are_opened_and_a_file_named_twice_is_there_once(tmp_path: Path) -> None:
@@ -53,50 +53,32 @@ def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
         check_target(tmp_path / "x.png" / "y.png", force=False)
 
 
-def test_results_of_earlier_runs_are_left_out(tmp_path: Path) -> None:
-    names = [
-        "a.jpg",
-        "a_x2.png",
-        "a_x2_x3.png",
-        "a_800x600.jpg",
-        "a_w9.png",
-        "b_x2.png",
-        "c.png",
-        "c_mask.png",
-        "d_mask.png",
-    ]
-    files = [tmp_path / name for name in names]
-    (tmp_path / "c_record.json").touch()
-    kept = [path.name for path in without_results(files)]
-    assert kept == ["a.jpg", "b_x2.png", "c.png", "d_mask.png"]  # whose originals, or records, are not there
-    assert without_results(files[:1]) == files[:1]
-
-
 def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = (
-        "a.png",
-        "a_x2.png",
-        "a_x2_x3.png",
-        "a_w9.png",
-        "a_800x600.jpg",
-        "b.svg",
-        "c.svg",
-        "d.nef",
-        "e_record.json",
-    )
+    names = ("a.png", "a_w9.png", "b.svg", "c.svg", "d.nef", "e_record.json", "sub/a.png", "sub/b_mask.png")
     for name in names:
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.png").touch()
-    assert find_pictures([tmp_path], without_results) == [tmp_path / "a.png"]
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    origin = Origin(tmp_path / "a.png")
+    for name in ("a_w9.png", "big0.png", "big1.png", "big2.png"):
+        (tmp_path / name).write_text(name)
+        origin.recorder(tmp_path / name)(tmp_path / name)
+    assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
     assert capsys.readouterr().err == (
-        f"left out of {tmp_path}: a_800x600.jpg, a_w9.png, a_x2.png and 1 more, made from others there; 3 files of other "
+        f"left out of {tmp_path}: a_w9.png, big0.png, big1.png and 1 more, results of earlier runs; 3 files of other "
         "kinds (.svg 2, .nef 1); 1 folder (--recursive looks into them); name a file to process it\n"
     )
     both = [tmp_path / "a.png", tmp_path / "sub" / "a.png"]
-    assert find_pictures([tmp_path], without_results, recursive=True) == both
-    assert "folder" not in capsys.readouterr().err.partition(":")[2]
-    assert find_pictures([tmp_path], without_results, recursive=True, output=tmp_path / "sub") == both[:1]
+
+    def unmasked(pictures: list[Path]) -> list[Path]:
+        return [picture for picture in pictures if "mask" not in picture.name]
+
+    assert find_pictures([tmp_path], unmasked, recursive=True) == both
+    line = capsys.readouterr().err
+    assert "; sub/b_mask.png, made from others there; " in line and "folder" not in line.partition(":")[2]
+    assert find_pictures([tmp_path], recursive=True, output=tmp_path / "sub") == both[:1]
+    line = capsys.readouterr().err
+    assert f"; sub/a.png, sub/b_mask.png, in the output folder {tmp_path / 'sub'}; " in line
+    assert len(find_pictures([tmp_path], with_results=True)) == 5
     assert place_in(Path("out"), both[1], [tmp_path]) == Path("out/sub")
     assert place_in(Path("out"), both[0], [both[0]]) == Path("out")
 
@@ -120,13 +102,3 @@ def test_bins_are_pairs_of_percentages() -> None:
 def test_an_address_is_no_file(address: str) -> None:
     with pytest.raises(UserError, match=f"^{address} is an address, not a file; download the picture first$"):
         find_pictures([Path(address)])  # which loses a slash
-
-
-def test_named_results_of_earlier_runs_in_other_folders_are_left_out(tmp_path: Path) -> None:
-    """``--output photos/large --name {name}_{label}`` mirrors the tree; a later run on the tree takes no result."""
-    names = ("a.png", "b/c.png", "large/a_x2.png", "large/b/c_w9.png", "b/small/c_x1.5.png", "d/e_x2.png", "b/a_x2.png")
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_pictures([tmp_path], without_results, recursive=True)
-    assert [p.relative_to(tmp_path).as_posix() for p in found] == ["a.png", "b/c.png", "d/e_x2.png"]

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from implicitkit.cli import main
-from implicitkit.cli.main import app, at_home, explain
+from implicitkit.cli.main import Plain, _OneLineWarnings, app, at_home, explain
 from implicitkit.errors import UserError
 from implicitkit.registry.commands import COMMANDS
 
@@ -168,3 +168,18 @@ def test_a_tilde_that_the_shell_leaves_is_the_home_folder(tmp_path: Path, monkey
     words = ["--output=~/x", "~/x", "~", "-o~/x", "~x", "a=~/x"]
     home = str(tmp_path)
     assert list(map(at_home, words)) == [f"--output={home}/x", f"{home}/x", home, "-o~/x", "~x", "a=~/x"]
+
+
+def test_signs_that_a_code_page_lacks_are_spelled_out() -> None:
+    raw = io.BytesIO()
+    stream = Plain(io.TextIOWrapper(raw, encoding="ascii"))
+    stream.write("a.png 36×30 → b…, caf\udce9 ≥ ж")
+    stream.flush()
+    assert raw.getvalue() == b"a.png 36x30 -> b..., caf? >= ?"
+
+
+def test_a_warning_is_said_once_in_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    show = _OneLineWarnings()
+    for text in ("first", "second\nline", "first"):
+        show(UserWarning(text), UserWarning)
+    assert capsys.readouterr().err.splitlines() == ["warning: first", "warning: second line"]

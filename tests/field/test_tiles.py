@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from implicitkit.field.tiles import Window, in_blocks, points_of, windows
+from implicitkit.field.tiles import Window, check_room, in_blocks, points_of, windows
+from oracles.models import small_model
 
 REGION = (slice(3, 20), slice(5, 34))
 
@@ -52,3 +53,12 @@ def test_what_cannot_be_made_smaller_or_must_not_be_is_an_error() -> None:
     with pytest.raises(MemoryError):
         list(in_blocks(fail, [REGION], 400, retry=False))
     assert len(calls) == 1
+
+
+def test_a_canvas_beyond_memory_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = small_model().encode(torch.rand(3, 6, 7))
+    with pytest.raises(MemoryError, match="a picture of 2000000000×1000000000 pixels needs 24,000,000,000.0 GB"):
+        field.render((10**9, 2 * 10**9))
+    monkeypatch.setattr("implicitkit.field.tiles.free_memory", lambda device: 0)
+    assert field.render((4, 5)).shape == (3, 4, 5)  # small ones are not counted
+    check_room((10**9, 10**9), 3, torch.device("cpu"), torch.empty(0))  # it is there

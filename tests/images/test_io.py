@@ -300,3 +300,26 @@ def test_a_grey_mask_without_a_hole_is_refused(tmp_path: Path) -> None:
 def test_a_picture_without_pixels_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ik.ImageError, match=r"received \(3, 0, 4\)"):
         ik.write_image(tmp_path / "a.png", torch.zeros(3, 0, 4))
+
+
+def test_floats_that_are_no_sRGB_values_are_refused(tmp_path: Path) -> None:
+    """A float TIFF of 0 to 255 would be read as white."""
+    picture = np.linspace(0, 1, 60, dtype=np.float32).reshape(4, 5, 3)
+    for name, values in (("255", picture * 255), ("65535", picture * 65535), ("signed", picture * 4 - 2)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="rgb", metadata=None)
+        with pytest.raises(ik.ImageError, match=r"floats from .* to .*, most of them outside of \[0, 1\].*hdr=True"):
+            ik.read_image(tmp_path / f"{name}.tif")
+        read = ik.read_image(tmp_path / f"{name}.tif", hdr=True)
+        assert torch.equal(read, torch.from_numpy(values).movedim(-1, 0))
+    tifffile.imwrite(tmp_path / "bright.tif", picture * 1.5, photometric="rgb", metadata=None)
+    assert ik.read_image(tmp_path / "bright.tif").max() == 1  # a third is beyond white: cut off, and said
+
+
+@pytest.mark.parametrize("hole", ["white", "black"])
+def test_a_mask_that_varies_but_is_one_sided_is_refused(tmp_path: Path, hole: str) -> None:
+    values = np.array([[254, 255], [255, 255]], dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "m.png")
+    with pytest.raises(ik.ImageError, match="without a pixel below 0.5 of white: its values are 254 to 255 of 255"):
+        read_mask(tmp_path / "m.png", hole)
+    Image.fromarray(values * 0 + 255).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").all()  # of one colour, it says what it says

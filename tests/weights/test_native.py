@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,8 @@ def test_frozen_weights_that_anybody_can_get_are_left_out(tmp_path: Path, photo:
         (lambda t: t.to("meta"), "has no values"),
         (lambda t: t.to_sparse(), r"is sparse \(sparse_coo\)"),
         (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), r"is quantised \(qint8\)"),
+        (lambda t: t.to(torch.int8), r"holds whole numbers \(int8\)"),
+        (lambda t: t.bool(), r"holds whole numbers \(bool\)"),
     ],
 )
 def test_tensors_that_no_model_computes_with_are_refused(change: Any, fault: str) -> None:
@@ -220,3 +223,10 @@ def test_metadata_that_is_none_is_named(metadata: dict[str, str], fault: str, tm
     save_file(dict(small_model().state_dict()), tmp_path / "x.safetensors", given)
     with pytest.raises(WeightsError, match=rf"x.safetensors: its metadata is damaged.*{fault}"):
         ik.load_model(tmp_path / "x.safetensors")
+
+
+def test_a_path_that_is_not_utf8_is_named_as_such(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "x.safetensors")
+    strange = (tmp_path / "x.safetensors").rename(tmp_path / os.fsdecode(b"caf\xe9.safetensors"))
+    with pytest.raises(WeightsError, match="the path is not UTF-8, and safetensors opens no such files; rename it"):
+        ik.load_model(strange)

@@ -56,3 +56,12 @@ def test_other_archives_and_formats_are_named(tmp_path: Path) -> None:
             archive.writestr(inside, "x")
         with pytest.raises(ik.WeightsError, match=what):
             ik.load_model(file)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning")  # deprecated, and still in files
+def test_torchs_own_words_about_what_is_inside_are_not_shown(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    values = torch.rand(3, 3)
+    packed = {"sparse": values.to_sparse(), "quantised": torch.quantize_per_tensor(values, 0.1, 0, torch.qint8)}
+    torch.save(packed, tmp_path / "x.pth")
+    recwarn.clear()
+    assert set(read_pickled(tmp_path / "x.pth")) == set(packed) and not recwarn.list

@@ -26,6 +26,8 @@ class Job(NamedTuple):
 
     source: Path
     target: Path
+    root: Path | None = None
+    """The folder that --output names."""
 
 
 class Enlarger(Protocol):

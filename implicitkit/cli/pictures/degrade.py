@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
+from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes
 from implicitkit.cli.pictures.options import Outputs, with_outputs
 from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.create.notes import Note, notes_of_range
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from implicitkit.degradations.base import Degradation, Degraded
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import Picture
 
 DEFAULT_OUTPUTS = Outputs()
@@ -78,7 +79,7 @@ def degrade(
             degraded = degradation(clean, seeded(seed, job.number))
         else:
             degraded = replay(degradation, clean, replayed)
-        job.targets.write(degraded, picture, degradation.spec, reference, outputs)
+        job.targets.write(degraded, picture, degradation.spec, reference, outputs, job.origin)
         inpaints = any("inpainting" in name for name in _names(degraded.record))
         missing = f", {float(degraded.mask.double().mean()):.1%} missing" if inpaints or degraded.mask.any() else ""
         return f"{job.source} -> {job.targets.picture} ({' then '.join(_names(degraded.record))}{missing})"
@@ -112,9 +113,12 @@ class Targets:
         for target in self.all(reference):
             check_target(target, force)
 
-    def write(self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs) -> None:
+    def write(
+        self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs, origin: Origin
+    ) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
+        from implicitkit.images.folders import Origin
         from implicitkit.images.io import Picture, check_writable, to_pixels, write_picture
 
         degraded = replace(clean, pixels=to_pixels(result.image, clean.bits), alpha=None)
@@ -130,6 +134,10 @@ class Targets:
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
                 outputs.write(crop[0], replace(clean, pixels=to_pixels(result.reference, clean.bits), alpha=None))
+            companion = Origin(self.picture, origin.root)
+            for target, file in zip(self.all(reference), (picture, mask, record, *crop), strict=True):
+                if file is not record:
+                    (origin if file is picture else companion).recorder(target)(file)
 
     def all(self, reference: bool) -> list[Path]:
         """The degraded picture, its mask, its record and, with ``reference``, the cropped clean one."""
@@ -143,6 +151,14 @@ class Job(NamedTuple):
     source: Path
     targets: Targets
     number: int
+    root: Path | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the degraded picture comes from."""
+        from implicitkit.images.folders import Origin
+
+        return Origin(self.source, self.root)
 
 
 def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUTS) -> list[Job]:
@@ -156,7 +172,7 @@ def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUT
     for given in inputs:
         if given.is_dir() and given.resolve() == output.resolve():
             raise UserError(f"{output} is the folder of the inputs; choose another --output")
-    sources = find_pictures(inputs, without_results, recursive=outputs.recursive, output=output)
+    sources = find_pictures(inputs, recursive=outputs.recursive, output=output)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output.suffix and not output.is_dir() and (not many or output.suffix.lower() in WRITABLE):
         if many:
@@ -169,7 +185,7 @@ def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUT
         for k, source in enumerate(sources):
             fields = {"name": source.stem, "label": "degraded", "model": "none", "number": f"{k + 1:0{digits}}"}
             name = outputs.file_name(source.stem, **fields)
-            jobs.append(Job(source, Targets(place_in(output, source, inputs) / f"{name}{suffix}"), k))
+            jobs.append(Job(source, Targets(place_in(output, source, inputs) / f"{name}{suffix}"), k, output))
     outputs.check_quality([job.targets.picture for job in jobs])
     refuse_clashes({job.source: job.targets.all(reference=True) for job in jobs})
     return jobs

@@ -16,6 +16,7 @@ from implicitkit.cli.inputs import parse_size
 from implicitkit.errors import UserError
 
 if TYPE_CHECKING:
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import Picture
     from implicitkit.images.upscale import Enlargement
 
@@ -101,12 +102,18 @@ class Outputs:
                 f"--quality is of JPEG, WebP and AVIF; the results are {suffixes} (--format jpg makes JPEG)"
             )
 
-    def write(self, path: Path, picture: Picture, *, lossless: bool | None = None) -> None:
-        """Write a picture as the options say; see :func:`implicitkit.images.write_picture`."""
+    def write(
+        self, path: Path, picture: Picture, *, lossless: bool | None = None, origin: Origin | None = None
+    ) -> None:
+        """Write a picture as the options say; see :func:`implicitkit.images.write_picture`.
+
+        With its ``origin`` it is recorded as a result, which later runs on the folder do not take as an input.
+        """
         from implicitkit.images.io import write_picture
 
+        finish = None if origin is None else origin.recorder(path)
         kept = {"keep_gps": self.keep_gps, "keep_text": self.keep_text}
-        write_picture(path, picture, lossless=lossless, quality=self.quality, **kept)
+        write_picture(path, picture, lossless=lossless, quality=self.quality, finish=finish, **kept)
 
     def is_done(self, targets: Sequence[Path]) -> bool:
         """Whether a picture is left out, since its results are there."""

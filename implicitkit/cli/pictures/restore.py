@@ -50,10 +50,11 @@ def restore(
     jobs = plan(inputs, output, "restored", outputs, model)
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     if len(jobs) == 1 and not inputs[0].is_dir() and pending:
-        check_output(*jobs[0], outputs.force)
+        check_output(jobs[0].source, jobs[0].target, outputs.force)
 
     from implicitkit.create import load_model
     from implicitkit.devices import choose_device, explain_precision
+    from implicitkit.images.folders import Origin
     from implicitkit.images.io import read_picture
     from implicitkit.images.upscale import upscale_picture
 
@@ -66,7 +67,7 @@ def restore(
     notes: list[Note] = []
 
     def work(job: Job, report: Callable[[float], None]) -> str:
-        check_output(*job, outputs.force)
+        check_output(job.source, job.target, outputs.force)
         picture = first or read_picture(job.source)
         notes.extend(notes_of_range(job.source.name, picture))
         number_format, why = explain_precision(precision, where, bits=picture.bits)
@@ -75,7 +76,7 @@ def restore(
             network, picture, picture.size, precision=number_format, progress=lambda done: report(done / pixels)
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        outputs.write(job.target, result)
+        outputs.write(job.target, result, origin=Origin(job.source, job.root))
         reason = f": {why}" if why else ""
         return f"{job.source} -> {job.target}, {' and '.join(steps)} undone ({where}, {number_format}{reason})"
 

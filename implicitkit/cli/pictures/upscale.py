@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from implicitkit.cli.batch import run_each
-from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes, without_results
+from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes
 from implicitkit.cli.pictures.clips import Job, is_clip, plan_clips, run_clips
 from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
 from implicitkit.cli.pictures.sharing import Share, this_share
@@ -55,8 +55,8 @@ def upscale(
 ) -> None:
     """Upscale pictures, and films, to any size.
 
-    Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures that were not made from others
-    in it. `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
+    Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures but the results of earlier runs.
+    `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
     how = target.enlargement()
     tile_side = _parse_tile(tile)
@@ -68,7 +68,7 @@ def upscale(
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     alone = len(jobs) == 1 and not inputs[0].is_dir()
     if alone and pending and not films:
-        check_output(*jobs[0], outputs.force)
+        check_output(jobs[0].source, jobs[0].target, outputs.force)
 
     from implicitkit.create import load_model
     from implicitkit.decoders.options import parse_options
@@ -133,9 +133,10 @@ class Enlarger:
         """Enlarge one picture and write it; the line that says so."""
         from implicitkit.create.fitness import Request, judge
         from implicitkit.create.notes import notes_of_range
+        from implicitkit.images.folders import Origin
         from implicitkit.images.io import check_writable, read_picture
 
-        source, target = job
+        source, target = job.source, job.target
         check_output(source, target, self.outputs.force)
         picture = read_picture(source, hdr=self.hdr)
         size = self.how.of(picture.size)
@@ -144,7 +145,7 @@ class Enlarger:
         self._say([*notes_of_range(source.name, picture), *judge(self.network, self.model, source.name, request)])
         result = self.enlarge(picture, size, self.how.whole(picture.size), report)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.outputs.write(target, result)
+        self.outputs.write(target, result, origin=Origin(source, job.root))
         before, after = (f"{w}×{h}" for h, w in (picture.size, size))
         number_format, why = self._precision(picture)
         reason = f": {why}" if why else ""
@@ -268,7 +269,7 @@ def plan(
     """
     from implicitkit.images.io import WRITABLE
 
-    sources = find_pictures(inputs, without_results, recursive=outputs.recursive, output=output)
+    sources = find_pictures(inputs, recursive=outputs.recursive, output=output)
     many = len(sources) > 1 or inputs[0].is_dir()
     if output is not None and not many and not output.is_dir() and output.suffix:
         outputs.check_file(output)
@@ -283,8 +284,8 @@ def plan(
         beside = output is None or (folder.is_dir() and folder.resolve() == source.parent.resolve())
         usual = f"{source.stem}_{label}" if beside else source.stem
         fields = {"name": source.stem, "label": label, "model": Path(model).stem, "number": f"{number:0{digits}}"}
-        jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}"))
-    refuse_clashes({source: [target] for source, target in jobs})
+        jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}", output))
+    refuse_clashes({job.source: [job.target] for job in jobs})
     outputs.check_quality([job.target for job in jobs])
     return jobs
 

@@ -30,7 +30,7 @@ def view(
     Each view is one window of the picture as a function, rendered at the screen's resolution; a
     slider and a lens compare it with nearest, bicubic and other models. docs/view.md has the keys.
     """
-    sources = find_pictures(pictures)
+    sources = find_pictures(pictures, with_results=True)
     names = list(dict.fromkeys(model or [DEFAULT_MODEL]))
     if len(names) > MAX_MODELS:
         raise UserError(f"at most {MAX_MODELS} models are compared; received {len(names)}")

@@ -80,7 +80,8 @@ def edit(
 
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import read_picture, write_picture
+    from implicitkit.images import Origin, read_picture, write_picture
+    from implicitkit_sair.cli.inpaint import loss
     from implicitkit_sair.editing.editing import hole_of
     from implicitkit_sair.editing.selection import default_semantics, select
     from implicitkit_sair.inpainting.painting import SOLVERS, inpaint_picture, read_mask, visible
@@ -103,6 +104,11 @@ def edit(
         refine=rare.refine,
     )
     hole = hole_of(selection, rare.grow)
+    if bool((hole > 0.5).all()):
+        raise UserError(
+            f"all of {image} is selected, above {selection.threshold:.2f} and grown by {rare.grow} pixels, so nothing "
+            "is left to fill it from; raise --set threshold, lower --set grow, or name more --unlike"
+        )
     number_format = choose_precision(rare.precision, where, bits=picture.bits)
     how: dict[str, Any] = {"feather": rare.feather, "precision": number_format}
     meant = as_ is not None or to is not None
@@ -118,14 +124,17 @@ def edit(
         how = {"feather": rare.feather}
     result = inpaint_picture(painter, picture, hole, meaning=meaning, **how)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps)
+    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps, finish=Origin(image).recorder(output))
     if rare.mask is not None:
         from implicitkit import write_image
 
         rare.mask.parent.mkdir(parents=True, exist_ok=True)
         write_image(rare.mask, hole)
     share = float(hole.mean())
-    typer.echo(f"{image} -> {output}: {share:.1%} filled by {name}, threshold {selection.threshold:.2f} ({where})")
+    note = loss(output, picture.bits, quality=False)
+    typer.echo(
+        f"{image} -> {output}: {share:.1%} filled by {name}, threshold {selection.threshold:.2f} ({where}{note})"
+    )
 
 
 def _points(texts: list[str] | None, flag: str) -> list[tuple[float, float]]:
@@ -141,9 +150,11 @@ def _points(texts: list[str] | None, flag: str) -> list[tuple[float, float]]:
 
 def _check(image: Path, output: Path, mask: Path | None, others: list[Path], force: bool) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
+    from implicitkit.files import check_regular
     from implicitkit.images import check_writable
 
     for path in (image, *others):
+        check_regular(path)
         if not path.is_file():
             raise UserError(
                 f"{path} is a folder; edit takes one picture" if path.is_dir() else f"there is no file {path}"

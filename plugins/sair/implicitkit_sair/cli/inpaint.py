@@ -92,7 +92,7 @@ def inpaint(
 
     from implicitkit import load_model
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import read_picture
+    from implicitkit.images import Origin, read_picture
     from implicitkit_sair.inpainting.choice import inpaint_better
     from implicitkit_sair.inpainting.margins import extend
     from implicitkit_sair.inpainting.painting import SOLVERS, check_mask, check_painter, read_mask
@@ -124,10 +124,10 @@ def inpaint(
         how["mirror"] = rare.mirror
         result, why = inpaint_better(painters, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        outputs.write(job.target, result, lossless=outputs.quality is None)
+        origin = Origin(job.source, job.root)
+        outputs.write(job.target, result, lossless=outputs.quality is None, origin=origin)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
-        lossy = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".avif": "AVIF"}.get(job.target.suffix.lower())
-        note = f"; {lossy} changes known pixels a little" if lossy else ""
+        note = loss(job.target, picture.bits, quality=outputs.quality is not None)
         note += f"; {why}" if why else ""
         return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
 
@@ -148,6 +148,7 @@ class Job:
     source: Path
     mask: Path
     target: Path
+    root: Path | None = None
 
     def check(self, force: bool) -> None:
         """Raise :class:`UserError` if the target is in the way or cannot be written."""
@@ -183,7 +184,7 @@ def plan(
             fields = {"name": source.stem, "label": "inpainted", "model": Path(model).stem}
             name = outputs.file_name(source.stem, **fields, number=f"{number:0{digits}}")
             target = place_in(output, source, [image]) / f"{name}{outputs.suffix('.png')}"
-            jobs.append(Job(source, masks[source], target))
+            jobs.append(Job(source, masks[source], target, output))
     outputs.check_quality([job.target for job in jobs])
     refuse_clashes({job.source: [job.target] for job in jobs})
     originals = {job.mask.resolve() for job in jobs}
@@ -191,6 +192,26 @@ def plan(
         if job.target.resolve() in originals:
             raise UserError(f"{job.target} is a mask; choose another --output")
     return jobs
+
+
+def loss(target: Path, bits: int, *, quality: bool) -> str:
+    """What the format of ``target`` does to known pixels of so many ``bits``, for the line that says what was done.
+
+    Args:
+        target: the result's file.
+        bits: of the picture's values.
+        quality: whether WebP is written with a quality; else without loss.
+
+    >>> loss(Path("x.jpg"), 8, quality=False), loss(Path("x.webp"), 16, quality=False)
+    ('; JPEG changes known pixels a little', '; WebP keeps 8 of their 16 bits')
+    """
+    suffix = target.suffix.lower()
+    name = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".avif": "AVIF", ".webp": "WebP"}.get(suffix)
+    if name is None or (name == "WebP" and not quality and bits == 8):
+        return ""
+    if name == "WebP" and not quality:
+        return f"; {name} keeps 8 of their {bits} bits"
+    return f"; {name} changes known pixels a little"
 
 
 def find_mask(source: Path, inside: Path, mask: Path) -> Path:

@@ -68,7 +68,7 @@ def segment(
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images import Enlargement, fill_holes, refuse_distortion, write_picture
+    from implicitkit.images import Enlargement, Origin, fill_holes, refuse_distortion, write_picture
     from implicitkit.images.resize import resize
     from implicitkit_sair.inpainting.painting import check_mask, read_mask
     from implicitkit_sair.segmentation.label_maps import write_label_map
@@ -109,9 +109,9 @@ def segment(
         for target in (output, labels, scores):
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(
-            all_or_none.enter_context(replacing(output)), draw_overlay(under, panels, vocabulary.names, rare.opacity)
-        )
+        overlay = draw_overlay(under, panels, vocabulary.names, rare.opacity)
+        finish = Origin(image).recorder(output)
+        write_picture(all_or_none.enter_context(replacing(output)), overlay, finish=finish)
         if labels is not None:
             write_label_map(all_or_none.enter_context(replacing(labels)), main.labels)
         if scores is not None:
@@ -125,11 +125,13 @@ def _check_targets(
     image: Path, mask: Path | None, output: Path, labels: Path | None, scores: Path | None, force: bool
 ) -> None:
     """Raise :class:`UserError` if a file is missing, or a target is in the way or cannot be written."""
+    from implicitkit.files import check_regular
     from implicitkit.images import check_writable
 
     inputs = [path for path in (image, mask) if path is not None]
     targets = [path for path in (output, labels, scores) if path is not None]
     for path in inputs:
+        check_regular(path)
         if not path.is_file():
             raise UserError(
                 f"{path} is a folder; segment takes one picture" if path.is_dir() else f"there is no file {path}"
