@@ -34,7 +34,7 @@ def edit(
     """``image`` with what means the same as points, an example or classes filled.
 
     Args:
-        model: what fills: one that takes a picture and a mask, or ``"biharmonic"`` or ``"harmonic"``.
+        model: what fills: one that takes a picture and a mask, or ``"patches"``, ``"harmonic"`` or ``"biharmonic"``.
         image: ``(3, H, W)`` in [0, 1].
         semantics: whose meaning selects (default: DINOv2), see :func:`implicitkit_sair.editing.selection.select`.
         meaning: what ``model``, a SAIR, is to paint there: a picture ``(3, h, w)``, laid over this one, or an embedding

@@ -17,6 +17,7 @@ from implicitkit_sair.segmentation.vocabulary import Vocabulary
 DINOV2 = "dinov2_vits14"
 MAX_SIDE = 700  # pixels of the longer side that the default network sees: 50 patches
 EPSILON = 1e-4  # of the guided filter: the variance of colours that counts as flat
+ISLAND = 0.01  # of the picture: what a selection encloses belongs to it up to this size
 COARSE_POINTS = 48  # points a side at which a picture's mean embedding is read
 
 
@@ -89,8 +90,28 @@ def select(
     mask = scores > threshold
     if connected:
         mask &= _touching(mask, like)
+    mask = without_islands(mask)
     check_selection(mask, scores, threshold)
     return Selection(mask[None].float(), scores, threshold)
+
+
+def without_islands(mask: Tensor) -> Tensor:
+    """``mask`` ``(H, W)`` with what it encloses selected too, where that is small: a highlight on a cup, say.
+
+    >>> mask = torch.ones(40, 40, dtype=torch.bool)
+    >>> mask[10:13, 10:13] = mask[:, 38:] = False
+    >>> int((~without_islands(mask)).sum())
+    80
+    """
+    from scipy import ndimage
+
+    parts, count = ndimage.label(~mask.cpu().numpy())
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    small = sizes < ISLAND * mask.numel()
+    edges = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    small[edges] = False
+    small[0] = True  # what is selected stays so
+    return torch.from_numpy(small[parts]).to(mask.device)
 
 
 def check_selection(mask: Tensor, scores: Tensor, threshold: float) -> None:
