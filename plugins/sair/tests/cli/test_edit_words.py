@@ -14,6 +14,7 @@ from small_parts import EDSR
 from tiny_clip import VIT, build
 
 import implicitkit as ik
+from implicitkit_sair.editing.selection import without_islands
 from implicitkit_sair.semantic.clip.templates import named_templates
 
 WORDS, OTHERS = ["grass", "lake"], ["sky", "tree", "sea"]
@@ -52,32 +53,23 @@ def by_open_clip(words: list[str], templates: list[str]) -> torch.Tensor:
 
 @pytest.mark.parametrize("templates", [None, "two.txt", "clip", "maskclip"])
 def test_words_select_what_open_clips_text_tower_says(run, place: Path, tmp_path: Path, templates: str | None) -> None:
-    named = templates if templates in ("clip", "maskclip") else place / str(templates)
-    how = ("--templates", named) if templates else ()
-    call = (
-        "edit",
-        place / "a.png",
-        "-o",
-        tmp_path / "b.png",
-        "--classes",
-        "Grass, lake",
-        "--against",
-        "sky, tree, sea",
-    )
-    call += ("--semantics", place / "sem.safetensors", "--text-weights", place / "clip.safetensors", *how)
-    done = run(*call, "--grow", "0", "--refine", "false", "--mask", tmp_path / "m.png", "--model", "harmonic")
-    assert done.code == 0, done.err
     picture = ik.read_image(place / "a.png")
     sentences = {None: ["a photo of a {}."], "two.txt": ["a {}.", "no {} here"]}.get(templates)
-    rows = by_open_clip(["Grass", *WORDS[1:], *OTHERS], sentences or list(named_templates(str(templates))))
+    rows = by_open_clip([*WORDS, *OTHERS], sentences or list(named_templates(str(templates)) or ()))
     field = ik.load_model(place / "sem.safetensors").encode(picture)
     cosines = torch.einsum("dhw,kd->khw", F.normalize(field.render((32, 32)), dim=0), rows)
     gap = cosines[:2].amax(0) - cosines[2:].amax(0)
-    clear = gap.abs() > 1e-4
-    assert (
-        torch.equal((ik.read_image(tmp_path / "m.png")[0] > 0.5)[clear], (gap > 0)[clear])
-        and clear.float().mean() > 0.9
-    )
+    threshold = float(gap.median())
+
+    call = ("edit", place / "a.png", "-o", tmp_path / "b.png", "--classes", "Grass, lake", "--against")
+    call += (", ".join(OTHERS), "--semantics", place / "sem.safetensors", "--text-weights", place / "clip.safetensors")
+    if templates:
+        call += ("--templates", place / templates if templates == "two.txt" else templates)
+    call += ("--grow", "0", "--refine", "false", "--mask", tmp_path / "m.png", "--model", "harmonic")
+    done = run(*call, "--threshold", f"{threshold:.8f}")
+    assert done.code == 0, done.err
+    found, expected = ik.read_image(tmp_path / "m.png")[0] > 0.5, without_islands(gap > threshold)
+    assert (found == expected).float().mean() > 0.97  # all but ties
 
 
 def test_what_a_word_means_is_what_is_painted(run, place: Path, tmp_path: Path) -> None:
@@ -109,7 +101,10 @@ def test_what_a_word_means_is_what_is_painted(run, place: Path, tmp_path: Path) 
             "its text tower is not at hand",
         ),
         (("--classes", "sky", "--semantics", "sem.safetensors", "--text-weights", "none.pt"), "none.pt"),
-        (("--classes", "sky", "--semantics", "sem.safetensors", "--text-weights", "sair.safetensors"), "."),
+        (
+            ("--classes", "sky", "--semantics", "sem.safetensors", "--text-weights", "sair.safetensors"),
+            r"does not fit .* and \d+ more",
+        ),
         (("--classes", "", "--semantics", "sem.safetensors"), "--classes: class names are one or more"),
         (
             ("--classes", "sky", "--templates", "two", "--semantics", "sem.safetensors"),
