@@ -21,7 +21,7 @@ from PIL import Image
 WIDTH = 250  # pixels of a picture on the sheet
 FREE = {
     "rocket": "rocket.png --like 320,250 --connected true",
-    "astronaut": "astronaut.png --like 420,145 --like 475,120 --unlike 330,60 --unlike 80,60 --unlike 256,100",
+    "astronaut": "astronaut.png --like 420,145 --unlike 330,60 --unlike 490,120 --connected true",
     "hopper": "hopper.png --like 257,100 --connected true",
     "coffee": "coffee.png --like 364,279 --connected true",
     "spoon": "coffee.png --like 364,279 --unlike 300,60 --unlike 290,180 --unlike 130,260 --unlike 430,310 --grow 6",
@@ -50,14 +50,15 @@ def free_pictures(folder: Path) -> None:
         picture.save(folder / f"{name}.png")
 
 
-def edit(folder: Path, name: str, asked: str) -> list[Image.Image]:
-    """Run the command in ``folder``; the picture, the selection over it, and the result."""
+def edit(folder: Path, name: str, asked: str, run: bool) -> list[Image.Image]:
+    """Run the command in ``folder``, or take what it left; the picture, the selection over it, and the result."""
     words = ["implicitkit", "edit", *shlex.split(asked)]
     words += ["-o", f"{name}_after.png", "--mask", f"{name}_selected.png", "--force"]
     print(shlex.join(words), flush=True)
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *words], check=True, cwd=folder)
-    print(f"  {time.perf_counter() - start:.0f} s", flush=True)
+    if run:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", *words], check=True, cwd=folder)
+        print(f"  {time.perf_counter() - start:.0f} s", flush=True)
     before, after = (Image.open(folder / file).convert("RGB") for file in (words[2], f"{name}_after.png"))
     mask = Image.open(folder / f"{name}_selected.png").convert("L")
     red = Image.blend(before, Image.new("RGB", before.size, (230, 0, 60)), 0.55)
@@ -87,23 +88,21 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="a folder for the pictures")
     parser.add_argument("--photographs", type=Path, help="the folder of the others")
     parser.add_argument("--sheet", type=Path, help="the sheet of the pictures that may be passed on")
-    parser.add_argument("--only", nargs="+", help="some rows")
+    parser.add_argument("--only", nargs="+", help="run these rows; of the others, take what lies in WORK")
     arguments = parser.parse_args()
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     free_pictures(work)
     wanted = set(arguments.only or [*FREE, *OTHERS])
-    rows = [edit(work, name, asked) for name, asked in FREE.items() if name in wanted]
-    if rows:
-        sheet(rows, arguments.sheet or work / "free.jpg")
+    rows = [edit(work, name, asked, name in wanted) for name, asked in FREE.items()]
+    sheet(rows, arguments.sheet or work / "free.jpg")
     if arguments.photographs:
         rows = []
         for name, asked in OTHERS.items():
-            if name in wanted:
-                with Image.open(arguments.photographs / asked.split()[0]) as photograph:
-                    photograph.thumbnail((900, 900))
-                    photograph.convert("RGB").save(work / asked.split()[0], quality=95)
-                rows.append(edit(work, name, asked))
+            with Image.open(arguments.photographs / asked.split()[0]) as photograph:
+                photograph.thumbnail((900, 900))
+                photograph.convert("RGB").save(work / asked.split()[0], quality=95)
+            rows.append(edit(work, name, asked, name in wanted))
         sheet(rows, work / "others.jpg")
 
 
