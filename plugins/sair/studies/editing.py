@@ -23,7 +23,7 @@ FREE = {
     "rocket": "rocket.png --like 320,250 --connected true",
     "astronaut": "astronaut.png --like 420,145 --unlike 330,60 --unlike 490,120 --connected true",
     "hopper": "hopper.png --like 257,100 --connected true",
-    "coffee": "coffee.png --like 364,279 --connected true",
+    "coffee": "coffee.png --like 364,279 --like 110,170 --connected true",
     "spoon": "coffee.png --like 364,279 --unlike 300,60 --unlike 290,180 --unlike 130,260 --unlike 430,310 --grow 6",
     "face": "hopper_face.png --like 44,50 --as astronaut_face.png --grow 2",
 }
