@@ -1,6 +1,6 @@
 """Thin slices from thick ones: LIIF in three dimensions on a real MRI, beside spline interpolation.
 
-    pip install 'implicitkit[volumes]' && python examples/volume.py [OUT.nii.gz]
+    pip install 'implicitkit[volumes]' && python examples/volume.py [OUT.nii.gz [MODEL.safetensors]]
 
 The volume is one that nibabel ships for its tests (example4d.nii.gz, a head of 128×96×24 voxels). Slices four times as
 thick are made of its first axis; one half of the head trains, the other half is measured. It takes a minute or two.
@@ -64,8 +64,8 @@ def psnr(found: torch.Tensor, truth: torch.Tensor) -> float:
     return float(-10 * (found - truth).square().mean().log10())
 
 
-def main(output: str | None = None, steps: int = 300) -> dict[str, float]:
-    """Train, measure on the other half, and write the whole head if ``output`` says where."""
+def main(output: str | None = None, file: str | None = None, steps: int = 300) -> dict[str, float]:
+    """Train, measure on the other half, and write the whole head and the model if ``output`` and ``file`` say where."""
     from scipy.ndimage import zoom
 
     volume = mri()
@@ -90,8 +90,10 @@ def main(output: str | None = None, steps: int = 300) -> dict[str, float]:
         write_volume(output, fine)
         before, after = ("×".join(f"{s:.2f}" for s in v.spacing) for v in (coarse, fine))
         print(f"{output}: voxels of {after} mm from {before}")
+    if file:
+        print(f"{model.save(file)}: implicitkit upscale SCAN.nii.gz --model {file}")
     return scores
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:3])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from implicitkit.errors import DataError, UserError, first_line
 from implicitkit.files import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
+INTERPOLATIONS = {"nearest": 0, "linear": 1, "spline": 3}
+"""What makes a volume finer without having learnt: name -> order of the spline."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Volume:
         affine: ``(4, 4)`` float64: from voxel numbers, counted from the centre of the first, to millimetres.
         low: the stored value of 0.
         high: the stored value of 1.
+        space: NIfTI's number of what the millimetres are of: 1 the scanner, 2 another scan, 3 Talairach's, 4 the MNI's
+            head.
 
     >>> volume = Volume(torch.zeros(1, 4, 5, 6), np.diag([2.0, 2.0, 3.0, 1.0]))
     >>> volume.spacing, volume.resized(torch.zeros(1, 4, 5, 18)).spacing
@@ -37,6 +42,7 @@ class Volume:
     affine: NDArray[np.float64]
     low: float = 0.0
     high: float = 1.0
+    space: int = 2
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -63,6 +69,48 @@ class Volume:
         return replace(self, values=values, affine=self.affine @ change)
 
 
+def interpolate(values: Tensor, size: Sequence[int], how: str) -> Tensor:
+    """A volume at another size, its borders where they were, within the range of its values.
+
+    Args:
+        values: ``(C, D, H, W)``.
+        size: ``(d, h, w)``.
+        how: one of :data:`INTERPOLATIONS`: a cubic ``"spline"`` goes through every voxel; ``"nearest"`` makes no new
+            values, as labels need. The others average along axes that become coarser.
+
+    Raises:
+        ValueError: ``how`` is none of these.
+
+    >>> interpolate(torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1), (4, 1, 1), "linear").flatten()
+    tensor([0.0000, 0.2500, 0.7500, 1.0000])
+    """
+    from scipy.ndimage import zoom
+
+    if how not in INTERPOLATIONS:
+        raise ValueError(f"volumes are interpolated by {', '.join(INTERPOLATIONS)}; received {how!r}")
+    own = values.shape[1:]
+    finer = [m if how == "nearest" else max(n, m) for n, m in zip(own, size, strict=True)]
+    zooms = [1.0, *(m / n for n, m in zip(own, finer, strict=True))]
+    made = zoom(values.double().cpu().numpy(), zooms, order=INTERPOLATIONS[how], mode="nearest", grid_mode=True)
+    return coarsen(torch.from_numpy(made).to(values).clamp(values.min(), values.max()), size)
+
+
+def coarsen(values: Tensor, size: Sequence[int]) -> Tensor:
+    """A volume ``(C, D, H, W)`` averaged along the axes that ``size`` makes shorter; along the others it has that size.
+
+    >>> coarsen(torch.arange(4.0).reshape(1, 4, 1, 1), (2, 1, 1)).flatten()
+    tensor([0.7143, 2.2857])
+    """
+    for axis, n in enumerate(size, start=1):
+        if n < values.shape[axis]:
+            rows = values.movedim(axis, 0)
+            shape = rows.shape[1:]
+            flat = rows.reshape(1, 1, len(rows), -1)
+            flat = F.interpolate(flat, (n, flat.shape[3]), mode="bilinear", antialias=True)
+            values = flat.reshape(n, *shape).movedim(0, axis)
+    return values
+
+
 def read_volume(path: str | Path) -> Volume:
     """A NIfTI file, its values between the smallest and the largest mapped to [0, 1].
 
@@ -87,7 +135,10 @@ def read_volume(path: str | Path) -> Volume:
         raise DataError(f"{path} holds values that are not finite")
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / ((high - low) or 1.0)
-    return Volume(torch.from_numpy(scaled)[None].float(), np.asarray(image.affine, np.float64), low, high)
+    header = image.header
+    codes = [int(header[name]) for name in ("sform_code", "qform_code") if name in header.keys()]  # noqa: SIM118
+    space = next((code for code in codes if code), Volume.space)
+    return Volume(torch.from_numpy(scaled)[None].float(), np.asarray(image.affine, np.float64), low, high, space)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -102,6 +153,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     values = volume.values[0].detach().cpu().double().numpy() * (volume.high - volume.low) + volume.low
     image = nibabel.Nifti1Image(values.astype(np.float32), volume.affine)
     image.header.set_xyzt_units("mm")
+    image.header.set_sform(volume.affine, volume.space)
     with replacing(path) as temporary:
         named = temporary.with_name(temporary.name + (".nii.gz" if path.name.lower().endswith(".gz") else ".nii"))
         try:

@@ -135,6 +135,10 @@ class OutputSize:
     fit: Annotated[bool, typer.Option("--fit", help="Of another aspect: the largest size within the box.")] = False
     crop: Annotated[bool, typer.Option("--crop", help="Of another aspect: fill the box, cut the centre.")] = False
     stretch: Annotated[bool, typer.Option("--stretch", help="Of another aspect: distort the picture.")] = False
+    spacing: Annotated[
+        str | None,
+        typer.Option(metavar="MM", help="Of volumes: millimetres from voxel to voxel, 1 or 1x1x3 [default: cubes]."),
+    ] = None
 
     def enlargement(self) -> Enlargement:
         """The size that the options say.
@@ -147,6 +151,8 @@ class OutputSize:
         """
         from implicitkit.images.upscale import Enlargement
 
+        if self.spacing is not None:
+            raise UserError("--spacing is of volumes (.nii, .nii.gz); pictures take --scale, --size, --width, --height")
         aspects = [name for name in ("fit", "crop", "stretch") if getattr(self, name)]
         if len(aspects) > 1:
             chosen = " and ".join(f"--{aspect}" for aspect in aspects)

@@ -13,6 +13,7 @@ from implicitkit.cli.batch import run_each
 from implicitkit.cli.inputs import check_target, find_pictures, place_in, refuse_clashes
 from implicitkit.cli.pictures.clips import Job, is_clip, plan_clips, run_clips
 from implicitkit.cli.pictures.options import Outputs, OutputSize, check_hdr, with_outputs
+from implicitkit.cli.pictures.scans import is_scan, plan_scans, run_scans
 from implicitkit.cli.pictures.sharing import Share, this_share
 from implicitkit.errors import UserError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from implicitkit.images.upscale import Enlargement
     from implicitkit.model import ImplicitModel
 
+DEFAULT_MODEL = "liif_small"
 MIN_PIXELS_TO_ANNOUNCE = 3e6  # pixels, before and after, that are done before an estimate would pay
 DEFAULT_OUTPUTS = Outputs()
 MAX_TIMES_ENCODED = 4.0  # how often, on average, a pixel is encoded before --tile is worth a word
@@ -40,7 +42,10 @@ def upscale(
     ] = None,
     *,
     target: OutputSize,
-    model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A pretrained model's name, or a weight file [default: liif_small; of volumes: spline]."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     tile: Annotated[str, typer.Option(help="Side of the input tiles: auto, or a number of pixels.")] = "auto",
@@ -53,11 +58,16 @@ def upscale(
     hdr: Annotated[bool, typer.Option("--hdr", help="Keep values above 1 of EXR and float TIFF.")] = False,
     outputs: Outputs,
 ) -> None:
-    """Upscale pictures, and films, to any size.
+    """Upscale pictures, films, and volumes, to any size.
 
     Grey, alpha, 16 bits, colour profiles and EXIF are kept. Of a folder, all pictures but the results of earlier runs.
     `accelerate launch -m implicitkit upscale FOLDER` shares a folder between processes.
     """
+    if any(map(is_scan, inputs)):
+        only = {"--tile": tile != "auto", "--option": bool(option), "--hdr": hdr}
+        run_scans(plan_scans(inputs, output, target, outputs, only), target, model, device, precision, outputs)
+        return
+    model = DEFAULT_MODEL if model is None else model
     how = target.enlargement()
     tile_side = _parse_tile(tile)
     films = any(map(is_clip, inputs))

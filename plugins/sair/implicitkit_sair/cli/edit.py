@@ -10,7 +10,7 @@ import typer
 from implicitkit import UserError
 from implicitkit.cli import check_target
 
-SOLVER = "harmonic"  # what is selected is wide, and there a thin plate overshoots
+FILLS = "patches"  # what is selected is wide, and there everything else paints a blur
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def edit(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="What fills, as of inpaint [default: a solver or sair_faces, whichever is better there]."),
+        typer.Option(help="What fills, as of inpaint [default: patches; sair_faces with --as and --to]."),
     ] = None,
     semantics: Annotated[
         str | None,
@@ -84,7 +84,8 @@ def edit(
     from implicitkit_sair.cli.inpaint import loss
     from implicitkit_sair.editing.editing import hole_of
     from implicitkit_sair.editing.selection import default_semantics, select
-    from implicitkit_sair.inpainting.painting import SOLVERS, inpaint_picture, read_mask, visible
+    from implicitkit_sair.inpainting.painting import SOLVERS, inpaint_picture, read_mask
+    from implicitkit_sair.models import default_models
 
     where = choose_device(rare.device)
     picture = read_picture(image)
@@ -112,13 +113,8 @@ def edit(
     number_format = choose_precision(rare.precision, where, bits=picture.bits)
     how: dict[str, Any] = {"feather": rare.feather, "precision": number_format}
     meant = as_ is not None or to is not None
-    painters = _painters(model, meant, where)
-    name = next(iter(painters))
-    if len(painters) > 1:
-        from implicitkit_sair.inpainting.choice import choose
-
-        name = choose(painters, visible(picture, hole > 0.5), hole, **how).taken
-    painter = painters[name]
+    name = model or (default_models()[0] if meant else FILLS)
+    painter = _painter(name, meant, where)
     meaning = _meaning(painter, as_, to, rare) if meant else None
     if painter in SOLVERS:
         how = {"feather": rare.feather}
@@ -196,24 +192,21 @@ def _of_file(embeddings: Path, names: Path | None) -> Vocabulary:
     return Vocabulary(tuple(told or [f"class {k + 1}" for k in range(len(rows))]), rows)
 
 
-def _painters(model: str | None, meant: bool, where: Any) -> dict[str, ImplicitModel | str]:
-    """What may fill, by name: the model that is asked for, or all that a test on the picture chooses from."""
+def _painter(name: str, meant: bool, where: Any) -> ImplicitModel | str:
+    """What fills: a solver's name or a model, which reads meaning if that is given."""
     from implicitkit import load_model
     from implicitkit_sair.inpainting.meaning import semantic_condition
     from implicitkit_sair.inpainting.painting import SOLVERS, check_painter
-    from implicitkit_sair.models import default_models
 
-    names = [model] if model else default_models()[:1] if meant else [*default_models(), SOLVER]
-    painters: dict[str, ImplicitModel | str] = {}
-    for name in names:
-        painter: ImplicitModel | str = name if name in SOLVERS else load_model(name).to(where)
-        check_painter(painter, name)
-        if meant and isinstance(painter, str):
-            raise UserError(f"{name} solves an equation and reads no meaning; --as and --to take a --model that does")
-        if meant and not isinstance(painter, str):
-            semantic_condition(painter)
-        painters[name] = painter
-    return painters
+    if name in SOLVERS:
+        if meant:
+            raise UserError(f"{name} learnt nothing and reads no meaning; --as and --to take a --model that does")
+        return name
+    painter = load_model(name).to(where)
+    check_painter(painter, name)
+    if meant:
+        semantic_condition(painter)
+    return painter
 
 
 def _meaning(painter: ImplicitModel | str, as_: Path | None, to: str | None, rare: Any) -> Tensor:

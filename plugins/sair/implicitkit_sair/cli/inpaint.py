@@ -39,9 +39,9 @@ def inpaint(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights that were trained to inpaint: a file, a hub id or a name; or biharmonic or harmonic, which "
-            "solve an equation [default: sair_faces or biharmonic, whichever fills copies of the holes better at "
-            "known places of the picture]."
+            help="Weights that were trained to inpaint: a file, a hub id or a name; or biharmonic, harmonic or "
+            "patches, which learnt nothing [default: of the shipped models, biharmonic and harmonic, what fills copies "
+            "of the holes best at known places of the picture]."
         ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",

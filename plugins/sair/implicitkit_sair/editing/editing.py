@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from implicitkit import DataError, ImplicitModel
-from implicitkit_sair.editing.selection import Selection, select
+from implicitkit_sair.editing.selection import Selection, select, without_islands
 from implicitkit_sair.inpainting.painting import grow as grown
 from implicitkit_sair.inpainting.painting import inpaint
 
@@ -34,7 +34,7 @@ def edit(
     """``image`` with what means the same as points, an example or classes filled.
 
     Args:
-        model: what fills: one that takes a picture and a mask, or ``"biharmonic"`` or ``"harmonic"``.
+        model: what fills: one that takes a picture and a mask, or ``"patches"``, ``"harmonic"`` or ``"biharmonic"``.
         image: ``(3, H, W)`` in [0, 1].
         semantics: whose meaning selects (default: DINOv2), see :func:`implicitkit_sair.editing.selection.select`.
         meaning: what ``model``, a SAIR, is to paint there: a picture ``(3, h, w)``, laid over this one, or an embedding
@@ -64,12 +64,12 @@ def edit(
 
 
 def hole_of(selection: Selection, grow: int) -> Tensor:
-    """The selection ``(1, H, W)`` grown by so many pixels, as a mask.
+    """The selection ``(1, H, W)`` grown by so many pixels, with the small islands that it then encloses, as a mask.
 
     Raises:
         DataError: nothing is left around it.
     """
-    hole = grown(selection.mask.cpu() > 0.5, grow)
+    hole = without_islands(grown(selection.mask.cpu() > 0.5, grow)[0])[None]
     if bool(hole.all()):
         raise DataError(
             f"the selection, grown by {grow} pixels, is everything; take a higher threshold or a smaller grow"

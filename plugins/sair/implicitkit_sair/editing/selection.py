@@ -17,6 +17,7 @@ from implicitkit_sair.segmentation.vocabulary import Vocabulary
 DINOV2 = "dinov2_vits14"
 MAX_SIDE = 700  # pixels of the longer side that the default network sees: 50 patches
 EPSILON = 1e-4  # of the guided filter: the variance of colours that counts as flat
+ISLAND = 0.01  # of the picture: what a selection encloses belongs to it up to this size
 COARSE_POINTS = 48  # points a side at which a picture's mean embedding is read
 
 
@@ -54,12 +55,12 @@ def select(
             (``implicitkit weights get dinov2_vits14``).
         image: ``(3, H, W)`` in [0, 1].
         like: pixels ``(x, y)``, counted from the top left, that mean it.
-        unlike: pixels that do not; each pixel then goes to the nearest of all.
+        unlike: pixels that do not: of what ``like`` selects alone, that which is nearer to one of these is left out.
         example: a picture ``(3, h, w)`` and its mask ``(1, h, w)``, 1 on what is meant.
         vocabulary: classes and their embeddings; each pixel goes to the nearest.
         classes: those that are meant.
         threshold: selected is what scores higher (default: 0, the nearest; for ``like`` alone Otsu's of what is
-            above that, at most half of the highest).
+            above that, at most half of the highest; with ``unlike``, scores are counted from there).
         connected: only what hangs together with a point of ``like``.
         refine: let the borders follow those of the picture, by a guided filter (He, Sun, Tang; ECCV 2010).
 
@@ -79,18 +80,40 @@ def select(
         chosen = [vocabulary.names.index(name) for name in vocabulary.select(classes).names]
         scores = _score(field, vocabulary, chosen)
     else:
-        scores = _by_examples(field, image, like, unlike, example)
+        scores = _of_example(field, *example) if example is not None else _like(field, image, like)
+        if unlike:
+            found = torch.cat([_at(field, image, like), _at(field, image, unlike)])
+            nearest = Vocabulary(tuple(map(str, range(len(found)))), found)
+            scores = torch.minimum(scores - _division(scores), _score(field, nearest, list(range(len(like)))))
     if refine:
         scores = guided(scores, image.to(scores), max(2, max(image.shape[1:]) // 64))
     if threshold is None:
-        above = scores[scores > 0]
-        by_groups = like and not unlike and len(above)
-        threshold = min(otsu(above), float(above.max()) / 2) if by_groups else 0.0
+        threshold = _division(scores) if like and not unlike else 0.0
     mask = scores > threshold
     if connected:
         mask &= _touching(mask, like)
+    mask = without_islands(mask)
     check_selection(mask, scores, threshold)
     return Selection(mask[None].float(), scores, threshold)
+
+
+def without_islands(mask: Tensor) -> Tensor:
+    """``mask`` ``(H, W)`` with what it encloses selected too, where that is small: a highlight on a cup, say.
+
+    >>> mask = torch.ones(40, 40, dtype=torch.bool)
+    >>> mask[10:13, 10:13] = mask[:, 38:] = False
+    >>> int((~without_islands(mask)).sum())
+    80
+    """
+    from scipy import ndimage
+
+    parts, count = ndimage.label(~mask.cpu().numpy())
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    small = sizes < ISLAND * mask.numel()
+    edges = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    small[edges] = False
+    small[0] = True  # what is selected stays so
+    return torch.from_numpy(small[parts]).to(mask.device)
 
 
 def check_selection(mask: Tensor, scores: Tensor, threshold: float) -> None:
@@ -110,29 +133,21 @@ def default_semantics() -> ImplicitModel:
     return create_model({"encoder": encoder, "decoder": {"name": "bilinear", "project": False}}).eval()
 
 
-def _by_examples(
-    field: Field,
-    image: Tensor,
-    like: Sequence[tuple[float, float]],
-    unlike: Sequence[tuple[float, float]],
-    example: tuple[Tensor, Tensor] | None,
-) -> Tensor:
-    """Scores ``(H, W)`` against embeddings found in the picture, or in another one."""
-    if example is not None:
-        meant, other = _of_example(field, *example)
-        return _score(field, Vocabulary(("meant", "other"), torch.stack([meant, other])), [0])
-    points = [_at(field, image, like), _at(field, image, unlike)] if unlike else [_at(field, image, like)]
-    found = torch.cat(points)
-    if unlike:
-        names = [f"{k}" for k in range(len(found))]
-        return _score(field, Vocabulary(tuple(names), found), list(range(len(like))))
+def _like(field: Field, image: Tensor, points: Sequence[tuple[float, float]]) -> Tensor:
+    """Scores ``(H, W)``: the best cosine with the points, the mean embedding of the picture taken off."""
     mean = _mean(field)
-    rows = F.normalize(found - mean, dim=1)
-    scores = found.new_empty(field.size)
+    rows = F.normalize(_at(field, image, points) - mean, dim=1)
+    scores = rows.new_empty(field.size)
     for window, values in field.blocks(field.size):
         centred = F.normalize(values[0] - mean[:, None, None], dim=0)
         scores[window] = torch.einsum("dhw,kd->khw", centred, rows).amax(0)
     return scores
+
+
+def _division(scores: Tensor) -> float:
+    """From where on a score counts: Otsu's of what is above 0, at most half of the highest."""
+    above = scores[scores > 0]
+    return min(otsu(above), float(above.max()) / 2) if len(above) else 0.0
 
 
 def _score(field: Field, vocabulary: Vocabulary, chosen: Sequence[int]) -> Tensor:
@@ -165,8 +180,8 @@ def _mean(field: Field) -> Tensor:
     return values.flatten(1).mean(1)
 
 
-def _of_example(field: Field, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean directions ``(D,)`` of what an example's mask covers and of what it does not."""
+def _of_example(field: Field, picture: Tensor, mask: Tensor) -> Tensor:
+    """Scores ``(H, W)`` against the mean directions of what an example's mask covers and of what it does not."""
     if mask.shape != (1, *picture.shape[1:]):
         raise DataError(
             f"the example has {tuple(picture.shape)} values, its mask {tuple(mask.shape)}; sizes must agree"
@@ -178,7 +193,8 @@ def _of_example(field: Field, picture: Tensor, mask: Tensor) -> tuple[Tensor, Te
         raise DataError("the example's mask covers all of its picture or nothing; it says which part is meant")
     model: Any = field.model
     values = F.normalize(model.encode(picture).render(size).flatten(1), dim=0)
-    return values[:, inside].mean(1), values[:, ~inside].mean(1)
+    meant = torch.stack([values[:, inside].mean(1), values[:, ~inside].mean(1)])
+    return _score(field, Vocabulary(("meant", "other"), meant), [0])
 
 
 def _touching(mask: Tensor, like: Sequence[tuple[float, float]]) -> Tensor:

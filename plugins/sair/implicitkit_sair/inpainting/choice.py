@@ -13,9 +13,10 @@ from torch import Tensor
 from implicitkit import ImplicitModel
 from implicitkit.images import Picture
 from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint, inpaint_picture, visible
-from implicitkit_sair.inpainting.surroundings import crops, trained_view
+from implicitkit_sair.inpainting.surroundings import crops, shrink, trained_view
 
 TRIALS = 3
+TESTED_SIDE = 256  # pixels: larger crops are shrunk to it
 MIN_HELD_OUT = 16  # pixels; fewer held-out ones measure nothing
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
 
@@ -69,7 +70,8 @@ def choose(
     """Compare models and solvers on known pixels of ``image``.
 
     Copies of the holes are moved to places that are known, and filled by each; nothing of the true holes is seen. A
-    large picture is tested around its largest holes: a few crops, or the whole where one hole spans it.
+    large picture is tested around its largest holes, in at most three crops, shrunk to 256 pixels where a hole is so
+    wide that its crop is larger: what that leaves out is detail that nothing paints in so wide a hole.
 
     Args:
         painters: name -> a model or the name of a solver, see :func:`implicitkit_sair.inpaint`; the last is taken where
@@ -88,7 +90,7 @@ def choose(
     errors, pixels, done = dict.fromkeys(painters, 0.0), 0, 0
     for k in range(TRIALS):
         crop = views[k % min(len(views), TRIALS)]
-        part, missing = image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)]
+        part, missing = _tested(image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)])
         held = held_out(missing[0], k)
         if int(held.sum()) < MIN_HELD_OUT:
             continue
@@ -100,6 +102,15 @@ def choose(
         done += 1
     psnr = {name: -10 * math.log10(max(error / max(pixels, 1), 1e-10)) for name, error in errors.items()}
     return Choice(psnr if done else {}, done, list(painters)[-1])
+
+
+def _tested(part: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+    """A crop ``(3, H, W)`` and its holes ``(1, H, W)``, shrunk where it is larger than ``TESTED_SIDE``."""
+    factor = TESTED_SIDE / max(part.shape[1:])
+    if factor >= 1:
+        return part, missing
+    small, hole = shrink(part.float(), missing.float(), [max(8, round(n * factor)) for n in part.shape[1:]])
+    return small, hole > 0.5
 
 
 def _view(painters: Mapping[str, ImplicitModel | str], told: int | None, size: int) -> tuple[int, bool]:

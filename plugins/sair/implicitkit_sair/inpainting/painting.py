@@ -14,10 +14,12 @@ from torch import Tensor
 from implicitkit import DataError, ImplicitModel, UserError, images
 from implicitkit.images import Fill, Picture, fill_holes, fill_transparent, to_pixels, to_tensor
 from implicitkit_sair.inpainting.meaning import given_meaning, part_of
-from implicitkit_sair.inpainting.surroundings import MIN_SOLVED_SIDE, crops, paint_crop, trained_view
+from implicitkit_sair.inpainting.patches import patch_fill
+from implicitkit_sair.inpainting.surroundings import MIN_SOLVED_SIDE, crops, paint_crop, shrink, trained_view
 
-SOLVERS = ("biharmonic", "harmonic")
-"""What fills holes without having learnt: a thin plate and a membrane."""
+SOLVERS = ("biharmonic", "harmonic", "patches")
+"""What fills holes without having learnt: a thin plate, a membrane, and patches of the picture itself."""
+EXACT = 30_000  # missing pixels of a plate that is solved as it is, in a second or two
 
 
 def inpaint(
@@ -41,8 +43,9 @@ def inpaint(
     What the picture holds where the mask is 1 is never seen: ``fill`` takes its place.
 
     Args:
-        model: one that takes a picture and a mask and gives a picture; or the name of a solver, ``"biharmonic"`` or
-            ``"harmonic"``, which needs none of ``passes``, ``fill``, ``tile``, ``precision``, ``view`` and ``mirror``.
+        model: one that takes a picture and a mask and gives a picture; or the name of a solver, ``"biharmonic"``,
+            ``"harmonic"`` or ``"patches"``, which needs none of ``passes``, ``fill``, ``tile``, ``precision``, ``view``
+            and ``mirror``.
         image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
         mask: ``(1, H, W)`` or ``(B, 1, H, W)``, above 0.5 where pixels are missing.
         passes: how often the picture goes through (default: the model's own number).
@@ -73,7 +76,7 @@ def inpaint(
     hole = grow(check_mask(image, mask), dilate)
     if isinstance(model, str):
         if meaning is not None:
-            raise UserError(f"{model} solves an equation and reads no meaning; choose a model that does (a SAIR)")
+            raise UserError(f"{model} learnt nothing and reads no meaning; choose a model that does (a SAIR)")
         return blend(image, _solve_each(model, image, hole), hole, feather)
     how: dict[str, Any] = {"tile": tile, "precision": precision, "passes": passes, "fill": fill}
     known, whole = trained_view(model)
@@ -151,9 +154,28 @@ def _solve_each(solver: str, image: Tensor, hole: Tensor) -> Tensor:
     for picture, missing, result in zip(pictures, holes, filled, strict=True):
         for crop in crops(missing.cpu(), MIN_SOLVED_SIDE, whole=False):
             window = (slice(None), *crop.window)
-            values = fill_holes(picture[window][None], missing[crop.window][None, None].to(picture), solver)[0]
+            values = solve(solver, picture[window], missing[crop.window][None].to(picture))
             result[window] = torch.where(crop.own.to(values.device), values, result[window])
     return filled.reshape(image.shape)
+
+
+def solve(solver: str, picture: Tensor, mask: Tensor) -> Tensor:
+    """One picture ``(3, H, W)`` filled by a solver.
+
+    A thin plate of more than ``EXACT`` missing pixels is solved in a smaller picture and enlarged, and what the known
+    pixels are beyond that is spread into the hole as a membrane, as in ``paint_crop``: factorising its equations grows
+    faster than their number, and so far from anything known a plate has no detail.
+    """
+    if solver == "patches":
+        return patch_fill(picture, mask)
+    missing = int((mask > 0.5).sum())
+    if solver != "biharmonic" or missing <= EXACT:
+        return fill_holes(picture[None], mask[None], solver)[0]
+    size = [max(8, round(n * (EXACT / missing) ** 0.5)) for n in picture.shape[1:]]
+    small, hole = shrink(picture, mask, size)
+    plate = fill_holes(small[None], hole[None], solver)
+    plate = F.interpolate(plate, picture.shape[1:], mode="bicubic")[0].to(picture)
+    return (plate + fill_holes((picture - plate)[None], mask[None], "harmonic")[0]).clamp(0, 1)
 
 
 def visible(picture: Picture, hole: Tensor) -> Tensor:
@@ -243,7 +265,7 @@ def check_painter(model: ImplicitModel | str, what: str = "the model") -> None:
     """Raise :class:`UserError` unless ``model`` maps RGB pictures with a mask to RGB pictures, or is a solver."""
     if isinstance(model, str):
         if model not in SOLVERS:
-            raise ValueError(f"the solvers are {' and '.join(SOLVERS)}; received {model!r}")
+            raise ValueError(f"the solvers are {', '.join(SOLVERS[:-1])} and {SOLVERS[-1]}; received {model!r}")
         return
     if model.encoder.in_channels != 3 or model.decoder.out_channels != 3 or model.decoder.output != "picture":
         raise UserError(f"{what} does not map RGB pictures to RGB pictures, so it cannot inpaint")

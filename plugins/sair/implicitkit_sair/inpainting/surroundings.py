@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,15 +118,40 @@ def paint_crop(
     if factor >= 1:
         conditions = None if meaning is None else given_meaning(model, meaning, picture, mask)
         return model.encode(picture, mask, conditions=conditions, **how).render(size)
-    small = [max(8, round(n * factor)) for n in size]
-    base = fill_holes(picture[None], mask[None], model.decoder.fill or "harmonic")
-    shrunk = F.interpolate(base, small, mode="bilinear", antialias=True).clamp(0, 1)
-    missing = (F.interpolate(mask[None], small, mode="area") > MISSING_SHARE).to(mask.dtype)
-    conditions = None if meaning is None else given_meaning(model, meaning, shrunk[0], missing[0])
-    field = model.encode(shrunk[0], missing[0], conditions=conditions, **how)
+    shrunk, missing = shrink(picture, mask, [max(8, round(n * factor)) for n in size])
+    conditions = None if meaning is None else given_meaning(model, meaning, shrunk, missing)
+    field = model.encode(shrunk, missing, conditions=conditions, **how)
     painted = _near_holes(field, mask)
     beyond = fill_holes((picture.to(painted) - painted)[None], mask[None].to(painted), "harmonic")[0]
     return (painted + beyond).clamp(0, 1)
+
+
+def shrink(picture: Tensor, mask: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """A picture with holes at a smaller ``size``: each pixel is the mean of the known ones that it covers.
+
+    Nothing is solved, so a wide hole costs no more than a narrow one.
+
+    Args:
+        picture: ``(3, H, W)`` in [0, 1]; what it holds in the holes is not read.
+        mask: ``(1, H, W)``, 1 where missing.
+        size: ``(h, w)``.
+
+    Returns:
+        ``(3, h, w)``, and ``(1, h, w)``: 1 where more than a quarter is missing.
+
+    Example:
+        >>> mask = torch.zeros(1, 40, 40)
+        >>> mask[..., 20:] = 1
+        >>> small, missing = shrink(torch.full((3, 40, 40), 0.25), mask, (10, 10))
+        >>> bool((small[..., :5] == 0.25).all()), int(missing.sum())
+        (True, 50)
+    """
+    known = (mask < 0.5).to(picture)[None]
+    share = F.interpolate(known, size, mode="bilinear", antialias=True)  # type: ignore[arg-type]
+    colours = torch.where(known > 0, picture[None], 0.0)
+    mean = F.interpolate(colours, size, mode="bilinear", antialias=True) / share.clamp_min(1e-4)  # type: ignore[arg-type]
+    missing = F.interpolate(1 - known, size, mode="area") > MISSING_SHARE  # type: ignore[arg-type]
+    return mean[0].clamp(0, 1), missing[0].to(mask)
 
 
 def _near_holes(field: Field, mask: Tensor) -> Tensor:

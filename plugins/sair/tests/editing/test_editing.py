@@ -30,5 +30,5 @@ def test_a_selection_that_grows_to_everything_is_refused() -> None:
 
 
 def test_a_solver_reads_no_meaning() -> None:
-    with pytest.raises(ik.UserError, match="harmonic solves an equation and reads no meaning"):
+    with pytest.raises(ik.UserError, match="harmonic learnt nothing and reads no meaning"):
         edit("harmonic", two_reds(), semantics=semantic_model(), like=[(10, 10)], meaning=torch.ones(3))

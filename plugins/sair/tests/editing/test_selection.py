@@ -51,6 +51,22 @@ def test_unlike_draws_the_line_at_the_nearer_one() -> None:
     assert found.threshold == 0 and bool((found.mask[0, :, :14] == 1).all()) and not found.mask[0, :, 18:30].any()
 
 
+def test_unlike_takes_from_what_like_selects() -> None:
+    """A third colour that is like neither point goes to none, however near it is to the one that is meant."""
+    picture = flag(24, 48)
+    alone = select(semantic_model(), picture, like=[(4, 4)], refine=False)
+    found = select(semantic_model(), picture, like=[(4, 4)], unlike=[(24, 4)], refine=False)
+    assert bool((found.mask <= alone.mask).all()) and agreement(found.mask, picture[0]) > 0.8
+
+
+def test_what_a_selection_encloses_belongs_to_it_where_it_is_small() -> None:
+    mask = torch.zeros(60, 80, dtype=torch.bool)
+    mask[10:40, 10:60] = True
+    mask[15:18, 20:24] = mask[22:38, 30:50] = False  # 12 and 320 of 4,800
+    closed = selection.without_islands(mask)
+    assert bool(closed[15:18, 20:24].all()) and not closed[22:38, 30:50].any() and not closed[:10].any()
+
+
 def test_an_example_says_what_is_meant_in_another_picture() -> None:
     example = flag(24, 48)
     found = select(semantic_model(), two_reds(), example=(example, example[:1]))

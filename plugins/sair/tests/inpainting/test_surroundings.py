@@ -96,7 +96,7 @@ def test_a_solver_in_crops_is_the_solver_of_the_whole() -> None:
     assert torch.allclose(
         inpaint("biharmonic", clean, mask), fill_holes(clean[None], mask[None], "biharmonic")[0], atol=1e-5
     )
-    with pytest.raises(ValueError, match="the solvers are biharmonic and harmonic; received 'telea'"):
+    with pytest.raises(ValueError, match="the solvers are biharmonic, harmonic and patches; received 'telea'"):
         inpaint("telea", clean, mask)
 
 

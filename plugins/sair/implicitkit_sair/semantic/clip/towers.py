@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -219,9 +220,23 @@ def _whole(made: Recipe) -> Any:
                 return open_clip.create_model(f"local-dir:{folder}", pretrained_text=False).eval()
         except RuntimeError as error:
             why = " ".join(str(error).split()).partition("state_dict for ")[2]
-            raise WeightsError(f"{made.file} does not fit the model {why or error}") from None
+            raise WeightsError(f"{made.file} does not fit the model {shortened(why or str(error))}") from None
         except Exception as error:  # whatever a configuration that does not hold makes torch or open_clip raise
             raise UserError(f"open_clip cannot build {made.name}: {first_line(error)}") from None
+
+
+def shortened(text: str) -> str:
+    """A message of PyTorch's with three names of each long list.
+
+    >>> shortened('Missing key(s): "a", "b", "c", "d", "e".')
+    'Missing key(s): "a", "b", "c" and 2 more.'
+    """
+
+    def few(found: re.Match[str]) -> str:
+        names = found[0].split(", ")
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+    return re.sub(r'"[^"]*"(?:, "[^"]*"){3,}', few, text)
 
 
 def _build(made: Recipe, vision: Mapping[str, Any], text: Mapping[str, Any]) -> Any:
