@@ -153,7 +153,12 @@ def export(
 def check_exportable(model: ImplicitModel) -> None:
     """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
-    if not decoder.exports or decoder.conditions or type(decoder).begin is not Decoder.begin:
+    if decoder.exports and type(decoder).begin is not Decoder.begin:
+        raise UserError(
+            f"the decoder {decoder.title} computes something once per question (Decoder.begin), which no graph at "
+            "points holds; it cannot be exported"
+        )
+    if not decoder.exports or decoder.conditions:
         raise UserError(f"the decoder {decoder.title} says that it cannot be exported (Decoder.exports)")
     if model.ndim != 2:
         raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")

@@ -70,7 +70,7 @@ class Part(nn.Module):
         if isinstance(value, nn.Module | nn.Parameter) and inspect.isfunction(getattr(type(self), name, None)):
             owner = next(cls.__name__ for cls in type(self).__mro__ if name in vars(cls))
             raise TypeError(
-                f"{type(self).__name__}.{name} is a method, of {owner}, which this layer would hide; name it differently"
+                f"{type(self).__name__}.{name} is a method, of {owner}, which this layer would hide; rename it"
             )
         super().__setattr__(name, value)
 
