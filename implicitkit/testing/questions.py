@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import grid
-from implicitkit.decoders.base import Decoder, Inputs, Question
+from implicitkit.decoders.base import Inputs, Question
 from implicitkit.encoders.base import Features
 from implicitkit.field.field import Field
 from implicitkit.model import ImplicitModel
@@ -67,18 +67,27 @@ def check_graphs(model: ImplicitModel, picture: Tensor, tolerance: float) -> Non
     with torch.no_grad():
         features = encoder(picture)
         map = model.refine(features.map)
-        if decoder.exports and type(decoder).begin is Decoder.begin:
+        if decoder.exports:
             latent = decoder.prepare(Features(map, features.extent), inputs, {})
             packed = decoder.pack(latent)
             assert packed.shape[:3] == (1, *picture.shape[2:]), f"pack() gives (1, H, W, K), not {tuple(packed.shape)}"
             points = grid((4, 5))[None]
             cell = torch.full((1, 1, 2), 0.1) if decoder.uses_cell else None
             unpacked = decoder.unpack(packed, inputs if decoder.reads_picture else None)
+            question = Question(cell, points=points, options=decoder.check_options(None))
+            expected = decoder.query(decoder.begin(latent, question), points, cell, {}).float()
+            try:
+                values = decoder.query(unpacked, points, cell, {}).float()
+            except Exception as error:
+                raise AssertionError(
+                    f"{decoder.title} says exports = True, but a latent that was packed and unpacked cannot be asked "
+                    f"without begin(): {type(error).__name__}: {error}"
+                ) from error
             assert_close(
-                decoder.query(unpacked, points, cell, {}).float(),
-                decoder.query(latent, points, cell, {}).float(),
+                values,
+                expected,
                 tolerance,
-                "a latent that was packed and unpacked gives other values",
+                "a latent packed and unpacked, without begin(), gives other values",
             )
         enlarging = decoder.at_scale(2)
         if enlarging is not None:
