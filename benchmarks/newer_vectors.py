@@ -5,16 +5,18 @@ A file of a decoder that is added needs a line in :data:`FILES`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import implicitkit as ik
-from implicitkit.create import build_checkpoint
+from implicitkit.create import build_checkpoint, load_encoder
 from implicitkit.weights.authors import recognise
 from implicitkit.weights.layouts.joint import CIAOSR_MEAN
 
@@ -80,7 +82,9 @@ FILES = {
     "thera-pro": Vectors(
         "Thera with EDSR (prs-eth/thera)", unit=True, last=True, features="backbone", fixed_cell=False
     ),
+    "gsasr-edsr": Vectors("GSASR with EDSR (ChrisDud0257/GSASR)", unit=True),
 }
+NATIVE, SPAN = "gblsr-native", "span"  # an autoencoder, whose pictures are padded outside of it, and an encoder alone
 
 
 def load(name: str) -> ik.ImplicitModel:
@@ -103,9 +107,9 @@ def difference(ours: Tensor, theirs: np.ndarray) -> float:
 @torch.no_grad()
 def errors(name: str, tile: int | None = None, block: int | None = None) -> dict[str, float]:
     """The differences from the authors' arrays, by name: features, grids and points, from the picture on."""
-    how, model = FILES[name], load(name)
-    with np.load(SHARED / f"{name}.npz") as file:
-        arrays = {key: file[key] for key in file}
+    if name in (NATIVE, SPAN):
+        return _patches() if name == NATIVE else _encoder()
+    how, model, arrays = FILES[name], load(name), _arrays(name)
     picture = torch.from_numpy(arrays["input"])
     if picture.shape[-1] == 3 and picture.shape[1] != 3:
         picture = picture.permute(0, 3, 1, 2)
@@ -114,6 +118,8 @@ def errors(name: str, tile: int | None = None, block: int | None = None) -> dict
     theirs = arrays[how.features]
     found = {how.features: difference(features.permute(0, 2, 3, 1) if how.features == "backbone" else features, theirs)}
     field = model.encode(picture, tile=tile)
+    if "scales" in arrays:
+        return found | _canvases(field, arrays)
     for key in sorted(key for key in arrays if key.endswith(("_output", "_sizes")) and _is_grid(key, arrays)):
         name, _, rest = key.rpartition("_")
         sizes = arrays[key].tolist() if rest == "sizes" else [arrays[f"{name}_size"].tolist()]
@@ -129,9 +135,50 @@ def errors(name: str, tile: int | None = None, block: int | None = None) -> dict
     return found
 
 
+def _arrays(name: str) -> dict[str, np.ndarray]:
+    with np.load(SHARED / f"{name}.npz") as file:
+        return {key: file[key] for key in file}
+
+
+def _canvases(field: ik.Field, arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """GSASR's pictures: a canvas of the padded picture, its size rounded down, is drawn and cut."""
+    shown, padded, found = arrays["input"].shape[2:], arrays["padded"].shape[2:], {}
+    box = [-1, -1, *(2 * whole / part - 1 for whole, part in zip(padded, shown, strict=True))]
+    for k, scale in enumerate(arrays["scales"].tolist(), start=1):
+        canvas = [int(scale * n) for n in padded]
+        for key, dmax in ((f"scale{k}_output", 0.0), (f"scale{k}_dmax_output", 0.1)):
+            h, w = arrays[key].shape[2:]
+            drawn = field.render(canvas, box=box, clamp=False, options={"scale": scale, "dmax": dmax})
+            found[key] = difference(drawn[..., :h, :w], arrays[key])
+    return found
+
+
+def _patches() -> dict[str, float]:
+    """GB-LSR's autoencoder of patches: they pad evenly on all sides, by reflection, and crop."""
+    args, arrays = json.loads((SHARED / f"{NATIVE}.json").read_text()), _arrays(NATIVE)
+    state, pad = torch.load(SHARED / f"{NATIVE}.pth", weights_only=True), args["pad"]
+    model = build_checkpoint(recognise({"model": {"args": args, "sd": state}}, NATIVE), NATIVE)
+    sides = [pad[f"pad_{side}"] for side in ("l", "r", "t", "b")]
+    padded = F.pad(torch.from_numpy(arrays["input"]), sides, mode="reflect")
+    whole, (h, w) = model.encode(padded).render(tuple(padded.shape[2:]), clamp=False), arrays["output"].shape[2:]
+    cropped = whole[..., pad["pad_t"] : pad["pad_t"] + h, pad["pad_l"] : pad["pad_l"] + w]
+    features = model.encoder(padded).map
+    return {"features": difference(features, arrays["features"]), "output": difference(cropped, arrays["output"])}
+
+
+def _encoder() -> dict[str, float]:
+    """SPAN's features, in the form for training and folded."""
+    encoder, arrays, found = load_encoder(SHARED / f"{SPAN}.pth"), _arrays(SPAN), {}
+    for form, network in (("", encoder), ("folded ", encoder.fold())):
+        for given, theirs in (("input", "features"), ("input2", "features2")):
+            ours = network(torch.from_numpy(arrays[given])).map
+            found[form + theirs] = difference(ours, arrays[theirs])
+    return found
+
+
 def _is_grid(key: str, arrays: dict[str, np.ndarray]) -> bool:
     """Whether an array is a grid's output with its size beside it, or the sizes of a cascade's grids."""
-    return not key.startswith("touchy") and (key.endswith("_sizes") or key[: -len("_output")] + "_size" in arrays)
+    return key.endswith("_sizes") or key[: -len("_output")] + "_size" in arrays
 
 
 def _points(model: ik.ImplicitModel, field: ik.Field, arrays: dict[str, np.ndarray], how: Vectors) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from implicitkit.coordinates import grid
-from implicitkit.decoders.base import Decoder, Inputs
+from implicitkit.decoders.base import Inputs
 from implicitkit.errors import UserError, first_line, quiet
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
@@ -153,7 +153,7 @@ def export(
 def check_exportable(model: ImplicitModel) -> None:
     """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
-    if not decoder.exports or decoder.conditions or type(decoder).begin is not Decoder.begin:
+    if not decoder.exports or decoder.conditions:
         raise UserError(f"the decoder {decoder.title} says that it cannot be exported (Decoder.exports)")
     if model.ndim != 2:
         raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")

@@ -95,10 +95,19 @@ def test_pt2_equals_the_model(tmp_path: Path) -> None:
     torch.testing.assert_close(values, model.encode(picture)(points, cells), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
+def test_a_latent_that_is_told_nothing_per_question_is_exported(tmp_path: Path) -> None:
+    """LMF's `begin` has something to do with ``latent_cell`` alone."""
+    decoder = {"name": "lmf", "hidden": 4, "depth": 2, "latent_hidden": [8]}
+    model = ik.create_model({"encoder": {"name": "edsr", "blocks": 0, "channels": 4}, "decoder": decoder}).eval()
+    done = export(model, tmp_path / "out", "pt2")
+    assert done.difference <= 1e-5
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"decoder": "lmf"}, "the decoder lmf says that it cannot be exported"),
+        ({"decoder": "lm_liif"}, "the decoder lm_liif says that it cannot be exported"),
         ({"encoder": {"name": "edsr", "blocks": 0, "ndim": 1}}, "this one is 1-dimensional"),
         ({"inputs": ["image", "mask"]}, "takes a mask"),
         ({"passes": 2}, "more than one pass"),

@@ -160,7 +160,8 @@ class Decoder(Part):
         options: the options of a question, name -> default (a bool, int, float, str or None); see :meth:`begin`.
         skips_parts: whether a question may leave parameters without a gradient; training in several processes must not
             wait for it then.
-        exports: whether :mod:`implicitkit.export` can write it: :meth:`pack` and :meth:`unpack` work.
+        exports: whether :mod:`implicitkit.export` can write it: :meth:`pack` and :meth:`unpack` work, and what they
+            give can be asked without :meth:`begin`.
         fill: how to fill the holes of ``inputs.picture``, see :func:`implicitkit.images.filling.fill_holes`; None: as
             the encoder's.
 

@@ -34,6 +34,20 @@ class Latent:
     extra: Any = None
 
 
+def check_latent(decoder: Decoder, latent: Any) -> None:
+    """Say what a latent of this family is, where :meth:`Decoder.prepare` or :meth:`Decoder.begin` returned another.
+
+    Raises:
+        TypeError: they did.
+    """
+    if not hasattr(latent, "features"):
+        raise TypeError(
+            f"the latent of {type(decoder).__name__} is what prepare() or begin() returned, "
+            f"a {type(latent).__name__}; in this family it is a Latent: to_latent() makes one, and "
+            "dataclasses.replace(latent, extra=...) adds what a question shares"
+        )
+
+
 class LocalEnsembleDecoder(Decoder):
     """Evaluates ``local`` at the 2^d nearest cells and blends by opposite area.
 
@@ -118,6 +132,7 @@ class LocalEnsembleDecoder(Decoder):
     def _blend(
         self, latent: Latent, per_axis: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
     ) -> Tensor:
+        check_latent(self, latent)
         source, batch = latent.features, len(latent.features.rows)
         near = self._neighbours(source, per_axis)
         points = near.row.shape[2]

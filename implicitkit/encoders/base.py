@@ -44,6 +44,8 @@ class Encoder(Part):
     A subclass sets the attributes below and writes :meth:`extract`. The base class checks the input, normalises the
     picture channels (not the mask's) and pads at the bottom and right to ``size_multiple``.
 
+    ``repeat_border`` says how it mirrors there: with the border itself first, or without.
+
     ``radius`` is how far, in pixels, an input pixel can change a feature; ``None``: everywhere, so that the encoder
     cannot encode in tiles.
 
@@ -60,6 +62,7 @@ class Encoder(Part):
     out_channels: int
     stride: int = 1
     size_multiple: int = 1
+    repeat_border: bool = True
     radius: int | None = None
     ndim: int = 2
     mean: Sequence[float] | float = 0.5
@@ -75,7 +78,7 @@ class Encoder(Part):
         if x.ndim != self.ndim + 2 or x.shape[1] != channels:
             sizes = ", ".join(f"S{k + 1}" for k in range(self.ndim))
             raise ValueError(f"{type(self).__name__} takes (B, {channels}, {sizes}); received shape {tuple(x.shape)}")
-        x = pad_to_multiple(self.normalise(x), self.size_multiple)
+        x = pad_to_multiple(self.normalise(x), self.size_multiple, self.repeat_border)
         map = self.extract(x)
         if any(cells * self.stride != n for cells, n in zip(map.shape[2:], x.shape[2:], strict=True)):
             raise ValueError(
@@ -120,13 +123,24 @@ def checked_normalisation(
     return mean, std
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring (borders included, repeatedly)."""
+def pad_to_multiple(x: Tensor, multiple: int, repeat_border: bool = True) -> Tensor:
+    """Pad ``(B, C, *S)`` at the end of each axis to the next multiple by mirroring, as often as needed.
+
+    >>> three = torch.arange(3.0).reshape(1, 1, 3)
+    >>> pad_to_multiple(three, 4), pad_to_multiple(three, 4, repeat_border=False)
+    (tensor([[[0., 1., 2., 2.]]]), tensor([[[0., 1., 2., 1.]]]))
+    """
     for axis in range(2, x.ndim):
         n = x.shape[axis]
         missing = -n % multiple
         if missing:
-            x = x.index_select(axis, mirrored(torch.arange(n + missing, device=x.device), n))
+            index = torch.arange(n + missing, device=x.device)
+            if repeat_border:
+                index = mirrored(index, n)
+            else:
+                period = max(1, 2 * n - 2)
+                index = torch.minimum(index % period, (period - index % period) % period)
+            x = x.index_select(axis, index)
     return x
 
 

@@ -40,6 +40,8 @@ class EDSR(Encoder):
         mean: subtracted from the picture's channels in [0, 1], a number or one per channel (0.5).
         std: they are divided by it (0.5).
         long_skip: add the first convolution's output to the last one's (GSASR's authors leave it out).
+        size_multiple: pad pictures at the bottom and right to multiples, by mirroring without the border itself (GSASR
+            pads to whole windows).
 
     >>> import torch
     >>> EDSR(blocks=1, channels=8)(torch.rand(1, 3, 10, 12)).map.shape
@@ -57,17 +59,19 @@ class EDSR(Encoder):
         mean: float | Sequence[float] = 0.5,
         std: float | Sequence[float] = 0.5,
         long_skip: bool = True,
+        size_multiple: int = 1,
     ) -> None:
         super().__init__()
         self.mean, self.std = checked_normalisation("edsr", mean, std, in_channels)
-        if blocks < 0 or min(channels, in_channels) < 1 or mask_channels < 0 or ndim not in CONVOLUTIONS:
+        if blocks < 0 or min(channels, in_channels, size_multiple) < 1 or mask_channels < 0 or ndim not in CONVOLUTIONS:
             raise ValueError(
-                "edsr takes blocks >= 0, channels and in_channels >= 1, mask_channels >= 0, ndim 1, 2 or 3; received "
-                f"{blocks}, {channels}, {in_channels}, {mask_channels} and {ndim}"
+                "edsr takes blocks and mask_channels >= 0, channels, in_channels, size_multiple >= 1, ndim 1, 2 or 3; "
+                f"received {blocks}, {mask_channels}, {channels}, {in_channels}, {size_multiple} and {ndim}"
             )
         conv = CONVOLUTIONS[ndim]
         self.in_channels, self.mask_channels, self.ndim = in_channels, mask_channels, ndim
         self.out_channels, self.long_skip = channels, long_skip
+        self.size_multiple, self.repeat_border = size_multiple, False
         self.radius = 2 * blocks + 2  # one pixel per 3x3 convolution: head, two per block, the body's last
         self.head = nn.Sequential(conv(in_channels + mask_channels, channels, 3, padding=1))
         body: list[nn.Module] = [ResidualBlock(channels, res_scale, ndim) for _ in range(blocks)]
@@ -89,10 +93,11 @@ def edsr(
     mean: float | Sequence[float] = 0.5,
     std: float | Sequence[float] = 0.5,
     long_skip: bool = True,
+    size_multiple: int = 1,
 ) -> EDSR:
     """EDSR at its published size, residuals scaled by 0.1; arguments as for :class:`EDSR`.
 
     >>> edsr(blocks=2, channels=8).radius
     6
     """
-    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim, mean, std, long_skip)
+    return EDSR(blocks, channels, res_scale, in_channels, mask_channels, ndim, mean, std, long_skip, size_multiple)

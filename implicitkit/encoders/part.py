@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,19 @@ class Part(nn.Module):
         return in_brackets(
             self, {k: v for k, v in settings.items() if k != "in_channels"}, *more, *["frozen"] * (not self.trainable)
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As of any module; a layer that hides a method of its class, which would fail far from here, is refused.
+
+        Raises:
+            TypeError: it is such a layer.
+        """
+        if isinstance(value, nn.Module | nn.Parameter) and inspect.isfunction(getattr(type(self), name, None)):
+            owner = next(cls.__name__ for cls in type(self).__mro__ if name in vars(cls))
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a method, of {owner}, which this layer would hide; rename it"
+            )
+        super().__setattr__(name, value)
 
     def fold(self) -> Part:
         """Merge layers that are apart for training alone, in place; the part computes the same. Returns itself.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from implicitkit.encoders.base import pad_to_multiple
 from implicitkit.encoders.swinir import Group, check_groups, radius_of, through_groups
 from implicitkit.necks.base import Neck
 
@@ -66,21 +66,4 @@ class Swin(Neck):
 
     def forward(self, map: Tensor) -> Tensor:
         h, w = map.shape[2:]
-        return through_groups(self, reflect_to_multiple(map, self.window))[..., :h, :w]
-
-
-def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad ``(B, C, H, W)`` at the bottom and right to multiples by reflection, the border not repeated.
-
-    >>> reflect_to_multiple(torch.arange(3.0).reshape(1, 1, 1, 3), 4)[0, 0]
-    tensor([[0., 1., 2., 1.],
-            [0., 1., 2., 1.],
-            [0., 1., 2., 1.],
-            [0., 1., 2., 1.]])
-    """
-    for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        if missing := -n % multiple:
-            index = torch.arange(n + missing, device=x.device) % max(1, 2 * n - 2)
-            x = x.index_select(axis, torch.minimum(index, (2 * n - 2 - index).abs()))
-    return x
+        return through_groups(self, pad_to_multiple(map, self.window, repeat_border=False))[..., :h, :w]

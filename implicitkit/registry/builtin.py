@@ -59,6 +59,7 @@ def register_decoders(register: Register) -> None:
     register("liwt", f"{joint}.liwt:LIWT", summary="local implicit wavelet transformer (BMVC 2024)")
     register("ciaosr", f"{joint}.ciaosr:CiaoSR", summary="attention in attention over four cells (CVPR 2023)")
     register("gaussian", "implicitkit.decoders.gaussians.gaussian:Gaussian", summary="a sum of 2-D Gaussians per cell")
+    register("gsasr", "implicitkit.decoders.gaussians.gsasr:GSASR", summary="2-D Gaussians of window attention (2025)")
     register("lm_liif", "implicitkit.decoders.lmf:LMLIIF", summary="LM-LIIF as published: its latent is told the scale")
     register("lm_lte", "implicitkit.decoders.lmf:LMLTE", summary="LM-LTE: LTE's waves modulate a narrow MLP (2024)")
     register("lte", "implicitkit.decoders.lte:LTE", summary="local texture estimator (CVPR 2022)")

@@ -74,11 +74,20 @@ def check_graphs(model: ImplicitModel, picture: Tensor, tolerance: float) -> Non
             points = grid((4, 5))[None]
             cell = torch.full((1, 1, 2), 0.1) if decoder.uses_cell else None
             unpacked = decoder.unpack(packed, inputs if decoder.reads_picture else None)
+            question = Question(cell, points=points, options=decoder.check_options(None))
+            expected = decoder.query(decoder.begin(latent, question), points, cell, {}).float()
+            try:
+                values = decoder.query(unpacked, points, cell, {}).float()
+            except Exception as error:
+                raise AssertionError(
+                    f"{decoder.title} says exports = True, but a latent that was packed and unpacked cannot be asked "
+                    f"without begin(): {type(error).__name__}: {error}"
+                ) from error
             assert_close(
-                decoder.query(unpacked, points, cell, {}).float(),
-                decoder.query(latent, points, cell, {}).float(),
+                values,
+                expected,
                 tolerance,
-                "a latent that was packed and unpacked gives other values",
+                "a latent packed and unpacked, without begin(), gives other values",
             )
         enlarging = decoder.at_scale(2)
         if enlarging is not None:

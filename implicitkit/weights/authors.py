@@ -60,9 +60,6 @@ def recognise(content: Any, where: str) -> Checkpoint:
         raise _unknown(where, name, tensors, encoder)
     unused = [key for key in parts.encoder if re.fullmatch(encoder.unused(parts.encoder), key)]
     dropped += [key if key in tensors else f"encoder.{key}" for key in unused]
-    if decoder and decoder.absent:
-        dropped += parts.decoder
-        parts = parts._replace(decoder={})
     title = _title(encoder, decoder)
     try:
         spec, ours = _ours(encoder, decoder, parts, args, unused)
@@ -81,7 +78,7 @@ def recognise(content: Any, where: str) -> Checkpoint:
 def _title(encoder: EncoderLayout, decoder: DecoderLayout | None) -> str:
     if decoder is None:
         return f"{encoder.title}, an encoder alone"
-    return f"{encoder.title} of {decoder.title}" if decoder.absent else f"{decoder.title} with {encoder.title}"
+    return f"{decoder.title} with {encoder.title}"
 
 
 def _is_a_pair(content: Any) -> bool:
@@ -185,9 +182,9 @@ def _ours(
         ours |= {f"necks.0.{key}": value for key, value in between.items()}
     outer = decoder.after(renamed(parts.decoder, decoder.rules(parts.decoder)), features)
     ours |= {f"decoder.{key}": value for key, value in outer.items()}
-    if decoder.absent:
-        return whole, ours
-    return {**whole, "decoder": decoder.spec(outer, args, features), "scales": list(decoder.scales)}, ours
+    whole["decoder"] = decoder.spec(outer, args, features)
+    whole["encoder"] = decoder.fitted(whole["encoder"], whole["decoder"])
+    return {**whole, "scales": list(decoder.scales)}, ours
 
 
 def _unknown(where: str, name: str, tensors: Tensors, encoder: EncoderLayout | None) -> WeightsError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from implicitkit.decoders import local_ensemble
+import implicitkit as ik
+from implicitkit.decoders import JointDecoder, Latent, Rows, local_ensemble
 from oracles.models import CASES, made
 
 
@@ -33,3 +34,22 @@ def test_training_in_parts_changes_nothing(
     assert len(found) == len(expected) > 4
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-6 * float(theirs.abs().max()), rtol=2e-5)
+
+
+@pytest.mark.parametrize("base", [ik.LocalEnsembleDecoder, JointDecoder])
+def test_a_latent_of_another_kind_is_named(base: type[ik.Decoder]) -> None:
+    class Told(base):  # type: ignore[misc, valid-type]
+        in_channels, uses_cell, skip = 8, False, False
+
+        def begin(self, latent, question):
+            return latent, 2.0
+
+        def prepare(self, features, inputs, conditions):
+            return Latent(Rows.of(features.map, features.origin, features.grid), features.extent)
+
+    field = ik.ImplicitModel(ik.create_encoder("edsr", blocks=1, channels=8), Told()).encode(torch.rand(3, 6, 5))
+    for ask in (lambda: field.render((7, 8)), lambda: field(torch.zeros(2, 2))):
+        with pytest.raises(
+            TypeError, match="the latent of Told is what prepare.* a tuple; in this family it is a Latent"
+        ):
+            ask()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+import torch
+
 import implicitkit as ik
 from implicitkit.encoders.part import Part
 
@@ -28,3 +31,16 @@ def test_what_only_a_first_start_needs_is_left_out_of_the_spec() -> None:
     part.spec = given
     given["width"] = 4  # a spec is a copy
     assert part.spec == {"name": "mine", "width": 3}
+
+
+def test_a_layer_that_would_hide_a_method_is_refused_where_it_is_made() -> None:
+    class Hiding(ik.Encoder):
+        def __init__(self, name: str, value: object) -> None:
+            super().__init__()
+            setattr(self, name, value)
+
+    for layer in (torch.nn.Linear(2, 2), torch.nn.Parameter(torch.zeros(2))):
+        with pytest.raises(TypeError, match="Hiding.normalise is a method, of Encoder, which this layer would hide"):
+            Hiding("normalise", layer)
+    assert isinstance(Hiding("layer", torch.nn.Linear(2, 2)).layer, torch.nn.Linear)
+    assert Hiding("trainable", False).trainable is False

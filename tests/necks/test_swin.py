@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from implicitkit.necks.swin import Swin, reflect_to_multiple
+from implicitkit.encoders.base import pad_to_multiple
+from implicitkit.necks.swin import Swin
 from implicitkit.testing import check_neck
 from oracles.parts import BAR, neck_error
 
@@ -21,4 +22,4 @@ def test_keeps_the_contract() -> None:
 def test_padding_reflects() -> None:
     x = torch.rand(1, 2, 7, 6)
     expected = torch.nn.functional.pad(x, (0, 2, 0, 1), mode="reflect")
-    assert torch.equal(reflect_to_multiple(x, 8), expected)
+    assert torch.equal(pad_to_multiple(x, 8, repeat_border=False), expected)

@@ -39,6 +39,21 @@ class PacksHalf(LIIF):
         return super().pack(latent) * 0.5
 
 
+class TellsItsQueries(LIIF):
+    options = {"gain": 1.0}  # noqa: RUF012
+
+    def begin(self, latent: Any, question: Any) -> Any:
+        return replace(latent, extra=question.options["gain"])
+
+    def finish(self, latent: Any, per_axis: Any, blended: torch.Tensor) -> torch.Tensor:
+        return blended * latent.extra
+
+
+class ChangesAllButTheLatent(LIIF):
+    def begin(self, latent: Any, question: Any) -> Any:
+        return replace(latent, features=replace(latent.features, rows=latent.features.rows * 0.9))
+
+
 class EnlargesOtherwise(LIIF):
     def at_scale(self, scale: int) -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Conv2d(8, 3 * scale**2, 1), torch.nn.PixelShuffle(scale))
@@ -52,7 +67,12 @@ def test_each_broken_promise_has_its_line() -> None:
             check_questions(model, model.encode(picture), 1e-4)
     with pytest.raises(AssertionError, match="a query sees .* cells away; reach says 2"):
         check_reach(with_decoder(SeesFarther(8, hidden=[8])))
-    for broken, message in ((PacksHalf, "packed and unpacked"), (EnlargesOtherwise, r"at_scale\(2\) gives another")):
+    for broken, message in (
+        (PacksHalf, "packed and unpacked"),
+        (TellsItsQueries, r"says exports = True, but .* cannot be asked without begin\(\): TypeError"),
+        (ChangesAllButTheLatent, r"packed and unpacked, without begin\(\), gives other values"),
+        (EnlargesOtherwise, r"at_scale\(2\) gives another"),
+    ):
         with pytest.raises(AssertionError, match=message):
             check_graphs(with_decoder(broken(8, hidden=[8])), picture, 1e-4)
 

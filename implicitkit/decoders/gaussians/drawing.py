@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # pixels a side
+PAIRS = 1 << 20  # of a point and a Gaussian, at a time
 STEP = 1.2  # GSASR's: its deviations are in steps of so many pixels of the input
 DMAX = 0.1  # GSASR's cut, as a share of half the picture
 
@@ -72,9 +73,57 @@ class Gaussians:
                     canvas[(b, slice(None), *window)] = self._block(b, window, reach)
         return canvas
 
+    def at(self, points: Tensor, reach: Tensor | None = None) -> Tensor:
+        """Values ``(B, N, C)`` at points.
+
+        Args:
+            points: ``(B or 1, N, 2)``, y and x, in the units of the centres, which may be any.
+            reach: ``(B, 2)``, how far from its centre a Gaussian is seen along y and x; None: everywhere. With it, the
+                points of a square gather the Gaussians near it; what they get does not depend on that beyond rounding.
+
+        >>> one = Gaussians(torch.tensor([[[2.0, 3.0]]]), torch.ones(1, 1, 2), torch.zeros(1, 1), torch.ones(1, 1, 1))
+        >>> one.at(torch.tensor([[[2.0, 3.0], [2.0, 5.0]]]), torch.tensor([[1.0, 1.0]]))[0, :, 0].tolist()
+        [1.0, 0.0]
+        """
+        points = points.expand(len(self.centre), -1, -1)
+        values = [self._at(b, points[b], None if reach is None else reach[b]) for b in range(len(points))]
+        return torch.stack(values)
+
     def gsasr_reach(self, size: Sequence[int], dmax: float = DMAX) -> tuple[float, float]:
         """GSASR's hard cut on a canvas of ``size``, in pixels."""
         return dmax * (size[0] - 1) / 2, dmax * (size[1] - 1) / 2
+
+    def _at(self, b: int, points: Tensor, reach: Tensor | None) -> Tensor:
+        everyone = slice(None)
+        if reach is None or points.shape[0] * self.centre.shape[1] <= PAIRS:
+            return self._gather(b, everyone, points, reach)
+        lowest, step = points.detach().amin(0), 2 * reach
+        row, column = ((points.detach() - lowest) / step).long().unbind(-1)
+        squares, of = torch.unique(row * (int(column.max()) + 1) + column, return_inverse=True)
+        members = torch.argsort(of, stable=True).split(torch.bincount(of, minlength=len(squares)).tolist())
+        values = []
+        for member in members:
+            some, centre = points[member], self.centre[b]
+            low, high = some.detach().amin(0) - reach, some.detach().amax(0) + reach
+            near = ((centre >= low) & (centre <= high)).all(-1).nonzero()[:, 0]
+            values.append(self._gather(b, near, some, reach))
+        back = torch.empty_like(of)
+        back[torch.cat(members)] = torch.arange(len(of), device=of.device)
+        return torch.cat(values)[back]
+
+    def _gather(self, b: int, chosen: slice | Tensor, points: Tensor, reach: Tensor | None) -> Tensor:
+        """``(N, C)`` of the chosen Gaussians at points ``(N, 2)``; without a graph some points at a time."""
+        centre, sigma, rho, colour = (x[b][chosen] for x in (self.centre, self.sigma, self.rho, self.colour))
+        step = points.shape[0] if torch.is_grad_enabled() else max(1, PAIRS // max(1, centre.shape[0]))
+        parts = []
+        for some in points.split(max(1, step)):
+            away = some[:, None] - centre
+            v, u = (away / sigma).unbind(-1)
+            value = falloff(v, u, rho)
+            if reach is not None:
+                value = value * (away.abs() <= reach).all(-1)
+            parts.append(value @ colour)
+        return torch.cat(parts)
 
     def _block(self, b: int, window: tuple[slice, slice], reach: Sequence[float] | None) -> Tensor:
         axes = [

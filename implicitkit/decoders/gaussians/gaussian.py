@@ -24,8 +24,8 @@ class Gaussian(JointDecoder):
     A Gaussian's centre is at most ``offset_max`` cells from its cell's, and its deviations are at most ``sigma_max``
     cells; it ends ``3 sigma_max`` cells from its centre along either axis, at most 0.011 of its height. A point
     therefore gathers the Gaussians of a window of cells, in one order: no rasteriser is built, the result is the same
-    on any device, and tiles equal the whole. (GSASR's Gaussians come from a network with attention over windows, whose
-    raw output :class:`implicitkit.decoders.gaussians.drawing.Gaussians` draws.)
+    on any device, and tiles equal the whole. (GSASR's Gaussians come from a network with attention over windows:
+    :class:`~implicitkit.decoders.gaussians.gsasr.GSASR`.)
 
     The interpolated input picture is added. The output pixel's size is not used.
 

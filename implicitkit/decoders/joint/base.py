@@ -10,7 +10,7 @@ from torch import Tensor
 
 from implicitkit.coordinates import nearest_index, pixel_centres
 from implicitkit.decoders.base import Condition, Decoder, Inputs, in_half_cells
-from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.local_ensemble import Latent, check_latent
 from implicitkit.decoders.neighbours import AxisNeighbours, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows, read_linear
@@ -81,6 +81,7 @@ class JointDecoder(Decoder):
         return Latent(Rows.of(self.project(features.map), features.origin, features.grid), features.extent, picture)
 
     def query(self, latent: Latent, coords: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:
+        check_latent(self, latent)
         coords, parts = coords.float(), []
         for span in self._spans(latent.features, coords.shape[1]):
             own = cell if cell is None or cell.shape[1] == 1 else cell[:, span]

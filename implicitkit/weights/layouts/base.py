@@ -88,8 +88,8 @@ class DecoderLayout:
     """Entries of the encoder's spec that differ from those of its layout: how these authors normalise pictures."""
     scales: tuple[float, float] = (1, 4)
     """The magnifications that it was trained on."""
-    absent: bool = False
-    """No decoder of ours computes it: such a file is read for its encoder alone."""
+    fitted: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = lambda encoder, decoder: encoder
+    """The encoder's spec, given the decoder's."""
 
 
 def renamed(tensors: Tensors, rules: Rules) -> dict[str, Tensor]:

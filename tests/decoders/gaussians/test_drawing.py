@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from implicitkit.decoders.gaussians import drawing
 from implicitkit.decoders.gaussians.drawing import Gaussians
 from oracles import PARITY
 
@@ -38,6 +39,35 @@ def test_blocks_change_nothing(reach: tuple[float, float] | None) -> None:
         torch.testing.assert_close(some().draw((19, 23), reach, block), whole, atol=1e-5, rtol=0)
     far = some().draw((19, 23))
     assert bool((whole == far).all()) is (reach is None)
+
+
+@pytest.mark.parametrize("reach", [None, (4.0, 5.5), (0.2, 100.0)])
+def test_points_gather_what_the_canvas_shows(
+    reach: tuple[float, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, and square by square."""
+    far = None if reach is None else torch.tensor([reach, reach])
+    y, x = torch.meshgrid(torch.arange(19.0), torch.arange(23.0), indexing="ij")
+    points = torch.stack([y, x], dim=-1).reshape(1, -1, 2)
+    expected = some().draw((19, 23), reach).flatten(2).transpose(1, 2)
+    for pairs in (1 << 20, 100):
+        monkeypatch.setattr(drawing, "PAIRS", pairs)
+        with torch.no_grad():
+            torch.testing.assert_close(some().at(points, far), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(some().at(points, far), expected, atol=1e-5, rtol=0)
+
+
+def test_points_have_gradients_in_squares_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    slopes = []
+    for pairs in (1 << 20, 100):
+        monkeypatch.setattr(drawing, "PAIRS", pairs)
+        given, points = some(), (torch.rand(2, 50, 2, generator=torch.Generator().manual_seed(1)) * 18).requires_grad_()
+        given.centre.requires_grad_()
+        given.at(points, torch.tensor([[5.0, 5.0], [3.0, 9.0]])).square().sum().backward()
+        slopes.append((points.grad, given.centre.grad))
+    for one, other in zip(*slopes, strict=True):
+        assert float(one.abs().max()) > 0
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
