@@ -19,7 +19,7 @@ import uvicorn
 from PIL import Image
 
 import implicitkit as ik
-from implicitkit.images.io import Picture, to_pixels, write_picture
+from implicitkit.images.io import Picture, read_picture, to_pixels, write_picture
 from implicitkit.viewer.darkroom import Darkroom, Named
 from implicitkit.viewer.question import Damage, Layer, Question, parse_box
 from implicitkit.viewer.running import address_of, listen
@@ -384,6 +384,12 @@ def test_transparency_lies_over_a_checkerboard(page: Page) -> None:
         assert alpha.min() == 0 and alpha.max() == 1
         over = expected[..., :3] * alpha + checks * (1 - alpha)
         assert np.abs(shown[:, part] - over[:, part]).max() <= 3, layer  # a canvas holds premultiplied bytes
+    page.find("#width").clear()
+    page.find("#width").send_keys("75")
+    page.find("#save").click()
+    page.until(lambda: list(page.browser.downloads.glob("veiled_small_75x*.png")), "nothing was saved")
+    saved = read_picture(next(page.browser.downloads.glob("veiled_small_75x*.png")))
+    assert saved.alpha is not None and saved.alpha.min() == 0 and saved.alpha.max() == 255
 
 
 def test_colours_are_those_that_the_browser_itself_shows_of_the_file(page: Page) -> None:
