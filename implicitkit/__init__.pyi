@@ -54,6 +54,7 @@ from .errors import (
     DataError as DataError,
     DuplicateNameError as DuplicateNameError,
     ImageError as ImageError,
+    MissingPackageError as MissingPackageError,
     PluginError as PluginError,
     PluginWarning as PluginWarning,
     UnknownNameError as UnknownNameError,

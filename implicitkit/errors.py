@@ -78,6 +78,25 @@ class WeightsError(UserError, ValueError):
     """
 
 
+class MissingPackageError(UserError, ImportError):
+    """A package of an extra that is not installed; the message says how to install it.
+
+    >>> import sys
+    >>> from implicitkit.images.volumes import read_volume
+    >>> sys.modules["nibabel"] = None  # as if it were not installed
+    >>> try:
+    ...     read_volume("head.nii.gz")
+    ... except MissingPackageError as error:
+    ...     "a volume needs nibabel" in str(error)
+    True
+    >>> del sys.modules["nibabel"]
+    """
+
+
+class MissingCodecError(MissingPackageError, ImageError):
+    """The same for a picture or a film that only such a package reads or writes."""
+
+
 class DataError(UserError, ValueError):
     """An unusable data folder or picture.
 

@@ -7,7 +7,6 @@ uses it, ``cell (1, N, 2)``, and returns ``values (1, N, out)`` in [0, 1], not c
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +24,11 @@ from implicitkit.decoders.base import Inputs
 from implicitkit.errors import UserError, first_line, quiet
 from implicitkit.files import replacing_folder, write_json
 from implicitkit.model import ImplicitModel
+from implicitkit.registry.extras import require
 from implicitkit.version import __version__
 
 Format = Literal["onnx", "pt2"]
-PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
+EXTRAS = {"onnx": "onnx", "pt2": None}  # by format
 TOLERANCE = 1e-4  # between the graphs and the model, at sizes that were not traced
 CHECKED_SCALES = (1, 2.5, 3, 5, 7)
 Run = Callable[[dict[str, Tensor]], Tensor]
@@ -112,9 +112,8 @@ def export(
     """
     check_exportable(model)
     whole = {f"x{scale}": enlargement(model, scale) for scale in scales}
-    missing = [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"exporting to {format} needs {', '.join(missing)}: pip install 'implicitkit[onnx]'")
+    if (extra := EXTRAS[format]) is not None:
+        require(extra, f"exporting to {format}")
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} exists; choose another folder")

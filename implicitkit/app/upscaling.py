@@ -135,7 +135,11 @@ def tab(session: Session) -> None:
         return (str(done.slider[0]), str(done.slider[1])), str(done.file), done.text
 
     start.click(
-        enlarge, [picture, model, by, factor, width, height, aspect], [slider, download, text], api_name="upscale"
+        enlarge,
+        [picture, model, by, factor, width, height, aspect],
+        [slider, download, text],
+        show_progress_on=text,  # an error covers that alone, not the picture before
+        api_name="upscale",
     ).success(lambda: gr.update(interactive=True), None, download, api_visibility="private")
     by.change(
         lambda by: (gr.update(visible=by == "factor"), gr.update(visible=by == "size")),

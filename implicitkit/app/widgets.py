@@ -13,6 +13,7 @@ import gradio as gr
 
 from implicitkit.errors import UserError, describe, one_line, text_of
 
+SHOWN_S = 30  # that an error stays
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -58,7 +59,8 @@ def answering(function: F) -> F:
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             text = describe(error)
-        raise gr.Error(html.escape(one_line(text), quote=False), print_exception=False)  # the page reads it as HTML
+        shown = html.escape(one_line(text), quote=False)  # the page reads it as HTML
+        raise gr.Error(shown, duration=SHOWN_S, print_exception=False)
 
     return run  # type: ignore[return-value]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from implicitkit.datasets.base import Dataset, Pair, Pixels, as_pixels, checked_pair
 from implicitkit.errors import DataError, first_line
+from implicitkit.registry.extras import require
 
 
 class HuggingFace(Dataset):
@@ -23,7 +24,8 @@ class HuggingFace(Dataset):
         revision: of the dataset on the hub.
 
     Raises:
-        DataError: ``datasets`` is not installed, it cannot be loaded, or a column is missing.
+        MissingPackageError: ``datasets`` is not installed.
+        DataError: it cannot be loaded, or a column is missing.
     """
 
     def __init__(
@@ -67,10 +69,9 @@ class HuggingFace(Dataset):
 
 
 def _load(path: str, split: str, config: str | None, revision: str | None) -> Any:
-    try:
-        import datasets  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:
-        raise DataError(f"hf:{path} needs the package datasets; pip install 'implicitkit[datasets]'") from None
+    require("datasets", f"hf:{path}")
+    import datasets  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
     folder = Path(path).expanduser()
     try:
         if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from implicitkit.errors import DataError, UserError, first_line
 from implicitkit.files import replacing
+from implicitkit.registry.extras import require
 
 SUFFIXES = (".nii", ".nii.gz")
 INTERPOLATIONS = {"nearest": 0, "linear": 1, "spline": 3}
@@ -115,7 +116,7 @@ def read_volume(path: str | Path) -> Volume:
     """A NIfTI file, its values between the smallest and the largest mapped to [0, 1].
 
     Raises:
-        UserError: nibabel is not installed.
+        MissingPackageError: nibabel is not installed.
         DataError: the file cannot be read, has not three axes, or holds values that are not finite.
     """
     path = Path(path)
@@ -145,7 +146,8 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     """Write a volume as float32 NIfTI, in the values of the file that it came from.
 
     Raises:
-        UserError: nibabel is not installed, or the name ends otherwise.
+        MissingPackageError: nibabel is not installed.
+        UserError: the name ends otherwise.
     """
     path, nibabel = Path(path), _nibabel()
     if not path.name.lower().endswith(SUFFIXES):
@@ -164,8 +166,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
 
 
 def _nibabel() -> Any:
-    try:
-        import nibabel
-    except ImportError:
-        raise UserError("volumes need nibabel: pip install 'implicitkit[volumes]'") from None
+    require("volumes", "a volume")
+    import nibabel
+
     return nibabel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from implicitkit.errors import ConfigError, UserError, first_line
+from implicitkit.errors import UserError, first_line
 from implicitkit.files import write_text
+from implicitkit.registry.extras import require
 
 PROJECT = "implicitkit"
 RUNS = "loggers.json"
@@ -19,13 +19,13 @@ RUNS = "loggers.json"
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Raise :class:`ConfigError` if the package of a logger is not installed.
+    """Raise :class:`MissingPackageError` if the package of a logger is not installed.
 
     >>> check_loggers(["tensorboard"])
     """
     for name in names:
-        if name != "tensorboard" and importlib.util.find_spec(name) is None:
-            raise ConfigError(f"loggers: {name} is not installed: pip install 'implicitkit[{name}]'")
+        if name != "tensorboard":
+            require(name, f"the logger {name}")
 
 
 class Loggers:

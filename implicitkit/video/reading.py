@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from implicitkit.errors import ImageError, first_line
+from implicitkit.errors import ImageError, MissingCodecError, first_line
 from implicitkit.images.io import Picture
+from implicitkit.registry.extras import require
 
 CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 UNSPECIFIED = 2  # of primaries, curve and matrix (ITU-T H.273)
@@ -86,12 +87,11 @@ def av_library(path: Path) -> Any:
     """PyAV.
 
     Raises:
-        ImageError: it is not installed.
+        MissingCodecError: it is not installed.
     """
-    try:
-        import av
-    except ImportError:
-        raise ImageError(f"{path} is a film; `pip install 'implicitkit[video]'` reads and writes it") from None
+    require("video", str(path), error=MissingCodecError)
+    import av
+
     return av
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +17,11 @@ from implicitkit.devices import free_memory
 from implicitkit.errors import UserError
 from implicitkit.field.field import Field
 from implicitkit.field.latents import keep_tiles
-from implicitkit.images.io import read_image
+from implicitkit.images.io import Picture, to_pixels
 from implicitkit.images.upscale import choose_tile
 from implicitkit.model import ImplicitModel
 from implicitkit.viewer.meaning import Colours, semantic_field
+from implicitkit.viewer.original import Original, alpha_of, as_window, stays_grey, window_of
 from implicitkit.viewer.question import Damage, Question
 from implicitkit.viewer.transfer import Pixels, to_canvas
 from implicitkit.viewer.turns import Asker
@@ -91,27 +93,27 @@ class Darkroom:
     def __init__(self, pictures: Sequence[Path], models: Sequence[Named]) -> None:
         self.pictures, self.models = list(pictures), list(models)
         self._room = free_memory(models[0].device) / SHARE
-        self._clean: Recent[Tensor] = Recent(MAX_PICTURES, self._room)
+        self._originals: Recent[Original] = Recent(MAX_PICTURES, self._room)
         self._degraded: Recent[Degraded] = Recent(MAX_PICTURES, self._room)
+        self._alphas: Recent[Tensor | None] = Recent(MAX_PICTURES, self._room)
         self._fields: Recent[Field] = Recent(MAX_FIELDS, self._room)
         self._colours: Recent[Colours | None] = Recent(MAX_COLOURS)
 
     def size(self, picture: int) -> tuple[int, int]:
         """The picture's ``(H, W)``."""
-        height, width = self.clean(picture).shape[1:]
-        return height, width
+        return self.original(picture).picture.size
 
-    def clean(self, picture: int) -> Tensor:
-        """A picture ``(3, H, W)`` as it is in its file.
+    def original(self, picture: int) -> Original:
+        """A picture as it is in its file.
 
         Raises:
             ImageError: the file cannot be read.
         """
-        return self._clean.get(picture, lambda: read_image(self.pictures[picture]))
+        return self._originals.get(picture, lambda: Original.read(self.pictures[picture]))
 
     def seen(self, picture: int, damage: Damage) -> Degraded:
         """A picture as a model gets to see it: the same for the same ``damage``."""
-        clean = self.clean(picture)
+        clean = self.original(picture).image
         spec = damage.spec((clean.shape[1], clean.shape[2]))
         if not spec:
             return Degraded(clean, clean.new_zeros(1, *clean.shape[1:]), clean, {})
@@ -142,36 +144,69 @@ class Darkroom:
         return _reads_meaning(self.models[model].model)
 
     def render(self, question: Question, asker: Asker | None = None) -> Pixels:
-        """``(H, W, 4)``, 8 bits.
+        """What a screen shows: ``(H, W, 4)``, 8 bits, sRGB, not premultiplied.
 
         Raises:
             MovedOn: of the ``asker``, between two blocks.
             UserError: the picture cannot be read, or the model has no semantic field.
         """
+        import numpy as np
+
+        kind, box, size = question.layer.kind, question.box, question.size
+        original, spec = self.original(question.picture), self._spec(question)
+        canvas = np.empty((*size, 4), dtype=np.uint8)
+        for part, values in self._blocks(question, asker):
+            to_canvas(values if kind == "meaning" else original.screen(values, spec), canvas[part])
+        key = (question.picture, *(repr(step) for step in spec))
+        alpha = self._alphas.get(key, lambda: alpha_of(original.picture, spec), 4.0 * math.prod(original.picture.size))
+        if alpha is not None:
+            canvas[..., 3] = to_pixels(window_of(alpha, size, box, nearest=kind == "nearest"))[..., 0]
+        return canvas
+
+    def save(self, question: Question, asker: Asker | None = None) -> Picture:
+        """What a file holds: with the depth, transparency, colour profile and metadata of the picture.
+
+        Raises:
+            UserError: see :meth:`render`.
+        """
+        import numpy as np
+
+        original, spec = self.original(question.picture), self._spec(question)
+        if question.layer.kind == "meaning":  # its colours are ours, and sRGB
+            shown = self.render(question, asker)
+            return Picture(np.ascontiguousarray(shown[..., :3]))
+        canvas: Any = None
+        grey, bits = stays_grey(original.picture, spec), original.picture.bits
+        for part, values in self._blocks(question, asker):
+            pixels = to_pixels(values.mean(0, keepdim=True) if grey else values, bits)
+            if canvas is None:
+                canvas = np.empty((*question.size, pixels.shape[2]), dtype=pixels.dtype)
+            canvas[part] = pixels
+        return as_window(original.picture, canvas, question.box, spec, nearest=question.layer.kind == "nearest")
+
+    def _spec(self, question: Question) -> list[dict[str, Any]]:
+        return [] if question.layer.kind == "original" else question.damage.spec(self.size(question.picture))
+
+    def _blocks(self, question: Question, asker: Asker | None) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+        """Parts of the window, and their values ``(3, h, w)`` in the picture's own colours (of meaning, in sRGB)."""
         if asker is not None:
             asker.check()
         kind, box, size = question.layer.kind, question.box, question.size
-        if kind in ("model", "meaning"):
-            return self._of_field(question, asker)
-        image = self.clean(question.picture)
-        if kind != "original":
-            image = self.seen(question.picture, question.damage).image
-        window = nearest_window if kind == "nearest" else bicubic_window
-        return to_canvas(window(image, size, box))
-
-    def _of_field(self, question: Question, asker: Asker | None) -> Pixels:
-        import numpy as np
-
+        if kind not in ("model", "meaning"):
+            image = self.original(question.picture).image
+            if kind != "original":
+                image = self.seen(question.picture, question.damage).image
+            window = nearest_window if kind == "nearest" else bicubic_window
+            yield (slice(None), slice(None)), window(image, size, box)
+            return
         field = self.field(question.picture, question.layer.model, question.damage)
         colours = None
-        if question.layer.kind == "meaning":
+        if kind == "meaning":
             field, colours = self._semantic(field), self._fitted(question)
-        canvas = np.empty((*question.size, 4), dtype=np.uint8)
-        for (rows, columns), values in field.blocks(question.size, question.box):
-            to_canvas(values[0] if colours is None else colours(values[0]), canvas[rows, columns])
+        for part, values in field.blocks(size, box):
+            yield part, values[0] if colours is None else colours(values[0])
             if asker is not None:
                 asker.check()
-        return canvas
 
     def _fitted(self, question: Question) -> Colours:
         """Colours of the picture without damage, so that they stay when it is switched."""

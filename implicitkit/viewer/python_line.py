@@ -13,6 +13,7 @@ def python_line(
     model: str,
     *,
     size: tuple[int, int],
+    plain: bool = True,
     takes_mask: bool = False,
     tile: int | None = None,
     device: str = "cpu",
@@ -25,6 +26,7 @@ def python_line(
         path: the picture's file.
         model: what :func:`implicitkit.load_model` takes.
         size: of the picture, ``(H, W)``.
+        plain: whether the picture is 8 bits of RGB without transparency and profile.
         takes_mask: whether the model takes a mask.
         tile: in which the picture is encoded.
         device: where the model computes.
@@ -37,36 +39,48 @@ def python_line(
 field = ik.load_model('fast').encode(image); \
 ik.write_image('view.png', field.render((20, 30), box=(-1.0, -1.0, 1.0, 1.0)))
     """
-    steps = ["import implicitkit as ik", f"image = ik.read_image({path!r})"]
-    kind, arguments = question.layer.kind, ["image"]
+    steps, kind = ["import implicitkit as ik"], question.layer.kind
     spec = question.damage.spec(size) if kind != "original" else []
+    keep = not plain and kind != "meaning"
+    if plain:
+        steps.append(f"image = ik.read_image({path!r})")
+    else:
+        steps.append("from implicitkit.images.io import read_picture, write_picture")
+        steps.append("from implicitkit.viewer.original import as_picture, visible")
+        steps.append(f"picture = read_picture({path!r}); image = visible(picture)")
+    arguments = ["image"]
     if spec:
         generator = ""
         if question.damage.is_random:
             steps.insert(0, "import torch")
             generator = f", torch.Generator().manual_seed({question.damage.seed})"
-        steps.append(f"seen = ik.create_degradation({spec!r})(image{generator})")
+        if keep:
+            steps.append(f"spec = {spec!r}")
+        steps.append(f"seen = ik.create_degradation({'spec' if keep else repr(spec)})(image{generator})")
         arguments = ["seen.image", "seen.mask"] if takes_mask else ["seen.image"]
-    return "; ".join(steps + _shown(question, arguments, model, tile, device, output))
+    *steps_of_values, values = _values(question, arguments, model, tile, device)
+    written = f"ik.write_image({output!r}, {values})"
+    if keep:
+        more = (", spec" if spec else "") + (", nearest=True" if kind == "nearest" else "")
+        written = f"write_picture({output!r}, as_picture(picture, {values}, {question.box}{more}))"
+    return "; ".join([*steps, *steps_of_values, written])
 
 
-def _shown(
-    question: Question, arguments: Sequence[str], model: str, tile: int | None, device: str, output: str
-) -> list[str]:
+def _values(question: Question, arguments: Sequence[str], model: str, tile: int | None, device: str) -> list[str]:
+    """Steps, and at last the expression of the window's values."""
     kind, size, box = question.layer.kind, question.size, question.box
     if kind in ("nearest", "bicubic", "original"):
         name = "nearest_window" if kind == "nearest" else "bicubic_window"
-        call = f"{name}({arguments[0]}, {size}, {box})"
-        return [f"from implicitkit.viewer.windows import {name}", f"ik.write_image({output!r}, {call})"]
+        return [f"from implicitkit.viewer.windows import {name}", f"{name}({arguments[0]}, {size}, {box})"]
     loaded = f"ik.load_model({model!r}{'' if device == 'cpu' else f', device={device!r}'})"
     tiles = "" if tile is None else f", tile={tile}"
     steps = [f"field = {loaded}.encode({', '.join(arguments)}{tiles})"]
     if kind == "model":
-        return [*steps, f"ik.write_image({output!r}, field.render({size}, box={box}))"]
+        return [*steps, f"field.render({size}, box={box})"]
     steps = ["from implicitkit.viewer.meaning import Colours, semantic_field", *steps]
     whose = "meaning"
     if arguments[0] != "image":  # colours are fitted to the picture without damage
         steps.append(f"clean = {loaded}.encode(image{tiles})")
         whose = "semantic_field(clean)"
     drawn = f"Colours.fit({whose})(meaning.render({size}, box={box}))"
-    return [*steps, "meaning = semantic_field(field)", f"ik.write_image({output!r}, {drawn})"]
+    return [*steps, "meaning = semantic_field(field)", drawn]

@@ -30,7 +30,7 @@ from implicitkit.viewer.question import (
     Question,
     number,
 )
-from implicitkit.viewer.transfer import FORMATS, encode
+from implicitkit.viewer.transfer import FORMATS, as_file, encode
 from implicitkit.viewer.turns import SAVE, WORK, Asker, Busy, MovedOn, Turns
 
 PAGE = Path(__file__).parent / "page"
@@ -78,10 +78,16 @@ class Server:
         return JSONResponse(scene)
 
     async def picture(self, request: Request) -> Response:
-        """A picture's name and size."""
+        """A picture's name, size and kind."""
         index = int(number(request.query_params, "picture", 0, len(self.room.pictures) - 1))
-        height, width = await self._done("", None, lambda asker: self.room.size(index), rank=0)
-        return JSONResponse({"name": self.room.pictures[index].name, "height": height, "width": width})
+
+        def work(asker: Asker) -> dict[str, Any]:
+            original = self.room.original(index)
+            height, width = original.picture.size
+            found = {"name": self.room.pictures[index].name, "height": height, "width": width}
+            return found | {"alpha": original.picture.alpha is not None, "facts": original.facts()}
+
+        return JSONResponse(await self._done("", None, work, rank=0))
 
     async def view(self, request: Request) -> Response:
         """A window; 204 if the page has moved on meanwhile."""
@@ -96,11 +102,11 @@ class Server:
         return Response(await self._done(client, turn, work, rank), media_type=FORMATS[self.format])
 
     async def save(self, request: Request) -> Response:
-        """A window as a PNG file of any size."""
+        """A window as a PNG file of any size, as deep and as transparent as the picture, with its profile."""
         question = self._question(request, MAX_SAVED_PIXELS)
 
         def work(asker: Asker) -> bytes:
-            return encode(self.room.render(question, asker), "saved")
+            return as_file(self.room.save(question, asker))
 
         return Response(await self._done("", None, work, rank=SAVE), media_type="image/png")
 
@@ -117,6 +123,7 @@ class Server:
                 str(path),
                 named.name,
                 size=size,
+                plain=self.room.original(question.picture).is_plain,
                 takes_mask=named.model.takes_mask,
                 tile=choose_tile(named.model, (seen.shape[1], seen.shape[2])),
                 device=str(named.device),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicitkit.images.io import Picture, write_picture
+
 FORMATS = {"raw": "application/octet-stream", "png": "image/png", "jpeg": "image/jpeg"}
 """How a view travels: ``raw`` is RGBA, 8 bits, row by row, as a canvas holds it."""
-FAST_LEVEL, SAVED_LEVEL = 1, 4  # of PNG's compression
+FAST_LEVEL = 1  # of PNG's compression
 VIEW_QUALITY = 92
 Pixels = NDArray[np.uint8]
 
@@ -33,7 +38,7 @@ def to_canvas(values: Tensor, canvas: Pixels | None = None) -> Pixels:
 
 
 def encode(canvas: Pixels, format: str) -> bytes:
-    """``(H, W, 4)`` as the bytes of one of :data:`FORMATS`, or of ``saved``, a smaller PNG.
+    """``(H, W, 4)`` as the bytes of one of :data:`FORMATS`; JPEG has no alpha.
 
     >>> len(encode(np.zeros((2, 3, 4), np.uint8), "raw"))
     24
@@ -42,7 +47,15 @@ def encode(canvas: Pixels, format: str) -> bytes:
         return canvas.tobytes()
     import imagecodecs
 
-    colour = np.ascontiguousarray(canvas[..., :3])
     if format == "jpeg":
-        return bytes(imagecodecs.jpeg8_encode(colour, level=VIEW_QUALITY))
-    return bytes(imagecodecs.png_encode(colour, level=FAST_LEVEL if format == "png" else SAVED_LEVEL))
+        return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(canvas[..., :3]), level=VIEW_QUALITY))
+    samples = canvas if canvas[..., 3].min() < 255 else np.ascontiguousarray(canvas[..., :3])
+    return bytes(imagecodecs.png_encode(samples, level=FAST_LEVEL))
+
+
+def as_file(picture: Picture) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "view.png"
+        write_picture(path, picture)
+        return path.read_bytes()

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from implicitkit.errors import UserError, WeightsError
+from implicitkit.errors import WeightsError
+from implicitkit.registry.extras import require
 
 CONVOLUTIONS = {5: (0, 3, 6, 8, 10), 13: (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
 """Places in torchvision's ``features``, by how many there are: AlexNet's, VGG16's."""
@@ -100,13 +101,12 @@ def dinov2_of_onnx(content: bytes, folder: Path) -> None:
     """A folder for timm's ``local-dir:`` from an ONNX graph of DINOv2 ViT-S/14 in Hugging Face's names.
 
     Raises:
-        UserError: the package ``onnx`` is not installed.
+        MissingPackageError: the package ``onnx`` is not installed.
     """
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
-        raise UserError("reading an ONNX graph needs the package onnx: pip install 'implicitkit[onnx]'") from None
+    require("onnx", "reading an ONNX graph", ["onnx"])
+    import onnx
+    from onnx import numpy_helper
+
     graph = onnx.load(io.BytesIO(content)).graph
     given = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
     readers = {name: node for node in graph.node for name in node.input}

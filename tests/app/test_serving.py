@@ -120,6 +120,11 @@ def test_uploads_go_into_a_folder_that_goes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_page_upscales_the_demo_picture_in_chromium(tmp_path: Path) -> None:
     with served() as address, chromium() as browser:
         browser.get(address)
+        press(browser, "upscale-start")
+        assert wait_for(browser, "document.body.innerText.includes('there is no picture yet')")
+        badges = "[...document.querySelectorAll('span')].filter(s => s.innerText == 'Error' && s.checkVisibility())"
+        covered = wait_for(browser, f"{badges}.map(s => s.closest('#upscale-text') !== null)")
+        assert sorted(covered) == [False, True]  # the message's own title, and the line below the picture
         press(browser, "Use the demo picture")
         wait_for(browser, "document.querySelector('img[src*=astronaut]')")
         factor = wait_for(browser, "document.querySelector('input[type=number]')")

@@ -67,5 +67,7 @@ def test_columns_splits_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ik.DataError, match=r"pip install 'implicitkit\[datasets\]'"):
+    with pytest.raises(
+        ik.MissingPackageError, match=r"hf:Org/Name needs datasets, .* pip install 'implicitkit\[datasets\]'"
+    ):
         ik.create_dataset("hf:Org/Name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.training import loggers
+from implicitkit.registry import extras
 from implicitkit.training.loggers import RUNS, Loggers
 from oracles.runs import settings
 
@@ -54,7 +55,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Tracker]:
         monkeypatch.setattr(accelerate.tracking, place, type(place, (Tracker,), {"made": made, "name": name}))
     find = importlib.util.find_spec
     there = SimpleNamespace(find_spec=lambda name: True if name in ("wandb", "mlflow") else find(name))
-    monkeypatch.setattr(loggers, "importlib", SimpleNamespace(util=there))
+    monkeypatch.setattr(extras, "importlib", SimpleNamespace(util=there))
     return made
 
 
@@ -82,10 +83,10 @@ def test_a_resumed_run_goes_on_in_the_same_one(made: list[Tracker], tmp_path: Pa
 def test_a_logger_that_is_unknown_or_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ik.ConfigError, match="loggers.*'tensorboard', 'wandb' or 'mlflow'"):
         ik.train(settings(tmp_path / "run", loggers=["comet"]), show=False)
-    monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ik.ConfigError) as raised:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ik.MissingPackageError) as raised:
         ik.train(settings(tmp_path / "run", loggers="wandb"), show=False)
-    assert str(raised.value) == "loggers: wandb is not installed: pip install 'implicitkit[wandb]'"
+    assert str(raised.value) == "the logger wandb needs wandb, which is not installed: pip install 'implicitkit[wandb]'"
     assert not (tmp_path / "run").exists()
 
 

@@ -118,7 +118,7 @@ def test_a_large_picture_is_read_in_tiles_that_are_kept(tmp_path: Path, monkeypa
     field = room.field(0, 0, Damage())
     tiled = field._latents
     assert tiled.tiling is not None and len(tiled._cached) == 12
-    whole = room.models[0].model.encode(room.clean(0)).render((24, 32))
+    whole = room.models[0].model.encode(room.original(0).image).render((24, 32))
     assert np.abs(shown[..., :3].astype(int) - to_pixels(whole)).max() <= 1
 
 

@@ -7,9 +7,11 @@ import io
 import shutil
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ import uvicorn
 from PIL import Image
 
 import implicitkit as ik
+from implicitkit.images.io import Picture, read_picture, to_pixels, write_picture
 from implicitkit.viewer.darkroom import Darkroom, Named
 from implicitkit.viewer.question import Damage, Layer, Question, parse_box
 from implicitkit.viewer.running import address_of, listen
@@ -48,10 +51,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, s
     photo = ik.read_image(PHOTOS / "chelsea.png")
     ik.write_image(folder / "cat.png", photo[:, 40:140, 80:230])
     ik.write_image(folder / "tall.png", photo[:, 20:140, 100:160])
+    veil = np.clip(np.hypot(*np.mgrid[-50:50, -75:75]) * 8 - 200, 0, 255).astype(np.uint8)
+    cat = to_pixels(photo[:, 40:140, 80:230])
+    write_picture(folder / "veiled.png", Picture(cat, 255 - veil))
+    primaries = (0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1)
+    wide = imagecodecs.cms_profile("rgb", whitepoint=(0.3127, 0.329, 1), primaries=primaries, gamma=2.2)
+    write_picture(folder / "wide.png", Picture(cat.astype(np.uint16) * 257, icc=bytes(wide)))
     torch.manual_seed(0)
     models = [Named("small", small_model(skip="bilinear")), Named("meaning", conditioned_model())]
     turns = Turns()
-    made = Server(Darkroom([folder / "cat.png", folder / "tall.png"], models), turns)
+    files = [folder / f"{name}.png" for name in ("cat", "tall", "veiled", "wide")]
+    made = Server(Darkroom(files, models), turns)
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(application(made, "token", "127.0.0.1"), log_config=None, lifespan="off")
     running = uvicorn.Server(config)
@@ -139,12 +149,16 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def expected(self, word: str, damage: Damage | None = None) -> np.ndarray:
-        """What the server renders of it."""
+        """What the server renders of it, ``(H, W, 3)``."""
+        return self.rendered(word, damage)[..., :3]
+
+    def rendered(self, word: str, damage: Damage | None = None) -> np.ndarray:
+        """The same with alpha, ``(H, W, 4)``."""
         box, width, height = self.js("const s = seen(); return [s.box.join(','), s.width, s.height]")
         size = (int(height), int(width))
         index = int(self.js("return state.picture.index"))
         question = Question(index, Layer.parse(word, 2), damage or Damage(), parse_box(box, size), size)
-        return self.server.room.render(question)[..., :3]
+        return self.server.room.render(question)
 
 
 @pytest.fixture
@@ -174,7 +188,7 @@ def test_it_loads_and_shows_the_field_itself_pixel_by_pixel(page: Page) -> None:
 
 def test_the_wheel_zooms_64_times_around_the_pointer_and_keys_go_back(page: Page) -> None:
     start = page.zoom
-    at = "const e = edges(); return (canvas.width / 2 + 60 - e.left) / (e.right - e.left)"
+    at = "const e = edges((v) => v); return (canvas.width / 2 + 60 - e.left) / (e.right - e.left)"
     pointed = float(page.js(at))
     while page.zoom < 64 * start:
         page.wheel(-300, 60, 40)
@@ -348,9 +362,53 @@ def test_other_pictures_and_a_damaged_one(page: Page, server: tuple[Server, str]
     assert page.js("return [state.picture.width, state.picture.height]") == [60, 120]
     shown = page.canvas()
     assert np.array_equal(shown[:, middle(shown.shape[1])], page.expected("model-0")[:, middle(shown.shape[1])])
-    page.press("]")
+    page.press("[")
     page.until(lambda: "cat" in page.js("return document.title"), "the first picture does not come again")
     page.settle()
+
+
+def test_transparency_lies_over_a_checkerboard(page: Page) -> None:
+    page.js("state.b = 'nearest'; open(2)")
+    page.until(lambda: "veiled" in page.js("return document.title"), "the picture does not open")
+    page.settle()
+    assert page.find("#facts").text == "8 bits, transparency"
+    x, y, side = page.js("return [...place(seen().box).slice(0, 2).map(Math.round), ground.side]")
+    shown = page.canvas()
+    rows, columns = (np.arange(n) + at for n, at in zip(shown.shape, (y, x), strict=False))
+    light, dark = ([int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in page.js("return CHECKS"))
+    odd = (rows[:, None] // side + columns // side) % 2
+    checks = np.where(odd[..., None] == 0, light, dark)
+    for layer, part in (("model-0", middle(shown.shape[1])), ("nearest", slice(0, shown.shape[1] // 2 - 2))):
+        expected = page.rendered(layer)
+        alpha = expected[..., 3:] / 255
+        assert alpha.min() == 0 and alpha.max() == 1
+        over = expected[..., :3] * alpha + checks * (1 - alpha)
+        assert np.abs(shown[:, part] - over[:, part]).max() <= 3, layer  # a canvas holds premultiplied bytes
+    page.find("#width").clear()
+    page.find("#width").send_keys("75")
+    page.find("#save").click()
+    page.until(lambda: list(page.browser.downloads.glob("veiled_small_75x*.png")), "nothing was saved")
+    saved = read_picture(next(page.browser.downloads.glob("veiled_small_75x*.png")))
+    assert saved.alpha is not None and saved.alpha.min() == 0 and saved.alpha.max() == 255
+
+
+def test_colours_are_those_that_the_browser_itself_shows_of_the_file(page: Page) -> None:
+    page.js("state.a = 'nearest'; setMode('one'); open(3)")
+    page.until(lambda: "wide" in page.js("return document.title"), "the picture does not open")
+    page.press("1")
+    page.settle()
+    shown = page.canvas()
+    assert page.find("#facts").text.startswith("16 bits, ") and page.find("#facts").text.endswith(", shown as sRGB")
+    assert shown.shape == (100, 150, 3)
+    file = base64.b64encode(page.server.room.pictures[3].read_bytes()).decode()
+    page.browser.get(f"data:text/html,<img src='data:image/png;base64,{urllib.parse.quote(file)}'>")
+    data = page.browser.execute_async_script("""const done = arguments[0], image = document.images[0];
+        image.decode().then(() => { const c = document.createElement("canvas"); c.width = 150; c.height = 100;
+        c.getContext("2d").drawImage(image, 0, 0); done(c.toDataURL("image/png")); })""")
+    own = np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGB"))
+    plain = ik.read_image(PHOTOS / "chelsea.png")[:, 40:140, 80:230]
+    assert np.abs(own.astype(int) - to_pixels(plain)).max() > 10  # the profile matters
+    assert np.abs(own.astype(int) - shown).max() <= 3
 
 
 def test_the_list_of_keys_opens_and_the_panel_closes(page: Page) -> None:

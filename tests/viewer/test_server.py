@@ -57,7 +57,13 @@ def test_the_scene_names_pictures_without_their_folders(client: TestClient, fold
     assert scene["pictures"] == ["a.png", "b.png"] and str(folder) not in answer.text
     assert scene["models"] == [{"name": "one", "meaning": False}, {"name": "two", "meaning": True}]
     assert scene["damage"]["noise"] == {"low": 0, "high": 100, "step": 1, "default": 0.0}
-    assert client.get("picture?picture=1").json() == {"name": "b.png", "height": 41, "width": 50}
+    assert client.get("picture?picture=1").json() == {
+        "name": "b.png",
+        "height": 41,
+        "width": 50,
+        "alpha": False,
+        "facts": "8 bits",
+    }
 
 
 def test_a_view_is_what_the_darkroom_renders(client: TestClient, server: Server) -> None:

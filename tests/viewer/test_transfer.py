@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from implicitkit.images.io import to_pixels
-from implicitkit.viewer.transfer import encode, to_canvas
+from implicitkit.images.io import Picture, to_pixels
+from implicitkit.viewer.transfer import as_file, encode, to_canvas
 
 
 def test_a_canvas_holds_what_a_file_would() -> None:
@@ -22,7 +22,7 @@ def test_a_canvas_holds_what_a_file_would() -> None:
     assert np.array_equal(large[3:10, 5:14], canvas) and not large[:3].any() and not large[:, 14:].any()
 
 
-@pytest.mark.parametrize("format", ["png", "saved", "jpeg", "raw"])
+@pytest.mark.parametrize("format", ["png", "jpeg", "raw"])
 def test_each_format_is_the_picture(format: str) -> None:
     canvas = to_canvas(torch.linspace(0, 1, 3 * 16 * 24).view(3, 16, 24))
     data = encode(canvas, format)
@@ -32,3 +32,17 @@ def test_each_format_is_the_picture(format: str) -> None:
     read = np.asarray(Image.open(io.BytesIO(data)))
     assert read.shape == (16, 24, 3)
     assert np.abs(read.astype(int) - canvas[..., :3]).max() <= (8 if format == "jpeg" else 0)
+
+
+def test_transparency_travels() -> None:
+    canvas = to_canvas(torch.rand(3, 4, 5))
+    canvas[1:, 2, 3] = 7
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode(canvas, "png")))), canvas)
+    assert encode(canvas, "raw") == canvas.tobytes()
+
+
+def test_a_file_has_what_its_picture_has() -> None:
+    deep = Picture(np.arange(12, dtype=np.uint16).reshape(3, 4, 1), np.full((3, 4), 300, np.uint16))
+    data = as_file(deep)
+    assert data.startswith(b"\x89PNG") and np.asarray(Image.open(io.BytesIO(data))).shape[:2] == (3, 4)
+    assert data[24] == 16  # bits

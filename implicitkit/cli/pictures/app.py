@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Annotated
 
 import typer
 
-from implicitkit.errors import UserError
-
-NEEDED = ("gradio", "uvicorn", "fastapi")
+from implicitkit.registry.extras import require
 
 
 def app(
@@ -28,8 +25,7 @@ def app(
 
     The page is served on this machine alone, without telemetry; Ctrl-C ends it.
     """
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise UserError(f"app needs {' and '.join(missing)}: pip install 'implicitkit[app]'")
+    require("app", "implicitkit app")
 
     from implicitkit.app.serving import LOOPBACK, serve
     from implicitkit.app.session import Limits

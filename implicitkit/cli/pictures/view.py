@@ -9,9 +9,9 @@ import typer
 
 from implicitkit.cli.inputs import find_pictures
 from implicitkit.errors import UserError
+from implicitkit.registry.extras import require
 
 DEFAULT_MODEL, DEFAULT_PORT, MAX_MODELS = "fast", 8765, 8
-EXTRA = "implicitkit view needs starlette and uvicorn: pip install 'implicitkit[app]'"
 
 
 def view(
@@ -34,11 +34,7 @@ def view(
     names = list(dict.fromkeys(model or [DEFAULT_MODEL]))
     if len(names) > MAX_MODELS:
         raise UserError(f"at most {MAX_MODELS} models are compared; received {len(names)}")
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError(EXTRA) from None
+    require("app", "implicitkit view", ["starlette", "uvicorn"])
 
     from implicitkit.create import load_model
     from implicitkit.devices import choose_device

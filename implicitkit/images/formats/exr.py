@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from implicitkit.errors import ImageError
+from implicitkit.errors import MissingCodecError
 from implicitkit.images.formats.light import Values, finite, straight_colour
 from implicitkit.images.formats.png import SRGB, ColourSpace
+from implicitkit.registry.extras import require
 
 MAGIC = b"v/1\x01"
 CHROMATICITIES = b"cHRM"  # PNG's name for them
@@ -22,12 +23,11 @@ def exr_library(path: Path) -> Any:
     """The OpenEXR package.
 
     Raises:
-        ImageError: it is not installed.
+        MissingCodecError: it is not installed.
     """
-    try:
-        import OpenEXR
-    except ImportError:
-        raise ImageError(f"{path} is OpenEXR; `pip install 'implicitkit[exr]'` reads and writes it") from None
+    require("exr", str(path), error=MissingCodecError)
+    import OpenEXR
+
     return OpenEXR
 
 

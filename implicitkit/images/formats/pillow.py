@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicitkit.errors import ImageError
+from implicitkit.errors import ImageError, MissingCodecError
 from implicitkit.files import describe_content
 from implicitkit.images.formats.exif import PREFIX
 from implicitkit.images.metadata import ImageMetadata, ImageWarning, exif_orientation
 from implicitkit.images.picture import Picture, Pixels, check_decodable, upright, without_alpha
+from implicitkit.registry.extras import require
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -108,10 +109,9 @@ def _check_codec(path: Path, head: bytes) -> None:
     if head[8:12] in (b"avif", b"avis"):
         check_avif(path)
     elif head[8:12] in HEIF_BRANDS and b"avif" not in head:
-        try:
-            import pillow_heif
-        except ImportError:
-            raise ImageError(f"{path} is HEIC; `pip install 'implicitkit[heif]'` reads it") from None
+        require("heif", str(path), error=MissingCodecError)
+        import pillow_heif
+
         pillow_heif.register_heif_opener()
 
 

@@ -1,12 +1,12 @@
 "use strict";
 // One view is one window of the field, rendered for the screen's own pixels: coarse first, then sharp.
 
-const COARSE = 4, LENS = 0.19, ARROW = 0.1, STEP = 1.25, MAX_ZOOM = 1024, BASE = 768;
+const COARSE = 4, LENS = 0.19, ARROW = 0.1, STEP = 1.25, MAX_ZOOM = 1024, BASE = 768, CHECKS = ["#c9cbcd", "#94979a"];
 const $ = (id) => document.getElementById(id);
 const canvas = $("canvas"), stage = $("stage"), context = canvas.getContext("2d", { alpha: false });
 const client = Array.from(crypto.getRandomValues(new Uint32Array(3)), (n) => n.toString(36)).join("");
 const state = {
-  scene: null, picture: { index: 0, width: 1, height: 1, name: "" }, x: 0.5, y: 0.5, zoom: 1,
+  scene: null, picture: { index: 0, width: 1, height: 1, name: "", alpha: false }, x: 0.5, y: 0.5, zoom: 1,
   mode: "slider", a: "model-0", b: "bicubic", split: 0.5, lens: null, meaning: 0, damage: {},
 };
 const slots = { a: {}, b: {}, meaning: {} };  // what was rendered last: canvas, box, key
@@ -23,10 +23,10 @@ function zoomEnds() {
   return [Math.min(1, fitZoom() / 2), Math.max(most, fitZoom())];
 }
 
-/** The edges of the picture on the canvas, in its pixels. */
-function edges() {
+/** The edges of the picture on the canvas, in its pixels; left and top are whole ones, or 1× would be half a pixel off. */
+function edges(whole_ = Math.round) {
   const { width, height } = state.picture, { zoom } = state;
-  const left = canvas.width / 2 - state.x * width * zoom, top = canvas.height / 2 - state.y * height * zoom;
+  const left = whole_(canvas.width / 2 - state.x * width * zoom), top = whole_(canvas.height / 2 - state.y * height * zoom);
   return { left, top, right: left + width * zoom, bottom: top + height * zoom };
 }
 
@@ -161,13 +161,35 @@ function paint() {
   requestAnimationFrame(() => { painting = false; draw(); });
 }
 
+/** A checkerboard under what is transparent. */
+function ground(x, y, width, height) {
+  if (!state.picture.alpha) return;
+  const side = Math.round(8 * canvas.width / Math.max(1, stage.clientWidth));
+  if (ground.side !== side) {
+    const tile = document.createElement("canvas"), brush = tile.getContext("2d");
+    tile.width = tile.height = 2 * side;
+    for (const [column, row] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+      brush.fillStyle = CHECKS[(column + row) % 2];
+      brush.fillRect(column * side, row * side, side, side);
+    }
+    Object.assign(ground, { side, pattern: context.createPattern(tile, "repeat") });
+  }
+  context.fillStyle = ground.pattern;
+  context.fillRect(x, y, width, height);
+}
+
 function drawSlot(slot, layer) {
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
-  if (base.canvas && base.key.startsWith(`${state.picture.index} `)) context.drawImage(base.canvas, ...place(base.box));
+  if (base.canvas && base.key.startsWith(`${state.picture.index} `)) {
+    ground(...place(base.box));
+    context.drawImage(base.canvas, ...place(base.box));
+  }
   if (!slot.canvas || slot.key !== keyOf(layer)) return;
   const [x, y, width, height] = place(slot.box);
   const exact = Math.abs(width - slot.canvas.width) < 0.01 && Math.abs(height - slot.canvas.height) < 0.01;
+  if (exact) ground(Math.round(x), Math.round(y), slot.canvas.width, slot.canvas.height);
+  else ground(x, y, width, height);
   if (exact) context.drawImage(slot.canvas, Math.round(x), Math.round(y));  // a pixel of the field is one of the screen
   else context.drawImage(slot.canvas, x, y, width, height);
 }
@@ -272,7 +294,7 @@ function controls() {
 function zoomBy(factor, at) {
   const ratio = canvas.width / stage.clientWidth, [low, high] = zoomEnds();
   const [x, y] = at ? [at[0] * ratio, at[1] * ratio] : [canvas.width / 2, canvas.height / 2];
-  const e = edges(), { width, height } = state.picture;
+  const e = edges((v) => v), { width, height } = state.picture;
   const u = (x - e.left) / (e.right - e.left), v = (y - e.top) / (e.bottom - e.top);
   state.zoom = clamp(state.zoom * factor, low, high);
   state.x = u - (x - canvas.width / 2) / (width * state.zoom);
@@ -309,6 +331,7 @@ async function open(index) {
     const found = await answer.json();
     if (mine !== turn) return;
     state.picture = { index: chosen, ...found };
+    $("facts").textContent = found.facts;
     document.title = `${found.name} – implicitkit view`;
     state.zoom = fitZoom(); state.x = state.y = 0.5;
     changed();

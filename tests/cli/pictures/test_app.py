@@ -14,7 +14,9 @@ def test_without_the_extra_it_says_what_to_install(run, monkeypatch: pytest.Monk
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gradio" else find(name))
     done = run("app")
-    assert done.code == 2 and done.errors == ["error: app needs gradio: pip install 'implicitkit[app]'"]
+    assert done.code == 2 and done.errors == [
+        "error: implicitkit app needs gradio, which is not installed: pip install 'implicitkit[app]'"
+    ]
 
 
 def test_a_port_in_use_is_one_line(run) -> None:

@@ -75,7 +75,9 @@ def test_without_the_extra_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     done = run("view", folder / "a.png")
     assert done.code == 2
-    assert done.err == "error: implicitkit view needs starlette and uvicorn: pip install 'implicitkit[app]'\n"
+    assert (
+        done.err == f"error: implicitkit view needs {missing}, which is not installed: pip install 'implicitkit[app]'\n"
+    )
 
 
 def test_mistakes_are_one_line(run, weights: Path, folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ from implicitkit_sair.app.filling import BEST, Answer, fill, has_words, mask_of,
 
 CANVAS = 900  # pixels of the longer side to paint on
 RED = np.array([255, 59, 48])
-NO_WORDS = "None of these encoders has words; `--model` with the weights of a CLIP SAIR brings them. Click instead."
+NO_WORDS = (
+    "None of these models reads words, so click in the picture. One that does, a SAIR with CLIP, is offered after "
+    "`implicitkit app --model FILE`."
+)
 
 
 def tab(session: Session) -> None:
@@ -56,7 +59,7 @@ def tab(session: Session) -> None:
             slider = gr.ImageSlider(label="Before and after", type="filepath", max_height=620)
             gallery = gr.Gallery(label="Answers", columns=3, visible=False, buttons=["download", "fullscreen"])
             text = gr.Textbox(label="Done", interactive=False, elem_id="inpaint-text")
-            files = gr.File(label="Download", interactive=False, file_count="multiple")
+            files = gr.File(label="Download", interactive=False, file_count="multiple", height=130)
 
     @answering
     def paint(
@@ -92,7 +95,11 @@ def tab(session: Session) -> None:
 
     rest = [model, dilate, feather, every, *margins]
     start.click(
-        paint, [picture, canvas, file, selected, *rest], [slider, gallery, text, files], api_visibility="private"
+        paint,
+        [picture, canvas, file, selected, *rest],
+        [slider, gallery, text, files],
+        show_progress_on=text,  # an error covers that alone, not the answer before
+        api_visibility="private",
     )
     gr.Button(visible=False).click(answer, [picture, file, *rest], [slider, files, text], api_name="inpaint")
     picture.change(
