@@ -29,8 +29,8 @@ FREE = {
 }
 """Name of a row -> the picture and the options; their pictures come with scikit-image and matplotlib."""
 OTHERS = {
-    "ladybird": "LadyBird.jpg --like 430,196 --grow 12",
-    "dogs": "friends_by_Aitzol_Berasategi.jpg --like 320,350",
+    "ladybird": "LadyBird.jpg --like 632,287 --connected true",
+    "dogs": "friends_by_Aitzol_Berasategi.jpg --like 257,278 --like 342,471",
     "boats": "EveningGlow.jpg --like 110,290",
     "bus": "ADE_val_00000001.jpg --like 197,143 --connected true",
 }

@@ -1,10 +1,16 @@
-"""Choose a model or a solver for a picture: all fill holes of the same shape where the picture is known."""
+"""Choose models and solvers for a picture: all fill holes of the same shape where the picture is known.
+
+What is taken is the mixture with the least error there, with shares from 0 to 1 ("stacking": Wolpert 1992, Breiman
+1996). Errors of different painters are alike only in part, so a mixture is usually better than its best part, and a
+test that was unlucky costs less than one that decides alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -12,12 +18,14 @@ from torch import Tensor
 
 from implicitkit import ImplicitModel
 from implicitkit.images import Picture
-from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint, inpaint_picture, visible
+from implicitkit_sair.inpainting.painting import check_mask, grow, inpaint, inpaint_picture, visible, with_colours
 from implicitkit_sair.inpainting.surroundings import crops, shrink, trained_view
 
 TRIALS = 3
 TESTED_SIDE = 256  # pixels: larger crops are shrunk to it
 MIN_HELD_OUT = 16  # pixels; fewer held-out ones measure nothing
+LEAST_SHARE = 0.1  # of a painter in a mixture; less is not worth its time
+RIDGE = 0.2  # of the least squared error, added to each painter's own: few copies tell little of small differences
 TURNS = ((), (-1,), (-2,), (-1, -2))  # axes along which a copy of the holes is turned round
 
 
@@ -26,36 +34,44 @@ class Choice:
     """What was measured on a picture.
 
     Attributes:
-        psnr: name -> PSNR in dB on what was held out; the first wins where some are equal.
+        psnr: name -> PSNR in dB on what was held out.
         trials: how often; 0 where too little is known to hold anything out.
         fallback: what is taken then.
+        mixture: name -> its share of what is taken, the largest first; they sum to 1.
+        together: PSNR in dB of the mixture on what was held out.
     """
 
     psnr: Mapping[str, float]
     trials: int
     fallback: str
+    mixture: Mapping[str, float] = field(default_factory=dict)
+    together: float = 0.0
 
     @property
     def taken(self) -> str:
-        """The name of what fills best."""
-        return max(self.psnr, key=lambda name: self.psnr[name]) if self.trials else self.fallback
+        """What fills, in words: a name, or names with their shares."""
+        if not self.mixture:
+            return self.fallback
+        if len(self.mixture) == 1:
+            return next(iter(self.mixture))
+        return " + ".join(f"{share:.0%} {name}" for name, share in self.mixture.items())
 
     def reason(self) -> str:
         """The choice in words.
 
-        >>> Choice({"sair_faces": 24.0, "biharmonic": 25.2}, 3, "biharmonic").reason()
-        'biharmonic: 1.2 dB better than sair_faces on 3 held-out copies of the holes'
+        >>> Choice({"sair_faces": 24.0, "biharmonic": 25.2}, 3, "biharmonic", {"biharmonic": 1.0}, 25.2).reason()
+        'biharmonic: 25.2 dB on 3 held-out copies of the holes; sair_faces 24.0'
         >>> Choice({}, 0, "biharmonic").reason()
         'biharmonic: too little is known to test anything else'
         """
         if not self.trials:
             return f"{self.fallback}: too little is known to test anything else"
-        others = {name: value for name, value in self.psnr.items() if name != self.taken}
+        others = [name for name in self.psnr if list(self.mixture) != [name]]
+        copies = f"{self.taken}: {self.together:.1f} dB on {self.trials} held-out copies of the holes"
         if not others:
-            return self.taken
-        next_best = max(others, key=lambda name: others[name])
-        gap, copies = self.psnr[self.taken] - others[next_best], f"{self.trials} held-out copies of the holes"
-        return f"{self.taken}: {gap:.1f} dB better than {next_best} on {copies}"
+            return copies
+        rival = max(others, key=lambda name: self.psnr[name])
+        return f"{copies}; {rival}{' alone' if rival in self.mixture else ''} {self.psnr[rival]:.1f}"
 
 
 def choose(
@@ -87,7 +103,8 @@ def choose(
     """
     hole = grow(check_mask(image, mask), dilate)
     views = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))
-    errors, pixels, done = dict.fromkeys(painters, 0.0), 0, 0
+    products = torch.zeros(len(painters), len(painters), dtype=torch.float64)
+    values, done = 0, 0
     for k in range(TRIALS):
         crop = views[k % min(len(views), TRIALS)]
         part, missing = _tested(image[(slice(None), *crop.window)], hole[(slice(None), *crop.window)])
@@ -95,13 +112,48 @@ def choose(
         if int(held.sum()) < MIN_HELD_OUT:
             continue
         hidden = (missing | held).to(image)
-        for name, painter in painters.items():
-            painted = inpaint(painter, part, hidden, **how).to(part)
-            errors[name] += float((painted - part)[:, held].double().square().mean(0).sum())
-        pixels += int(held.sum())
+        answers = [inpaint(painter, part, hidden, **how).to(part) for painter in painters.values()]
+        errors = torch.stack([(answer - part)[:, held].flatten() for answer in answers]).double()
+        products += errors @ errors.T
+        values += errors.shape[1]
         done += 1
-    psnr = {name: -10 * math.log10(max(error / max(pixels, 1), 1e-10)) for name, error in errors.items()}
-    return Choice(psnr if done else {}, done, list(painters)[-1])
+    if not done:
+        return Choice({}, 0, list(painters)[-1])
+    names, products = list(painters), products / values
+    shares = best_shares(products)
+    psnr = {name: _decibels(float(error)) for name, error in zip(names, products.diagonal(), strict=True)}
+    order = sorted(range(len(names)), key=lambda k: -float(shares[k]))
+    mixture = {names[k]: float(shares[k]) for k in order if shares[k] > 0}
+    return Choice(psnr, done, names[-1], mixture, _decibels(float(shares @ products @ shares)))
+
+
+def best_shares(products: Tensor) -> Tensor:
+    """The shares ``(P,)`` of the mixture with the least squared error; painters with less than ``LEAST_SHARE`` of a
+    mixture are left out of it.
+
+    Args:
+        products: ``(P, P)`` mean products of the errors of each two painters.
+
+    >>> best_shares(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), best_shares(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    (tensor([0.5000, 0.5000], dtype=torch.float64), tensor([1., 0.], dtype=torch.float64))
+    """
+    count = len(products)
+    products = products.double()
+    steady = products + RIDGE * products.diagonal().min() * torch.eye(count, dtype=torch.float64)
+    best, least = torch.zeros(count, dtype=torch.float64), math.inf
+    for size in range(1, count + 1):
+        for some in combinations(range(count), size):
+            part = steady[list(some)][:, list(some)]
+            raw = torch.linalg.lstsq(part, torch.ones(size, 1, dtype=torch.float64)).solution[:, 0]
+            shares = raw / raw.sum() if size > 1 else torch.ones(1, dtype=torch.float64)
+            error = float(shares @ part @ shares)
+            if bool((shares >= LEAST_SHARE).all()) and error < least * (1 - 1e-9):
+                least, best = error, best.new_zeros(count).index_copy(0, torch.tensor(some), shares)
+    return best
+
+
+def _decibels(error: float) -> float:
+    return -10 * math.log10(max(error, 1e-10))
 
 
 def _tested(part: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +176,7 @@ def _view(painters: Mapping[str, ImplicitModel | str], told: int | None, size: i
 def inpaint_better(
     painters: Mapping[str, ImplicitModel | str], picture: Picture, mask: Tensor, *, raw: bool = False, **how: Any
 ) -> tuple[Picture, str]:
-    """A decoded file filled by the painter that fills best where the picture is known; and why, with several.
+    """A decoded file filled by what fills best where the picture is known; and why, with several painters.
 
     Args:
         painters: see :func:`choose`.
@@ -133,11 +185,17 @@ def inpaint_better(
         raw: see :func:`implicitkit_sair.inpaint`; nothing is then compared, and the first painter is taken.
         how: the other arguments of :func:`implicitkit_sair.inpaint`.
     """
-    name, why = next(iter(painters)), ""
-    if len(painters) > 1 and not raw:
-        choice = choose(painters, visible(picture, mask > 0.5), mask, **how)
-        name, why = choice.taken, choice.reason()
-    return inpaint_picture(painters[name], picture, mask, raw=raw, **how), why
+    if len(painters) == 1 or raw:
+        return inpaint_picture(next(iter(painters.values())), picture, mask, raw=raw, **how), ""
+    hole = check_mask(picture.rgb(), mask)
+    colours = visible(picture, hole)
+    choice = choose(painters, colours, mask, **how)
+    shares = choice.mixture or {choice.fallback: 1.0}
+    painted = torch.stack(
+        [share * inpaint(painters[name], colours, mask, **how).cpu() for name, share in shares.items()]
+    )
+    changed = grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    return with_colours(picture, painted.sum(0), changed), choice.reason()
 
 
 def held_out(hole: Tensor, trial: int) -> Tensor:

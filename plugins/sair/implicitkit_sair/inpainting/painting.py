@@ -206,14 +206,18 @@ def inpaint_picture(
         how: the other arguments of :func:`inpaint`.
     """
     hole = check_mask(picture.rgb(), mask)
-    colour = visible(picture, hole)
-    outside = hole if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
-    painted = inpaint(model, colour, mask, raw=raw, **how)
+    painted = inpaint(model, visible(picture, hole), mask, raw=raw, **how)
+    outside = None if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    return with_colours(picture, painted, outside)
+
+
+def with_colours(picture: Picture, painted: Tensor, changed: Tensor | None) -> Picture:
+    """A decoded file with the colours ``painted`` ``(3, H, W)``; where ``changed`` ``(1, H, W)`` is False, its own."""
     if picture.is_grey:
         painted = painted.mean(0, keepdim=True)
     pixels = to_pixels(painted, picture.bits)
-    if not raw:
-        pixels = np.where(outside[0, :, :, None].numpy(), pixels, picture.pixels)
+    if changed is not None:
+        pixels = np.where(changed[0, :, :, None].numpy(), pixels, picture.pixels)
     return replace(picture, pixels=pixels)
 
 
