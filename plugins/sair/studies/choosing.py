@@ -1,6 +1,6 @@
-"""How often `inpaint` is right to take its model or the solver, and what that is worth, in dB in the hole.
+"""What `inpaint` gains by its test on held-out copies of the holes, and how often a solver alone would be better.
 
-python plugins/sair/studies/choosing.py FOLDER [--size 88] [--kinds 5-20 20-40 40-60 text] [--pictures 30]
+python plugins/sair/studies/choosing.py FOLDER [--size 88] [--whole] [--kinds 5-20 20-40 40-60 text] [--pictures 30]
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.images import picture_files
+from implicitkit.images.resize import resize
 from implicitkit_sair import inpaint
 from implicitkit_sair.inpainting.choice import choose
+from implicitkit_sair.models import CANDIDATES, default_models
 
 SENTENCE = "Pack my box with five dozen liquor jugs. " * 8
 
@@ -41,57 +43,51 @@ def hole(kind: str, size: tuple[int, int], seed: int) -> Tensor:
     return strokes(torch.zeros(3, *size), torch.Generator().manual_seed(seed)).mask
 
 
+def middle(picture: Tensor, size: int, shrink: bool) -> Tensor:
+    """The middle square of ``size`` pixels, of the picture shrunk so that it just covers that if ``shrink``."""
+    if shrink:
+        factor = size / min(picture.shape[1:])
+        picture = resize(picture, tuple(max(size, round(n * factor)) for n in picture.shape[1:])).clamp(0, 1)
+    top, left = (max(0, (n - size) // 2) for n in picture.shape[1:])
+    return picture[:, top : top + size, left : left + size].expand(3, -1, -1)
+
+
 def main() -> None:
-    """Print a row for each kind of hole."""
+    """Print a table for each kind of hole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+")
-    parser.add_argument("--model", default="sair_faces")
     parser.add_argument("--size", type=int, default=88, help="the middle square of so many pixels")
+    parser.add_argument("--whole", action="store_true", help="shrink each picture to the size, not crop its middle")
     parser.add_argument("--kinds", nargs="+", default=["5-20", "20-40", "40-60", "text"])
     parser.add_argument("--pictures", type=int, default=30)
     arguments = parser.parse_args()
-    model = ik.load_model(arguments.model)
+    painters = {name: name if name in CANDIDATES else ik.load_model(name) for name in (*default_models(), *CANDIDATES)}
     files = picture_files(arguments.folder)[: arguments.pictures]
-    heads = [
-        "holes",
-        "solver",
-        "model",
-        "chosen",
-        "better of both",
-        "model better",
-        "model taken",
-        "right",
-        "lost, worst",
-    ]
-    print(f"| {' | '.join(heads)} | s a choice |\n|{'---|' * (len(heads) + 1)}")
     for kind in arguments.kinds:
-        rows, seconds = [], 0.0
+        rows: dict[str, list[float]] = {}
+        seconds, best_solver = 0.0, []
         for seed, file in enumerate(files):
-            picture = ik.read_image(file)
-            top, left = (max(0, (n - arguments.size) // 2) for n in picture.shape[1:])
-            picture = picture[:, top : top + arguments.size, left : left + arguments.size].expand(3, -1, -1)
+            picture = middle(ik.read_image(file), arguments.size, arguments.whole)
             mask = hole(kind, tuple(picture.shape[1:]), seed)  # type: ignore[arg-type]
             start = time.process_time()
-            choice = choose({"model": model, "solver": "biharmonic"}, picture, mask)
+            choice = choose(painters, picture, mask)
             seconds += time.process_time() - start
-            errors = [
-                (inpaint(method, picture, mask) - picture)[:, mask[0] > 0.5].double().square().mean()
-                for method in ("biharmonic", model)
-            ]
-            rows.append(
-                [
-                    *(-10 * float(error.log10()) for error in errors),
-                    choice.taken == "model",
-                    choice.psnr["model"] - choice.psnr["solver"],
-                ]
-            )
-        solver, ours, taken, gaps = np.array(rows, float).T
-        chosen, best = np.where(taken > 0, ours, solver), np.maximum(ours, solver)
-        means = [f"{values.mean():.2f}" for values in (solver, ours, chosen, best)]
-        counts = [int((ours > solver).sum()), int(taken.sum()), int((chosen == best).sum())]
-        cells = [kind, *means, *(f"{count} of {len(rows)}" for count in counts), f"{(best - chosen).max():.2f}"]
-        print(f"| {' | '.join(cells)} | {seconds / len(rows):.2f} |", flush=True)
-        print([f"{g:+.1f}/{o - s:+.1f}" for g, o, s in zip(gaps, ours, solver, strict=True)], flush=True)
+            answers = {name: inpaint(painter, picture, mask) for name, painter in painters.items()}
+            shares = choice.mixture or {choice.fallback: 1.0}
+            alone = max(choice.psnr, key=lambda name: choice.psnr[name]) if choice.psnr else choice.fallback
+            found = dict(answers)
+            found["the best in the test alone"] = answers[alone]
+            found["the mixture (inpaint)"] = torch.stack([s * answers[name] for name, s in shares.items()]).sum(0)
+            for name, answer in found.items():
+                error = (answer - picture)[:, mask[0] > 0.5].double().square().mean()
+                rows.setdefault(name, []).append(-10 * float(error.clamp(min=1e-10).log10()))
+            best_solver.append(max(rows[name][-1] for name in CANDIDATES))
+        print(f"\n| {kind}, {len(files)} holes, {seconds / len(files):.1f} s a choice | dB | minus the better solver |")
+        print("|---|---|---|")
+        for name, values in rows.items():
+            gaps = np.array(values) - np.array(best_solver)
+            worse = f"{int((gaps < -0.05).sum())} worse by more than 0.05, at most {max(0.0, -gaps.min()):.2f}"
+            print(f"| {name} | {np.mean(values):.2f} | {gaps.mean():+.2f}; {worse} |", flush=True)
 
 
 if __name__ == "__main__":

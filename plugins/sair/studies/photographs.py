@@ -12,24 +12,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from choosing import hole
+from choosing import hole, middle
 from scipy.stats import bootstrap
 from solvers import open_cv
-from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.images import picture_files
-from implicitkit.images.resize import resize
 from implicitkit_sair import inpaint
-
-
-def middle(picture: Tensor, size: int, shrink: bool) -> Tensor:
-    """The middle square of ``size`` pixels, of the picture shrunk so that it just covers that if ``shrink``."""
-    if shrink:
-        factor = size / min(picture.shape[1:])
-        picture = resize(picture, tuple(max(size, round(n * factor)) for n in picture.shape[1:])).clamp(0, 1)
-    top, left = (max(0, (n - size) // 2) for n in picture.shape[1:])
-    return picture[:, top : top + size, left : left + size].expand(3, -1, -1)
 
 
 def main() -> None:

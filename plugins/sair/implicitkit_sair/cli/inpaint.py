@@ -40,8 +40,8 @@ def inpaint(
         str | None,
         typer.Option(
             help="Weights that were trained to inpaint: a file, a hub id or a name; or biharmonic, harmonic or "
-            "patches, which learnt nothing [default: of the shipped models, biharmonic and harmonic, what fills copies "
-            "of the holes best at known places of the picture]."
+            "patches, which learnt nothing [default: the shipped models, biharmonic and harmonic, mixed as "
+            "fills copies of the holes best at known places of the picture]."
         ),
     ] = None,
     hole: Annotated[str, typer.Option(help="Which pixels of the mask are missing: white or black.")] = "white",
