@@ -59,7 +59,7 @@ def test_two_processes_are_one_training(tmp_path: Path, launcher: list[str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", ["clit", "linf_patch", "srno", "lm_lte"])
+@pytest.mark.parametrize("decoder", ["clit", "linf_patch", "srno", "lm_lte", "gsasr"])
 def test_two_processes_train_decoders_of_whole_questions(tmp_path: Path, decoder: str) -> None:
     """Their work depends on all points of a step; ``clit`` leaves its second stage out where no point needs it."""
     encoder, small = {"name": "edsr", "blocks": 1, "channels": 8}, DECODERS[decoder]

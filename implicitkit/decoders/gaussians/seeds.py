@@ -136,7 +136,7 @@ def cross_block(channels: int, heads: int, layers: int, seeds: int, window: int)
 
 def among_block(channels: int, heads: int, layers: int, seeds: int) -> SeedBlock:
     """A block whose ``seeds`` a side read one another."""
-    index = relative_index(seeds, torch.device("cpu"))
+    index = relative_index(seeds, torch.empty(0).device)
     attention = (WindowAttention(channels, heads, index, (2 * seeds - 1) ** 2) for _ in range(layers))
     return SeedBlock(channels, [AmongLayer(channels, a, k % 2 * (seeds // 2)) for k, a in enumerate(attention)])
 
@@ -151,8 +151,9 @@ def lattices(seeds: int, window: int) -> tuple[Tensor, int]:
     >>> index.tolist(), rows
     ([[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]], 9)
     """
-    apart = (2 * torch.arange(seeds)[:, None] + 1) * window - (2 * torch.arange(window)[None] + 1) * seeds
-    distances, number = apart.unique(return_inverse=True)
-    side = max(len(distances), 2 * max(seeds, window) - 1)
+    apart = [[(2 * s + 1) * window - (2 * c + 1) * seeds for c in range(window)] for s in range(seeds)]
+    place = {distance: k for k, distance in enumerate(sorted({d for row in apart for d in row}))}
+    number = torch.tensor([[place[distance] for distance in row] for row in apart])  # on any device, meta too
+    side = max(len(place), 2 * max(seeds, window) - 1)
     index = number[:, None, :, None] * side + number[None, :, None, :]
     return index.reshape(seeds**2, window**2), side**2

@@ -105,3 +105,8 @@ def test_what_it_refuses() -> None:
     for wrong in ({"heads": 3}, {"window": 1}, {"among_layers": 0}):
         with pytest.raises(ValueError, match="gsasr takes positive widths"):
             GSASR(8, **{**REST, **wrong})
+
+
+def test_it_is_built_without_memory() -> None:
+    with torch.device("meta"):
+        assert all(value.is_meta for value in ik.create_decoder("gsasr", in_channels=64).state_dict().values())
