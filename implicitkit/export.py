@@ -153,7 +153,10 @@ def check_exportable(model: ImplicitModel) -> None:
     """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
     if not decoder.exports or decoder.conditions:
-        raise UserError(f"the decoder {decoder.title} says that it cannot be exported (Decoder.exports)")
+        raise UserError(
+            f"the decoder {decoder.title} says that it cannot be exported "
+            "(exports is False; what a class of one's own needs is in docs/export.md)"
+        )
     if model.ndim != 2:
         raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")
     if model.takes_mask or model.passes != 1:
