@@ -8,6 +8,7 @@ def run() -> None:
     try:
         from implicitkit.cli.main import main
     except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         sys.exit(130)
     main()
 
