@@ -133,7 +133,8 @@ def export(
                 first = first_line(error)
                 kind = type(getattr(model, name)).__name__
                 raise UserError(f"the {name} {kind} cannot be traced: {type(error).__name__}: {first}") from error
-        difference = max(_difference(model, runs, size) for size in ((19, 31), (7, 5)))
+        with _at_other_sizes():
+            difference = max(_difference(model, runs, size) for size in ((19, 31), (7, 5)))
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the graphs differ from the model by {difference:.1e}, more than {TOLERANCE:g}; nothing was written"
@@ -153,7 +154,10 @@ def check_exportable(model: ImplicitModel) -> None:
     """Raise :class:`UserError` if the model cannot be exported as two graphs."""
     encoder, decoder = model.encoder, model.decoder
     if not decoder.exports or decoder.conditions:
-        raise UserError(f"the decoder {decoder.title} says that it cannot be exported (Decoder.exports)")
+        raise UserError(
+            f"the decoder {decoder.title} says that it cannot be exported "
+            "(exports is False; what a class of one's own needs is in docs/export.md)"
+        )
     if model.ndim != 2:
         raise UserError(f"models of pictures can be exported; this one is {model.ndim}-dimensional")
     if model.takes_mask or model.passes != 1:
@@ -290,6 +294,18 @@ def _checked(model: ImplicitModel, run: Run, scale: int) -> float:
     if not difference <= TOLERANCE:
         raise UserError(f"the graph of x{scale} differs from the model by {difference:.1e}, more than {TOLERANCE:g}")
     return difference
+
+
+@contextmanager
+def _at_other_sizes() -> Iterator[None]:
+    """Say what is wrong with graphs that run at the traced sizes alone; runtimes raise many kinds of errors."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"the graphs do not run at sizes that were not traced: {first_line(error)}; a size from len(x) or int(x) "
+            "is a constant in a graph, x.shape[0] is not; nothing was written"
+        ) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from implicitkit.images.filling import Fill, check_fill, trained_fill
 from implicitkit.images.io import check_values
 from implicitkit.necks.base import Neck
 from implicitkit.printing import size_in_words
-from implicitkit.registry.origins import origins_of
+from implicitkit.registry.origins import how_to_create, origins_of
 from implicitkit.weights.checkpoint import Checkpoint
 from implicitkit.weights.hub import HubMixin
 from implicitkit.weights.native import fingerprint, write_native
@@ -343,7 +343,7 @@ def _spec_of(part: Encoder | Neck | Decoder, kind: str) -> dict[str, Any]:
     if spec is None:
         raise ValueError(
             f"the {kind} {type(part).__name__} was not built by name, so a file cannot describe it; "
-            f"use ik.create_{kind}(...) (register the class first if it is your own)"
+            f"use {how_to_create(kind, type(part))}"
         )
     trainable = part.trainable
     return {**spec, **({} if trainable == type(part).trainable else {"trainable": trainable})}

@@ -34,7 +34,7 @@ def upscale(
 
     Args:
         image: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1]; or a picture file, a PIL image, or an array ``(H, W, 3)``
-            or ``(H, W)`` of 8 or 16 bits.
+            or ``(H, W)`` of 8 or 16 bits or of floats in [0, 1].
         scale: output pixels per pixel, any positive number (default: 4).
         size: instead of ``scale``: ``(H, W)``, any aspect.
         model: a model, or what :func:`implicitkit.load_model` takes.
@@ -65,8 +65,8 @@ def upscale(
 
 
 def as_tensor(picture: Any) -> Any:
-    """A PIL image, or an array of integers ``(H, W, 3)`` or ``(H, W)``, as float32 ``(3, H, W)`` in [0, 1]; all else as
-    it is.
+    """A PIL image, or an array ``(H, W, 3)`` or ``(H, W)`` of integers or of floats in [0, 1], as float32
+    ``(3, H, W)``; all else as it is.
 
     Raises:
         ValueError: the array is of another shape or type, or the PIL image has no 8 bits.
@@ -81,9 +81,10 @@ def as_tensor(picture: Any) -> Any:
     if not isinstance(picture, np.ndarray):
         return picture
     grey = picture.ndim == 2
-    if picture.dtype not in LEVELS or not (grey or (picture.ndim == 3 and picture.shape[2] == 3)):
+    numbers = picture.dtype in LEVELS or picture.dtype.kind == "f"
+    if not numbers or not (grey or (picture.ndim == 3 and picture.shape[2] == 3)):
         raise ValueError(
-            "an array is (H, W, 3) or (H, W) of 8 or 16 bits, a tensor (3, H, W) of floats in [0, 1]; received "
-            f"{picture.dtype} {picture.shape}"
+            "an array is (H, W, 3) or (H, W) of 8 or 16 bits or of floats in [0, 1], a tensor (3, H, W) of floats; "
+            f"received {picture.dtype} {picture.shape}"
         )
     return to_tensor(np.repeat(picture[..., None], 3, axis=2) if grey else picture)

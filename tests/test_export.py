@@ -187,3 +187,15 @@ def test_a_decoder_without_a_fixed_magnification_is_refused(tmp_path: Path) -> N
     with pytest.raises(ik.UserError, match=r"^liif has no graph of a fixed magnification; received scale 2"):
         export(small_model(), tmp_path / "out", "pt2", scales=[2])
     assert not (tmp_path / "out").exists()
+
+
+def test_graphs_of_one_size_alone_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(given: object) -> None:
+        raise RuntimeError("Got invalid dimensions for input: coords\nfor the following indices")
+
+    monkeypatch.setattr("implicitkit.export._write", lambda *_: run)
+    with pytest.raises(
+        ik.UserError, match=r"not traced: Got invalid dimensions for input: coords; .*x\.shape\[0\] is not"
+    ):
+        export(small_model(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -84,5 +84,10 @@ def test_each_name_is_promised_once_and_comes_from_where_the_stub_says() -> None
 
 
 def test_a_name_that_is_not_promised_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="read_imag"):
+    with pytest.raises(
+        AttributeError, match="module 'implicitkit' has no attribute 'read_imag'; did you mean 'read_image'"
+    ):
         ik.read_imag  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'zzz'$"):
+        ik.zzz  # noqa: B018
+    assert not hasattr(ik, "__path_of_nothing__")

@@ -37,6 +37,10 @@ def test_arrays_and_pil_images_are_pictures_too() -> None:
         torch.testing.assert_close(ik.upscale(picture, 2, model=model), expected)
     deep = ik.upscale(pixels.astype(np.uint16) * 257, 2, model=model)
     torch.testing.assert_close(deep, expected)
+    for number in (np.float32, np.float64):
+        torch.testing.assert_close(ik.upscale((pixels / 255).astype(number), 2, model=model), expected)
+    with pytest.raises(ValueError, match="values in .0, 1.; received up to 2"):
+        ik.upscale(pixels.astype(np.float32), 2, model=model)
     grey = ik.upscale(pixels[..., 0], 2, model=model)
     torch.testing.assert_close(grey, ik.upscale(Image.fromarray(pixels[..., 0]), 2, model=model))
 
@@ -50,9 +54,9 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     for other in ([image], image.mul(255).byte()):
         with pytest.raises(ValueError, match=r"a picture is a floating-point tensor in \[0, 1\] .*; received"):
             ik.upscale(other, model=model)
-    for array in (np.zeros((9, 7, 3)), np.zeros((3, 9, 7), np.uint8), np.zeros((9, 7, 4), np.uint8)):
+    for array in (np.zeros((9, 7, 3), np.int32), np.zeros((3, 9, 7), np.uint8), np.zeros((9, 7, 4), np.uint8)):
         with pytest.raises(
-            ValueError, match=r"an array is \(H, W, 3\) or \(H, W\) of 8 or 16 bits, .*; received .*\(\d"
+            ValueError, match=r"an array is \(H, W, 3\) or \(H, W\) of 8 or 16 bits or of floats .*; received .*\(\d"
         ):
             ik.upscale(array, model=model)
     with pytest.raises(ValueError, match="PIL image of mode F has no 8 bits"):

@@ -150,7 +150,8 @@ def _work_through(
             except BaseException as error:  # a plugin may raise what is no Exception; the other pictures go on
                 if len(jobs) == 1:
                     raise
-                outcome.failures.append(f"{job.source}: {_explain(error)}")
+                said = _explain(error)
+                outcome.failures.append(said if said.startswith(str(job.source)) else f"{job.source}: {said}")
                 outcome.error = error
             tell(1.0)
             finished += cost

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,7 @@ LISTABLE = (*KINDS, "configs")
 SINGULAR = {"losses": "loss", "weights": "weight file"}
 LOCAL_WEIGHTS = ("WEIGHTS: in the box", "WEIGHTS: here")
 WILDCARDS = "*?["
+LEAST_COLUMNS = 30  # for a summary that is folded
 
 
 def list_names(
@@ -58,7 +62,16 @@ def list_names(
             typer.echo(f"{name}:")
         width = max(20, *(len(row[0]) for row in rows)) if rows else 0
         for label, summary, owner in rows:
-            typer.echo(f"  {label:<{width}} {summary}  [{owner}]")
+            typer.echo(_fitted(f"  {label:<{width}} {summary}  [{owner}]", width + 3))
+
+
+def _fitted(line: str, indent: int) -> str:
+    """A line as it is, for what reads lines; on a terminal that is narrower, folded below its summary."""
+    columns = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or len(line) <= columns or columns < indent + LEAST_COLUMNS:
+        return line
+    folds = textwrap.wrap(line[indent:], columns - indent, break_on_hyphens=False, break_long_words=False)
+    return line[:indent] + f"\n{' ' * indent}".join(folds)
 
 
 def _kind(word: str) -> str | None:

@@ -11,19 +11,37 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from implicitkit.errors import UserError, describe, one_line, text_of, without_controls
-from implicitkit.registry.commands import COMMANDS
+from implicitkit.registry.commands import COMMANDS, COMMANDS_OF_PLUGINS
 from implicitkit.version import __version__
+
+
+class Interrupted(BaseException):
+    """Carries a ``KeyboardInterrupt``, its cause, past typer, which would end with code 130 and say nothing."""
+
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted from stopped
+
 
 app = typer.Typer(
     name="implicitkit",
+    cls=Commands,
     help="Pictures as continuous functions: upscale to any size, train, evaluate. Any command takes --debug.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -109,10 +127,13 @@ def _run(arguments: list[str], debug: bool) -> int:
     if not debug and not logging.getLogger().handlers:  # what other libraries log; we say what is to be said
         logging.getLogger().addHandler(logging.NullHandler())
     try:
+        check_words(arguments)
         if arguments[0] not in (*COMMANDS, "--version"):  # perhaps a plugin's command
             add_plugin_commands()
+        check_installed(arguments[0])
         return int(app(arguments, standalone_mode=False) or 0)
-    except BaseException as error:  # a plugin may raise what is no Exception
+    except BaseException as raised:  # a plugin may raise what is no Exception
+        error = raised.__cause__ if isinstance(raised, Interrupted) and raised.__cause__ else raised
         if isinstance(error, SystemExit) and (arguments[0] not in COMMANDS or _fault(error) is None):
             raise
         if type(error) is KeyboardInterrupt:
@@ -123,6 +144,29 @@ def _run(arguments: list[str], debug: bool) -> int:
         text, code = explain(error)
         typer.echo(f"error: {text}", err=True)
         return code
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise :class:`UserError` for an empty word: as a path it would be the current folder, and few mean that.
+
+    >>> check_words(["upscale", "a.png", "--output="])
+    Traceback (most recent call last):
+    implicitkit.errors.UserError: --output is empty; leave it out or give a value (. is the current folder)
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        if not word.strip() or OPTION.fullmatch(word):
+            what = word.strip().removesuffix("=") or (before if before.startswith("-") else "an argument")
+            raise UserError(f"{what} is empty; leave it out or give a value (. is the current folder)")
+
+
+def check_installed(name: str) -> None:
+    """Raise :class:`UserError` for a command of a plugin that is not here.
+
+    >>> check_installed("upscale")
+    """
+    if name in COMMANDS_OF_PLUGINS and name not in [command.name for command in app.registered_commands]:
+        plugin, how = COMMANDS_OF_PLUGINS[name]
+        raise UserError(f"{name} comes with {plugin}, which is not here ({how}; implicitkit plugins lists what is)")
 
 
 def add_plugin_commands() -> None:

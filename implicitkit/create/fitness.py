@@ -116,8 +116,12 @@ def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> li
     notes = []
     if training.scales is not None and not training.covers_scale(request):
         low, high = training.scales
-        trained = f"{name} was trained for ×{low:g} to ×{high:g}; {end}"
-        notes.append(Note(picture, "magnified ×{}", request.scale, trained))
+        trained = f"{name} was trained for ×{low:g} to ×{high:g}"
+        if request.scale < 1:
+            trained += " and reads points, no means of pixels; what shrinks pictures fits better"
+            notes.append(Note(picture, "shrunk to ×{}", request.scale, trained))
+        else:
+            notes.append(Note(picture, "magnified ×{}", request.scale, f"{trained}; {end}"))
     if not training.covers_noise(request):
         seen = f"up to sigma {training.noise:g}" if training.noise else "on pictures without noise"
         notes.append(Note(picture, "noise of sigma {} (of 255)", request.noise, f"{name} was trained {seen}; {end}"))

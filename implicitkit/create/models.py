@@ -15,6 +15,8 @@ from implicitkit.registry.origins import missing
 from implicitkit.registry.registry import Entry
 
 if TYPE_CHECKING:
+    import torch
+
     from implicitkit.config import ModelSpec
     from implicitkit.encoders.base import Encoder
     from implicitkit.model import ImplicitModel
@@ -123,7 +125,9 @@ def _told_widths(decoder: str, conditions: Iterable[str]) -> list[str]:
     return [name for name in conditions if f"{name}_channels" in takes]
 
 
-def load_model(source: str | Path, *, device: Any = None, dtype: Any = None) -> ImplicitModel:
+def load_model(
+    source: str | Path, *, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+) -> ImplicitModel:
     """A model with its weights, in eval mode.
 
     Args:
@@ -132,12 +136,13 @@ def load_model(source: str | Path, *, device: Any = None, dtype: Any = None) -> 
             ``"hf-hub:Organisation/name"`` (``@revision`` may follow), which hold a ``model.safetensors``. A bare
             ``"Organisation/name"`` that is no file and no registered name is a hub id too.
         device: where to put it: ``"cuda"``, ``"auto"`` (what there is), a ``torch.device`` (default: the CPU).
-        dtype: of its weights: ``torch.bfloat16`` or ``torch.float16`` halve the memory, and fields compute in it
-            (default: float32).
+        dtype: of its weights: ``torch.bfloat16`` or ``torch.float16``, or these names, halve the memory, and fields
+            compute in it (default: float32).
 
     Raises:
         WeightsError: the source does not exist, or cannot be read.
         UserError: the device is not available.
+        ValueError: the dtype is none of numbers with a fraction.
 
     >>> load_model("liif_small").scales
     (1.2, 4.0)
@@ -145,7 +150,25 @@ def load_model(source: str | Path, *, device: Any = None, dtype: Any = None) -> 
     from implicitkit.devices import choose_device
 
     where = device if device is None else choose_device(str(device))  # before a long download
-    return _load_model(source).to(device=where, dtype=dtype)
+    number = as_dtype(dtype)
+    return _load_model(source).to(device=where, dtype=number)
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A dtype, or its name, as PyTorch's.
+
+    Raises:
+        ValueError: it is none, or one of integers.
+
+    >>> as_dtype("bfloat16"), as_dtype(None)
+    (torch.bfloat16, None)
+    """
+    import torch
+
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+        return found
+    raise ValueError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, or such a name; received {dtype!r}")
 
 
 def _load_model(source: str | Path) -> ImplicitModel:

@@ -22,10 +22,14 @@ from implicitkit.registry.kinds import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from implicitkit.datasets.base import Dataset
     from implicitkit.decoders.base import Decoder
     from implicitkit.degradations.base import Degradation
     from implicitkit.encoders.base import Encoder
+    from implicitkit.field.field import Prediction
+    from implicitkit.metrics.base import Metric
     from implicitkit.necks.base import Neck
     from implicitkit.registry.registry import Registry
 
@@ -89,23 +93,24 @@ def create_degradation(spec: Spec | Sequence[Spec], **arguments: Any) -> Degrada
     return degradation
 
 
-def create_loss(name: Spec, **arguments: Any) -> Callable[..., Any]:
+def create_loss(name: Spec, **arguments: Any) -> Callable[[Prediction, Mapping[str, Any]], Tensor]:
     """A loss by name or spec; call it as ``loss(prediction, batch)``, see :mod:`implicitkit.losses`.
 
-    >>> create_loss({"name": "l1", "hole_weight": 6}).hole_weight
-    6.0
+    >>> create_loss({"name": "l1", "hole_weight": 6})
+    L1(hole_weight=6.0, luma=0.0)
     """
-    loss: Callable[..., Any] = create_part(losses, name, **arguments)
+    loss: Callable[[Prediction, Mapping[str, Any]], Tensor] = create_part(losses, name, **arguments)
     return loss
 
 
-def create_metric(name: Spec, **arguments: Any) -> Any:
+def create_metric(name: Spec, **arguments: Any) -> Metric:
     """A metric by name or spec; call it as ``metric(prediction, target, mask=None)``.
 
     >>> create_metric({"name": "psnr_y", "shave": 4}).unit
     'dB'
     """
-    return create_part(metrics, name, **arguments)
+    metric: Metric = create_part(metrics, name, **arguments)
+    return metric
 
 
 def create_protocol(spec: Spec, /, **arguments: Any) -> Any:
@@ -138,8 +143,8 @@ def create_schedule(spec: Spec, /, **arguments: Any) -> Any:
 def create_callback(spec: Spec, /, **arguments: Any) -> Any:
     """A callback of a training by name or spec.
 
-    >>> create_callback({"name": "early_stopping", "patience": 3}).patience
-    3
+    >>> create_callback({"name": "early_stopping", "patience": 3})
+    EarlyStopping(patience=3, min_delta=0.0)
     """
     return create_part(callbacks, spec, **arguments)
 

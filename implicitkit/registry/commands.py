@@ -1,6 +1,7 @@
 """The built-in commands: name → ``module:function``. A new command needs its module and one line here.
 
-Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modules.
+Plugins must not take these names; :mod:`implicitkit.cli.main` imports the modules. What the plugins of this repository
+add is known too, so that a command whose plugin is missing says what to install.
 """
 
 COMMANDS = {
@@ -23,3 +24,6 @@ COMMANDS = {
     "doctor": "implicitkit.cli.doctor:doctor",
     "plugins": "implicitkit.cli.plugins:plugins",
 }
+
+SAIR = ("implicitkit-sair", "in a clone: pip install ./plugins/sair")
+COMMANDS_OF_PLUGINS = {"inpaint": SAIR, "edit": SAIR, "segment": SAIR, "pretrain-mae": SAIR, "make-prototypes": SAIR}

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from implicitkit.errors import UnknownNameError
-from implicitkit.registry.kinds import decoders, encoders, necks
+from implicitkit.registry.kinds import SESSION, decoders, encoders, necks, plugins
 from implicitkit.registry.registry import Registry
 
 OUR_DISTRIBUTION = "implicitkit"
 BY_HAND = "(registered by hand)"
+OWN_FIRST = "ik.create_{}(...) (register the class first if it is your own)"
+NO_NAMES = ("output", "folders", "weights", "trained_on", "license")  # of a configuration's entries
 
 
 def origins_of(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -52,6 +54,45 @@ def missing(origins: Mapping[str, str]) -> str:
             how = f"{'were' if many else 'was'} registered by hand in {where}; register it before loading"
         clauses.append(f"its {' and '.join(parts)} {how}")
     return "; ".join(clauses)
+
+
+def how_to_create(kind: str, part: type) -> str:
+    """The call that builds a part by name, in words.
+
+    >>> from implicitkit.encoders.edsr import EDSR
+    >>> how_to_create("encoder", EDSR)
+    'ik.create_encoder(...) (register the class first if it is your own)'
+    """
+    named = [entry.name for entry in REGISTRIES[kind].entries() if entry.factory is part]
+    return f"ik.create_{kind}({named[0]!r})" if named else OWN_FIRST.format(kind)
+
+
+def by_hand(config: Mapping[str, Any]) -> list[str]:
+    """What a configuration names that was registered by hand, and so is in this process alone: ``["metric 'wave'"]``.
+
+    >>> by_hand({"model": {"decoder": {"name": "liif"}}, "loss": ["l1"]})
+    []
+    """
+    mine = {
+        entry.name: f"{registry.kind} {entry.name!r}"
+        for registry in plugins.registries.values()
+        for entry in registry.entries()
+        if entry.owner == SESSION or entry.owner.version == BY_HAND
+    }
+    return sorted({mine[word] for word in _words(config) if word in mine}) if mine else []
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All texts in nested mappings and lists that may be names: not those that are paths or prose."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            if key not in NO_NAMES:
+                yield from _words(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _words(entry)
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"encoder": encoders, "neck": necks, "decoder": decoders}

@@ -182,6 +182,21 @@ class EarlyStopping(Callback):
         return f"{self._metric(training)} has not improved for {self.waited} validations"
 
 
+Follower = Callback | str | Mapping[str, Any]
+Followers = Follower | Sequence[Follower]
+
+
+def listed(callbacks: Followers) -> list[Follower]:
+    """One callback, or a name or spec of one, as a list of it; several as they are.
+
+    >>> listed("early_stopping"), listed([])
+    (['early_stopping'], [])
+    """
+    if isinstance(callbacks, str | Mapping) or not isinstance(callbacks, Sequence):
+        return [callbacks]
+    return [*callbacks]
+
+
 class Callbacks:
     """All callbacks of a run, called in order; an error names the one that raised it.
 
@@ -189,9 +204,9 @@ class Callbacks:
         callbacks: as ``ik.train`` takes them: callbacks, or names and specs.
     """
 
-    def __init__(self, callbacks: Sequence[Any]) -> None:
+    def __init__(self, callbacks: Followers) -> None:
         self.callbacks: dict[str, Callback] = {}
-        for given in callbacks:
+        for given in listed(callbacks):
             with naming("callbacks"):
                 callback = create_callback(given) if isinstance(given, str | Mapping) else given
                 if not isinstance(callback, Callback):

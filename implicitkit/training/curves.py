@@ -31,6 +31,7 @@ class Curve:
         validated: steps of the validations.
         psnr: mean PSNR-Y over tasks, dB, at those.
         before: seconds that the run which it starts from took.
+        ended: the step at which the run ended early; None: it did not.
     """
 
     term: str = "loss"
@@ -40,6 +41,7 @@ class Curve:
     validated: list[int] = field(default_factory=list)
     psnr: list[float] = field(default_factory=list)
     before: float = 0.0
+    ended: int | None = None
 
     @property
     def total_seconds(self) -> float:
@@ -80,6 +82,7 @@ def read_curve(folder: Path, batch: int, before: float = 0.0) -> Curve:
         [entry["step"] for entry in validated],
         [entry["psnr"] for entry in validated],
         before,
+        entries[-1]["step"] if entries and entries[-1]["event"] == "end" else None,
     )
 
 

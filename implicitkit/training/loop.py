@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from implicitkit.degradations.base import seeded
 from implicitkit.errors import ConfigError, UserError
 from implicitkit.field.field import Prediction
 from implicitkit.training.assembly import assemble, may_leave_unused
-from implicitkit.training.callbacks import Callbacks, TrainingState
+from implicitkit.training.callbacks import Callbacks, Followers, TrainingState, listed
 from implicitkit.training.data import collate
 from implicitkit.training.loggers import check_loggers
 from implicitkit.training.optimisation.averaging import Average
@@ -63,7 +63,7 @@ def train(
     *,
     resume: bool = False,
     report: Report | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Followers = (),
     dataset: Dataset | None = None,
     device: str = "auto",
 ) -> Path:
@@ -98,7 +98,7 @@ def _train(
     run: Run,
     distributed: DistributedDataParallelKwargs,
     report: Report | None,
-    callbacks: Sequence[Any],
+    callbacks: Followers,
     dataset: Dataset | None,
 ) -> Path:
     accelerator = run.accelerator
@@ -107,7 +107,7 @@ def _train(
 
     # Find all mistakes before making the run directory.
     check_loggers(config.loggers)
-    followers = Callbacks([*(spec.as_dict() for spec in config.callbacks), *callbacks])
+    followers = Callbacks([*(spec.as_dict() for spec in config.callbacks), *listed(callbacks)])
     schedule = build_schedule(config.optimiser)
     parts = assemble(config, device, dataset, processes)
     model, losses, crops, validator = parts.model, parts.losses, parts.crops, parts.validator

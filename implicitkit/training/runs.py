@@ -115,9 +115,11 @@ class Run:
         if not self.resume and (holds_work(self.folder) if begun else others):
             if not begun:
                 raise UserError(f"{self.folder} holds files that are no run's; choose another output")
-            raise UserError(f"{self.folder} already holds a run; continue it with --resume or choose another output")
+            raise UserError(
+                f"{self.folder} already holds a run; continue it with --resume (resume=True) or choose another output"
+            )
         if self.resume and not begun:
-            raise UserError(f"there is no run to resume in {self.folder}; start it without --resume")
+            raise UserError(f"there is no run to resume in {self.folder}; start it without --resume (resume=False)")
 
     def _worth_keeping(self) -> bool:
         """Whether the folder holds more than the beginning of a run."""

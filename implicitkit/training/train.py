@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from implicitkit.datasets.base import as_dataset
 from implicitkit.errors import ConfigError
 from implicitkit.model import ImplicitModel
 from implicitkit.training.assembly import GIVEN_DATA
+from implicitkit.training.callbacks import Followers
 from implicitkit.training.curves import Curve, read_curve
 from implicitkit.training.loop import train as run_training
 
@@ -94,7 +95,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     resume: bool = False,
-    callbacks: Sequence[Any] = (),
+    callbacks: Followers = (),
     dataset: Any = None,
     device: str = "auto",
     report: Callable[[dict[str, Any]], Any] | None = None,
@@ -107,7 +108,8 @@ def train(
         settings: entries to replace, by dotted path: ``{"optimiser.lr": 1e-4}``.
         output: the run directory, in place of the configured one.
         resume: continue the run in the run directory; otherwise it must not exist.
-        callbacks: :class:`implicitkit.Callback`, or names and specs of registered ones, beside the configured ones.
+        callbacks: a :class:`implicitkit.Callback`, or the name or spec of a registered one, or several; beside the
+            configured ones.
         dataset: the pictures, in place of ``data.folders``: an :class:`implicitkit.Dataset`, a list of files, or
             anything with a length and items that are pictures, as a ``torch.utils.data.Dataset`` has.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.

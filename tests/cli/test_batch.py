@@ -171,3 +171,12 @@ def test_what_another_run_wrote_meanwhile_is_not_overwritten(
     done = run("degrade", folder, "-o", out, "--spec", "noise")
     assert done.code == 2 and f"failed: {folder / 'a.png'}: {out / 'a.png'} exists" in done.err
     assert ik.read_image(out / "a.png").shape == (3, 4, 4) and (out / "b.png").exists()
+
+
+def test_a_line_names_its_picture_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(job: Job, report: Callable[[float], None]) -> str:
+        raise UserError(f"{job.source} is a text file")
+
+    with pytest.raises(UserError, match="^4 of 4 pictures failed$"):
+        run_each(JOBS, work, "working")
+    assert capsys.readouterr().err.splitlines()[0] == "failed: a.png is a text file"

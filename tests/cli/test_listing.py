@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 import implicitkit as ik
@@ -62,3 +64,15 @@ def test_a_part_of_a_name_is_enough(run, words: list[str], names: list[str]) -> 
 def test_what_matches_nothing_is_said(run, words: list[str], message: str) -> None:
     done = run("list", *words)
     assert done.code == 2 and done.out == "" and message in done.err
+
+
+def test_on_a_terminal_summaries_are_folded(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("list", "models").out
+    assert max(map(len, whole.splitlines())) > 80  # a line each, for what reads lines
+    monkeypatch.setattr("implicitkit.cli.listing.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    for columns in (80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        folded = run("list", "models").out
+        assert max(map(len, folded.splitlines())) <= columns and folded.split() == whole.split()
+    monkeypatch.setenv("COLUMNS", "20")
+    assert run("list", "models").out == whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from implicitkit.cli import main
 from implicitkit.cli.main import Plain, _OneLineWarnings, app, at_home, explain
 from implicitkit.errors import UserError
 from implicitkit.registry.commands import COMMANDS
+from oracles import ROOT
 
 MOST_PARAMETERS = 12
 ALTERNATIVES = (
@@ -183,3 +185,49 @@ def test_a_warning_is_said_once_in_a_command(capsys: pytest.CaptureFixture[str])
     for text in ("first", "second\nline", "first"):
         show(UserWarning(text), UserWarning)
     assert capsys.readouterr().err.splitlines() == ["warning: first", "warning: second line"]
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(["-o", ""], "-o"), (["--output="], "--output"), (["--name", " "], "--name"), ([""], "an argument")],
+)
+def test_an_empty_word_is_no_path(run, folder: Path, words: list[str], what: str, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    done = run("upscale", "a.png", "--scale", 1, *words)
+    assert (done.code, done.errors) == (
+        2,
+        [f"error: {what} is empty; leave it out or give a value (. is the current folder)"],
+    )
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (type("Mine", (KeyboardInterrupt,), {})("x"), 1, "error: Mine: x (run again with --debug for the traceback)"),
+    ],
+)
+def test_ctrl_c_within_a_command_is_said(raised: BaseException, code: int, line: str, run, monkeypatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("implicitkit.registry.kinds.plugins.load", stop)
+    done = run("list")
+    assert (done.code, done.err.splitlines()) == (code, [line])
+
+
+def test_a_command_of_a_plugin_that_is_not_here_says_what_to_install(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(main.COMMANDS_OF_PLUGINS, "waves", ("implicitkit-waves", "pip install it"))
+    done = run("waves", "a.png")
+    assert done.code == 2
+    assert done.errors == [
+        "error: waves comes with implicitkit-waves, which is not here (pip install it; implicitkit plugins lists what is)"
+    ]
+
+
+def test_the_commands_of_the_plugins_in_this_repository_are_known() -> None:
+    text = (ROOT / "plugins" / "sair" / "implicitkit_sair" / "cli" / "__init__.py").read_text(encoding="utf-8")
+    added = set(re.findall(r'app\.command\("([a-z-]+)"', text))
+    assert added == set(main.COMMANDS_OF_PLUGINS) and not added & set(main.COMMANDS)

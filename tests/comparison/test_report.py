@@ -48,6 +48,12 @@ def test_scores_with_their_spread() -> None:
     ]
 
 
+def test_runs_that_ended_early_are_counted_by_the_steps_that_they_took() -> None:
+    evaluation = {"costs": {"A": {"total": 9, "trainable": 9, "macs": 1.0, "seconds": 1.0}}}
+    runs = [{"steps": steps, "seconds": 1.0, "first": None} for steps in (2000, 150, 1999)]
+    assert "| 150 to 2,000 |" in table("costs", {"A": {"runs": runs}}, evaluation)
+
+
 def test_costs_of_stages_and_of_weights_from_elsewhere() -> None:
     cost = {"total": 66131, "trainable": 203, "macs": 1.7e9, "seconds": 0.01234}
     evaluation = {"costs": {"mean": {"macs": None, "seconds": None}, "A": cost, "given": cost}}

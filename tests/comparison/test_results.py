@@ -12,6 +12,7 @@ import implicitkit as ik
 from implicitkit.comparison.plan import make_plan
 from implicitkit.config import validate
 from implicitkit.config.comparison import CompareConfig, unrolled, with_training_base
+from implicitkit.registry import kinds
 from oracles import PHOTOS
 from oracles.runs import settings
 
@@ -66,3 +67,21 @@ def test_a_base_may_be_a_file(tmp_path: Path) -> None:
     assert config.base["steps"] == 3 and config.base["data"]["patch"] == 12 and "output" not in config.base
     plain = with_training_base(entries | {"base": "train.yaml"}, tmp_path, "test")
     assert plain["base"]["steps"] == 8
+
+
+def test_what_is_registered_by_hand_is_refused_before_a_process_misses_it(tmp_path: Path) -> None:
+    class Wave(ik.Metric):
+        name = "a_tests_wave"
+
+        def measure(self, prediction: Any, target: Any, mask: Any) -> float:
+            return 0.0
+
+    ik.register_metric("a_tests_wave", Wave)
+    try:
+        config = trained(tmp_path)
+        config["base"]["validation"] = {"every": 1, "scales": [2], "metrics": ["a_tests_wave"]}
+        with pytest.raises(ik.ConfigError, match="metric 'a_tests_wave': registered by hand, in this process alone"):
+            ik.compare(config, say=lambda line: None)
+        assert not (tmp_path / "compared").exists()
+    finally:
+        kinds.metrics.discard(["a_tests_wave"])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import implicitkit as ik
-from implicitkit.cli.pictures import fitness
+from implicitkit.create import fitness
 from implicitkit.create.fitness import Request, Training, judge
 from implicitkit.create.notes import summarise
 from implicitkit.images.io import read_picture
@@ -74,6 +74,11 @@ def test_of_none_that_fits_the_nearest_is_named(model, monkeypatch: pytest.Monke
     for request in (Request(2.0, quality=20), Request(2.0, noise=60)):
         (note,) = judge(model, "mine", "a.jpg", request)
         assert note.so.endswith("--model robust fits better, though it was not trained for as much")
+    (note,) = judge(model, "mine", "a.jpg", Request(0.5))
+    assert summarise([note]) == [
+        "note: a.jpg: shrunk to ×0.5; mine was trained for ×1.2 to ×4 and reads points, no means of pixels; what shrinks "
+        "pictures fits better"
+    ]
     (note,) = judge(model, "mine", "a.jpg", Request(90.0))  # beyond both
     assert note.so.endswith("no model here was trained for it")
 

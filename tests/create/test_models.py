@@ -16,6 +16,10 @@ def test_a_model_is_loaded_where_and_as_asked() -> None:
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16} and not model.training
     assert model.encode(torch.rand(3, 8, 8)).precision == "bfloat16"
     assert next(ik.load_model("liif_small", device=torch.device("cpu")).parameters()).dtype == torch.float32
+    assert next(ik.load_model("fast", dtype="float16").parameters()).dtype == torch.float16
+    for wrong in ("int8", "bfloat", torch.int8, 16):
+        with pytest.raises(ValueError, match=r"dtype is torch\.float32, .*; received "):
+            ik.load_model("fast", dtype=wrong)
     with pytest.raises(ik.UserError, match="the device 'tpu' cannot be used"):
         ik.load_model("liif_small", device="tpu")
 

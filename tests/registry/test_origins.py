@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.registry.origins import missing, origins_of
+from implicitkit.registry.origins import by_hand, missing, origins_of
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.registry.scaffold import new_plugin
 from implicitkit.weights.native import read_metadata, read_native
@@ -42,6 +42,13 @@ def test_parts_of_others_are_found_in_conditions_too(theirs) -> None:
     within = {**own, "conditions": {"meaning": {"encoder": ENCODER, "decoder": {"name": "a_tests_wave"}}}}
     assert list(origins_of(within)) == ["decoder a_tests_wave"]
     assert origins_of({**own, "neck": ["thera_plus", "thera_pro"]}) == {}
+
+
+def test_what_was_registered_by_hand_is_found_anywhere_in_a_configuration(theirs) -> None:
+    part = {"name": "a_tests_wave"}
+    assert by_hand({"model": {"decoder": "liif"}, "output": "a_tests_wave", "loss": ["l1"]}) == []
+    for config in ({"model": {"decoder": part}}, {"loss": ["l1", "a_tests_wave"]}, {"first": {"model": [part]}}):
+        assert by_hand(config) == ["decoder 'a_tests_wave'"]
 
 
 def test_a_file_says_what_is_missing(theirs, tmp_path: Path) -> None:

@@ -119,3 +119,13 @@ def test_what_fails_is_named(tmp_path: Path) -> None:
         Callbacks([type("Diary", (), {})()])
     with pytest.raises(ik.ConfigError, match="unknown callback 'early_stoping'; did you mean 'early_stopping'"):
         Callbacks(["early_stoping"])
+
+
+def test_one_alone_needs_no_list(tmp_path: Path) -> None:
+    diary = Diary()
+    ik.train(settings(tmp_path / "run", steps=1), callbacks=diary, show=False)
+    assert 1 in diary.calls
+    for one in ("early_stopping", {"name": "early_stopping", "patience": 2}, EarlyStopping()):
+        assert list(Callbacks(one).callbacks) in (["early_stopping"], ["EarlyStopping"])
+    with pytest.raises(ik.ConfigError, match="a callback is an implicitkit.Callback; received int"):
+        Callbacks(3)

@@ -41,6 +41,14 @@ def test_seconds_are_those_of_training(tmp_path: Path) -> None:
     assert after.total_seconds == pytest.approx(7)
 
 
+def test_a_run_that_ended_early_says_where(tmp_path: Path) -> None:
+    end = {"event": "end", "step": 25, "reason": "good enough"}
+    assert read_curve(written(tmp_path, LOG), batch=4).ended is None
+    assert read_curve(written(tmp_path, [*LOG, end]), batch=4).ended == 25
+    resumed = {"event": "train", "step": 30, "loss": 0.7, "loss_l1": 0.3, "crops_per_s": 5.0}
+    assert read_curve(written(tmp_path, [*LOG, end, resumed]), batch=4).ended is None
+
+
 def test_one_loss_is_the_loss(tmp_path: Path) -> None:
     folder = written(tmp_path, [{"event": "train", "step": 5, "loss": 0.9, "crops_per_s": 20.0}])
     with (folder / "log.jsonl").open("a") as log:

@@ -13,6 +13,7 @@ import implicitkit as ik
 from implicitkit import weights
 from implicitkit.encoders.edsr import EDSR
 from implicitkit.errors import WeightsError
+from implicitkit.registry import kinds
 from implicitkit.weights.native import fill
 from oracles.models import small_model
 
@@ -49,6 +50,18 @@ def test_a_model_with_nameless_parts_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not built by name"):
         model.save(tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_registered_class_that_was_built_by_hand_says_its_name(tmp_path: Path) -> None:
+    class Deep(EDSR):
+        """EDSR under another name."""
+
+    ik.register_encoder("a_tests_deep", Deep)
+    try:
+        with pytest.raises(ValueError, match=r"use ik.create_encoder\('a_tests_deep'\)$"):
+            ik.ImplicitModel(Deep(blocks=1, channels=64), ik.create_decoder("liif")).save(tmp_path / "m.safetensors")
+    finally:
+        kinds.encoders.discard(["a_tests_deep"])
 
 
 def test_misfits_are_listed(tmp_path: Path) -> None:

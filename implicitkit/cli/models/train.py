@@ -71,10 +71,21 @@ def train(
 
     first = os.environ.get("RANK", "0") == "0"  # the process that reports
     shown = bar("training", settled.steps) if first else nullcontext(Progress("training", settled.steps))
-    with shown as progress, noted_for_torchrun(), located(document, str(file)):
+    with interruptible(settled.output), shown as progress, noted_for_torchrun(), located(document, str(file)):
         folder = run(settled, resume=resume, report=reporter(progress), device=device)
     if first:
         typer.echo(f"{folder / 'last.safetensors'}")
+
+
+@contextmanager
+def interruptible(folder: Path) -> Iterator[None]:
+    """On Ctrl-C, say in a line whether there is something to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = any(folder.glob("checkpoints/step-*"))
+        typer.echo(f"interrupted; --resume goes on in {folder}" if kept else "interrupted; nothing is kept", err=True)
+        raise typer.Exit(130) from None
 
 
 @contextmanager

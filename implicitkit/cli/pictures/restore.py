@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from implicitkit.model import ImplicitModel
 
 OTHER_COMMANDS = {  # what another command undoes
-    "super_resolution": "implicitkit upscale enlarges pictures",
+    "super_resolution": "it does so while it enlarges: implicitkit upscale --model {model}",
     "inpainting": "implicitkit inpaint (of implicitkit-sair) fills holes, and takes their mask",
 }
 
@@ -29,8 +29,13 @@ OTHER_COMMANDS = {  # what another command undoes
 def restore(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of pictures.")],
     model: Annotated[
-        str, typer.Option(help="A model that was trained to undo noise, blur, JPEG, ...: a file, a hub id or a name.")
-    ],
+        str | None,
+        typer.Option(
+            help="A model that was trained to undo noise, blur, JPEG, ... at a picture's own size: a file, a hub id or "
+            "a name. None is in the box.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A file, or a folder; by default beside the input.", show_default=False),
@@ -47,6 +52,11 @@ def restore(
 
     Grey, alpha, 16 bits, colour profiles and EXIF are kept.
     """
+    if model is None:
+        raise UserError(
+            "--model is needed: none of the models in the box restores at the picture's own size; name the weights of "
+            "one that you trained (docs/training.md, a degradation without super_resolution)"
+        )
     jobs = plan(inputs, output, "restored", outputs, model)
     pending = [job for job in jobs if not outputs.is_done([job.target])]
     if len(jobs) == 1 and not inputs[0].is_dir() and pending:
@@ -109,7 +119,8 @@ def check_restorer(model: ImplicitModel, name: str, undo: str | None = None) -> 
         )
     for step in steps:
         if step in OTHER_COMMANDS:
-            raise UserError(f"{name} was trained to undo {' and '.join(steps)}; {OTHER_COMMANDS[step]}")
+            other = OTHER_COMMANDS[step].format(model=name)
+            raise UserError(f"{name} was trained to undo {' and '.join(steps)}; {other}")
     if undo is not None and fold(undo) not in steps:
         raise UserError(f"{name} was trained to undo {' and '.join(steps)}, not {undo}")
     return steps

@@ -26,6 +26,9 @@ XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 MAX_SEGMENT = 65533  # bytes of a part of a JPEG file
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+READABLE_CONTENTS = tuple(  # as describe_content calls them
+    f"{name} picture" for name in ("a PNG", "a JPEG", "a WebP", "an AVIF", "a HEIC", "a GIF", "a TIFF", "an OpenEXR")
+)
 _pillow_lock = threading.Lock()
 
 
@@ -36,8 +39,7 @@ def read_pillow(path: Path, head: bytes, readable: tuple[str, ...]) -> Picture:
     try:
         opened = open_pillow(path, head)
     except UnidentifiedImageError:
-        what = describe_content(path)
-        raise ImageError(f"{path} is {what or 'not a picture'}; pictures are {', '.join(readable)} files") from None
+        raise ImageError(f"{path} is {_instead_of_a_picture(path, readable)}") from None
     with opened as image:
         check_decodable(path, image.size)
         if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a JPEG with side views
@@ -59,6 +61,16 @@ def read_pillow(path: Path, head: bytes, readable: tuple[str, ...]) -> Picture:
     pixels, alpha = without_alpha(upright(samples, orientation))
     metadata = metadata.of_upright(pixels.shape[:2], orientation)
     return Picture(pixels, alpha, icc, metadata=metadata, lossless=_is_lossless(path, head))
+
+
+def _instead_of_a_picture(path: Path, readable: tuple[str, ...]) -> str:
+    """What a file is that no decoder takes: the formats are listed where another would have been one of them."""
+    what = describe_content(path)
+    if what in READABLE_CONTENTS:
+        return f"{what} that cannot be decoded; it is damaged, or only a part of the file"
+    if what is not None and path.suffix.lower() in readable:
+        return f"{what}, whatever its name says" if "(" not in what else what
+    return f"{what or 'not a picture'}; pictures are {', '.join(readable)} files"
 
 
 def open_pillow(path: Path, head: bytes) -> Image.Image:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
-from implicitkit.cli.models.train import noted_for_torchrun
+from implicitkit.cli.models.train import interruptible, noted_for_torchrun
 from implicitkit.errors import UserError
 from oracles import PHOTOS
 
@@ -89,3 +90,11 @@ def test_torchrun_is_told_what_happened(tmp_path: Path, monkeypatch: pytest.Monk
         raise UserError("the loss\nis nan")
     failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(tmp_path / "error.json"))
     assert failure.message == "the loss is nan" and failure.timestamp > 0
+
+
+def test_ctrl_c_says_whether_there_is_something_to_go_on_from(tmp_path: Path, capsys) -> None:
+    for said in ("interrupted; nothing is kept", f"interrupted; --resume goes on in {tmp_path}"):
+        with pytest.raises(typer.Exit) as ended, interruptible(tmp_path):
+            raise KeyboardInterrupt
+        assert ended.value.exit_code == 130 and capsys.readouterr().err.strip() == said
+        (tmp_path / "checkpoints" / "step-3").mkdir(parents=True, exist_ok=True)

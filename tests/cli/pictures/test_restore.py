@@ -59,8 +59,12 @@ def test_a_folder_becomes_a_folder_and_files_stay_what_they_are(run, tmp_path: P
     ("steps", "extra", "message"),
     [
         ((), (), "does not say what it was trained to undo; `implicitkit upscale --scale 1`"),
-        (("super_resolution",), (), "was trained to undo super_resolution; implicitkit upscale enlarges pictures"),
-        (("super_resolution", "noise"), (), "super_resolution and noise; implicitkit upscale"),
+        (
+            ("super_resolution",),
+            (),
+            "was trained to undo super_resolution; it does so while it enlarges: .* --model .*m",
+        ),
+        (("super_resolution", "noise"), (), "super_resolution and noise; .*: implicitkit upscale"),
         (("inpainting",), (), "was trained to undo inpainting; implicitkit inpaint .* fills holes"),
         (("noise",), ("--undo", "jpeg"), "was trained to undo noise, not jpeg"),
         (("noise",), ("-o", "cat.png"), "cat.png is the input itself"),
@@ -74,6 +78,12 @@ def test_what_the_model_does_not_undo_is_refused(
     assert done.code == 2 and len(done.errors) == 1
     assert re.search(message, done.errors[0]), done.errors
     assert not (tmp_path / "cat_restored.png").exists()
+
+
+def test_without_a_model_it_says_that_none_is_in_the_box(run, cat: Path) -> None:
+    done = run("restore", cat)
+    assert done.code == 2 and len(done.errors) == 1
+    assert done.errors[0].startswith("error: --model is needed: none of the models in the box restores")
 
 
 def test_a_model_without_pictures_is_refused(run, cat: Path, tmp_path: Path) -> None:

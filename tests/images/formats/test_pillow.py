@@ -101,3 +101,20 @@ def test_lossless_webp_stays_lossless(tmp_path: Path, more: dict) -> None:
     assert np.array_equal(read_picture(tmp_path / "b.webp").pixels, changed.pixels)
     write_picture(tmp_path / "c.webp", changed, quality=50)
     assert not np.array_equal(read_picture(tmp_path / "c.webp").pixels, changed.pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.gif", b"GIF89a", "is a GIF picture that cannot be decoded; it is damaged, or only a part of the file"),
+        ("a.bin", b"RIFF\0\0\0\0WEBPxx", "is a WebP picture that cannot be decoded"),
+        ("a.jpg", b"some words", "is a text file, whatever its name says$"),
+        ("a.doc", b"some words", "is a text file; pictures are .png, .jpg"),
+        ("a.jxl", b"\xff\x0a", "is a JPEG XL picture; pictures are .png, .jpg"),
+        ("a.webp", b"\x01\x02\x03", "is not a picture; pictures are"),
+    ],
+)
+def test_what_cannot_be_decoded_is_called_what_it_is(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ik.ImageError, match=message):
+        read_picture(tmp_path / name)
