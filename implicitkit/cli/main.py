@@ -13,12 +13,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import typer
 
 from implicitkit.errors import UserError, describe, one_line, text_of, without_controls
+from implicitkit.files import ADDRESS, home
 from implicitkit.registry.commands import COMMANDS
 from implicitkit.version import __version__
 
@@ -90,6 +92,25 @@ def spelled(words: list[str]) -> list[str]:
     return ["--version"] if words in (["version"], ["-V"]) else words
 
 
+def check_words(words: list[str]) -> None:
+    """Raise :class:`UserError` for words that as paths would mean another place than they say: an empty one, which is
+    the current folder; and as ``--output`` an address, or the home folder of nobody.
+
+    >>> check_words(["upscale", "a.png", "-o", "b.png"])
+    """
+    for before, word in pairwise(["", *words]):
+        option, _, value = word.partition("=") if OPTION.match(word) else (before, "", word)
+        if not value:
+            place = word or f"after {before}"
+            raise UserError(
+                f"an argument is empty ({place}), as of a variable that is not set; give it or leave it out"
+            )
+        if option in ("-o", "--output"):
+            if ADDRESS.match(value):
+                raise UserError(f"--output is a folder or file of this machine; received the address {value}")
+            home(value)
+
+
 def at_home(word: str) -> str:
     """A word with the home folder in place of ``~/``, also where the shell leaves it: ``--output=~/x``.
 
@@ -109,6 +130,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     if not debug and not logging.getLogger().handlers:  # what other libraries log; we say what is to be said
         logging.getLogger().addHandler(logging.NullHandler())
     try:
+        check_words(arguments)
         if arguments[0] not in (*COMMANDS, "--version"):  # perhaps a plugin's command
             add_plugin_commands()
         return int(app(arguments, standalone_mode=False) or 0)
@@ -194,7 +216,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RecursionError):
         return "something is nested too deeply, or holds itself (run again with --debug for the traceback)", 2
     if isinstance(error, OSError):
-        return text, 2
+        return one_line(f"{error.filename}: {error.strerror}") if error.filename and error.strerror else text, 2
     if isinstance(error, typer.Abort):
         return "aborted", 130
     kind = type(error).__name__

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from implicitkit.errors import DataError, UserError
-from implicitkit.files import check_regular
+from implicitkit.files import ADDRESS, check_regular
 from implicitkit.images.io import READABLE
 
 WASTE = frozenset(  # folders that systems hide by other means than a full stop, in lower case
@@ -52,7 +53,7 @@ def is_hidden(name: str) -> bool:
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The picture files of a folder, sorted. What is hidden is left out, and what is in hidden folders, where notebooks
-    and waste baskets keep copies; links are followed.
+    and waste baskets keep copies; links are followed. Links to nothing and pipes are left out with a warning.
     """
     found, walked = [], set()
     for here, folders, files in os.walk(folder, followlinks=True):
@@ -60,7 +61,13 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
         inside = (Path(here, name) for name in folders if recursive and not is_hidden(name))
         folders[:] = [path.name for path in inside if path.resolve() not in walked]  # no link leads round in a circle
         found += [Path(here, name) for name in files if not name.startswith(".")]
-    return sorted(p for p in found if p.suffix.lower() in READABLE and p.is_file())
+    named = sorted(p for p in found if p.suffix.lower() in READABLE)
+    files = [p for p in named if p.is_file()]
+    if others := sorted(set(named) - set(files)):
+        count = f"{len(others)} picture{'s' * (len(others) > 1)} that cannot be reached"
+        example = others[0].relative_to(folder).as_posix()
+        warnings.warn(f"left out of {folder}: {count}, such as {example} (links to nothing, pipes)", stacklevel=2)
+    return files
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
@@ -74,7 +81,14 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     files: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}")
+            address = ADDRESS.match(str(folder)) and re.sub(
+                r":/(?=[^/])", "://", str(folder)
+            )  # a path has lost a slash
+            raise DataError(
+                f"{address} is an address, not a folder; download it first"
+                if address
+                else f"there is no folder {folder}"
+            )
         inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")

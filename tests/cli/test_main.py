@@ -54,7 +54,7 @@ def test_no_command_has_more_options_than_can_be_read(command) -> None:
 
 def test_errors_are_one_line_and_say_whether_the_user_can_help_it() -> None:
     assert explain(UserError("a\nb")) == ("a b", 2)
-    assert explain(FileNotFoundError(2, "No such file", "x.png")) == ("[Errno 2] No such file: 'x.png'", 2)
+    assert explain(FileNotFoundError(2, "No such file", "x.png")) == ("x.png: No such file", 2)
     assert explain(MemoryError("1 GB"))[0].startswith("not enough memory: 1 GB; try")
     assert explain(RuntimeError("CUDA out of memory"))[1] == 2
     assert explain(typer.Abort()) == ("aborted", 130)
@@ -183,3 +183,37 @@ def test_a_warning_is_said_once_in_a_command(capsys: pytest.CaptureFixture[str])
     for text in ("first", "second\nline", "first"):
         show(UserWarning(text), UserWarning)
     assert capsys.readouterr().err.splitlines() == ["warning: first", "warning: second line"]
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("upscale", ""), "after upscale"),
+        (("upscale", "a.png", "-o", ""), "after -o"),
+        (("train", "c", "--output="), "--output="),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(run, tmp_path: Path, words: tuple[str, ...], place: str) -> None:
+    """``upscale "$FILE"`` with no FILE would do all pictures here."""
+    done = run(*words)
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith(f"error: an argument is empty ({place}), as of a variable that is not set")
+
+
+def test_an_error_of_the_system_names_the_file() -> None:
+    assert explain(FileNotFoundError(2, "No such file or directory", "/proc/x")) == (
+        "/proc/x: No such file or directory",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [("s3://b/x", "received the address s3://b/x"), ("~nobody.here/x", "nobody's home")]
+)
+def test_an_output_elsewhere_makes_no_folder_of_that_name(
+    run, tmp_path: Path, output: str, why: str, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("-o", output), (f"--output={output}",)):
+        done = run("upscale", "a.png", *words)
+        assert done.code == 2 and why in done.err and not list(tmp_path.iterdir())
