@@ -55,19 +55,20 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The picture files of a folder, sorted. What is hidden is left out, and what is in hidden folders, where notebooks
     and waste baskets keep copies; links are followed. Links to nothing and pipes are left out with a warning.
     """
-    found, walked = [], set()
+    found: list[Path] = []
+    walked = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         walked.add(Path(here).resolve())
         inside = (Path(here, name) for name in folders if recursive and not is_hidden(name))
         folders[:] = [path.name for path in inside if path.resolve() not in walked]  # no link leads round in a circle
         found += [Path(here, name) for name in files if not name.startswith(".")]
-    named = sorted(p for p in found if p.suffix.lower() in READABLE)
-    files = [p for p in named if p.is_file()]
-    if others := sorted(set(named) - set(files)):
+    named: list[Path] = sorted(p for p in found if p.suffix.lower() in READABLE)
+    reached = [p for p in named if p.is_file()]
+    if others := sorted(set(named) - set(reached)):
         count = f"{len(others)} picture{'s' * (len(others) > 1)} that cannot be reached"
         example = others[0].relative_to(folder).as_posix()
         warnings.warn(f"left out of {folder}: {count}, such as {example} (links to nothing, pipes)", stacklevel=2)
-    return files
+    return reached
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
@@ -81,14 +82,10 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     files: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
-            address = ADDRESS.match(str(folder)) and re.sub(
-                r":/(?=[^/])", "://", str(folder)
-            )  # a path has lost a slash
-            raise DataError(
-                f"{address} is an address, not a folder; download it first"
-                if address
-                else f"there is no folder {folder}"
-            )
+            if ADDRESS.match(str(folder)):
+                address = re.sub(r":/(?=[^/])", "://", str(folder))  # a path has lost a slash
+                raise DataError(f"{address} is an address, not a folder; download it first")
+            raise DataError(f"there is no folder {folder}")
         inside = pictures_in(folder, recursive=True)
         if not inside:
             raise DataError(f"{folder} holds no pictures ({', '.join(READABLE)})")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.errors import DataError
 from implicitkit.images.folders import picture_files, pictures_in
 
 
@@ -73,3 +74,8 @@ def test_links_to_nothing_and_pipes_are_left_out_and_said(tmp_path: Path) -> Non
     words = r"left out of .*: 2 pictures that cannot be reached, such as b.png \(links to nothing, pipes\)"
     with pytest.warns(UserWarning, match=words):
         assert pictures_in(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_an_address_is_no_folder() -> None:
+    with pytest.raises(DataError, match="^https://x.org/set is an address, not a folder; download it first$"):
+        picture_files(["https://x.org/set"])
