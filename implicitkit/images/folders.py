@@ -107,12 +107,11 @@ class Origin:
 
     Attributes:
         source: the picture that it was made from.
-        root: the run's folder of results; None for one file, which is recorded where a run on the folder of
-            ``source`` would meet it.
+        root: the run's folder of results.
     """
 
     source: Path
-    root: Path | None = None
+    root: Path
 
     def recorder(self, target: Path) -> Callable[[Path], None]:
         """A function of a finished temporary file, to be called before that becomes ``target``: a run that is stopped
@@ -126,14 +125,11 @@ def record(target: Path, origin: Origin, written: Path) -> None:
     written, a warning says so: the result itself is worth more.
     """
     folder, source = target.parent.resolve(), origin.source.resolve()
-    if origin.root is None and not folder.is_relative_to(source.parent):
-        return
-    root = folder if origin.root is None else origin.root.resolve()
     size, digest = fingerprint(written)
     entry = {
         "name": target.name,
         "from": _relative(source, folder),
-        "root": _relative(root, folder),
+        "root": _relative(origin.root.resolve(), folder),
         "bytes": size,
         "fingerprint": digest,
     }
