@@ -11,8 +11,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
@@ -20,6 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from implicitkit.errors import UserError, describe, one_line, text_of, without_controls
+from implicitkit.files import ADDRESS, home
 from implicitkit.registry.commands import COMMANDS, COMMANDS_OF_PLUGINS
 from implicitkit.version import __version__
 
@@ -108,6 +110,23 @@ def spelled(words: list[str]) -> list[str]:
     return ["--version"] if words in (["version"], ["-V"]) else words
 
 
+def check_words(words: list[str]) -> None:
+    """Raise :class:`UserError` for words that as paths would mean another place than they say: an empty one, which is
+    the current folder; and as ``--output`` an address, or the home folder of nobody.
+
+    >>> check_words(["upscale", "a.png", "-o", "b.png"])
+    """
+    for before, word in pairwise(["", *words]):
+        option, _, value = word.partition("=") if OPTION.match(word) else (before, "", word)
+        if not value.strip():
+            what = option if option.startswith("-") else "an argument"
+            raise UserError(f"{what} is empty; leave it out or give a value (. is the current folder)")
+        if option in ("-o", "--output"):
+            if ADDRESS.match(value):
+                raise UserError(f"--output is a folder or file of this machine; received the address {value}")
+            home(value)
+
+
 def at_home(word: str) -> str:
     """A word with the home folder in place of ``~/``, also where the shell leaves it: ``--output=~/x``.
 
@@ -144,19 +163,6 @@ def _run(arguments: list[str], debug: bool) -> int:
         text, code = explain(error)
         typer.echo(f"error: {text}", err=True)
         return code
-
-
-def check_words(words: Sequence[str]) -> None:
-    """Raise :class:`UserError` for an empty word: as a path it would be the current folder, and few mean that.
-
-    >>> check_words(["upscale", "a.png", "--output="])
-    Traceback (most recent call last):
-    implicitkit.errors.UserError: --output is empty; leave it out or give a value (. is the current folder)
-    """
-    for before, word in zip(["", *words], words, strict=False):
-        if not word.strip() or OPTION.fullmatch(word):
-            what = word.strip().removesuffix("=") or (before if before.startswith("-") else "an argument")
-            raise UserError(f"{what} is empty; leave it out or give a value (. is the current folder)")
 
 
 def check_installed(name: str) -> None:
@@ -238,7 +244,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RecursionError):
         return "something is nested too deeply, or holds itself (run again with --debug for the traceback)", 2
     if isinstance(error, OSError):
-        return text, 2
+        return one_line(f"{error.filename}: {error.strerror}") if error.filename and error.strerror else text, 2
     if isinstance(error, typer.Abort):
         return "aborted", 130
     kind = type(error).__name__

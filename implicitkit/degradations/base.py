@@ -120,6 +120,7 @@ class Degradation:
             generator: source of randomness (default: torch's global one). A call draws one number; picture ``i`` of a
                 batch has a seed made of it and ``i``, so a batch's first picture is degraded as it would be alone.
         """
+        self._check_tensor(image)
         draw = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
         batched = image.ndim == self.ndim + 2
         shape = image.shape[1:] if batched else image.shape
@@ -131,8 +132,16 @@ class Degradation:
         common = {key: records[0][key] for key in self.shared if key in records[0]}
         return [{**record, **common} for record in records]
 
+    @staticmethod
+    def _check_tensor(image: object) -> None:
+        """Raise ValueError for what is no tensor."""
+        if not isinstance(image, Tensor):
+            kind = type(image).__name__
+            raise ValueError(f"a degradation takes a floating-point tensor (ik.read_image gives one); received {kind}")
+
     def apply(self, image: Tensor, record: Record | Sequence[Record]) -> Degraded:
         """Replay ``record`` (for a batch one for all, or one each) on ``image``, bit for bit."""
+        self._check_tensor(image)
         if image.ndim not in (self.ndim + 1, self.ndim + 2) or not image.is_floating_point():
             what, axes = ("picture", "H, W") if self.ndim == 2 else ("volume", "D, H, W")
             hint = "; ndim=3 takes volumes" if image.ndim == 5 and self.ndim == 2 else ""

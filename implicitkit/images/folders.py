@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from implicitkit.errors import DataError, UserError
-from implicitkit.files import check_regular
+from implicitkit.files import ADDRESS, check_regular
 from implicitkit.images.io import READABLE
 
 WASTE = frozenset(  # folders that systems hide by other means than a full stop, in lower case
@@ -52,15 +53,22 @@ def is_hidden(name: str) -> bool:
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The picture files of a folder, sorted. What is hidden is left out, and what is in hidden folders, where notebooks
-    and waste baskets keep copies; links are followed.
+    and waste baskets keep copies; links are followed. Links to nothing and pipes are left out with a warning.
     """
-    found, walked = [], set()
+    found: list[Path] = []
+    walked = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         walked.add(Path(here).resolve())
         inside = (Path(here, name) for name in folders if recursive and not is_hidden(name))
         folders[:] = [path.name for path in inside if path.resolve() not in walked]  # no link leads round in a circle
         found += [Path(here, name) for name in files if not name.startswith(".")]
-    return sorted(p for p in found if p.suffix.lower() in READABLE and p.is_file())
+    named: list[Path] = sorted(p for p in found if p.suffix.lower() in READABLE)
+    reached = [p for p in named if p.is_file()]
+    if others := sorted(set(named) - set(reached)):
+        count = f"{len(others)} picture{'s' * (len(others) > 1)} that cannot be reached"
+        example = others[0].relative_to(folder).as_posix()
+        warnings.warn(f"left out of {folder}: {count}, such as {example} (links to nothing, pipes)", stacklevel=2)
+    return reached
 
 
 def picture_files(folders: Sequence[Path | str]) -> list[Path]:
@@ -74,6 +82,9 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     files: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
+            if ADDRESS.match(str(folder)):
+                address = re.sub(r":/(?=[^/])", "://", str(folder))  # a path has lost a slash
+                raise DataError(f"{address} is an address, not a folder; download it first")
             raise DataError(f"there is no folder {folder}")
         inside = pictures_in(folder, recursive=True)
         if not inside:
@@ -96,12 +107,11 @@ class Origin:
 
     Attributes:
         source: the picture that it was made from.
-        root: the run's folder of results; None for one file, which is recorded where a run on the folder of
-            ``source`` would meet it.
+        root: the run's folder of results.
     """
 
     source: Path
-    root: Path | None = None
+    root: Path
 
     def recorder(self, target: Path) -> Callable[[Path], None]:
         """A function of a finished temporary file, to be called before that becomes ``target``: a run that is stopped
@@ -115,14 +125,11 @@ def record(target: Path, origin: Origin, written: Path) -> None:
     written, a warning says so: the result itself is worth more.
     """
     folder, source = target.parent.resolve(), origin.source.resolve()
-    if origin.root is None and not folder.is_relative_to(source.parent):
-        return
-    root = folder if origin.root is None else origin.root.resolve()
     size, digest = fingerprint(written)
     entry = {
         "name": target.name,
         "from": _relative(source, folder),
-        "root": _relative(root, folder),
+        "root": _relative(origin.root.resolve(), folder),
         "bytes": size,
         "fingerprint": digest,
     }

@@ -125,12 +125,16 @@ def read_volume(path: str | Path) -> Volume:
         raise DataError(f"there is no file {path}")
     try:
         image = nibabel.load(path)
+        if image.get_data_dtype().kind not in "iufb":
+            raise DataError(f"{path} holds {image.get_data_dtype()} voxels; a volume has one real number in each")
         values = np.asarray(image.dataobj, dtype=np.float64)
+    except DataError:
+        raise
     except Exception as error:  # nibabel raises many kinds
         raise DataError(f"{path} is no NIfTI file ({first_line(error)})") from None
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim != 3:
+    if values.ndim != 3 or 0 in values.shape:
         raise DataError(f"{path} has the shape {values.shape}; a volume has three axes")
     if not np.isfinite(values).all():
         raise DataError(f"{path} holds values that are not finite")
@@ -139,7 +143,8 @@ def read_volume(path: str | Path) -> Volume:
     header = image.header
     codes = [int(header[name]) for name in ("sform_code", "qform_code") if name in header.keys()]  # noqa: SIM118
     space = next((code for code in codes if code), Volume.space)
-    return Volume(torch.from_numpy(scaled)[None].float(), np.asarray(image.affine, np.float64), low, high, space)
+    affine = np.diag([*[_millimetres(image)] * 3, 1.0]) @ np.asarray(image.affine, np.float64)
+    return Volume(torch.from_numpy(scaled)[None].float(), affine, low, high, space)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -163,6 +168,12 @@ def write_volume(path: str | Path, volume: Volume) -> None:
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
+
+
+def _millimetres(image: Any) -> float:
+    """The length unit of a file, in millimetres; files that name none mean those."""
+    units = getattr(image.header, "get_xyzt_units", lambda: ("mm", "sec"))()
+    return {"meter": 1e3, "micron": 1e-3}.get(units[0], 1.0)
 
 
 def _nibabel() -> Any:

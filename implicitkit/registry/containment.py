@@ -7,6 +7,7 @@ results of every later command without a word.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib.abc
 import importlib.util
@@ -146,6 +147,38 @@ class _Watch(importlib.abc.MetaPathFinder):
         return spec
 
 
+class _Diversion:
+    """Sends what is written to the process's stdout past Python, by C code or programs, to its stderr.
+
+    Several threads may be in it; the last one out puts it back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.kept = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.kept = -1
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file of the system's
+                    sys.__stdout__.flush()  # type: ignore[union-attr]
+                    self.kept = os.dup(1)
+                    os.dup2(2, 1)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0 and self.kept >= 0:
+                with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows has no such library
+                    ctypes.CDLL(None).fflush(None)  # what C code holds back
+                os.dup2(self.kept, 1)
+                os.close(self.kept)
+
+
+_DIVERSION = _Diversion()
+
+
 @contextmanager
 def contained() -> Iterator[None]:
     """Run what a plugin does, and put the process's settings back; what it prints goes to stderr.
@@ -165,7 +198,7 @@ def contained() -> Iterator[None]:
     watch = _Watch(lambda module: note(LIBRARIES[module.__name__](module)))
     sys.meta_path.insert(0, watch)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _DIVERSION:
             yield
     finally:
         with contextlib.suppress(ValueError):

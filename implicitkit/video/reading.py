@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from implicitkit.errors import ImageError, MissingCodecError, first_line
+from implicitkit.errors import ImageError, MissingCodecError, UserError, first_line
+from implicitkit.files import describe_content
 from implicitkit.images.io import Picture
 from implicitkit.registry.extras import require
 
@@ -95,6 +96,9 @@ def av_library(path: Path) -> Any:
     return av
 
 
+FILMS = ("a video", "a GIF picture", "an AVIF picture", "a WebP picture")  # by their first bytes, what may be one
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """PyAV's container of a file.
@@ -105,6 +109,12 @@ def opened(path: Path) -> Iterator[Any]:
     av = av_library(path)
     if not path.exists():
         raise ImageError(f"there is no file {path}")
+    try:
+        what = describe_content(path)
+    except UserError as error:  # a pipe, which nobody may write to
+        raise ImageError(str(error)) from None
+    if what is not None and what not in FILMS:
+        raise ImageError(f"{path} is {what}, not a film")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

@@ -58,7 +58,7 @@ def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    origin = Origin(tmp_path / "a.png")
+    origin = Origin(tmp_path / "a.png", tmp_path)
     for name in ("a_w9.png", "big0.png", "big1.png", "big2.png"):
         (tmp_path / name).write_text(name)
         origin.recorder(tmp_path / name)(tmp_path / name)

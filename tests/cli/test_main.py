@@ -56,7 +56,7 @@ def test_no_command_has_more_options_than_can_be_read(command) -> None:
 
 def test_errors_are_one_line_and_say_whether_the_user_can_help_it() -> None:
     assert explain(UserError("a\nb")) == ("a b", 2)
-    assert explain(FileNotFoundError(2, "No such file", "x.png")) == ("[Errno 2] No such file: 'x.png'", 2)
+    assert explain(FileNotFoundError(2, "No such file", "x.png")) == ("x.png: No such file", 2)
     assert explain(MemoryError("1 GB"))[0].startswith("not enough memory: 1 GB; try")
     assert explain(RuntimeError("CUDA out of memory"))[1] == 2
     assert explain(typer.Abort()) == ("aborted", 130)
@@ -231,3 +231,22 @@ def test_the_commands_of_the_plugins_in_this_repository_are_known() -> None:
     text = (ROOT / "plugins" / "sair" / "implicitkit_sair" / "cli" / "__init__.py").read_text(encoding="utf-8")
     added = set(re.findall(r'app\.command\("([a-z-]+)"', text))
     assert added == set(main.COMMANDS_OF_PLUGINS) and not added & set(main.COMMANDS)
+
+
+def test_an_error_of_the_system_names_the_file() -> None:
+    assert explain(FileNotFoundError(2, "No such file or directory", "/proc/x")) == (
+        "/proc/x: No such file or directory",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [("s3://b/x", "received the address s3://b/x"), ("~nobody.here/x", "nobody's home")]
+)
+def test_an_output_elsewhere_makes_no_folder_of_that_name(
+    run, tmp_path: Path, output: str, why: str, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("-o", output), (f"--output={output}",)):
+        done = run("upscale", "a.png", *words)
+        assert done.code == 2 and why in done.err and not list(tmp_path.iterdir())

@@ -146,3 +146,8 @@ def test_values_that_are_no_picture_are_refused() -> None:
     for image, message in ((torch.full((3, 8, 8), 200.0), "divide 8-bit values by 255"), (torch.full((3, 8, 8), torch.nan), "NaN")):  # fmt: skip
         with pytest.raises(ValueError, match=f"a clean picture holds .*{message}"):
             ik.create_degradation("noise")(image)
+
+
+def test_what_is_no_tensor_is_named() -> None:
+    with pytest.raises(ValueError, match="takes a floating-point tensor .*; received list"):
+        ik.create_degradation("noise")([[0.0]])

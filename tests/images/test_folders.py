@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.errors import DataError
 from implicitkit.images.folders import picture_files, pictures_in
 
 
@@ -63,3 +65,17 @@ def test_waste_baskets_and_thumbnails_of_other_systems_are_left_out(tmp_path: Pa
     for folder in ("kept", "__MACOSX", "$RECYCLE.BIN", "@eaDir", "lost+found", "System Volume Information"):
         picture(tmp_path / folder / "a.png")
     assert picture_files([tmp_path]) == [tmp_path / "kept" / "a.png"]
+
+
+def test_links_to_nothing_and_pipes_are_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").symlink_to("/no/such/drive/b.png")
+    os.mkfifo(tmp_path / "c.png")
+    words = r"left out of .*: 2 pictures that cannot be reached, such as b.png \(links to nothing, pipes\)"
+    with pytest.warns(UserWarning, match=words):
+        assert pictures_in(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_an_address_is_no_folder() -> None:
+    with pytest.raises(DataError, match="^https://x.org/set is an address, not a folder; download it first$"):
+        picture_files(["https://x.org/set"])

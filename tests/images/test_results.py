@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.cli.inputs import find_pictures
 from implicitkit.images.folders import RECORD, Origin, fingerprint, picture_files, pictures_in, results_among
 
 
@@ -72,17 +73,20 @@ def test_a_folder_of_results_is_an_input_where_it_is_named(run, photos: Path, tm
 
 
 def test_results_beside_their_pictures_are_no_inputs(run, photos: Path) -> None:
-    """By default names, and by a name of the user's own."""
     assert run("upscale", photos / "a.png", "--scale", 2).code == 0
-    assert run("upscale", photos / "a.png", "-o", photos / "large.png", "--scale", 1).code == 0
     done = run("upscale", photos, "--scale", 3)
-    assert taken(done.out) == ["a.png"] and "a_x2.png, large.png, results of earlier runs" in done.err
-    assert "a_x2.png, a_x3.png, large.png, results" in run("upscale", photos, "--scale", 3, "--force").err
+    assert taken(done.out) == ["a.png"] and "a_x2.png, results of earlier runs" in done.err
+    assert "a_x2.png, a_x3.png, results" in run("upscale", photos, "--scale", 3, "--force").err
 
 
-def test_one_file_elsewhere_leaves_no_record(run, photos: Path, tmp_path: Path) -> None:
-    done = run("upscale", photos / "a.png", "-o", tmp_path / "one.png", "--scale", 1)
-    assert done.code == 0 and not (tmp_path / RECORD).exists() and not (photos / RECORD).exists()
+def test_a_file_that_was_named_is_a_picture_like_any_other(run, photos: Path, tmp_path: Path) -> None:
+    for target in (photos / "mine.png", tmp_path / "one.png"):
+        assert run("upscale", photos / "a.png", "-o", target, "--scale", 1).code == 0
+        assert not (target.parent / RECORD).exists()
+    assert taken(run("upscale", photos, "-o", tmp_path / "all", "--scale", 1).out) == ["a.png", "mine.png"]
+    low = tmp_path / "low" / "a.png"
+    assert run(*DEGRADE, photos / "a.png", "-o", low).code == 0
+    assert find_pictures([low.parent]) == [low]  # without its mask and its reference
 
 
 def test_a_run_that_was_stopped_and_goes_on(run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +138,7 @@ def test_damaged_records_name_nothing(photos: Path, line: str) -> None:
 def test_names_that_are_not_utf8(photos: Path) -> None:
     strange = photos / os.fsdecode(b"caf\xe9.png")
     strange.write_bytes(b"any")
-    Origin(photos / "a.png").recorder(strange)(strange)
+    Origin(photos / "a.png", photos).recorder(strange)(strange)
     assert results_among(pictures_in(photos), photos) == {strange}
 
 

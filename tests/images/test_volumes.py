@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import implicitkit as ik
+from implicitkit.errors import DataError
 from implicitkit.images.volumes import Volume, read_volume, write_volume
 
 nibabel = pytest.importorskip("nibabel")
@@ -78,3 +79,20 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(ik.MissingPackageError, match=r"a volume needs nibabel, which is not installed: pip install"):
         read_volume(tmp_path / "nan.nii")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("micron", 1e-3), ("meter", 1e3), ("unknown", 1)])
+def test_lengths_in_other_units_become_millimetres(tmp_path: Path, unit: str, factor: float) -> None:
+    image = nibabel.Nifti1Image(np.random.default_rng(0).random((3, 4, 5)), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    assert volume.spacing == pytest.approx((2 * factor, 3 * factor, 4 * factor))
+    write_volume(tmp_path / "b.nii", volume)
+    assert read_volume(tmp_path / "b.nii").spacing == pytest.approx(volume.spacing)
+
+
+def test_complex_voxels_and_empty_volumes_are_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.complex64), np.eye(4)), tmp_path / "c.nii")
+    with pytest.raises(DataError, match="c.nii holds complex64 voxels; a volume has one real number in each"):
+        read_volume(tmp_path / "c.nii")

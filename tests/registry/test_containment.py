@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -104,3 +106,26 @@ def test_seeds_that_a_plugin_sets_are_put_back() -> None:
         torch.manual_seed(1)
         torch.set_default_device("meta")
     assert (random.random(), numpy.random.rand(), torch.rand(1)) == expected
+
+
+def test_what_programs_and_c_code_print_is_no_part_of_stdout(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import ctypes, os\nprint('python')\nos.write(1, b'raw ')\nos.system('echo program')\n"
+        "ctypes.CDLL(None).printf(b'c code')\n" + HOOK
+    )
+    command = [sys.executable, "-m", "implicitkit", "plugins", "--json"]
+    env = {**os.environ, VARIABLE: "noisy", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+    assert json.loads(done.stdout)[-1]["name"] == "noisy"
+    assert all(word in done.stderr for word in ("python", "raw ", "program", "c code"))
+
+
+def test_threads_leave_stdout_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    with contained():
+        os.write(1, b"outer ")
+        with contained():
+            os.write(1, b"inner ")
+        os.write(1, b"outer again")
+    os.write(1, b"mine")
+    printed = capfd.readouterr()
+    assert printed.out == "mine" and printed.err == "outer inner outer again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,8 +16,14 @@ from oracles.films import av, film
 
 def test_what_is_no_film_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.mp4").write_text("no film at all")
-    with pytest.raises(ik.ImageError, match=r"text\.mp4 cannot be decoded"):
+    with pytest.raises(ik.ImageError, match=r"text\.mp4 is a text file, not a film"):
         read_clip(tmp_path / "text.mp4")
+    (tmp_path / "damaged.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    with pytest.raises(ik.ImageError, match=r"damaged\.mp4 cannot be decoded"):
+        read_clip(tmp_path / "damaged.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ik.ImageError, match=r"pipe\.mp4 is a pipe, not a file"):
+        read_clip(tmp_path / "pipe.mp4")
     with pytest.raises(ik.ImageError, match="there is no file"):
         read_clip(tmp_path / "none.mp4")
     with av.open(str(tmp_path / "sound.mp4"), "w") as out:

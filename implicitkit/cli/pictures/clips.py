@@ -27,7 +27,7 @@ class Job(NamedTuple):
     source: Path
     target: Path
     root: Path | None = None
-    """The folder that --output names."""
+    """The folder of results; None where --output names the file."""
 
 
 class Enlarger(Protocol):

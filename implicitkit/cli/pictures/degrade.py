@@ -114,7 +114,7 @@ class Targets:
             check_target(target, force)
 
     def write(
-        self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs, origin: Origin
+        self, result: Degraded, clean: Picture, spec: Any, reference: bool, outputs: Outputs, origin: Origin | None
     ) -> None:
         """Write all files or none."""
         from implicitkit.files import replacing
@@ -134,10 +134,11 @@ class Targets:
             record.write_text(json.dumps(drawn, indent=2) + "\n", encoding="utf-8")
             if crop:
                 outputs.write(crop[0], replace(clean, pixels=to_pixels(result.reference, clean.bits), alpha=None))
-            companion = Origin(self.picture, origin.root)
+            companion = Origin(self.picture, self.picture.parent if origin is None else origin.root)
             for target, file in zip(self.all(reference), (picture, mask, record, *crop), strict=True):
-                if file is not record:
-                    (origin if file is picture else companion).recorder(target)(file)
+                of = origin if file is picture else None if file is record else companion
+                if of is not None:
+                    of.recorder(target)(file)
 
     def all(self, reference: bool) -> list[Path]:
         """The degraded picture, its mask, its record and, with ``reference``, the cropped clean one."""
@@ -154,11 +155,11 @@ class Job(NamedTuple):
     root: Path | None = None
 
     @property
-    def origin(self) -> Origin:
-        """Where the degraded picture comes from."""
+    def origin(self) -> Origin | None:
+        """Where the degraded picture comes from; None where --output names its file."""
         from implicitkit.images.folders import Origin
 
-        return Origin(self.source, self.root)
+        return self.root and Origin(self.source, self.root)
 
 
 def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUTS) -> list[Job]:

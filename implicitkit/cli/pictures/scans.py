@@ -59,7 +59,7 @@ def plan_scans(
             name = outputs.file_name(f"{stem}_fine" if output is None else stem, **values)
             jobs.append(Job(source, (output or source.parent) / f"{name}{suffix}"))
     refuse_clashes({job.source: [job.target] for job in jobs})
-    for source, goal in jobs:
+    for source, goal in ((job.source, job.target) for job in jobs):
         if not goal.name.lower().endswith(SUFFIXES):
             raise UserError(f"{goal}: volumes are written as {' or '.join(SUFFIXES)}")
         if not outputs.is_done([goal]):

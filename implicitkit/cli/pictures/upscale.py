@@ -155,7 +155,7 @@ class Enlarger:
         self._say([*notes_of_range(source.name, picture), *judge(self.network, self.model, source.name, request)])
         result = self.enlarge(picture, size, self.how.whole(picture.size), report)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.outputs.write(target, result, origin=Origin(source, job.root))
+        self.outputs.write(target, result, origin=job.root and Origin(source, job.root))
         before, after = (f"{w}×{h}" for h, w in (picture.size, size))
         number_format, why = self._precision(picture)
         reason = f": {why}" if why else ""
@@ -294,7 +294,7 @@ def plan(
         beside = output is None or (folder.is_dir() and folder.resolve() == source.parent.resolve())
         usual = f"{source.stem}_{label}" if beside else source.stem
         fields = {"name": source.stem, "label": label, "model": Path(model).stem, "number": f"{number:0{digits}}"}
-        jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}", output))
+        jobs.append(Job(source, folder / f"{outputs.file_name(usual, **fields)}{suffix}", output or folder))
     refuse_clashes({job.source: [job.target] for job in jobs})
     outputs.check_quality([job.target for job in jobs])
     return jobs

@@ -74,7 +74,7 @@ def test_a_folder_becomes_a_folder_and_each_picture_draws_on_its_own(run, cat: P
         ik.write_image(source / name, ik.read_image(cat))
     done = run("degrade", source, cat, "-o", tmp_path / "out", "--spec", "inpainting")
     assert done.code == 0, done.err
-    names = {p.name for p in (tmp_path / "out").iterdir()}
+    names = {p.name for p in (tmp_path / "out").glob("[!.]*")}
     assert names == {f"{stem}{end}" for stem in ("a", "b", "cat") for end in (".png", "_mask.png", "_record.json")}
     records = [(tmp_path / "out" / f"{stem}_record.json").read_text() for stem in ("a", "b", "cat")]
     assert len(set(records)) == 3

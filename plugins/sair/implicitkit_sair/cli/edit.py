@@ -80,7 +80,7 @@ def edit(
 
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
-    from implicitkit.images import Origin, read_picture, write_picture
+    from implicitkit.images import read_picture, write_picture
     from implicitkit_sair.cli.inpaint import loss
     from implicitkit_sair.editing.editing import hole_of
     from implicitkit_sair.editing.selection import default_semantics, select
@@ -120,7 +120,7 @@ def edit(
         how = {"feather": rare.feather}
     result = inpaint_picture(painter, picture, hole, meaning=meaning, **how)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps, finish=Origin(image).recorder(output))
+    write_picture(output, result, lossless=True, keep_gps=rare.keep_gps)
     if rare.mask is not None:
         from implicitkit import write_image
 

@@ -68,7 +68,7 @@ def segment(
     from implicitkit import load_model, read_image
     from implicitkit.devices import choose_device, choose_precision
     from implicitkit.files import replacing
-    from implicitkit.images import Enlargement, Origin, fill_holes, refuse_distortion, write_picture
+    from implicitkit.images import Enlargement, fill_holes, refuse_distortion, write_picture
     from implicitkit.images.resize import resize
     from implicitkit_sair.inpainting.painting import check_mask, read_mask
     from implicitkit_sair.segmentation.label_maps import write_label_map
@@ -110,8 +110,7 @@ def segment(
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
         overlay = draw_overlay(under, panels, vocabulary.names, rare.opacity)
-        finish = Origin(image).recorder(output)
-        write_picture(all_or_none.enter_context(replacing(output)), overlay, finish=finish)
+        write_picture(all_or_none.enter_context(replacing(output)), overlay)
         if labels is not None:
             write_label_map(all_or_none.enter_context(replacing(labels)), main.labels)
         if scores is not None:

@@ -108,7 +108,9 @@ def grow(hole: Tensor, pixels: int) -> Tensor:
     if pixels == 0:
         return hole
     flat = hole.reshape(-1, 1, *hole.shape[-2:]).float()
-    return (F.max_pool2d(flat, 2 * pixels + 1, stride=1, padding=pixels) > 0.5).reshape(hole.shape)
+    reach = min(pixels, max(hole.shape[-2:]))
+    rows = F.max_pool2d(flat, (2 * reach + 1, 1), stride=1, padding=(reach, 0))  # a square is its rows' columns
+    return (F.max_pool2d(rows, (1, 2 * reach + 1), stride=1, padding=(0, reach)) > 0.5).reshape(hole.shape)
 
 
 def blend(image: Tensor, painted: Tensor, hole: Tensor, feather: int = 0) -> Tensor:
@@ -121,10 +123,12 @@ def blend(image: Tensor, painted: Tensor, hole: Tensor, feather: int = 0) -> Ten
         raise ValueError(f"feather is a number of pixels, at least 0; received {feather}")
     if feather == 0:
         return torch.where(hole, painted, image)
-    weight = hole.to(painted)
+    weight, reached = hole.to(painted), hole
     for step in range(1, feather + 1):
-        ring = grow(hole, step).to(painted) * (1 - step / (feather + 1))
-        weight = torch.maximum(weight, ring)
+        before, reached = reached, grow(reached, 1)
+        if torch.equal(before, reached):  # as far as the picture goes
+            break
+        weight = torch.maximum(weight, reached.to(painted) * (1 - step / (feather + 1)))
     return image + weight * (painted - image)
 
 

@@ -13,7 +13,7 @@ import implicitkit as ik
 from implicitkit import Field
 from implicitkit.errors import DataError, ImageError, UserError
 from implicitkit.images.io import Picture, write_picture
-from implicitkit_sair.inpainting.painting import inpaint, inpaint_picture, read_mask
+from implicitkit_sair.inpainting.painting import blend, grow, inpaint, inpaint_picture, read_mask
 
 
 def test_known_pixels_are_put_back_and_holes_are_the_models() -> None:
@@ -141,3 +141,20 @@ def test_models_that_cannot() -> None:
     semantic = ik.create_model({"encoder": encoder, "decoder": {"name": "bilinear", "project": False}})
     with pytest.raises(UserError, match="does not map RGB pictures to RGB pictures"):
         inpaint(semantic, picture(8, 8), disc(8, 8))
+
+
+def test_holes_grow_and_fade_as_far_as_asked_and_no_longer_than_the_picture() -> None:
+    """Against a window moved over each pixel; a length of millions of pixels takes no longer than the picture's."""
+    hole = torch.zeros(1, 12, 17, dtype=torch.bool)
+    hole[0, 4:6, 7] = hole[0, 11, 0] = True
+    for pixels in (1, 3, 20, 10**8):
+        expected = torch.zeros_like(hole)
+        for y, x in hole[0].nonzero().tolist():
+            expected[0, max(0, y - pixels) : y + pixels + 1, max(0, x - pixels) : x + pixels + 1] = True
+        assert torch.equal(grow(hole, pixels), expected)
+    image, painted = torch.zeros(3, 12, 17), torch.ones(3, 12, 17)
+    for feather in (2, 5):
+        weights = [hole.double(), *(grow(hole, k).double() * (1 - k / (feather + 1)) for k in range(1, feather + 1))]
+        ramp = torch.stack(weights).amax(0).expand(3, -1, -1)
+        assert torch.allclose(blend(image, painted, hole, feather).double(), ramp, atol=1e-6)
+    assert blend(image, painted, hole, 10**8).min() > 0.999
