@@ -159,7 +159,7 @@ class Job(NamedTuple):
         """Where the degraded picture comes from; None where --output names its file."""
         from implicitkit.images.folders import Origin
 
-        return self.root and Origin(self.source, self.root)
+        return None if self.root is None else Origin(self.source, self.root)
 
 
 def plan(inputs: Sequence[Path], output: Path, outputs: Outputs = DEFAULT_OUTPUTS) -> list[Job]:

@@ -86,7 +86,8 @@ def restore(
             network, picture, picture.size, precision=number_format, progress=lambda done: report(done / pixels)
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        outputs.write(job.target, result, origin=job.root and Origin(job.source, job.root))
+        origin = None if job.root is None else Origin(job.source, job.root)
+        outputs.write(job.target, result, origin=origin)
         reason = f": {why}" if why else ""
         return f"{job.source} -> {job.target}, {' and '.join(steps)} undone ({where}, {number_format}{reason})"
 

@@ -155,7 +155,7 @@ class Enlarger:
         self._say([*notes_of_range(source.name, picture), *judge(self.network, self.model, source.name, request)])
         result = self.enlarge(picture, size, self.how.whole(picture.size), report)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.outputs.write(target, result, origin=job.root and Origin(source, job.root))
+        self.outputs.write(target, result, origin=None if job.root is None else Origin(source, job.root))
         before, after = (f"{w}×{h}" for h, w in (picture.size, size))
         number_format, why = self._precision(picture)
         reason = f": {why}" if why else ""
