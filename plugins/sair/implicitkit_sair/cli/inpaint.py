@@ -124,7 +124,7 @@ def inpaint(
         how["mirror"] = rare.mirror
         result, why = inpaint_better(painters, picture, holes, raw=raw, **how)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        origin = job.root and Origin(job.source, job.root)
+        origin = Origin(job.source, job.root) if job.root else None
         outputs.write(job.target, result, lossless=outputs.quality is None, origin=origin)
         size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
         note = loss(job.target, picture.bits, quality=outputs.quality is not None)
