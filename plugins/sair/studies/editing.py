@@ -31,8 +31,8 @@ FREE = {
 OTHERS = {
     "ladybird": "LadyBird.jpg --like 632,287 --connected true",
     "dogs": "friends_by_Aitzol_Berasategi.jpg --like 257,278 --like 342,471",
-    "boats": "EveningGlow.jpg --like 110,290",
-    "bus": "ADE_val_00000001.jpg --like 197,143 --connected true",
+    "boats": "EveningGlow.jpg --like 110,290 --connected true",
+    "sky": "ADE_val_00000001.jpg --like 197,143 --connected true",
 }
 """Likewise, of photographs that are not passed on, shrunk to 900 pixels."""
 

@@ -78,7 +78,8 @@ def _levels(known: Tensor, hole: Tensor, factor: float) -> list[_Level]:
     levels = []
     longest = max(hole.shape[1:])
     while min(n * factor for n in hole.shape[1:]) >= min(COARSEST_SIDE, min(hole.shape[1:])):
-        size = [max(2 * RADIUS + 2, round(n * factor)) for n in hole.shape[1:]]
+        height, width = (max(2 * RADIUS + 2, round(n * factor)) for n in hole.shape[1:])
+        size = height, width
         share = F.adaptive_avg_pool2d((~hole).float()[None], size)[0]
         small = F.adaptive_avg_pool2d(known[None], size)[0] / share.clamp_min(1e-4)
         missing = share < 1 - 1e-4

@@ -147,10 +147,10 @@ def shrink(picture: Tensor, mask: Tensor, size: Sequence[int]) -> tuple[Tensor, 
         (True, 50)
     """
     known = (mask < 0.5).to(picture)[None]
-    share = F.interpolate(known, size, mode="bilinear", antialias=True)  # type: ignore[arg-type]
+    share = F.interpolate(known, size, mode="bilinear", antialias=True)
     colours = torch.where(known > 0, picture[None], 0.0)
-    mean = F.interpolate(colours, size, mode="bilinear", antialias=True) / share.clamp_min(1e-4)  # type: ignore[arg-type]
-    missing = F.interpolate(1 - known, size, mode="area") > MISSING_SHARE  # type: ignore[arg-type]
+    mean = F.interpolate(colours, size, mode="bilinear", antialias=True) / share.clamp_min(1e-4)
+    missing = F.interpolate(1 - known, size, mode="area") > MISSING_SHARE
     return mean[0].clamp(0, 1), missing[0].to(mask)
 
 
