@@ -146,11 +146,12 @@ def shrink(picture: Tensor, mask: Tensor, size: Sequence[int]) -> tuple[Tensor, 
         >>> bool((small[..., :5] == 0.25).all()), int(missing.sum())
         (True, 50)
     """
+    small = list(size)
     known = (mask < 0.5).to(picture)[None]
-    share = F.interpolate(known, size, mode="bilinear", antialias=True)
+    share = F.interpolate(known, small, mode="bilinear", antialias=True)
     colours = torch.where(known > 0, picture[None], 0.0)
-    mean = F.interpolate(colours, size, mode="bilinear", antialias=True) / share.clamp_min(1e-4)
-    missing = F.interpolate(1 - known, size, mode="area") > MISSING_SHARE
+    mean = F.interpolate(colours, small, mode="bilinear", antialias=True) / share.clamp_min(1e-4)
+    missing = F.interpolate(1 - known, small, mode="area") > MISSING_SHARE
     return mean[0].clamp(0, 1), missing[0].to(mask)
 
 
