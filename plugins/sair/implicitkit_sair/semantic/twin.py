@@ -63,7 +63,7 @@ def twin(
         encoder = create_encoder(spec)
     encoder.trainable = False
     if kind == "random":
-        encoder.learnt = True  # type: ignore[assignment]  # in that it is what it is meant to be
+        encoder.learnt = True  # in that it is what it is meant to be
     encoder.portable = partial(_portable, encoder.portable, spec)  # type: ignore[method-assign]
     if kind == "shuffled":
         encoder.register_buffer("others", _pictures(others), persistent=False)
