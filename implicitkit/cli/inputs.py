@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import typer
 
@@ -152,6 +153,11 @@ def check_target(target: Path, force: bool) -> None:
         raise UserError(f"{folder} is not a folder")
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder} is read-only; choose another --output")
+    try:
+        with TemporaryFile(dir=folder):  # some places say that they can be written, and cannot: /proc
+            pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); choose another --output") from None
 
 
 def parse_size(text: str) -> tuple[int, int]:

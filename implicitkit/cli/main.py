@@ -120,7 +120,7 @@ def check_words(words: list[str]) -> None:
         option, _, value = word.partition("=") if OPTION.match(word) else (before, "", word)
         if not value.strip():
             what = option if option.startswith("-") else "an argument"
-            raise UserError(f"{what} is empty; leave it out or give a value (. is the current folder)")
+            raise UserError(f"{what} is empty; leave it out or give a value")
         if option in ("-o", "--output"):
             if ADDRESS.match(value):
                 raise UserError(f"--output is a folder or file of this machine; received the address {value}")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from implicitkit.errors import ConfigError, UserError
-from implicitkit.files import read_text
+from implicitkit.files import CONTENTS, describe_content, read_text
 from implicitkit.nested import unshared
 
 MAX_CHARACTERS = 500_000
@@ -193,6 +193,9 @@ def load_yaml(path: str | Path) -> Document:
         text = read_text(path, MAX_CHARACTERS + 1)
     except UserError as error:
         raise ConfigError(str(error)) from None
+    content = describe_content(path)
+    if text and content not in (None, "a text file", CONTENTS[b"{"]):
+        raise ConfigError(f"{path} is {content}; a configuration is a YAML file")
     value, places = parse(text, str(path))
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must hold a mapping at its top; received {type(value).__name__}")

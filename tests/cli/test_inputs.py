@@ -51,6 +51,11 @@ def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
         check_target(tmp_path / "x.png", force=False)
     with pytest.raises(UserError, match="x.png is not a folder"):
         check_target(tmp_path / "x.png" / "y.png", force=False)
+    with pytest.raises(
+        UserError, match="cannot be written|is read-only|is not a folder"
+    ):  # not even root may write there
+        check_target(Path("/proc/x.png"), force=False)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "x.png"], "trying leaves nothing"
 
 
 def test_what_a_folder_run_leaves_out_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

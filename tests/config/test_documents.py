@@ -106,3 +106,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_number_means_what_it_says(text: str, value: object) -> None:
     parsed = parse(text, "c.yaml")[0]
     assert parsed == value and type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"), ("<html>", "a web page")],
+)
+def test_a_file_that_stands_for_another_is_named(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ik.ConfigError, match=f"c.yaml is {what}, not the file itself"):
+        load_yaml(tmp_path / "c.yaml")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from implicitkit.cli.inputs import parse_bins, parse_words
+from implicitkit.cli.inputs import check_target, parse_bins, parse_words
 from implicitkit.cli.pictures.sharing import this_share
 from implicitkit.cli.progress import bar
 from implicitkit.errors import UserError
@@ -207,10 +207,10 @@ def _check(protocol: str, options: dict[str, Any], data: Path, output: Path | No
             raise UserError(f"--{key} has no meaning for --protocol {protocol}")
     if "masks" in options and "kind" in options:
         raise UserError(f"give --masks or --kind, not both; received {options['masks']} and {options['kind']!r}")
-    if output is not None and output.exists() and not force:
-        raise UserError(f"{output} exists; pass --force to overwrite it")
     if output is not None and not output.parent.is_dir():
         raise UserError(f"there is no folder {output.parent} to write {output.name} into")
+    if output is not None:
+        check_target(output, force)
     if data == Path():
         raise UserError("pass --data DIR, the folder of a test set")
 

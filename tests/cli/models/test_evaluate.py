@@ -71,7 +71,8 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path: Path) -> None:
         "exists; pass --force" in run("evaluate", "--model", weights, "--data", pictures, "-o", tmp_path / "r.json").err
     )
     assert "no folder" in run("evaluate", "--model", weights, "--data", pictures, "-o", tmp_path / "no" / "r.json").err
-    assert "from 1 to 1000" in run("evaluate", "--model", weights, "--data", pictures, "--scales", "").err
+    assert "--scales is empty" in run("evaluate", "--model", weights, "--data", pictures, "--scales", "").err
+    assert "from 1 to 1000" in run("evaluate", "--model", weights, "--data", pictures, "--scales", ",").err
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in run("evaluate", "--model", weights, "--data", tmp_path / "empty").errors[0]
 
@@ -163,7 +164,7 @@ def test_a_model_that_takes_a_mask_is_given_it(run, squares: Path, tmp_path: Pat
         (["--bins", "20-10"], "--bins are hole ratios in percent such as '0-20 20-40'; received '20-10'"),
         (["--bins", "few"], "received 'few'"),
         (["--metrics", "sim"], "unknown metric 'sim'; did you mean 'ssim'"),
-        (["--metrics", ""], "--metrics are names"),
+        (["--metrics", ","], "--metrics are names"),
         (["extra"], "unexpected extra argument"),
         (["--size", "-1"], "received -1"),
         (["--size", "64"], "a.png has 32×32 pixels, the protocol 64×64"),
