@@ -18,10 +18,10 @@ class UserError(Exception):
 
     >>> import implicitkit as ik
     >>> try:
-    ...     ik.create_decoder("metasir")
+    ...     ik.create_decoder("metasrrr")
     ... except UserError as error:
     ...     str(error).partition(" (")[0]
-    "unknown decoder 'metasir'; did you mean 'metasr'?"
+    "unknown decoder 'metasrrr'; did you mean 'metasr'?"
     """
 
 

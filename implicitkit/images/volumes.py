@@ -104,11 +104,11 @@ def coarsen(values: Tensor, size: Sequence[int]) -> Tensor:
     """
     for axis, n in enumerate(size, start=1):
         if n < values.shape[axis]:
-            rows = values.movedim(axis, 0)
-            shape = rows.shape[1:]
-            flat = rows.reshape(1, 1, len(rows), -1)
-            flat = F.interpolate(flat, (n, flat.shape[3]), mode="bilinear", antialias=True)
-            values = flat.reshape(n, *shape).movedim(0, axis)
+            rows = values.movedim(axis, -1)  # the last: PyTorch averages the rows of a column of one pixel wrongly
+            shape = rows.shape[:-1]
+            flat = rows.reshape(1, 1, -1, rows.shape[-1])
+            flat = F.interpolate(flat, (flat.shape[2], n), mode="bilinear", antialias=True)
+            values = flat.reshape(*shape, n).movedim(-1, axis)
     return values
 
 

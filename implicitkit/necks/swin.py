@@ -26,6 +26,7 @@ class Swin(Neck):
         mlp_ratio: hidden width of the network per cell, in ``channels``.
         out_channels: features per cell that it gives.
 
+    >>> import torch
     >>> Swin(8, channels=12, depths=[2], heads=[2], window=4, out_channels=6)(torch.rand(1, 8, 5, 7)).shape
     torch.Size([1, 6, 5, 7])
     """

@@ -138,7 +138,7 @@ def test_the_rows_of_the_page_are_those_that_are_measured() -> None:
 
 
 def test_a_model_without_a_baseline_is_timed_alone(tmp_path: Path) -> None:
-    decoder = {"name": "lmf", "hidden": 4, "depth": 2, "latent_hidden": [8]}
+    decoder = {"name": "metasr", "hidden": [8]}
     model = ik.create_model({"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "decoder": decoder})
     rows = render_rows(Settings((str(model.save(tmp_path / "m.safetensors")),), (12,), repeats=1))
     assert [row.unit for row in rows] == ["s", "s"] and "dB from float32" in rows[1].note

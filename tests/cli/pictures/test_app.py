@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
+import sys
 
 import pytest
 
@@ -11,8 +11,7 @@ from implicitkit.app import serving
 
 
 def test_without_the_extra_it_says_what_to_install(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gradio" else find(name))
+    monkeypatch.setitem(sys.modules, "gradio", None)
     done = run("app")
     assert done.code == 2 and done.errors == [
         "error: implicitkit app needs gradio, which is not installed: pip install 'implicitkit[app]'"

@@ -48,7 +48,7 @@ def test_a_film(run, tmp_path: Path, weights: str) -> None:
         (["clip.mp4", "b.mp4", "-o", "c.mp4"], r"2 films cannot become the one file c\.mp4"),
         (["clip.mp4", "-o", "b.mp4"], r"b\.mp4 exists; pass --force"),
         (["clip.mp4", "-o", "clip.mp4", "--force"], r"clip\.mp4 is the input itself"),
-        (["text.mp4", "-o", "out.mp4"], r"text\.mp4 cannot be decoded"),
+        (["text.mp4", "-o", "out.mp4"], r"text\.mp4 is a text file, not a film"),
         (["clip.mp4", "-o", "out.mp4", "--hdr"], "--hdr keeps values above 1"),
     ],
 )

@@ -188,7 +188,7 @@ def test_inputs_that_cannot_be_told_apart_or_read(run, cat: Path, tmp_path: Path
     done = run("degrade", source, "-o", tmp_path / "out", "--spec", "noise")
     *_, failure, error = done.err.splitlines()
     assert done.code == 2 and error == "error: 1 of 2 pictures failed"
-    assert failure.startswith(f"failed: {source / 'b.png'}: ")
+    assert failure.startswith(f"failed: {source / 'b.png'} is a text file")
     assert (tmp_path / "out" / "a.png").exists() and not (tmp_path / "out" / "b.png").exists()
 
 
