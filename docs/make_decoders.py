@@ -1,10 +1,11 @@
 """Write docs/decoders.md: every decoder's size, cost and published quality.
 
-python docs/make_decoders.py    # half a minute; counts, no timings
+python docs/make_decoders.py    # half a minute; counts, and puts the times of benchmarks/decoders.json beside
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,10 +14,13 @@ os.environ["IMPLICITKIT_KERNELS"] = "0"  # PyTorch's operators can be counted, t
 import torch
 
 import implicitkit as ik
+from benchmarks.decoders import subject
 from implicitkit.evaluation.costs import count_macs, count_text
+from implicitkit.kernels.table import WAYS
 from implicitkit.registry.kinds import decoders
 
 PAGE = Path(__file__).with_name("decoders.md")
+TIMED = json.loads((PAGE.parents[1] / "benchmarks" / "decoders.json").read_text(encoding="utf-8"))
 SIDE, SCALE = 24, 4
 PUBLISHED = {  # PSNR, dB, DIV2K validation, EDSR-baseline, x2 / x3 / x4, as the papers of these methods print it
     "metasr": "34.64 / 30.93 / 28.92",
@@ -26,16 +30,15 @@ PUBLISHED = {  # PSNR, dB, DIV2K validation, EDSR-baseline, x2 / x3 / x4, as the
     "thera": "34.75 / 31.09 / 29.10",
     "hiif": "34.90 / 31.26 / 29.28",
 }
-KERNELS = {"liif", "lte", "thera", "ope", "gb_lsr"}
 HEAD = f"""# Decoders: cost and quality
 
 Made by `python docs/make_decoders.py`. Sizes are the published ones, on 64 features per cell. A *multiply-add* is one of a convolution or of a matrix product, as it is run on a CPU
-without the kernel, from {SIDE}² to {SIDE * SCALE}² pixels, what is done once per picture included; the encoder is not. It says what a processor has to do, not how long it takes:
-[performance](performance.md) has times. *Reach* is how many cells away a decoder looks; one that looks everywhere cannot be tiled.
+without the kernel, from {SIDE}² to {SIDE * SCALE}² pixels, what is done once per picture included; the encoder is not. *Time* is that of an output pixel from {TIMED["side"]}² to {TIMED["side"] * TIMED["scale"]}² in float32, all decoders in one run
+(`python -m benchmarks.decoders -o benchmarks/decoders.json`; {TIMED["machine"]}); a decoder with a *kernel* is rendered by it. *Reach* is how many cells away a decoder looks; one that looks everywhere cannot be tiled.
 *Published* is PSNR in dB on DIV2K's validation pictures at ×2 / ×3 / ×4 with EDSR-baseline, as the papers report it (bicubic: 31.01 / 28.22 / 26.66; LTE's and HIIF's: as later papers do). It was not measured here; a dash means that we know of no such number.
 
-| decoder | what it is | parameters | multiply-adds per pixel | reach | kernel | published, dB |
-|---|---|---|---|---|---|---|
+| decoder | what it is | parameters | multiply-adds per pixel | time per pixel | reach | kernel | published, dB |
+|---|---|---|---|---|---|---|---|
 """
 TAIL = """
 ## What was measured here
@@ -64,9 +67,7 @@ stand [side by side](comparison.md). Outputs agree with those of the authors' co
 def row(name: str) -> str:
     """A decoder's line of the table."""
     entry, _ = decoders.find(name)
-    torch.manual_seed(0)
-    encoder = "gb_lsr_patches" if name == "gb_lsr_patches" else {"name": "edsr", "blocks": 1, "channels": 64}
-    model = ik.create_model({"encoder": encoder, "decoder": name}).eval()
+    model = subject(name)
     picture = torch.rand(3, SIDE, SIDE)
     size = (SIDE * SCALE, SIDE * SCALE)
 
@@ -82,8 +83,9 @@ def row(name: str) -> str:
         entry.summary,
         count_text(parameters),
         count_text(round(macs / (size[0] * size[1]))),
+        f"{TIMED['nanoseconds'][name]:,.0f} ns" if name in TIMED["nanoseconds"] else "–",
         reach,
-        "yes" if name in KERNELS else "",
+        "yes" if type(model.decoder) in WAYS else "",
         PUBLISHED.get(name, "–"),
     ]
     return "| " + " | ".join(cells) + " |\n"

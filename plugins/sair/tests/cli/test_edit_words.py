@@ -105,7 +105,7 @@ def test_what_a_word_means_is_what_is_painted(run, place: Path, tmp_path: Path) 
             ("--classes", "sky", "--semantics", "sem.safetensors", "--text-weights", "sair.safetensors"),
             r"does not fit .* and \d+ more",
         ),
-        (("--classes", "", "--semantics", "sem.safetensors"), "--classes: class names are one or more"),
+        (("--classes", ",", "--semantics", "sem.safetensors"), "--classes: class names are one or more"),
         (
             ("--classes", "sky", "--templates", "two", "--semantics", "sem.safetensors"),
             "two",
