@@ -29,6 +29,7 @@ def trained(folder: Path, **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_given_weights_are_compared(tmp_path: Path) -> None:
     config = {
         "methods": {"ours": {"weights_only": "liif_small"}},

@@ -136,6 +136,7 @@ def made_by(output: Path, *command: str, **more: str) -> list[Preparation]:
     return [Preparation(makes=str(output / "seen.png"), command=[*command], **more)]
 
 
+@pytest.mark.slow
 def test_a_command_is_run_once_and_its_making_noted(tmp_path: Path) -> None:
     command = ["degrade", str(PHOTOS / "chelsea.png"), "-o", str(tmp_path / "seen.png"), "--spec", "jpeg"]
     said: list[str] = []

@@ -58,10 +58,8 @@ def show():
 HOOK = "import implicitkit as ik\n@ik.hookimpl\ndef register_losses(register): register('x', dict)\n"
 
 
-@pytest.mark.parametrize(
-    "first",
-    ["", pytest.param("import numpy, torch; torch.manual_seed(7); numpy.random.seed(7)", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["", "import numpy, torch; torch.manual_seed(7); numpy.random.seed(7)"])
 def test_a_plugin_changes_no_setting_of_the_process(first: str, tmp_path: Path) -> None:
     """With torch there before, and with torch imported by the plugin: in each, all is as without the plugin."""
     (tmp_path / "noisy.py").write_text(CHANGES + HOOK)

@@ -95,6 +95,7 @@ def test_it_is_pushed_and_loaded_back(hub: str, tmp_path: Path, monkeypatch: pyt
     assert told["datasets"] == "me/pictures" and told["model-index"][0]["name"] == "mine"
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line(hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trained().save("model.safetensors")
