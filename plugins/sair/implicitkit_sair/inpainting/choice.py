@@ -1,8 +1,8 @@
 """Choose models and solvers for a picture: all fill holes of the same shape where the picture is known.
 
 What is taken is the mixture with the least error there, with shares from 0 to 1 ("stacking": Wolpert 1992, Breiman
-1996). Errors of different painters are alike only in part, so a mixture is usually better than its best part, and a
-test that was unlucky costs less than one that decides alone.
+1996). Errors of different painters are alike only in part, so that a test that was unlucky costs less than where it
+takes one painter alone; in the mean over many pictures a mixture gains nothing (docs/sair.md has both).
 """
 
 from __future__ import annotations
