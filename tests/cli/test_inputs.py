@@ -51,10 +51,9 @@ def test_a_target_is_there_only_with_force(tmp_path: Path) -> None:
         check_target(tmp_path / "x.png", force=False)
     with pytest.raises(UserError, match="x.png is not a folder"):
         check_target(tmp_path / "x.png" / "y.png", force=False)
-    with pytest.raises(
-        UserError, match="cannot be written|is read-only|is not a folder"
-    ):  # not even root may write there
-        check_target(Path("/proc/x.png"), force=False)
+    if Path("/proc/self").exists():  # a folder in which not even root can create a file
+        with pytest.raises(UserError, match="cannot be written|is read-only"):
+            check_target(Path("/proc/x.png"), force=False)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "x.png"], "trying leaves nothing"
 
 
