@@ -118,14 +118,13 @@ INLINE void add_to(vec acc[ROWS][VECTORS], const float *const *added, int64_t at
         UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += load_some(added[r] + at + LANES * v, n - LANES * v);
 }
 
-/* ROWS rows of k numbers times a strip of a matrix, plus the bias and what is added (or NULL; at: where the strip is in
- * its n numbers), through a ReLU. */
-static void tile_float32(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
-                         const float *const *added, int64_t at, int64_t n) {
-    vec acc[ROWS][VECTORS];
+INLINE void start(vec acc[ROWS][VECTORS], const float *bias) {
     UNROLLED for (int r = 0; r < ROWS; r++)
         UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = load(bias + LANES * v);
-    if (added) add_to(acc, added, at, n - at);
+}
+
+/* ROWS rows of k numbers times a strip of a matrix, added to the sums. */
+INLINE void multiply(vec acc[ROWS][VECTORS], const char *x, size_t stride, const float *w, int64_t k) {
     for (int64_t i = 0; i < k; i++, w += STRIP) {
         vec column[VECTORS];
         UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = load(w + LANES * v);
@@ -134,6 +133,16 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
             UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += each * column[v];
         }
     }
+}
+
+/* ROWS rows of k numbers times a strip of a matrix, plus the bias and what is added (or NULL; at: where the strip is in
+ * its n numbers), through a ReLU. */
+static void tile_float32(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
+                         const float *const *added, int64_t at, int64_t n) {
+    vec acc[ROWS][VECTORS];
+    start(acc, bias);
+    if (added) add_to(acc, added, at, n - at);
+    multiply(acc, x, stride, w, k);
     UNROLLED for (int r = 0; r < ROWS; r++)
         UNROLLED for (int v = 0; v < VECTORS; v++) *(vec *)((float *)(y + r * stride) + LANES * v) = relu(acc[r][v]);
 }
@@ -142,16 +151,8 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
 static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
                            const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
     vec acc[ROWS][VECTORS];
-    UNROLLED for (int r = 0; r < ROWS; r++)
-        UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] = load(bias + LANES * v);
-    for (int64_t i = 0; i < k; i++, w += STRIP) {
-        vec column[VECTORS];
-        UNROLLED for (int v = 0; v < VECTORS; v++) column[v] = load(w + LANES * v);
-        UNROLLED for (int r = 0; r < ROWS; r++) {
-            vec each = splat(((const float *)(x + r * stride))[i]);
-            UNROLLED for (int v = 0; v < VECTORS; v++) acc[r][v] += each * column[v];
-        }
-    }
+    start(acc, bias);
+    multiply(acc, x, stride, w, k);
     UNROLLED for (int r = 0; r < ROWS; r++)
         UNROLLED for (int v = 0; v < VECTORS; v++) {
             const int64_t j = at + LANES * v;
