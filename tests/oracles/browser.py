@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,16 +46,19 @@ def served(*arguments: str, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(size: tuple[int, int] = (1280, 1000)) -> Iterator[Any]:
-    """A driver; the test is skipped where there is no Chromium or no selenium."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+def chromium(size: tuple[int, int] = (1280, 1000), downloads: Path | None = None) -> Iterator[Any]:
+    """A driver that saves into the folder ``downloads``; the test is skipped where there is no Chromium or no selenium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
     if binary is None or driver is None:
-        pytest.skip("there is no chromium with its chromedriver (Debian: chromium, chromium-driver)")
+        pytest.skip("no Chromium with its chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)")
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"window-size={size[0]},{size[1]}"):
         options.add_argument(f"--{flag}")
+    if downloads is not None:
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 import threading
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import imagecodecs
@@ -21,28 +19,21 @@ from PIL import Image
 import implicitkit as ik
 from implicitkit.images.io import Picture, read_picture, to_pixels, write_picture
 from implicitkit.viewer.darkroom import Darkroom, Named
-from implicitkit.viewer.question import Damage, Layer, Question, parse_box
+from implicitkit.viewer.question import Damage
 from implicitkit.viewer.running import address_of, listen
 from implicitkit.viewer.server import Server, application
 from implicitkit.viewer.turns import Turns
 from oracles import PHOTOS
+from oracles.browser import chromium
 from oracles.models import conditioned_model, small_model
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None,
-        reason="no Chromium with its chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)",
-    ),
-]
-WAIT_S = 60
+from oracles.viewer_page import Page
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -75,90 +66,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, s
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,760"):
-        options.add_argument(flag)
-    options.binary_location = CHROMIUM
     downloads = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.downloads = downloads
-    yield driver
-    driver.quit()
-
-
-class Page:
-    """The page, and what a test asks of it."""
-
-    def __init__(self, browser: Any, server: Server, address: str) -> None:
-        self.browser, self.server = browser, server
-        browser.get(address)
-        self.settle()
-
-    def js(self, code: str, *arguments: object) -> Any:
-        return self.browser.execute_script(code, *arguments)
-
-    def until(self, holds: Callable[[], object], what: str) -> None:
-        end = time.monotonic() + WAIT_S
-        while not holds():
-            assert time.monotonic() < end, f"{what}; {self.js('return document.body.innerText')[:500]}"
-            time.sleep(0.03)
-
-    def settle(self) -> None:
-        """Wait until all is sharp, and drawn."""
-        settled = (
-            "return document.body.dataset.state === 'sharp' && !dirty && !painting && base.key === keyOf('bicubic')"
-        )
-        self.until(lambda: self.js(settled), "the view does not become sharp")
-        self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-
-    @property
-    def zoom(self) -> float:
-        return float(self.js("return state.zoom"))
-
-    def find(self, selector: str) -> Any:
-        return self.browser.find_element("css selector", selector)
-
-    def press(self, key: str, times: int = 1) -> None:
-        ActionChains(self.browser).send_keys(key * times).perform()
-
-    def wheel(self, delta: int, x: int = 0, y: int = 0) -> None:
-        origin = ScrollOrigin.from_element(self.find("#canvas"), x, y)
-        ActionChains(self.browser).scroll_from_origin(origin, 0, delta).perform()
-
-    def drag(self, selector: str, dx: int, dy: int) -> None:
-        actions = ActionChains(self.browser, duration=50).move_to_element(self.find(selector)).click_and_hold()
-        actions.move_by_offset(dx // 2, dy // 2).move_by_offset(dx - dx // 2, dy - dy // 2).release().perform()
-
-    def turn_on(self, name: str, value: float) -> None:
-        """Set a slider as a hand does."""
-        code = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
-        before = self.js("return turn")
-        self.js(code, self.find(f"[name={name}], #{name}"), value)
-        self.until(lambda: self.js("return turn") > before, "the slider asks for nothing")
-        self.settle()
-
-    def canvas(self) -> np.ndarray:
-        """What is seen of the picture, ``(H, W, 3)``."""
-        code = """const s = seen(), [x, y] = place(s.box).map(Math.round), part = document.createElement("canvas");
-            part.width = s.width; part.height = s.height;
-            part.getContext("2d").drawImage(canvas, -x, -y);
-            return part.toDataURL("image/png")"""
-        data = base64.b64decode(self.js(code).partition(",")[2])
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-    def expected(self, word: str, damage: Damage | None = None) -> np.ndarray:
-        """What the server renders of it, ``(H, W, 3)``."""
-        return self.rendered(word, damage)[..., :3]
-
-    def rendered(self, word: str, damage: Damage | None = None) -> np.ndarray:
-        """The same with alpha, ``(H, W, 4)``."""
-        box, width, height = self.js("const s = seen(); return [s.box.join(','), s.width, s.height]")
-        size = (int(height), int(width))
-        index = int(self.js("return state.picture.index"))
-        question = Question(index, Layer.parse(word, 2), damage or Damage(), parse_box(box, size), size)
-        return self.server.room.render(question)
+    with chromium((1100, 760), downloads) as driver:
+        driver.downloads = downloads
+        yield driver
 
 
 @pytest.fixture
