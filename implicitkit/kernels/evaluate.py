@@ -21,7 +21,7 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, pool
 from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.queries import QueryNeighbours
-from implicitkit.kernels.table import Modulated, Networks, Sums, form_of
+from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
@@ -173,7 +173,7 @@ def _choose(decoder: Decoder, latent: Any, cell: Tensor | None, *coords: Tensor)
         return None
     chosen = _kernel_of(decoder, latent.features.rows, cell, *coords)
     row = latent.features.rows.shape[-1]
-    if chosen is not None and isinstance(chosen[1], Sums | Modulated) and row != chosen[1].row:
+    if chosen is not None and isinstance(chosen[1], Placed) and row != chosen[1].row:
         return None  # rows that were prepared while a layer had a hook
     return chosen
 
@@ -225,7 +225,7 @@ def _by_kernel(
     near = QueryNeighbours.of(per_axis, source, ensemble=decoder.local_ensemble)
     blended: Tensor | None
     with in_float32(source.rows.device.type):
-        if isinstance(form, Sums | Modulated):
+        if isinstance(form, Placed):
             geometry = form.geometry.float().t()
             constant = geometry.new_zeros(form.width) if cell is None else (cell @ geometry[2:])[0]
         if isinstance(form, Modulated):

@@ -20,10 +20,8 @@ from implicitkit.kernels.basis import Separable
 
 
 @dataclass(frozen=True)
-class Sums:
-    """LIIF's form: a neighbour at ``offset`` predicts ``MLP(relu(row + geometry @ [offset, cell] + point))``.
-
-    ``point`` is what :meth:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder.at_point` returns, or nothing.
+class Placed:
+    """What the forms share whose first sums move with the place: a product with the offset and the cell is in them.
 
     Attributes:
         layers: the linear layers of the MLP, with ReLUs between them.
@@ -35,13 +33,22 @@ class Sums:
 
     @property
     def width(self) -> int:
-        """Input width of the MLP."""
+        """How many sums there are."""
         return len(self.geometry)
 
     @property
     def row(self) -> int:
         """Numbers of a cell's row."""
         return self.width
+
+
+@dataclass(frozen=True)
+class Sums(Placed):
+    """LIIF's form: a neighbour at ``offset`` predicts ``MLP(relu(row + geometry @ [offset, cell] + point))``.
+
+    ``point`` is what :meth:`~implicitkit.decoders.local_ensemble.LocalEnsembleDecoder.at_point` returns, or nothing.
+    The attributes are :class:`Placed`'s.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,28 +71,17 @@ class Waves:
 
 
 @dataclass(frozen=True)
-class Modulated:
+class Modulated(Placed):
     """LMF's form: a narrow MLP whose hidden sums a cell's row scales and shifts.
 
     ``h = relu(shift_0 + scale_0 * (geometry @ [offset, cell]))``, then ``h = relu(shift_i + scale_i * layer_i(h))``,
     and the last layer. A row holds the scales of all hidden layers, then the shifts.
 
-    Attributes:
-        layers: the linear layers behind the first ReLU.
-        geometry: ``(K, 2)``, or ``(K, 4)`` where the decoder uses the cell.
+    The attributes are :class:`Placed`'s; ``layers`` are those behind the first ReLU.
     """
-
-    layers: Sequence[nn.Linear]
-    geometry: Tensor
-
-    @property
-    def width(self) -> int:
-        """Width of the MLP."""
-        return len(self.geometry)
 
     @property
     def row(self) -> int:
-        """Numbers of a cell's row."""
         return 2 * len(self.layers) * self.width
 
 
