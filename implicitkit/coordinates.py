@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from implicitkit.devices import constants
+
 Size = tuple[int, ...]
 Box = tuple[float, ...]
 """A window of the extent, ``(lo_1, ..., lo_d, hi_1, ..., hi_d)``: ``(y0, x0, y1, x1)`` for a picture."""
@@ -30,7 +32,8 @@ def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.de
     >>> pixel_centres(4)
     tensor([-0.7500, -0.2500,  0.2500,  0.7500])
     """
-    steps = 2 * torch.arange(n, dtype=torch.float64) + 1
+    exact = device if torch.device(device or "cpu").type == "cuda" else None  # not every kind of device has float64
+    steps = 2 * torch.arange(n, dtype=torch.float64, device=exact) + 1
     return (lo + (hi - lo) * steps / (2 * n)).to(torch.float32).to(device)
 
 
@@ -160,9 +163,7 @@ def cell_size(
     """The size of one output pixel, ``(d,)`` float32: ``2/n`` per axis, or the box's extent over ``n``."""
     ndim = len(size)
     ends = check_box(box, ndim)
-    return torch.tensor(
-        [(ends[ndim + k] - ends[k]) / n for k, n in enumerate(size)], dtype=torch.float32, device=device
-    )
+    return constants([(ends[ndim + k] - ends[k]) / n for k, n in enumerate(size)], torch.float32, device)
 
 
 def nearest_index(x: Tensor, n: int, *, ties: Ties = "even") -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -170,6 +170,21 @@ def vector_instructions() -> str:
         return "NEON"
     capability = torch.backends.cpu.get_cpu_capability()
     return capability if capability in ("AVX512", "AVX2") else ""
+
+
+def constants(
+    values: Sequence[float] | float, dtype: torch.dtype, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """``values`` as a tensor ``()`` or ``(n,)``, written on ``device`` itself.
+
+    A copy from the host would wait for a GPU, and cannot be part of a CUDA graph.
+
+    >>> constants([0.5, 0.25], torch.float32)
+    tensor([0.5000, 0.2500])
+    """
+    if not isinstance(values, Sequence):
+        return torch.full((), values, dtype=dtype, device=device)
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def free_memory(device: torch.device) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from implicitkit.coordinates import Size, mesh
 from implicitkit.decoders.options import check_options
+from implicitkit.devices import constants
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.encoders.part import Part
 
@@ -295,7 +296,7 @@ class Decoder(Part):
         if self.scale_max is None:
             return cell
         finest = [2 / (n * self.scale_max) for n in extent]
-        return torch.maximum(cell, torch.tensor(finest, dtype=cell.dtype, device=cell.device))
+        return torch.maximum(cell, constants(finest, cell.dtype, cell.device))
 
 
 def check_scale_max(scale_max: float | None) -> float | None:
@@ -316,4 +317,4 @@ def in_float32(device_type: str) -> torch.autocast:
 
 def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
     """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
-    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+    return None if cell is None else cell.float() * constants(grid, torch.float32, cell.device)

@@ -19,6 +19,7 @@ from implicitkit.coordinates import Size, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.neighbours import Neighbours, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
+from implicitkit.devices import constants
 from implicitkit.encoders.base import Features
 
 CACHE_BYTES = 2 << 20  # of one layer's values, on a CPU
@@ -124,7 +125,7 @@ class LocalEnsembleDecoder(Decoder):
         """
         if cell is None or not self.uses_cell:
             return None
-        cell = cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+        cell = cell.float() * constants(grid, torch.float32, cell.device)
         if cell.shape[:2] == (1, 1):
             return cell[0]
         return cell.expand(batch, points, -1).flatten(0, 1)

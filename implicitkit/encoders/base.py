@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, mirrored
+from implicitkit.devices import constants
 from implicitkit.encoders.part import Part
 
 
@@ -99,7 +100,7 @@ class Encoder(Part):
         return "global" if self.radius is None else 2 * self.radius + 1
 
     def _per_channel(self, value: Sequence[float] | float, like: Tensor) -> Tensor:
-        tensor = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        tensor = constants(value, like.dtype, like.device)
         return tensor.reshape(-1, *(1,) * self.ndim) if tensor.ndim else tensor
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from implicitkit import kernels
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Question
-from implicitkit.devices import free_memory
+from implicitkit.devices import constants, free_memory
 from implicitkit.field.latents import MAX_CACHED_TILES, Latents
 from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
 from implicitkit.kernels.pool import MAX_WORKERS
@@ -176,7 +176,7 @@ class Sampler:
         if not self._decoder.uses_cell or cell is None:
             return inside, None
         if self._size != extent:
-            cell = cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
+            cell = cell * constants(ratio, torch.float32, cell.device)
         return inside, self._decoder.default_cell(cell, extent) if default else cell
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import in_float32
 from implicitkit.decoders.basis.base import BasisDecoder, PictureSkip, check_skip_of_basis, turned_waves
+from implicitkit.devices import constants
 
 
 class Thera(BasisDecoder):
@@ -135,4 +136,4 @@ class Thera(BasisDecoder):
         return torch.cat([in_pixels / extent[0], in_pixels / extent[1]], dim=-1)
 
     def shifted(self, picture: Tensor) -> Tensor:
-        return picture if self.shift is None else picture + torch.tensor(self.shift, device=picture.device)
+        return picture if self.shift is None else picture + constants(self.shift, torch.float32, picture.device)

@@ -20,6 +20,7 @@ from implicitkit.decoders.base import Condition, Decoder, Inputs, Question, in_f
 from implicitkit.decoders.neighbours import axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
 from implicitkit.decoders.skip import picture_rows, read_linear
+from implicitkit.devices import constants
 from implicitkit.encoders.base import Features
 
 
@@ -149,5 +150,5 @@ class GalerkinDecoder(Decoder):
 def in_cells(cell: Tensor | None, grid: Size, like: Tensor) -> Tensor:
     """The output pixel's size in half cells for each point of ``like`` ``(B, N, D)``: ``(B, N, 2)``."""
     assert cell is not None
-    cell = cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+    cell = cell.float() * constants(grid, torch.float32, cell.device)
     return cell.expand(*like.shape[:2], -1)

@@ -44,12 +44,17 @@ class Average:
     @torch.no_grad()
     def update(self) -> None:
         """Average in the current weights; call it once after each optimiser step."""
-        if self.decay is None:
-            return
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = self.next_decay()
         for name, weight in self._weights.items():
             self._average[name].lerp_(weight, 1 - decay)
+
+    def next_decay(self) -> float:
+        """``d`` of the next update, which is counted; 0 without an average."""
+        if self.decay is None:
+            return 0.0
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
+        return decay
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.graph_step import GraphStep, first_step
 from implicitkit.config import TrainConfig, load_yaml, validate
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import build_model
@@ -129,17 +131,24 @@ def predict(model: ImplicitModel, asked: dict[str, Any], losses: WeightedLoss | 
     return field.predict(asked["coords"], asked["cell"], losses.reads if losses else ())
 
 
-def learn(
-    model: ImplicitModel, losses: WeightedLoss, optimiser: Any, clip: float | None, asked: dict[str, Any], how: Any
-) -> Tensor:
-    """Take a step of the optimiser; returns the loss, without a graph."""
-    optimiser.zero_grad(set_to_none=True)
+def loss_of(model: ImplicitModel, losses: WeightedLoss, asked: dict[str, Any], how: Any) -> Tensor:
+    """The loss on a batch, with a graph."""
+    if asked["image"].is_cuda:
+        asked = asked | {"image": asked["image"].contiguous(memory_format=torch.channels_last)}
     with torch.autocast(asked["image"].device.type, torch.bfloat16, enabled=how.bf16):
         prediction = predict(model, asked, losses, how.clean)
         if losses.wants_window:  # judge the picture that is shown: known pixels are known
             known = asked["mask"].flatten(1)[..., None] < 0.5
             prediction = prediction._replace(values=torch.where(known, asked["target"], prediction.values))
-        loss = losses.sum(losses.each(prediction, asked))
+        return losses.sum(losses.each(prediction, asked))
+
+
+def learn(
+    model: ImplicitModel, losses: WeightedLoss, optimiser: Any, clip: float | None, asked: dict[str, Any], how: Any
+) -> Tensor:
+    """Take a step of the optimiser; returns the loss, without a graph."""
+    optimiser.zero_grad(set_to_none=True)
+    loss = loss_of(model, losses, asked, how)
     loss.backward()
     if clip:
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip)
@@ -153,12 +162,14 @@ def train(arguments: Any) -> None:
     config = validate(TrainConfig, load_yaml(arguments.config), str(arguments.config))
     torch.manual_seed(arguments.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
     # A hole of the pool holds its plate already; the solver would be the training's slowest part.
     filling.biharmonic_fill = lambda picture, mask: picture
     model = build_model(config.model)
     if config.weights:
         start_from(model, config.weights)
-    model = model.to(device).train()
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
     losses = WeightedLoss([term.as_dict() for term in config.loss])
     losses.attach(model)
     optimiser = build_optimiser(model, config.optimiser)
@@ -169,6 +180,21 @@ def train(arguments: Any) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     log = (arguments.out / "log.jsonl").open("a")
     batch_size = arguments.batch or config.batch
+    recorded = None
+    if not (arguments.eager or losses.wants_window):  # a discriminator takes steps of its own
+
+        def record() -> GraphStep:
+            asked = questions(next(iter(pool.batches(batch_size))))
+            step = partial(loss_of, model, losses, how=arguments)
+            losses.begin(0)
+            return GraphStep(lambda asked: step(asked), model, optimiser, average, config.optimiser.clip, asked)
+
+        def undo() -> None:
+            nonlocal optimiser, average
+            model.load_state_dict(begun)
+            optimiser, average = build_optimiser(model, config.optimiser), Average(model, config.ema)
+
+        recorded = first_step(record, undo)
     steps, start = arguments.steps or 10**9, time.monotonic()
     total, saved, shown = torch.zeros((), device=device), start, 0
     for step, batch in enumerate(pool.batches(batch_size)):
@@ -177,11 +203,15 @@ def train(arguments: Any) -> None:
         if done >= 1 or step >= steps:
             break
         rate = config.optimiser.lr * min(1.0, (step + 1) / max(1, config.optimiser.warmup))
-        set_rate(optimiser, rate * 0.5 * (1 + math.cos(math.pi * done)))
-        losses.begin(step)
-        total = total + learn(model, losses, optimiser, config.optimiser.clip, questions(batch), arguments)
-        average.update()
-        losses.learn(lambda tensor: tensor)
+        rate *= 0.5 * (1 + math.cos(math.pi * done))
+        if recorded is not None:
+            total = total + recorded(questions(batch), rate)
+        else:
+            set_rate(optimiser, rate)
+            losses.begin(step)
+            total = total + learn(model, losses, optimiser, config.optimiser.clip, questions(batch), arguments)
+            average.update()
+            losses.learn(lambda tensor: tensor)
         if (step + 1) % arguments.log_every == 0:
             mean, total = float(total) / (step + 1 - shown), torch.zeros_like(total)
             shown, seconds = step + 1, time.monotonic() - start
@@ -253,6 +283,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="the test's examples, of plates.py")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="networks in bfloat16")
+    parser.add_argument("--eager", action="store_true", help="start each kernel by itself, not as a CUDA graph")
     parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--save-every", type=float, default=60, help="seconds")
     arguments = parser.parse_args()
