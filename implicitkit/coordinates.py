@@ -30,8 +30,26 @@ def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.de
     >>> pixel_centres(4)
     tensor([-0.7500, -0.2500,  0.2500,  0.7500])
     """
-    steps = 2 * torch.arange(n, dtype=torch.float64) + 1
+    exact = device if _is_cuda(device) else None  # others may have no float64
+    steps = 2 * torch.arange(n, dtype=torch.float64, device=exact) + 1
     return (lo + (hi - lo) * steps / (2 * n)).to(torch.float32).to(device)
+
+
+def constants(values: Sequence[float], device: torch.device | str | None = None) -> Tensor:
+    """A few numbers as a float32 tensor ``(n,)``.
+
+    On a GPU nothing is copied from the host, which would wait for all that the GPU has to do before.
+
+    >>> constants([0.5, 2])
+    tensor([0.5000, 2.0000])
+    """
+    if not _is_cuda(device):
+        return torch.tensor(values, dtype=torch.float32, device=device)
+    return torch.stack([torch.full((), value, dtype=torch.float32, device=device) for value in values])
+
+
+def _is_cuda(device: torch.device | str | None) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
 
 
 def whole(ndim: int) -> Box:
@@ -160,9 +178,7 @@ def cell_size(
     """The size of one output pixel, ``(d,)`` float32: ``2/n`` per axis, or the box's extent over ``n``."""
     ndim = len(size)
     ends = check_box(box, ndim)
-    return torch.tensor(
-        [(ends[ndim + k] - ends[k]) / n for k, n in enumerate(size)], dtype=torch.float32, device=device
-    )
+    return constants(tuple((ends[ndim + k] - ends[k]) / n for k, n in enumerate(size)), device)
 
 
 def nearest_index(x: Tensor, n: int, *, ties: Ties = "even") -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from implicitkit.coordinates import Size, mesh
+from implicitkit.coordinates import Size, constants, mesh
 from implicitkit.decoders.options import check_options
 from implicitkit.encoders.base import Encoder, Features
 from implicitkit.encoders.part import Part
@@ -316,4 +316,4 @@ def in_float32(device_type: str) -> torch.autocast:
 
 def in_half_cells(cell: Tensor | None, grid: Size) -> Tensor | None:
     """The output pixel's size, given in ``[-1, 1]``, in half cells of ``grid``."""
-    return None if cell is None else cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+    return None if cell is None else cell.float() * constants(grid, cell.device)

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from implicitkit.coordinates import Size, open_mesh
+from implicitkit.coordinates import Size, constants, open_mesh
 from implicitkit.decoders.base import Decoder, Inputs
 from implicitkit.decoders.neighbours import Neighbours, axis_neighbours, combine
 from implicitkit.decoders.rows import Rows
@@ -124,7 +124,7 @@ class LocalEnsembleDecoder(Decoder):
         """
         if cell is None or not self.uses_cell:
             return None
-        cell = cell.float() * torch.tensor(grid, dtype=torch.float32, device=cell.device)
+        cell = cell.float() * constants(grid, cell.device)
         if cell.shape[:2] == (1, 1):
             return cell[0]
         return cell.expand(batch, points, -1).flatten(0, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from implicitkit import kernels
-from implicitkit.coordinates import Size
+from implicitkit.coordinates import Size, constants
 from implicitkit.decoders.base import Decoder, Question
 from implicitkit.devices import free_memory
 from implicitkit.field.latents import MAX_CACHED_TILES, Latents
@@ -21,7 +21,7 @@ from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # the same for kernels: some tenths of a second
-CPU_BASIS_BLOCK = 1 << 19  # the same for grids of basis decoders: some milliseconds
+CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 19, 1 << 24  # the same for grids of basis decoders: some milliseconds
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
 
 
@@ -137,7 +137,8 @@ class Sampler:
         """Queries of this ``cell`` ``(B or 1, N or 1, d)``, of a grid or points, to evaluate at a time."""
         device = self._image.device
         if grid and kernels.renders_separably(self._decoder, self._image, cell):
-            return max(1, CPU_BASIS_BLOCK * torch.get_num_threads() // len(self._image))
+            limit = GPU_BASIS_BLOCK if device.type == "cuda" else CPU_BASIS_BLOCK * torch.get_num_threads()
+            return max(1, limit // len(self._image))
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
         if device.type == "cpu":
             threads = torch.get_num_threads()
@@ -176,7 +177,7 @@ class Sampler:
         if not self._decoder.uses_cell or cell is None:
             return inside, None
         if self._size != extent:
-            cell = cell * torch.tensor(ratio, dtype=torch.float32, device=cell.device)
+            cell = cell * constants(ratio, cell.device)
         return inside, self._decoder.default_cell(cell, extent) if default else cell
 
 

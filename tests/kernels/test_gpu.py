@@ -52,18 +52,18 @@ def both(monkeypatch: pytest.MonkeyPatch, ask: Any, dtype: torch.dtype) -> tuple
     return expected, ask()
 
 
-@pytest.mark.parametrize(("decoder", "case"), ensembles.CASES)
+@pytest.mark.parametrize(("decoder", "case"), [*ensembles.CASES, *ensembles.MODULATED])
 def test_a_grid_and_points_equal_the_plain_path(
     decoder: str, case: str, kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7, device=HERE)
     expected, found = both(monkeypatch, lambda: ensembles.everywhere(model, pictures), torch.float32)
-    assert kernels == {"liif" if decoder == "liif" else "lte"}
+    assert kernels == {{"lte_plus": "lte", "lm_liif": "lmf"}.get(decoder, decoder)}
     assert (found - expected).abs().max() <= SAME[torch.float32] * expected.abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("decoder", ["liif", "lte"])
+@pytest.mark.parametrize("decoder", ["liif", "lte", "lmf"])
 def test_narrow_numbers_stay_close(
     decoder: str, dtype: torch.dtype, kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
