@@ -61,9 +61,9 @@ def waves(
     k = tl.arange(0, PADDED)
     mask = (x < nx)[:, None] & (k < K)[None, :]
     column = tl.load(cell_x + x, mask=x < nx, other=0)
-    at = along_x + x[:, None] * (2 * K) + k[None, :]
-    turn = tl.load(at, mask=mask, other=0.0)
-    rise = tl.load(at + K, mask=mask, other=0.0)
+    columns = along_x + x[:, None] * (2 * K) + k[None, :]
+    turn = tl.load(columns, mask=mask, other=0.0)
+    rise = tl.load(columns + K, mask=mask, other=0.0)
     sine = tl.zeros([M, PADDED], dtype=tl.float32)
     cosine = sine
     a0 = sine
