@@ -35,8 +35,10 @@ def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.de
     return (lo + (hi - lo) * steps / (2 * n)).to(torch.float32).to(device)
 
 
-def constants(values: Sequence[float], device: torch.device | str | None = None) -> Tensor:
-    """A few numbers as a float32 tensor ``(n,)``.
+def constants(
+    values: Sequence[float], device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """A few numbers as a tensor ``(n,)``.
 
     On a GPU nothing is copied from the host, which would wait for all that the GPU has to do before.
 
@@ -44,8 +46,8 @@ def constants(values: Sequence[float], device: torch.device | str | None = None)
     tensor([0.5000, 2.0000])
     """
     if not _is_cuda(device):
-        return torch.tensor(values, dtype=torch.float32, device=device)
-    return torch.stack([torch.full((), value, dtype=torch.float32, device=device) for value in values])
+        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def _is_cuda(device: torch.device | str | None) -> bool:

@@ -107,7 +107,7 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 
 @dataclass(frozen=True)
 class GPUKernel:
-    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; float32 in TF32 unless ``exact``."""
+    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; TF32 unless ``exact``."""
 
     dtype: torch.dtype
     exact: bool = False

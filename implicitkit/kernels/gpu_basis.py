@@ -20,6 +20,7 @@ from implicitkit.kernels.basis import Lines, Separable, picture_of
 from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, launched, triton_there, tuned
 
 MAX_WAVES, MAX_FUNCTIONS = 512, 64
+MAX_LINES = 1 << 17  # of a grid: a launch has at most 65,535 programs on this axis
 MAX_GROUP = 4  # channels of a program that makes waves
 TILE_NUMBERS = 1024  # pixels times functions of a program, at least
 WAVE_TILES = ((1, 8, 2), (1, 8, 4), (2, 8, 4), (1, 16, 2), (1, 4, 4))
@@ -38,22 +39,22 @@ class GPUBasisKernel:
     ) -> Tensor | None:
         """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run."""
         lines = Lines.of(form, decoder, latent, axes, cell)
-        if lines is None or lines.along[0].shape[-1] > (MAX_WAVES if form.waves else MAX_FUNCTIONS):
+        if (
+            lines is None
+            or len(axes[0]) > MAX_LINES
+            or lines.along[0].shape[-1] > (MAX_WAVES if form.waves else MAX_FUNCTIONS)
+        ):
             return None
         source = latent.features
         size = [len(axis) for axis in axes]
-        out = torch.empty(
-            len(source.rows), decoder.out_channels, *size, dtype=torch.float32, device=source.rows.device
-        )
+        out = torch.empty(len(source.rows), decoder.out_channels, *size, dtype=torch.float32, device=source.rows.device)
         if not out.numel():
             return out
         picture: list[Any] = [out] * 6  # never read
         pixels = [0, 0]
         if latent.extra is not None:
             named = picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
-            picture = [
-                named[name] for name in ("picture", "pixel_y", "share_y", "pixel_x", "share_x", "constant")
-            ]
+            picture = [named[name] for name in ("picture", "pixel_y", "share_y", "pixel_x", "share_x", "constant")]
             pixels = [latent.extra.rows.shape[1], latent.extra.cells[1]]
         make = _waves if form.waves else _products
         return out if make(out, source, lines, picture, pixels, latent.extra is not None) else None
@@ -71,9 +72,7 @@ def _padded(functions: int) -> int:
     return 1 << max(2, (functions - 1).bit_length())
 
 
-def _waves(
-    out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: list[int], has_picture: bool
-) -> bool:
+def _waves(out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: list[int], has_picture: bool) -> bool:
     from implicitkit.kernels import gpu_basis_source
 
     batch, channels, height, width = out.shape

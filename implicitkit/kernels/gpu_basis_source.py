@@ -50,9 +50,9 @@ def waves(
 ):  # fmt: skip
     """Thera on a grid: ``sum_k A_ck sin(a_k(y) + b_k(x) + phase_k)``.
 
-    A program makes ``M`` pixels of some lines, up to four channels. What belongs to a cell and a column, the sine and the
-    cosine of ``b + phase``, is made anew only where a line reads another row of cells; ``a`` is added by the addition
-    theorem, so that a pixel costs no sine.
+    A program makes ``M`` pixels of some lines, up to four channels. What belongs to a cell and a column, the sine and
+    the cosine of ``b + phase``, is made anew only where a line reads another row of cells; ``a`` is added by the
+    addition theorem, so that a pixel costs no sine.
     """
     x = tl.program_id(0) * M + tl.arange(0, M)
     groups: tl.constexpr = (CHANNELS + GROUP - 1) // GROUP

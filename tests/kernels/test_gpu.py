@@ -185,6 +185,16 @@ def test_when_the_kernels_serve(card: SimpleNamespace, monkeypatch: pytest.Monke
         assert gpu.dtype_for(rows, [64, 64, 3]) == torch.float32
 
 
+def test_narrow_layers_are_multiplied_exactly_without_tf32(card: SimpleNamespace) -> None:
+    rows: Any = OnACard()
+    card.autocast = False
+    narrow, wide = [nn.Linear(16, 16), nn.Linear(16, 3)], [nn.Linear(64, 64), nn.Linear(64, 3)]
+    assert gpu.kernel_for(rows, narrow, 16) == gpu.GPUKernel(torch.float32, exact=True)
+    assert gpu.kernel_for(rows, wide, 64) is None
+    card.autocast = True
+    assert gpu.kernel_for(rows, narrow, 16) == gpu.GPUKernel(torch.bfloat16)
+
+
 def test_tf32_is_read_whichever_way_it_was_allowed() -> None:
     assert not gpu.tf32_allowed()
     try:
