@@ -1,9 +1,10 @@
 """Regenerate ``docs/performance.md`` and its figure from what ``python -m benchmarks`` measured.
 
     python -m benchmarks --long -o benchmarks/performance.json
+    python -m benchmarks --device cuda --sizes 512 --rows "render rate decoder gpu" -o benchmarks/performance_gpu.json
     python -m benchmarks.performance_page [benchmarks/performance.json ...]
 
-Several files (of a CPU, of a GPU) make several tables; the counts and the figure are the first one's.
+Several files make several tables, a GPU's in the section on GPUs; the counts and the figure are the first one's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from benchmarks.rows import Row, markdown
 
 ROOT = Path(__file__).parent.parent
+RUNS = ("performance.json", "performance_gpu.json")
 MAX_BUSY = 0.2  # of the processors, by other programs
 LABELS = {"float32": "float32", "bfloat16": "bfloat16", "baseline": "authors' way, float32"}
 MARKS = {"liif": "o", "lte": "s"}
@@ -74,17 +76,25 @@ name, the number of threads and the versions. bfloat16 is taken where it is fast
 
 GPU = """## On a GPU
 
-`liif` and `lte` have a kernel written in Triton ([`implicitkit/kernels`](../implicitkit/kernels)) that does the whole local ensemble in one pass: it fetches the four neighbours'
+{table}
+`liif`, `lte`, `lmf` and `lm_liif` have a kernel written in Triton ([`implicitkit/kernels`](../implicitkit/kernels)) that does the whole local ensemble in one pass: it fetches the four neighbours'
 rows, adds the offset's part, runs every layer on the tensor cores with float32 sums and blends, and writes the result alone. The four neighbours of a query are rows of
 one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next. Cells, offsets and areas come
 from the plain path's own float32 geometry.
 
 It serves where a field is rendered or asked without a graph, under bfloat16 or float16 autocast, or in TF32 where `torch.backends.cuda.matmul.allow_tf32` is set and the
-layers fit; full float32, other decoders, a cell for each point and training take the plain path, as does a card on which the kernel does not compile (a warning says
-so). The first call tries three tile shapes and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns it off.
+layers fit, and in exact float32 where all layers are at most 32 wide (`lmf`). Full float32 of wide layers, other decoders, a cell for each point and training take the plain path, as does a
+card on which the kernel does not compile (a warning says so). The first call tries three tile shapes and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns it off.
 
-Tests run both kernels in Triton's interpreter against the plain path, and compile them at the published sizes for compute capability 9.0.
-Without a GPU the rows above that need one say "not measured". There is no backward kernel: whether one wins could not be measured either.
+`thera`, `gb_lsr` and `ope` have kernels for grids, the twins of `basis.c`; they compute in float32 and read rows in the precision in which they are stored. A program makes some lines of 32 pixels of
+Thera: the sines and cosines of a cell's phases, turned to the pixel's column, stay in registers for all lines that read the same row of cells, and a pixel is two products and three sums per wave;
+the picture is interpolated and added in the same pass. Of the others the sums over the functions along y are made once per line and column of cells, by a kernel of their own, and read by the pixels.
+
+Nothing on the way from the picture to the rendered frame waits for the GPU: what a grid needs is computed there from numbers that travel with a launch, so that encoding and rendering can be captured as a CUDA graph.
+In 16 bits, convolutions take maps pixel by pixel there as on a CPU.
+
+Tests run the kernels in Triton's interpreter against the plain path, and compile them at the published sizes for compute capability 9.0.
+There is no backward kernel: whether one wins could not be measured.
 """
 
 
@@ -190,8 +200,23 @@ def roofline(report: dict[str, Any], target: Path) -> None:
     figure.savefig(target)
 
 
+def published() -> list[Path]:
+    """The runs that are committed: a CPU's, and a GPU's where there is one."""
+    return [path for path in (ROOT / "benchmarks" / name for name in RUNS) if path.is_file()]
+
+
+def table(report: dict[str, Any], *, elsewhere: bool = False) -> str:
+    """A run's machine and rows; ``elsewhere``: without those that another run has measured on a GPU."""
+    rows = [row for row in report["rows"] if not (elsewhere and row.value is None)]
+    return f"{machine(report)}\n\n{markdown(rows)}\n"
+
+
 def page(reports: list[dict[str, Any]]) -> str:
-    tables = "\n\n".join(f"{machine(report)}\n\n{markdown(report['rows'])}" for report in reports)
+    on_gpu = [report for report in reports if report.get("device") == "cuda"]
+    others = [report for report in reports if report not in on_gpu] or on_gpu
+    tables = "\n".join(table(report, elsewhere=bool(on_gpu)) for report in others).rstrip()
+    gpu = "\n".join(table(report) for report in on_gpu if report not in others)
+    gpu = gpu or 'Without a GPU the rows above that need one say "not measured".\n'
     rows = named(reports[0])
     return f"""# Performance
 
@@ -207,7 +232,7 @@ the ratios, unlike the kernel's own times, differ with what else uses the machin
 
 {IDEAS}
 {CPU}
-{GPU}
+{GPU.format(table=gpu)}
 {counts(rows)}
 {bound(rows)}
 ## Where the time goes
@@ -225,16 +250,18 @@ does not use all instructions of every processor).
 python -m benchmarks                               # in a clone: the table, without the large picture
 python -m benchmarks --long -o bench.json          # all of it
 python -m benchmarks --model liif_small --sizes '64 256' --rows 'render rate'
+python -m benchmarks --device cuda --sizes 512 --rows 'render rate decoder gpu' -o gpu.json
 ```
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reports", type=Path, nargs="*", default=[ROOT / "benchmarks" / "performance.json"])
+    parser.add_argument("reports", type=Path, nargs="*", default=published())
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "performance.md")
     arguments = parser.parse_args()
-    missing = [str(path) for path in arguments.reports if not path.is_file()]
+    missing = [] if arguments.reports else ["benchmarks/performance.json"]
+    missing += [str(path) for path in arguments.reports if not path.is_file()]
     if missing:
         sys.exit(f"error: there is no {', '.join(missing)}; write it with python -m benchmarks -o")
     reports = [load(path) for path in arguments.reports]

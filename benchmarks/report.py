@@ -7,9 +7,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks.gpu import gpu_rows
 from benchmarks.processes import cold_row, large_rows
 from benchmarks.rows import Row
-from benchmarks.speed import Settings, bandwidth, decoder_rows, gpu_rows, rate_rows, render_rows, shape_rows
+from benchmarks.speed import Settings, bandwidth, decoder_rows, rate_rows, render_rows, shape_rows
 from benchmarks.steps import step_rows
 from implicitkit.devices import describe_machine
 from implicitkit.kernels import cpu

@@ -32,7 +32,7 @@ GOALS = {  # over the baseline, on a CPU, at the goals' size
 }
 RATE_GOALS = {"float32": 0.85, "bfloat16": 0.60}
 DECODER_GOALS = {"lmf": 80.0, "ope": 5.0, "gb_lsr": 5.0, "thera": 5.0}  # ns per output pixel, two threads
-GPU_GOAL, GPU_RATE_GOAL, FRAME_GOAL = 30.0, 0.50, 0.033
+GPU_GOAL, GPU_RATE_GOAL = 30.0, 0.50
 GOAL_SIDE = 128
 SAME, CLOSE = 1e-5, 55.0  # float32 against the baseline; bfloat16 against float32, dB
 CPU = torch.device("cpu")
@@ -288,24 +288,4 @@ def decoder_rows(settings: Settings) -> list[Row]:
                 details={**details, **seconds},
             )
         )
-    return rows
-
-
-def gpu_rows(settings: Settings) -> list[Row]:
-    """A 3840×2160 frame from 960×540, encoder included; without a GPU, the rows that need one, unmeasured."""
-    what = "liif_edsr_baseline, 960×540→3840×2160 on a GPU, bfloat16, encoder included"
-    if settings.on_gpu:
-        model, image = settings.load("liif_edsr_baseline"), picture(540, 960).to(settings.device)
-
-        def frame() -> Tensor:
-            return model.encode(image, precision="bfloat16").render((2160, 3840))
-
-        seconds = race({"frame": frame}, settings.repeats, settings.device)
-        return [Row("frame", what, "s", seconds["frame"], FRAME_GOAL, at_most=True, details=seconds)]
-    rows = [Row("frame", what, "s", None, FRAME_GOAL, at_most=True, note="no GPU here")]
-    for name in PUBLISHED:
-        what = f"{name} on a GPU, bfloat16"
-        rows.append(Row(f"gpu/{name}", f"{what}, over the baseline", "x", None, GPU_GOAL, note="no GPU here"))
-        what += ": of the rate of matrix products"
-        rows.append(Row(f"gpu/rate/{name}", what, "%", None, GPU_RATE_GOAL, note="no GPU here"))
     return rows

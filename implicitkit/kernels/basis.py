@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
 from implicitkit.decoders.rows import Rows
+from implicitkit.devices import constants
 from implicitkit.kernels import pool
 from implicitkit.kernels.compiled import ForkSafeLock, library
 
@@ -61,6 +62,44 @@ class Separable:
     constant: Sequence[float] | None = None
 
 
+class Lines(NamedTuple):
+    """What a grid's lines read, per axis (y, x): the form's geometry, shared by all kernels.
+
+    Attributes:
+        cells: ``(sides, n)`` int64, the cells as they are stored.
+        along: with waves ``(1, n, 2, K)``, the cosines and sines of the angles, along x times the factor; otherwise
+            ``(sides, n, K)``, the functions times the side's share. Float32.
+        sides: 2 with a local ensemble, else 1.
+    """
+
+    cells: list[Tensor]
+    along: list[Tensor]
+    sides: int
+
+    @classmethod
+    def of(
+        cls, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
+    ) -> Lines | None:
+        """The lines of the grid of ``axes``; None where the decoder's settings are not separable."""
+        source, ensemble, ties = latent.features, decoder.local_ensemble, decoder.ties
+        if decoder.average or (form.waves and ensemble):  # a pixel's mean over waves is not
+            return None
+        near = [axis_neighbours(x, n, ensemble=ensemble, ties=ties) for x, n in zip(axes, source.grid, strict=True)]
+        along = [form.along(k, near[k].offset).float() for k in range(2)]
+        if form.waves:
+            scaled = in_half_cells(cell, source.grid)
+            factor = None if form.factor is None else form.factor(None if scaled is None else scaled[0, 0])
+            along = [torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in along]
+            along[1] = along[1] if factor is None else along[1] * factor
+        else:
+            along = [part * axis.weight[..., None] for part, axis in zip(along, near, strict=True)]
+        cells = [
+            (axis.cell - origin).clamp(0, stored - 1).contiguous()
+            for axis, stored, origin in zip(near, source.cells, source.origin, strict=True)
+        ]
+        return cls(cells, [part.contiguous() for part in along], near[0].cell.shape[0])
+
+
 class _Basis(ctypes.Structure):
     """``struct basis``; ``basis.c`` explains its fields."""
 
@@ -80,26 +119,16 @@ class BasisKernel:
         self, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
     ) -> Tensor | None:
         """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernel cannot run."""
-        source, ensemble = latent.features, decoder.local_ensemble
-        rows, channels = source.rows.float().contiguous(), decoder.out_channels
-        if decoder.average:  # its means over a pixel are not separable for waves
+        lines = Lines.of(form, decoder, latent, axes, cell)
+        source, channels = latent.features, decoder.out_channels
+        if lines is None or channels > self.max_channels:
             return None
-        ties = decoder.ties
-        near = [axis_neighbours(x, n, ensemble=ensemble, ties=ties) for x, n in zip(axes, source.grid, strict=True)]
-        scaled = in_half_cells(cell, source.grid)
-        along = [form.along(k, near[k].offset).float() for k in range(2)]
-        functions = along[0].shape[-1]
+        functions = lines.along[0].shape[-1]
         padded = -(-functions // self.lanes) * self.lanes
-        if padded > self.max_functions or channels > self.max_channels or (form.waves and ensemble):
+        if padded > self.max_functions:
             return None
-        if form.waves:
-            factor = None if form.factor is None else form.factor(None if scaled is None else scaled[0, 0])
-            along = [torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in along]
-            along[1] = along[1] if factor is None else along[1] * factor
-        else:
-            along = [part * axis.weight[..., None] for part, axis in zip(along, near, strict=True)]
-        along = [F.pad(part, (0, padded - functions)).contiguous() for part in along]
-        cells = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(near, source.cells, source.origin, strict=True)]
+        rows = source.rows.float().contiguous()
+        along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
         out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():
@@ -108,7 +137,7 @@ class BasisKernel:
             "waves": form.waves,
             "batch": len(rows),
             "channels": channels,
-            "sides": near[0].cell.shape[0],
+            "sides": lines.sides,
             "functions": functions,
             "padded": padded,
             "ny": height,
@@ -117,8 +146,8 @@ class BasisKernel:
             "cells_x": source.cells[1],
         }
         tensors: dict[str, Tensor | None] = {
-            "cell_y": cells[0].contiguous(),
-            "cell_x": cells[1].contiguous(),
+            "cell_y": lines.cells[0],
+            "cell_x": lines.cells[1],
             "along_y": along[0],
             "along_x": along[1],
             "rows": rows,
@@ -126,7 +155,7 @@ class BasisKernel:
         }
         if latent.extra is not None:
             numbers |= {"pixels": latent.extra.rows.shape[1], "pixels_x": latent.extra.cells[1]}
-            tensors |= _picture(decoder, latent.extra, latent.extent, axes, form.constant)
+            tensors |= picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
         def make(span: slice) -> None:
@@ -137,14 +166,14 @@ class BasisKernel:
         return out
 
 
-def _picture(
+def picture_of(
     decoder: BasisDecoder,
     picture: Rows,
     extent: Sequence[int],
     axes: Sequence[Tensor],
     constant: Sequence[float] | None,
-) -> dict[str, Tensor | None]:
-    """The kernel's arguments for the picture that is added: two pixels per axis, and their shares."""
+) -> dict[str, Tensor]:
+    """The kernels' arguments for the picture that is added: two pixels per axis, and their shares."""
     pixels, shares = [], []
     for x, e, n, stored, origin in zip(axes, extent, picture.grid, picture.cells, picture.origin, strict=True):
         if decoder.skip == "nearest":
@@ -155,24 +184,25 @@ def _picture(
             cell, share = near.cell, near.weight
         pixels.append((cell - origin).clamp(0, stored - 1).contiguous())
         shares.append(share.contiguous())
-    zeros = [0.0] * picture.rows.shape[2] if constant is None else list(constant)
+    added = (0.0,) * picture.rows.shape[2] if constant is None else tuple(constant)
     return {
         "picture": picture.rows.float().contiguous(),
         "pixel_y": pixels[0],
         "pixel_x": pixels[1],
         "share_y": shares[0],
         "share_x": shares[1],
-        "constant": torch.tensor(zeros, dtype=torch.float32, device="cpu"),
+        "constant": constants(added, torch.float32, picture.rows.device),
     }
 
 
 def applies(latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> bool:
-    """Whether the tensors are of a kind that the kernel reads: plain float32 or bfloat16 on a CPU, one cell for all."""
+    """Whether the tensors are of a kind that the kernels read: plain, on one device, not float64; one cell for all."""
     if not isinstance(latent, Latent) or len(axes) != 2 or (cell is not None and cell.shape[:2] != (1, 1)):
         return False
     extra = [] if latent.extra is None else [latent.extra.rows]
     tensors = [latent.features.rows, *axes, *extra, *([] if cell is None else [cell])]
-    plain = all(type(t) is Tensor and t.device.type == "cpu" and t.dtype != torch.float64 for t in tensors)
+    device = tensors[0].device
+    plain = all(type(t) is Tensor and t.device == device and t.dtype != torch.float64 for t in tensors)
     return plain and only_values(*tensors)
 
 

@@ -18,7 +18,7 @@ from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import holds_hooks, only_values
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels import basis, cpu, gpu, pool
+from implicitkit.kernels import basis, cpu, gpu, gpu_basis, pool
 from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
@@ -28,7 +28,7 @@ _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
 
 
 class Kernel(Protocol):
-    """A kernel for one dtype. Both methods return ``(B, N, out)`` float32, or None where the kernel cannot run."""
+    """A kernel for one dtype. All methods return ``(B, N, out)`` float32, or None where the kernel cannot run."""
 
     def sums(
         self,
@@ -68,6 +68,12 @@ class Kernel(Protocol):
             phase: ``(K / 2,)`` in radians.
             added: ``(B, N, width)``, added to the sums of the first layer.
         """
+        ...
+
+    def modulated(
+        self, source: Rows, near: QueryNeighbours, layers: Sequence[nn.Linear], geometry: Tensor, constant: Tensor
+    ) -> Tensor | None:
+        """Evaluate :class:`~implicitkit.kernels.table.Modulated`; arguments as of :meth:`sums`."""
         ...
 
 
@@ -149,10 +155,10 @@ def renders_separably(decoder: Decoder, picture: Tensor, cell: Tensor | None) ->
     """Whether grids of ``picture`` with this ``cell`` are rendered by the kernel of basis decoders, which takes no
     memory besides the values.
     """
-    if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled() or picture.device.type != "cpu":
+    if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return False
     one_cell = cell is None or cell.shape[:2] == (1, 1)
-    return one_cell and isinstance(form_of(decoder), Separable) and basis.basis_kernel() is not None
+    return one_cell and isinstance(form_of(decoder), Separable) and _basis_kernel_for(picture) is not None
 
 
 def _may_share(decoder: Decoder, latent: Any, *coords: Tensor) -> bool:
@@ -190,9 +196,13 @@ def _kernel_of(decoder: Decoder, like: Tensor, cell: Tensor | None, *coords: Ten
     tensors = [like, *coords, *(p for layer in form.layers for p in layer.parameters(recurse=False))]
     if not only_values(*tensors):
         return None
-    on_gpu = None if isinstance(form, Modulated) else gpu.kernel_for(like, form.layers, form.width)
-    kernel = on_gpu or cpu.kernel_for(like, form.layers)
+    kernel: Kernel | None = gpu.kernel_for(like, form.layers, form.width) or cpu.kernel_for(like, form.layers)
     return None if kernel is None else (kernel, form)
+
+
+def _basis_kernel_for(like: Tensor) -> basis.BasisKernel | gpu_basis.GPUBasisKernel | None:
+    """The kernel of basis decoders for a latent on the device of ``like``."""
+    return basis.basis_kernel() if like.device.type == "cpu" else gpu_basis.basis_kernel_for(like)
 
 
 def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
@@ -204,8 +214,8 @@ def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tenso
     form = form_of(decoder)
     if not isinstance(form, Separable) or not basis.applies(latent, axes, cell):
         return None
-    kernel = basis.basis_kernel()
-    with in_float32("cpu"):
+    kernel = _basis_kernel_for(latent.features.rows)
+    with in_float32(latent.features.rows.device.type):
         return None if kernel is None else kernel.grid(form, decoder, latent, [axis.float() for axis in axes], cell)
 
 
@@ -229,7 +239,6 @@ def _by_kernel(
             geometry = form.geometry.float().t()
             constant = geometry.new_zeros(form.width) if cell is None else (cell @ geometry[2:])[0]
         if isinstance(form, Modulated):
-            assert isinstance(kernel, cpu.CPUKernel)  # no other computes it
             blended = kernel.modulated(source, near, form.layers, geometry[:2], constant)
         elif isinstance(form, Sums):
             if point is not None and len(point) == 1:

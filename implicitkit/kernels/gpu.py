@@ -29,13 +29,14 @@ from implicitkit.devices import is_out_of_memory
 from implicitkit.kernels.queries import QueryNeighbours
 
 TILES = ((64, 4), (64, 8), (128, 8))  # the autotuner's choices: rows (neighbours of queries) and warps per program
+MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores
 RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
 
 MIN_QUERIES_TO_TUNE = 4096  # fewer are too fast to time
 MIN_TRITON = (3, 3)  # the first with tuple arguments
 
-_broken: set[tuple[str, torch.device, tuple[int, ...], torch.dtype]] = set()
+_broken: set[tuple[str, torch.device, tuple[Any, ...]]] = set()
 _tuning = threading.Lock()  # Triton's autotuner keeps state between its steps
 
 
@@ -106,9 +107,10 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 
 @dataclass(frozen=True)
 class GPUKernel:
-    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``."""
+    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; TF32 unless ``exact``."""
 
     dtype: torch.dtype
+    exact: bool = False
 
     def sums(
         self,
@@ -123,7 +125,7 @@ class GPUKernel:
             return None
         mlp = pack(layers, self.dtype)
         own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp)
+        return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp, self.exact)
 
     def waves(
         self,
@@ -137,17 +139,40 @@ class GPUKernel:
             return None
         mlp = pack(layers, self.dtype, 2)
         own = [phase.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp)
+        return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp, self.exact)
+
+    def modulated(
+        self, source: Rows, near: QueryNeighbours, layers: Sequence[nn.Linear], geometry: Tensor, constant: Tensor
+    ) -> Tensor | None:
+        """Evaluate :class:`~implicitkit.kernels.table.Modulated`; arguments as of :meth:`sums`."""
+        mlp = pack(layers, self.dtype)
+        own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
+        return _launch("lmf", source, source.rows, near, geometry.shape[1], own, mlp, self.exact)
 
 
 def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKernel | None:
-    """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` that reads ``first`` inputs."""
-    dtype = dtype_for(like, [first, *(layer.out_features for layer in layers)])
-    return None if dtype is None else GPUKernel(dtype)
+    """The kernel for a latent on the device of ``like`` and an MLP of ``layers`` that reads ``first`` inputs.
+
+    Narrow layers are so little work that float32 is multiplied exactly where TF32 is not allowed.
+    """
+    widths = [first, *(layer.out_features for layer in layers)]
+    dtype = dtype_for(like, widths)
+    if dtype is not None:
+        return GPUKernel(dtype)
+    narrow = like.is_cuda and len(widths) > 1 and max(widths) <= MAX_NARROW and triton_there()
+    exactly = narrow and not torch.is_autocast_enabled("cuda")
+    return GPUKernel(torch.float32, exact=True) if exactly else None
 
 
 def _launch(
-    name: str, source: Rows, rows: Tensor, near: QueryNeighbours, width: int, own: Sequence[Tensor], mlp: Packed
+    name: str,
+    source: Rows,
+    rows: Tensor,
+    near: QueryNeighbours,
+    width: int,
+    own: Sequence[Tensor],
+    mlp: Packed,
+    exact: bool = False,
 ) -> Tensor | None:
     batch, corners = len(rows), near.sides**2
     out = torch.empty(batch, near.points, mlp.out, dtype=torch.float32, device=rows.device)
@@ -155,51 +180,65 @@ def _launch(
         return out
     arguments = [out, rows.contiguous(), near.cell_y, near.off_y, near.cell_x, near.off_x, *own]
     sizes = [near.points, near.width, near.cell_y.shape[1], near.cell_x.shape[1], rows.shape[1], source.cells[1]]
+    narrow = "tf32" if mlp.weights.dtype == torch.float32 and not exact else "ieee"
     options = {
         "K": width,
         "OUT": mlp.out,
         "GRID": near.grid,
         "SIDES": near.sides,
         "WIDTHS": mlp.widths,
-        "PRECISION": ("tf32" if mlp.weights.dtype == torch.float32 else "ieee") if rows.is_cuda else "widened",
+        "PRECISION": narrow if rows.is_cuda else "widened",
     }
-    variant = (name, rows.device, mlp.widths, mlp.weights.dtype)
-    if variant in _broken:
-        return None
-    try:
+
+    def run() -> None:
         from implicitkit.kernels import gpu_source
 
         kernel = getattr(gpu_source, name)
-        with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext(), _tuning:
-            if rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE:
-                tuned(kernel)[lambda meta: (-(-near.points * corners // meta["M"]), batch)](
-                    *arguments, *sizes, **options
-                )
-            else:
-                tile, warps = TILES[0]
-                kernel[(-(-near.points * corners // tile), batch)](
-                    *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
-                )
+        if rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE:
+            tiles = tuple(((("M", tile),), warps) for tile, warps in TILES)
+            tuned(kernel, tiles, ("K", "WIDTHS", "PRECISION"))[
+                lambda meta: (-(-near.points * corners // meta["M"]), batch)
+            ](*arguments, *sizes, **options)
+        else:
+            tile, warps = TILES[0]
+            kernel[(-(-near.points * corners // tile), batch)](
+                *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
+            )
+
+    return out if launched(name, (mlp.widths, mlp.weights.dtype, exact), out, run) else None
+
+
+def launched(name: str, settings: tuple[Any, ...], out: Tensor, run: Callable[[], None]) -> bool:
+    """Whether ``run`` launched the kernel ``name``, which is compiled for ``settings``, on the device of ``out``.
+
+    Where it fails on a GPU, a warning says so, and it is not tried again.
+    """
+    variant = (name, out.device, settings)
+    if variant in _broken:
+        return False
+    try:
+        with torch.cuda.device(out.device) if out.is_cuda else nullcontext(), _tuning:
+            run()
     except (ValueError, TypeError):  # a mistake in the arguments
         raise
     except Exception as error:  # compilers, drivers and devices raise many kinds
-        if not rows.is_cuda or is_out_of_memory(error):
+        if not out.is_cuda or is_out_of_memory(error):
             raise
         _broken.add(variant)
-        warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=2)
-        return None
-    return out
+        warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=3)
+        return False
+    return True
 
 
 @cache
-def tuned(kernel: Any) -> Any:
-    """The kernel with its autotuner, which times :data:`TILES` at the first call for a set of widths.
+def tuned(kernel: Any, tiles: tuple[tuple[tuple[tuple[str, int], ...], int], ...], key: tuple[str, ...]) -> Any:
+    """The kernel with its autotuner, which times ``tiles`` (sizes by name, and warps) at the first call for a ``key``.
 
     Results are cached on disk where this version of Triton can.
     """
     import triton
 
-    configs = [triton.Config({"M": rows}, num_warps=warps, num_stages=1) for rows, warps in TILES]
+    configs = [triton.Config(dict(sizes), num_warps=warps, num_stages=1) for sizes, warps in tiles]
     cached = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
-    decorate: Callable[[Any], Any] = triton.autotune(configs, key=["K", "WIDTHS", "PRECISION"], **cached)
+    decorate: Callable[[Any], Any] = triton.autotune(configs, key=list(key), **cached)
     return decorate(kernel)

@@ -149,3 +149,34 @@ def lte(
     total += tl.load(biases + outputs)[None, :]
     values = layers(total, weights + 2 * HALF * FIRST, biases + FIRST, WIDTHS, 1, PRECISION)
     store_blend(out, values, off_y, off_x, iy, ix, sy, sx, ny, nx, exists, points, OUT, SIDES, M)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def lmf(
+    out, rows, cell_y, off_y, cell_x, off_x, geometry, constant, weights, biases,
+    points, width, ny, nx, cells, cells_x,
+    K: tl.constexpr, OUT: tl.constexpr, GRID: tl.constexpr, SIDES: tl.constexpr,
+    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr,
+):  # fmt: skip
+    """LMF: a narrow MLP whose hidden sums the cell's row scales and shifts.
+
+    A row holds ``K`` scales of each hidden layer, then as many shifts.
+    """
+    iy, ix, sy, sx, exists = rows_of(points, width, GRID, SIDES, M)
+    cell, dy, dx = place(cell_y, off_y, cell_x, off_x, iy, ix, sy, sx, ny, nx, cells, cells_x, exists)
+    DEPTH: tl.constexpr = len(WIDTHS) - 1
+    columns = tl.arange(0, WIDTHS[0])
+    real = columns < K
+    along_y = tl.load(geometry + columns, mask=real, other=0.0)
+    along_x = tl.load(geometry + K + columns, mask=real, other=0.0)
+    always = tl.load(constant + columns, mask=real, other=0.0)
+    mask = exists[:, None] & real[None, :]
+    scales = rows + cell[:, None] * (2 * DEPTH * K) + columns[None, :]
+    hidden = dy[:, None] * along_y[None, :] + dx[:, None] * along_x[None, :] + always[None, :]
+    for i in tl.static_range(DEPTH):
+        scale = tl.load(scales + i * K, mask=mask, other=0.0).to(tl.float32)
+        shift = tl.load(scales + (DEPTH + i) * K, mask=mask, other=0.0).to(tl.float32)
+        hidden = layer(shift + scale * hidden, weights, biases, WIDTHS[i], WIDTHS[i + 1], PRECISION)
+        weights += WIDTHS[i] * WIDTHS[i + 1]
+        biases += WIDTHS[i + 1]
+    store_blend(out, hidden, off_y, off_x, iy, ix, sy, sx, ny, nx, exists, points, OUT, SIDES, M)

@@ -52,18 +52,18 @@ def both(monkeypatch: pytest.MonkeyPatch, ask: Any, dtype: torch.dtype) -> tuple
     return expected, ask()
 
 
-@pytest.mark.parametrize(("decoder", "case"), ensembles.CASES)
+@pytest.mark.parametrize(("decoder", "case"), [*ensembles.CASES, *ensembles.MODULATED])
 def test_a_grid_and_points_equal_the_plain_path(
     decoder: str, case: str, kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pictures = made(decoder, case), torch.rand(2, 3, 5, 7, device=HERE)
     expected, found = both(monkeypatch, lambda: ensembles.everywhere(model, pictures), torch.float32)
-    assert kernels == {"liif" if decoder == "liif" else "lte"}
+    assert kernels == {{"lte_plus": "lte", "lm_liif": "lmf"}.get(decoder, decoder)}
     assert (found - expected).abs().max() <= SAME[torch.float32] * expected.abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("decoder", ["liif", "lte"])
+@pytest.mark.parametrize("decoder", ["liif", "lte", "lmf"])
 def test_narrow_numbers_stay_close(
     decoder: str, dtype: torch.dtype, kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +183,16 @@ def test_when_the_kernels_serve(card: SimpleNamespace, monkeypatch: pytest.Monke
         assert gpu.dtype_for(rows, [64, 64, 3]) is None  # float32 is exact
         monkeypatch.setattr(gpu, "tf32_allowed", lambda: True)
         assert gpu.dtype_for(rows, [64, 64, 3]) == torch.float32
+
+
+def test_narrow_layers_are_multiplied_exactly_without_tf32(card: SimpleNamespace) -> None:
+    rows: Any = OnACard()
+    card.autocast = False
+    narrow, wide = [nn.Linear(16, 16), nn.Linear(16, 3)], [nn.Linear(64, 64), nn.Linear(64, 3)]
+    assert gpu.kernel_for(rows, narrow, 16) == gpu.GPUKernel(torch.float32, exact=True)
+    assert gpu.kernel_for(rows, wide, 64) is None
+    card.autocast = True
+    assert gpu.kernel_for(rows, narrow, 16) == gpu.GPUKernel(torch.bfloat16)
 
 
 def test_tf32_is_read_whichever_way_it_was_allowed() -> None:
