@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.decoders.base import Decoder
+from implicitkit.devices import is_recorded
 from implicitkit.encoders.base import Encoder
 from implicitkit.necks.base import Neck
 
@@ -114,6 +115,8 @@ def as_mask(mask: Tensor, image: Tensor) -> Tensor:
             f"the mask has shape {tuple(mask.shape)}, the picture {tuple(image.shape)}; their sizes must agree"
         )
     mask = mask.to(image.device, torch.float32).reshape(-1, 1, *size)
+    if is_recorded(mask):
+        return mask.expand(len(image), -1, *size)
     try:
         low, high = (float(end) for end in mask.detach().aminmax())
     except RuntimeError:  # torch.func.vmap has many values in place of one

@@ -187,6 +187,15 @@ def constants(
     return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
+def is_recorded(tensor: torch.Tensor) -> bool:
+    """Whether a CUDA graph is being recorded from ``tensor``, which has no values to look at then.
+
+    >>> is_recorded(torch.zeros(2))
+    False
+    """
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 def free_memory(device: torch.device) -> int:
     """Free bytes on ``device``."""
     if device.type == "cuda":

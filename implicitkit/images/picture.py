@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from implicitkit.devices import free_memory
+from implicitkit.devices import free_memory, is_recorded
 from implicitkit.errors import ImageError
 from implicitkit.images.formats.light import decode_srgb, encode_srgb, to_16_bits, white_of
 from implicitkit.images.formats.png import ColourSpace
@@ -142,7 +142,7 @@ def check_values(image: Tensor, what: str = "a picture", highest: float = MAX_VA
         raise ValueError(f"{what} is a dense tensor; received {image.layout} (.to_dense() makes one)")
     if not image.is_floating_point():
         raise ValueError(f"{what} holds floats in [0, 1]; received {image.dtype} (image.float() / 255 for 8 bits)")
-    if image.numel() == 0:
+    if image.numel() == 0 or is_recorded(image):
         return
     try:
         low, high = (float(end) for end in image.detach().aminmax())
