@@ -1,6 +1,6 @@
 """Compile the kernels at the published sizes for a card that need not be there; prints the shared memory each takes.
 
-python tests/kernels/compile_ahead.py 90          (the compute capability; a process without TRITON_INTERPRET)
+python tests/kernels/compile_ahead.py 90 [NAME ...]    (the compute capability; a process without TRITON_INTERPRET)
 """
 
 from __future__ import annotations
@@ -66,5 +66,7 @@ def compiled(kernel: Any, options: dict[str, Any], own_types: dict[str, str], ca
 
 if __name__ == "__main__":
     for kernel, options, own_types in CASES:
+        if sys.argv[2:] and kernel.__name__ not in sys.argv[2:]:
+            continue
         made = compiled(kernel, options, own_types, int(sys.argv[1]))
         print(kernel.__name__, made.metadata.shared, len(made.asm["cubin"]), "wgmma" in made.asm["ptx"])
