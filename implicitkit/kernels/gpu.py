@@ -28,7 +28,7 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory
 from implicitkit.kernels.queries import QueryNeighbours
 
-TILES = ((64, 4, 0), (64, 8, 0), (128, 8, 0), (64, 4, 1), (64, 8, 1), (128, 8, 1))
+TILES = ((64, 4, 0), (64, 8, 0), (128, 8, 0), (64, 8, 1), (128, 8, 1))
 """The autotuner's choices: rows (neighbours of queries) and warps per program, and whether layers go by halves."""
 MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores
