@@ -53,7 +53,7 @@ def frame_rows(settings: Settings) -> list[Row]:
     rows = []
     for name in PUBLISHED:
         model, image = settings.load(name), picture(*INPUT).to(settings.device)
-        ways = {
+        ways: dict[str, Call] = {
             "": partial(whole, model, image, "bfloat16"),
             ", without the kernel": partial(plain, model, image, "bfloat16"),
         }
@@ -76,11 +76,13 @@ def fast_rows(settings: Settings) -> list[Row]:
     rows += _raced(settings, "frame/fast/encoder", "fast, its encoder alone, 960×540", _encoders(model, image), {})
     rows += _raced(settings, "frame/fast/decoder", f"fast, its decoder alone, {WHAT}", _renders(model, image), {})
     expected = whole(model, image, "bfloat16")
-    for way, make in (
-        ("encoder compiled", compiled),
-        ("as a CUDA graph", graphed),
-        ("compiled, as a CUDA graph", both),
-    ):
+    special: dict[str, Callable[[ImplicitModel, Tensor, str], Call]] = {
+        "convolutions chosen by measurement": measured,
+        "encoder compiled": compiled,
+        "as a CUDA graph": graphed,
+        "compiled and chosen, as a CUDA graph": all_of_it,
+    }
+    for way, make in special.items():
         what = f"fast, {WHAT}, encoder included, bfloat16, {way}"
         rows.append(_guarded(settings, f"frame/fast/{way}", what, partial(make, model, image, "bfloat16"), expected))
     return rows
@@ -116,6 +118,8 @@ def _decoder_row(settings: Settings, decoder: str, model: ImplicitModel, image: 
         f"without the kernel {cost['bfloat16, without the kernel']} and {cost['float32, without the kernel']}; differs by "
         f"{differences['float32']:.0e} at most in float32, {differences['bfloat16']:.0e} in bfloat16"
     )
+    if decoder == "lm_liif":
+        note += "; with its latent MLP, which reads the pixel's size"
     best = min(details["bfloat16"], details["float32"]) / pixels * 1e9
     what = f"{decoder}, decoder alone, {WHAT}, per output pixel, the faster precision"
     return Row(f"gpu/decoder/{decoder}", what, "ns", best, note=note, details={**details, "macs_per_pixel": macs})
@@ -180,9 +184,25 @@ def graphed(model: ImplicitModel, image: Tensor, precision: str, call: Call | No
     return replay
 
 
-def both(model: ImplicitModel, image: Tensor, precision: str) -> Call:
-    """The compiled encoder and the kernel, as a CUDA graph."""
-    return graphed(model, image, precision, compiled(model, image, precision))
+def measured(model: ImplicitModel, image: Tensor, precision: str, call: Call | None = None) -> Call:
+    """With ``torch.backends.cudnn.benchmark``, which times the convolutions' algorithms at the first call."""
+    inner = call or partial(whole, model, image, precision)
+
+    def chosen() -> Tensor:
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True
+        try:
+            return inner()
+        finally:
+            torch.backends.cudnn.benchmark = before
+
+    return chosen
+
+
+def all_of_it(model: ImplicitModel, image: Tensor, precision: str) -> Call:
+    """The compiled encoder, measured convolutions and the kernel, as a CUDA graph."""
+    call = measured(model, image, precision, compiled(model, image, precision))
+    return graphed(model, image, precision, call)
 
 
 def _encoders(model: ImplicitModel, image: Tensor) -> dict[str, Call]:

@@ -79,12 +79,12 @@ GPU = """## On a GPU
 {table}
 `liif`, `lte`, `lmf` and `lm_liif` have a kernel written in Triton ([`implicitkit/kernels`](../implicitkit/kernels)) that does the whole local ensemble in one pass: it fetches the four neighbours'
 rows, adds the offset's part, runs every layer on the tensor cores with float32 sums and blends, and writes the result alone. The four neighbours of a query are rows of
-one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next. Cells, offsets and areas come
-from the plain path's own float32 geometry.
+one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next; or, where that is faster, in quarters, with the columns of a layer
+in two halves. Cells, offsets and areas come from the plain path's own float32 geometry.
 
 It serves where a field is rendered or asked without a graph, under bfloat16 or float16 autocast, or in TF32 where `torch.backends.cuda.matmul.allow_tf32` is set and the
 layers fit, and in exact float32 where all layers are at most 32 wide (`lmf`). Full float32 of wide layers, other decoders, a cell for each point and training take the plain path, as does a
-card on which the kernel does not compile (a warning says so). The first call tries three tile shapes and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns it off.
+card on which the kernel does not compile (a warning says so). The first call tries some tile shapes and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns it off.
 
 `thera`, `gb_lsr` and `ope` have kernels for grids, the twins of `basis.c`; they compute in float32 and read rows in the precision in which they are stored. A program makes some lines of 32 pixels of
 Thera: the sines and cosines of a cell's phases, turned to the pixel's column, stay in registers for all lines that read the same row of cells, and a pixel is two products and three sums per wave;

@@ -193,16 +193,18 @@ def matmul_rate(precision: str, settings: Settings) -> float:
     two.
 
     On a CPU also the best of two libraries: what ``torch.mm`` calls in float32 may not use all that the processor has.
+    On a GPU also of a square product, as those of 256 columns wait for its memory.
     """
-    rates = []
+    rates = [_square_rate(precision, settings)] if settings.on_gpu else []
+    long_enough = 2e11 if settings.on_gpu else 2e9  # operations, for the clock
     weight = torch.randn(256, 256, device=settings.device).to(PRECISIONS[precision])
     products: dict[str, Callable[[Tensor], Tensor]] = {"mm": lambda x: torch.mm(x, weight)}
     if not settings.on_gpu and has_product(weight.dtype):
         products["onednn"] = lambda x: Product.apply(x, weight, None, False)
-    for r in [2**k for k in range(8, 20 if settings.on_gpu else 15)]:
+    for r in [2**k for k in range(13 if settings.on_gpu else 8, 20 if settings.on_gpu else 15)]:
         x = torch.randn(r, 256, device=settings.device).to(weight.dtype)
         flops = 2 * r * 256 * 256
-        times = max(1, int(2e9 / flops))  # long enough for the clock
+        times = max(1, int(long_enough / flops))
 
         def repeated(product: Callable[[Tensor], Tensor], x: Tensor = x, times: int = times) -> None:
             for _ in range(times):
@@ -212,6 +214,12 @@ def matmul_rate(precision: str, settings: Settings) -> float:
         seconds = race(calls, settings.repeats, settings.device)
         rates.append(flops * times / min(seconds.values()))
     return float(max(rates))
+
+
+def _square_rate(precision: str, settings: Settings, side: int = 8192) -> float:
+    a, b = (torch.randn(side, side, device=settings.device).to(PRECISIONS[precision]) for _ in range(2))
+    seconds = race({"mm": lambda: torch.mm(a, b)}, settings.repeats, settings.device)
+    return 2 * float(side) ** 3 / seconds["mm"]
 
 
 @torch.no_grad()

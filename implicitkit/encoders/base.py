@@ -147,12 +147,13 @@ def pad_to_multiple(x: Tensor, multiple: int, repeat_border: bool = True) -> Ten
 
 def for_convolutions(x: Tensor) -> Tensor:
     """``x`` ``(B, C, H, W)`` in the fastest memory format for convolutions: ``torch.channels_last`` on a CPU, and on a
-    GPU under autocast, whose tensor cores read it.
+    GPU in 16 bits.
 
-    Values and shape stay. Otherwise, in other dimensions, and under ``compile`` or ``torch.func`` it returns ``x``.
+    Values and shape stay. On other devices, in other dimensions, and under ``compile`` or ``torch.func`` it returns
+    ``x``.
     """
-    suits = x.device.type == "cpu" or (x.is_cuda and torch.is_autocast_enabled("cuda"))
-    if not suits or x.ndim != 4 or torch.compiler.is_compiling():
+    narrow = x.is_cuda and (x.dtype.itemsize == 2 or torch.is_autocast_enabled("cuda"))
+    if not (narrow or x.device.type == "cpu") or x.ndim != 4 or torch.compiler.is_compiling():
         return x
     try:
         x.data_ptr()

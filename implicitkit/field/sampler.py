@@ -20,9 +20,10 @@ from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
 from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
-CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 21  # the same for kernels: some tenths of a second
-CPU_BASIS_BLOCK = 1 << 19  # the same for grids of basis decoders: some milliseconds
+CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 24  # the same for kernels: at most some tenths of a second
+CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 19, 1 << 24  # the same for grids of basis decoders: some milliseconds
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
+KERNEL_QUERY_BYTES = 1 << 10  # the same of a GPU's kernels, which hold the result alone
 
 
 class Asked:
@@ -137,14 +138,16 @@ class Sampler:
         """Queries of this ``cell`` ``(B or 1, N or 1, d)``, of a grid or points, to evaluate at a time."""
         device = self._image.device
         if grid and kernels.renders_separably(self._decoder, self._image, cell):
-            return max(1, CPU_BASIS_BLOCK * torch.get_num_threads() // len(self._image))
+            limit = GPU_BASIS_BLOCK if device.type == "cuda" else CPU_BASIS_BLOCK * torch.get_num_threads()
+            return max(1, limit // len(self._image))
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
         if device.type == "cpu":
             threads = torch.get_num_threads()
             limit = CPU_KERNEL_BLOCK * threads // len(self._image) if large else CPU_BLOCK * min(threads, MAX_WORKERS)
         else:
             limit = GPU_KERNEL_BLOCK // len(self._image) if large else GPU_BLOCK
-        return max(1, min(limit, free_memory(device) // (QUERY_BYTES * len(self._image))))
+        each = KERNEL_QUERY_BYTES if large and device.type == "cuda" else QUERY_BYTES
+        return max(1, min(limit, free_memory(device) // (each * len(self._image))))
 
     def _asked(self, question: Question) -> Asked:
         return Asked(self._decoder, self._latents, question, keep=not self._grad)

@@ -28,11 +28,13 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory
 from implicitkit.kernels.queries import QueryNeighbours
 
-TILES = ((64, 4), (64, 8), (128, 8))  # the autotuner's choices: rows (neighbours of queries) and warps per program
+TILES = ((64, 4, 0), (64, 8, 0), (128, 8, 0), (64, 8, 1), (128, 8, 1))
+"""The autotuner's choices: rows (neighbours of queries) and warps per program, and whether layers go by halves."""
 MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores
 RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
 
+FEW = 0  # the choice for few queries
 MIN_QUERIES_TO_TUNE = 4096  # fewer are too fast to time
 MIN_TRITON = (3, 3)  # the first with tuple arguments
 
@@ -195,14 +197,17 @@ def _launch(
 
         kernel = getattr(gpu_source, name)
         if rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE:
-            tiles = tuple(((("M", tile),), warps) for tile, warps in TILES)
+            wide = max(mlp.widths) > MIN_TILE
+            tiles = tuple(
+                ((("M", tile), ("HALVES", halves)), warps) for tile, warps, halves in TILES if wide or not halves
+            )
             tuned(kernel, tiles, ("K", "WIDTHS", "PRECISION"))[
                 lambda meta: (-(-near.points * corners // meta["M"]), batch)
             ](*arguments, *sizes, **options)
         else:
-            tile, warps = TILES[0]
+            tile, warps, halves = TILES[FEW]
             kernel[(-(-near.points * corners // tile), batch)](
-                *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
+                *arguments, *sizes, **options, M=tile, HALVES=halves, num_warps=warps, num_stages=1
             )
 
     return out if launched(name, (mlp.widths, mlp.weights.dtype, exact), out, run) else None

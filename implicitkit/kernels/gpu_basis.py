@@ -99,7 +99,7 @@ def _waves(out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: 
             ](*arguments, *sizes, **options)
         else:
             meta, warps = tiles[0]
-            kernel[blocks(meta)](*arguments, *sizes, **options, **meta, num_warps=warps)
+            kernel[blocks(meta)](*arguments, *sizes, **options, **meta, num_warps=warps, num_stages=1)
 
     return launched("waves", (functions, channels, has_picture), out, run)
 
@@ -126,13 +126,14 @@ def _products(
             gpu_basis_source.join[(-(-count * each // numbers), -(-some // joined_lines), batch)](
                 *(joined, rows, columns, lines.cells[0], lines.along[0]),
                 *(height, rows.shape[1], source.cells[1], first, some, count),
-                K=functions, CHANNELS=channels, SIDES=sides, N=numbers, LINES=joined_lines, num_warps=join_warps,
+                K=functions, CHANNELS=channels, SIDES=sides,
+                N=numbers, LINES=joined_lines, num_warps=join_warps, num_stages=1,
             )  # fmt: skip
             gpu_basis_source.products[(-(-width // tile), -(-some // lines_of_tile), batch)](
                 *(out, joined, index, lines.along[1], *picture),
                 *(height, width, *pixels, first, some, count),
                 K=functions, PADDED=padded, CHANNELS=channels, SIDES=sides, PICTURE=has_picture,
-                M=tile, LINES=lines_of_tile, num_warps=warps,
+                M=tile, LINES=lines_of_tile, num_warps=warps, num_stages=1,
             )  # fmt: skip
 
     return launched("products", (functions, channels, sides, has_picture), out, run)

@@ -1,6 +1,6 @@
 """Compile the kernels at the published sizes for a card that need not be there; prints the shared memory each takes.
 
-python tests/kernels/compile_ahead.py 90          (the compute capability; a process without TRITON_INTERPRET)
+python tests/kernels/compile_ahead.py 90 [NAME ...]    (the compute capability; a process without TRITON_INTERPRET)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from triton.compiler import ASTSource
 from implicitkit.kernels import gpu_basis, gpu_basis_source, gpu_source
 
 ROWS, WARPS = 128, 8
-ENSEMBLE = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "PRECISION": "ieee", "M": ROWS}
+ENSEMBLE = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "PRECISION": "ieee", "M": ROWS, "HALVES": 0}
 PRODUCTS = {"K": 16, "CHANNELS": 3, "SIDES": 2}
 TYPES = {  # of pointers; the other arguments are int32
     **dict.fromkeys(("cell_y", "cell_x", "pixel_y", "pixel_x", "columns", "index"), "*i64"),
@@ -40,6 +40,8 @@ NUMBERS, JOINED_LINES, JOIN_WARPS = gpu_basis.JOIN_TILE
 CASES: list[tuple[Any, dict[str, Any], dict[str, str]]] = [
     (gpu_source.liif, {**ENSEMBLE, "WIDTHS": (256, 256, 256, 256, 16), "num_warps": WARPS}, NARROW),
     (gpu_source.lte, {**ENSEMBLE, "WIDTHS": (128, 256, 256, 256, 16), "num_warps": WARPS}, {}),
+    (gpu_source.liif, {**ENSEMBLE, "WIDTHS": (256, 256, 256, 256, 16), "num_warps": WARPS, "HALVES": 1}, NARROW),
+    (gpu_source.lte, {**ENSEMBLE, "WIDTHS": (128, 256, 256, 256, 16), "num_warps": WARPS, "HALVES": 1}, {}),
     (gpu_source.lmf, {**ENSEMBLE, "K": 16, "WIDTHS": (16,) * 7, "num_warps": WARPS}, NARROW),
     (gpu_source.lmf, {**ENSEMBLE, "K": 16, "WIDTHS": (16,) * 7, "num_warps": 4, "M": 64}, {"weights": "*fp32"}),
     *((gpu_basis_source.waves, waves(choice, 32), NARROW) for choice in range(len(gpu_basis.WAVE_TILES))),
@@ -66,5 +68,7 @@ def compiled(kernel: Any, options: dict[str, Any], own_types: dict[str, str], ca
 
 if __name__ == "__main__":
     for kernel, options, own_types in CASES:
+        if sys.argv[2:] and kernel.__name__ not in sys.argv[2:]:
+            continue
         made = compiled(kernel, options, own_types, int(sys.argv[1]))
         print(kernel.__name__, made.metadata.shared, len(made.asm["cubin"]), "wgmma" in made.asm["ptx"])
