@@ -56,7 +56,9 @@ class Row:
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """What, measured, goal, met, note: for a table."""
-        shown = "not measured" if self.value is None else UNITS[self.unit].format(self.value)
+        fine = self.unit == "ns" and self.value is not None and self.value < 1
+        shape = "{:.3f} ns" if fine else UNITS[self.unit]
+        shown = "not measured" if self.value is None else shape.format(self.value)
         goal = ""
         if self.goal is not None:
             goal = ("≤ " if self.at_most else "≥ ") + UNITS[self.unit].format(self.goal)

@@ -292,7 +292,7 @@ def decoder_rows(settings: Settings) -> list[Row]:
                 DECODER_GOALS.get(decoder),
                 at_most=True,
                 note=f"{macs / 1e3:,.1f} thousand multiplications; bfloat16 "
-                f"{seconds['bfloat16'] / math.prod(size) * 1e9:.0f} ns",
+                f"{seconds['bfloat16'] / math.prod(size) * 1e9:.{3 if settings.on_gpu else 0}f} ns",
                 details={**details, **seconds},
             )
         )
