@@ -132,18 +132,26 @@ def check_room(size: Sequence[int], channels: int, device: torch.device, out: Te
 
 
 def assembled(
-    pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int], out: Tensor | None = None, batched: bool = True
+    pieces: Iterable[tuple[Window, Tensor]],
+    size: Sequence[int],
+    out: Tensor | None = None,
+    batched: bool = True,
+    *,
+    fresh: bool = False,
 ) -> Tensor:
     """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``; without ``batched``
     ``(C, *size)``.
 
-    With ``out`` it is written there, and ``out`` is returned.
+    With ``out`` it is written there, and ``out`` is returned. ``fresh``: nothing else reads the values, so that a piece
+    that is the whole canvas is returned as it is.
 
     Raises:
         ValueError: ``out`` is not such a canvas; nothing is written.
     """
     canvas: Tensor | None = None
     for window, values in pieces:
+        if canvas is None and out is None and fresh and values.shape[2:] == tuple(size) and values.is_contiguous():
+            return values if batched else values[0]
         if canvas is None:
             shape = (*values.shape[:2], *size) if batched else (values.shape[1], *size)
             if out is None:

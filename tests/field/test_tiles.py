@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from implicitkit.field.tiles import Window, check_room, in_blocks, points_of, windows
+from implicitkit.field.tiles import Window, assembled, check_room, in_blocks, points_of, windows
 from oracles.models import small_model
 
 REGION = (slice(3, 20), slice(5, 34))
@@ -62,3 +62,15 @@ def test_a_canvas_beyond_memory_is_refused_before_anything_is_made(monkeypatch: 
     monkeypatch.setattr("implicitkit.field.tiles.free_memory", lambda device: 0)
     assert field.render((4, 5)).shape == (3, 4, 5)  # small ones are not counted
     check_room((10**9, 10**9), 3, torch.device("cpu"), torch.empty(0))  # it is there
+
+
+def test_a_canvas_of_one_fresh_piece_is_the_piece() -> None:
+    values = torch.rand(1, 3, 4, 5)
+    piece = [((slice(0, 4), slice(0, 5)), values)]
+    assert assembled(piece, (4, 5), fresh=True).data_ptr() == values.data_ptr()
+    assert torch.equal(assembled(piece, (4, 5), batched=False, fresh=True), values[0])
+    assert assembled(piece, (4, 5)).data_ptr() != values.data_ptr()
+    turned = [(piece[0][0], values.transpose(2, 3).contiguous().transpose(2, 3))]
+    assert assembled(turned, (4, 5), fresh=True).is_contiguous()
+    out = torch.empty(1, 3, 4, 5)
+    assert assembled(piece, (4, 5), out, fresh=True) is out
