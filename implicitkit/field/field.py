@@ -230,8 +230,7 @@ class Field:
         size = check_size(scaled_size(self.size, scale, box) if size is None else size, self.model.ndim)
         check_room(size, len(self._image) * self.model.decoder.out_channels, self.device, out)
         blocks = self.blocks(size, box, cell, clamp=clamp, block=block, options=options)
-        fresh = self.model.decoder.output == "picture"  # mapped back to [0, 1]; an embedding may be the latent's own
-        return assembled(blocks, size, out, self.batched, fresh=fresh)
+        return assembled(blocks, size, out, self.batched, fresh=self.model.decoder.output == "picture")
 
     def blocks(
         self,

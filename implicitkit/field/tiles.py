@@ -142,8 +142,8 @@ def assembled(
     """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``; without ``batched``
     ``(C, *size)``.
 
-    With ``out`` it is written there, and ``out`` is returned. ``fresh``: nothing else reads the values, so that a piece
-    that is the whole canvas is returned as it is.
+    With ``out`` it is written there, and ``out`` is returned. ``fresh``: nothing else reads the values (embeddings may
+    be the latent itself), so that a piece that is the whole canvas is returned as it is.
 
     Raises:
         ValueError: ``out`` is not such a canvas; nothing is written.
