@@ -10,7 +10,7 @@ from torch import nn
 
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.lte import LTE, LTEPlus
-from implicitkit.kernels import Sums, Waves, linears, register_way, sums, ways
+from implicitkit.kernels import Sums, Waves, linears, register_way, sums, table
 
 
 class Doubled(LIIF):
@@ -20,21 +20,21 @@ class Doubled(LIIF):
 
 def test_the_built_in_decoders_have_a_form_and_their_subclasses_none() -> None:
     liif, lte = LIIF(8, hidden=[12, 9]), LTE(8, hidden=[12], basis=10)
-    assert isinstance(ways.form_of(liif), Sums) and ways.form_of(liif).width == 12
-    assert isinstance(ways.form_of(lte), Waves) and ways.form_of(lte).width == 5
-    assert isinstance(ways.form_of(LTEPlus(8, hidden=[12], basis=10)), Waves)
-    assert ways.form_of(Doubled(8, hidden=[12])) is None
-    assert ways.form_of(LIIF(8, hidden=[12], ndim=3)) is None and ways.form_of(LIIF(8, hidden=[])) is None
+    assert isinstance(table.form_of(liif), Sums) and table.form_of(liif).width == 12
+    assert isinstance(table.form_of(lte), Waves) and table.form_of(lte).width == 5
+    assert isinstance(table.form_of(LTEPlus(8, hidden=[12], basis=10)), Waves)
+    assert table.form_of(Doubled(8, hidden=[12])) is None
+    assert table.form_of(LIIF(8, hidden=[12], ndim=3)) is None and table.form_of(LIIF(8, hidden=[])) is None
 
 
 def test_a_type_has_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "WAYS", dict(ways.WAYS))
+    monkeypatch.setattr(table, "WAYS", dict(table.WAYS))
 
     class Mine(LIIF):
         pass
 
     register_way(Mine, sums)
-    assert isinstance(ways.form_of(Mine(8, hidden=[12])), Sums)
+    assert isinstance(table.form_of(Mine(8, hidden=[12])), Sums)
     for taken in (Mine, LIIF):
         with pytest.raises(ValueError, match=f"{taken.__name__} has a way already"):
             register_way(taken, sums)
