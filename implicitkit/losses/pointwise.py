@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from implicitkit.coordinates import nearest_index
+from implicitkit.devices import constants
 from implicitkit.losses.base import Batch, Loss
 from implicitkit.metrics.psnr import LUMA_WEIGHTS
 
@@ -157,7 +158,7 @@ def luma_of(difference: Tensor) -> Tensor:
     """
     if difference.shape[-1] != 3:
         raise ValueError(f"luma is that of three channels; the model's values have {difference.shape[-1]}")
-    return difference @ difference.new_tensor(LUMA_WEIGHTS)[:, None]
+    return difference @ constants(LUMA_WEIGHTS, difference.dtype, difference.device)[:, None]
 
 
 def missing_at(mask: Tensor, coords: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from implicitkit.devices import constants
 from implicitkit.metrics.base import Metric, mean_where
 
 LUMA_WEIGHTS = (65.738 / 256, 129.057 / 256, 25.064 / 256)  # ITU-R BT.601
@@ -48,7 +49,7 @@ class LumaPSNR(PSNR):
         difference = prediction - target
         if difference.shape[-3] != 3:
             return difference
-        weights = torch.tensor(LUMA_WEIGHTS, dtype=difference.dtype, device=difference.device)
+        weights = constants(LUMA_WEIGHTS, difference.dtype, difference.device)
         return torch.einsum("...chw,c->...hw", difference, weights).unsqueeze(-3)
 
 
