@@ -27,7 +27,7 @@ def upscale(
     scale: float | None = None,
     *,
     size: Sequence[int] | None = None,
-    model: str | ImplicitModel = "liif_small",
+    model: str | ImplicitModel = "fast",
     device: str | torch.device | None = None,
 ) -> Tensor:
     """A picture at another size.

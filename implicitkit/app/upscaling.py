@@ -105,7 +105,7 @@ def tab(session: Session) -> None:
         with gr.Column(scale=1, min_width=320):
             picture = picture_file(label="Picture", height=260)
             demo = gr.Button("Use the demo picture", size="sm")
-            usual = models[0] if session.models or "liif_small" not in models else "liif_small"
+            usual = models[0] if session.models or "fast" not in models else "fast"
             model = gr.Dropdown(models, value=usual, label="Model")
             by = gr.Radio(["factor", "size"], value="factor", label="Enlarge by")
             factor = gr.Number(4.0, label="Factor, any number", minimum=0)

@@ -88,8 +88,13 @@ def register_models(register: Register) -> None:
     """The named models."""
     zoo = "implicitkit.weights.zoo"
     box = {"pretrained": "implicitkit.weights:box/liif_small.safetensors"}
-    register("liif_small", f"{zoo}:liif_small", summary="the model in the box", metadata=box)
-    for name, summary in (("fast", "half the time, a little less exact"), ("fast_real", "fast, for noisy JPEGs")):
+    register(
+        "liif_small",
+        f"{zoo}:liif_small",
+        summary="LIIF on a small EDSR; fast is as exact in half the time",
+        metadata=box,
+    )
+    for name, summary in (("fast", "the default: SPAN with Thera"), ("fast_real", "fast, for noisy JPEGs")):
         box = {"pretrained": f"implicitkit.weights:box/{name}.safetensors"}
         register(name, f"{zoo}:fast", summary=summary, metadata=box)
     published = {"advice": "load the authors' .pth file, or train it with `implicitkit train`"}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def liif_small() -> dict[str, Any]:
-    """The model that ships with the package; ``docs/liif_small.md`` describes its training and its scores."""
+    """LIIF on a small EDSR; ``docs/liif_small.md`` describes its training and its scores."""
     return {
         "encoder": {"name": "edsr", "blocks": 6, "channels": 64, "res_scale": 1.0},
         "decoder": {"name": "liif", "hidden": [96, 64, 64], "skip": "bilinear"},
@@ -16,7 +16,7 @@ def liif_small() -> dict[str, Any]:
 
 
 def fast() -> dict[str, Any]:
-    """SPAN with Thera, twice as fast as ``liif_small``; ``docs/fast.md`` describes its training and its scores."""
+    """SPAN with Thera, the default; ``docs/fast.md`` describes its training and its scores."""
     return {
         "encoder": {"name": "span", "channels": 48, "blocks": 6, "value_range": 16, "folded": True},
         "decoder": {"name": "thera", "components": 32, "max_frequency": 4, "skip": "bilinear"},

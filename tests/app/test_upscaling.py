@@ -32,9 +32,7 @@ def _profile() -> bytes:
 
 def test_the_file_is_that_of_the_command_line(run, deep: Path, tmp_path: Path) -> None:
     shares: list[float] = []
-    done = upscale(
-        Session(tmp_path / "r"), deep, "liif_small", enlargement("factor", 2.5, None, None, "fit"), shares.append
-    )
+    done = upscale(Session(tmp_path / "r"), deep, "fast", enlargement("factor", 2.5, None, None, "fit"), shares.append)
     assert run("upscale", deep, "-o", tmp_path / "cli.png", "--scale", "2.5").code == 0
     ours, theirs = read_picture(done.file), read_picture(tmp_path / "cli.png")
     assert ours.bits == 16 and ours.icc and ours.icc == theirs.icc == read_picture(deep).icc

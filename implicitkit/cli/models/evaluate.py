@@ -71,7 +71,7 @@ def evaluate(
     models: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", help="A pretrained model's name, or a weight file; repeatable, a row each [default: liif_small]."
+            "--model", help="A pretrained model's name, or a weight file; repeatable, a row each [default: fast]."
         ),
     ] = None,
     data: Annotated[
@@ -132,7 +132,7 @@ def evaluate(
     where = choose_device(share.device(device))
     number_format = choose_precision(precision, where)
     measures = _create_metrics(metrics, lpips_weights, str(where))
-    sources = models or ["liif_small"]
+    sources = models or ["fast"]
     loaded = {row: load_model(source).to(where) for row, source in zip(row_names(sources), sources, strict=True)}
     for model, source in zip(loaded.values(), sources, strict=True):
         chosen.check(model, source)

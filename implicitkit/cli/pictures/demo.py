@@ -24,7 +24,7 @@ def demo(
     scale: Annotated[
         float, typer.Option(help="Factor to shrink the photo by, and enlarge it again; any number from 1.")
     ] = 3.7,
-    model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "liif_small",
+    model: Annotated[str, typer.Option(help="A pretrained model's name, or a weight file.")] = "fast",
     photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the bundled one.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the output.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the system's viewer.")] = False,

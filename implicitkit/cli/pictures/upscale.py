@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from implicitkit.images.upscale import Enlargement
     from implicitkit.model import ImplicitModel
 
-DEFAULT_MODEL = "liif_small"
+DEFAULT_MODEL = "fast"
 MIN_PIXELS_TO_ANNOUNCE = 3e6  # pixels, before and after, that are done before an estimate would pay
 DEFAULT_OUTPUTS = Outputs()
 MAX_TIMES_ENCODED = 4.0  # how often, on average, a pixel is encoded before --tile is worth a word
@@ -44,7 +44,7 @@ def upscale(
     target: OutputSize,
     model: Annotated[
         str | None,
-        typer.Option(help="A pretrained model's name, or a weight file [default: liif_small; of volumes: spline]."),
+        typer.Option(help="A pretrained model's name, or a weight file [default: fast; of volumes: spline]."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
