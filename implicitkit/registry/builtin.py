@@ -91,7 +91,7 @@ def register_models(register: Register) -> None:
     register(
         "liif_small",
         f"{zoo}:liif_small",
-        summary="LIIF on a small EDSR; fast is as exact in half the time",
+        summary="LIIF on a small EDSR",
         metadata=box,
     )
     for name, summary in (("fast", "the default: SPAN with Thera"), ("fast_real", "fast, for noisy JPEGs")):

@@ -15,13 +15,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from solvers import open_cv
 from torch import Tensor
 
 import implicitkit as ik
 from implicitkit.evaluation.inpainting import InpaintingProtocol
 from implicitkit.images import fill_holes
 from implicitkit_sair import inpaint
-from solvers import open_cv
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -49,6 +49,17 @@ def section(name: str, report: Mapping[str, Any], findings: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
+def by_picture(run: Mapping[str, list[float]]) -> dict[str, Any]:
+    """The scores of a run as the statistics take them."""
+    return {setting: {"psnr": dict(enumerate(values))} for setting, values in run.items()}
+
+
+def cell(gap: Mapping[str, float]) -> str:
+    """A difference and its interval, in bold where it is more than chance after Holm's correction."""
+    text, bold = f"{gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", "**" * (gap["p_holm"] < 0.05)
+    return bold + text + bold
+
+
 def twins(study: Mapping[str, Any], findings: str) -> str:
     """The hole's PSNR of SAIR and its twins, and what they differ by, over seeds × pictures."""
     rows = {
@@ -67,10 +78,7 @@ def twins(study: Mapping[str, Any], findings: str) -> str:
     for reference in study["references"]:
         lines = [f"| minus {reference} | {heads}|", "| --- " * (len(settings) + 1) + "|"]
         for name, found in differences(rows, reference).items():
-            cells = [found[s]["psnr"] for s in settings]
-            lines.append(f"| {name} | " + " | ".join(
-                f"{'**' * (c['p_holm'] < 0.05)}{c['mean']:+.2f} [{c['low']:+.2f}, {c['high']:+.2f}]{'**' * (c['p_holm'] < 0.05)}"
-                for c in cells) + " |")  # fmt: skip
+            lines.append(f"| {name} | " + " | ".join(cell(found[s]["psnr"]) for s in settings) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(part.strip() for part in [*parts, study["machine"]])
 
