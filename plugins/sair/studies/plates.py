@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("pool", type=Path)
     parser.add_argument("--kind", nargs="+", default=["strokes"])
+    parser.add_argument("--masks", help="a folder of masks, for the kind folder")
     parser.add_argument("--ratio", nargs=2, type=float, default=[0.02, 0.6])
     parser.add_argument("--side", type=int, default=88, help="pixels")
     parser.add_argument("--centred", type=float, default=0.5, help="share of crops from the middle, not from anywhere")
@@ -69,7 +70,8 @@ def main() -> None:
 
 def produce(worker: int, arguments: Any, pictures: Pictures) -> None:
     """Write every ``processes``-th file, and again if ``endless``."""
-    degradation = ik.create_degradation({"name": "inpainting", "kind": arguments.kind, "ratio": arguments.ratio})
+    spec = {"name": "inpainting", "kind": arguments.kind, "ratio": arguments.ratio, "folder": arguments.masks}
+    degradation = ik.create_degradation(spec)
     round_ = 0
     while round_ == 0 or arguments.endless:
         for number in range(worker, arguments.files, arguments.processes):
