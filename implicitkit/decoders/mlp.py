@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 from torch.nn.utils.prune import is_pruned
-from torch.utils import _python_dispatch as dispatch
 
 
 class MLP(nn.Sequential):
@@ -107,7 +106,7 @@ def only_values(*tensors: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
-    if dispatch._get_current_dispatch_mode() is not None or is_transformed():
+    if torch.utils._python_dispatch._get_current_dispatch_mode() is not None or is_transformed():
         return False
     return not any(is_wrapped(t) or forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 

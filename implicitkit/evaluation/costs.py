@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -33,31 +33,21 @@ def count_macs(work: Callable[[], Any]) -> int:
         >>> count_macs(lambda: layer(torch.zeros(2, 3)))
         24
     """
-    counter = _Counter()
+    counter = FlopCounterMode(display=False)
+    # its own tracker puts hooks on all modules, and a decoder with hooks takes another path, which costs more
+    counter.mod_tracker = _OneModule()  # type: ignore[assignment]
     with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention is not counted
         work()
-    return counter.operations // 2
+    return counter.get_total_flops() // 2
 
 
-class _Counter(TorchDispatchMode):
-    """Counts operations as PyTorch's FlopCounterMode does, without its hooks on all modules: a decoder with hooks takes
-    another path, which costs more.
-    """
+class _OneModule(nullcontext[None]):
+    """Stands in for PyTorch's ModuleTracker: everything counts for the model as a whole."""
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0
+    parents = frozenset({"Global"})
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        count = flop_registry.get(func._overloadpacket)
-        if count is None and func._can_decompose():
-            with self:
-                return func.decompose(*args, **kwargs)
-        result = func(*args, **kwargs)
-        if count is not None:
-            self.operations += int(count(*args, **kwargs, out_val=result))
-        return result
+    def __exit__(self, *_: object) -> None:  # PyTorch calls it without arguments
+        pass
 
 
 def count_text(number: float | None) -> str:
