@@ -79,8 +79,8 @@ GPU = """## On a GPU
 {table}
 `liif`, `lte`, `lmf` and `lm_liif` have a kernel written in Triton ([`implicitkit/kernels`](../implicitkit/kernels)) that does the whole local ensemble in one pass: it fetches the four neighbours'
 rows, adds the offset's part, runs every layer on the tensor cores with float32 sums and blends, and writes the result alone. The four neighbours of a query are rows of
-one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next; or, where that is faster, in quarters, with the columns of a layer
-in two halves. Cells, offsets and areas come from the plain path's own float32 geometry.
+one tile, so that a layer's matrix (128 KiB in bfloat16) is read once for all of them and then gives its shared memory to the next. Cells, offsets and areas come
+from the plain path's own float32 geometry.
 
 It serves where a field is rendered or asked without a graph, under bfloat16 or float16 autocast, or in TF32 where `torch.backends.cuda.matmul.allow_tf32` is set and the
 layers fit, and in exact float32 where all layers are at most 32 wide (`lmf`). Full float32 of wide layers, other decoders, a cell for each point and training take the plain path, as does a

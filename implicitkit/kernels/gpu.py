@@ -28,13 +28,18 @@ from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory
 from implicitkit.kernels.queries import QueryNeighbours
 
-TILES = ((64, 4, 0), (64, 8, 0), (128, 8, 0), (64, 8, 1), (128, 8, 1))
-"""The autotuner's choices: rows (neighbours of queries) and warps per program, and whether layers go by halves."""
+TILES = {"liif": ((64, 8),), "lte": ((64, 8),), "lmf": ((64, 4), (64, 8), (128, 8))}
+"""Rows (neighbours of queries) and warps per program; the autotuner chooses where there are several, for many queries.
+
+On an NVIDIA H200 (Triton 3.6) LIIF and LTE of the published widths were right with (64, 8) alone: (64, 4) and (128, 8)
+gave wrong values (3 % of the largest) or an illegal memory access, and so did layers in two halves. Only there does the
+compiler multiply by instructions of 64 × 128 sums, elsewhere of 64 × 256. It waits for all products and writes no
+register that one of them reads or adds to; the reason is not known.
+"""
 MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores
 RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
 
-FEW = 0  # the choice for few queries
 MIN_QUERIES_TO_TUNE = 4096  # fewer are too fast to time
 MIN_TRITON = (3, 3)  # the first with tuple arguments
 
@@ -192,22 +197,22 @@ def _launch(
         "PRECISION": narrow if rows.is_cuda else "widened",
     }
 
+    many = rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE
+    tiles = TILES[name] if many else TILES[name][:1]
+
     def run() -> None:
         from implicitkit.kernels import gpu_source
 
         kernel = getattr(gpu_source, name)
-        if rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE:
-            wide = max(mlp.widths) > MIN_TILE
-            tiles = tuple(
-                ((("M", tile), ("HALVES", halves)), warps) for tile, warps, halves in TILES if wide or not halves
-            )
-            tuned(kernel, tiles, ("K", "WIDTHS", "PRECISION"))[
+        if len(tiles) > 1:
+            choices = tuple(((("M", tile),), warps) for tile, warps in tiles)
+            tuned(kernel, choices, ("K", "WIDTHS", "PRECISION"))[
                 lambda meta: (-(-near.points * corners // meta["M"]), batch)
             ](*arguments, *sizes, **options)
         else:
-            tile, warps, halves = TILES[FEW]
+            ((tile, warps),) = tiles
             kernel[(-(-near.points * corners // tile), batch)](
-                *arguments, *sizes, **options, M=tile, HALVES=halves, num_warps=warps, num_stages=1
+                *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
             )
 
     return out if launched(name, (mlp.widths, mlp.weights.dtype, exact), out, run) else None

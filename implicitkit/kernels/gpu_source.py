@@ -14,7 +14,6 @@ import triton.language as tl
 
 SIZES = ["points", "width", "ny", "nx", "cells", "cells_x"]
 """Arguments that differ from picture to picture: do not recompile a kernel for multiples of 16."""
-NARROW = tl.constexpr(16)  # no narrower tile is halved
 
 
 @triton.jit
@@ -48,38 +47,6 @@ def layers(h, weights, biases, WIDTHS: tl.constexpr, FIRST: tl.constexpr, PRECIS
         weights += WIDTHS[i] * WIDTHS[i + 1]
         biases += WIDTHS[i + 1]
     return h
-
-
-@triton.jit
-def half(a, b, weights, biases, K: tl.constexpr, N: tl.constexpr, PART: tl.constexpr, PRECISION: tl.constexpr):
-    """One half of a linear layer's outputs, of inputs in two halves; both are whole where they are narrow."""
-    INPUTS: tl.constexpr = K // 2 if K > NARROW else K
-    OUTPUTS: tl.constexpr = N // 2 if N > NARROW else N
-    columns = PART * OUTPUTS + tl.arange(0, OUTPUTS)
-    at = weights + tl.arange(0, INPUTS)[:, None] * N + columns[None, :]
-    total = product(a, tl.load(at), PRECISION)
-    if K > NARROW:
-        total += product(b, tl.load(at + INPUTS * N), PRECISION)
-    return total + tl.load(biases + columns)[None, :]
-
-
-@triton.jit
-def layers_in_halves(
-    a, b, weights, biases, WIDTHS: tl.constexpr, FIRST: tl.constexpr, PRECISION: tl.constexpr
-):  # fmt: skip
-    """:func:`layers` on two halves of the columns: a quarter of a matrix is in registers at a time."""
-    for i in tl.static_range(FIRST, len(WIDTHS) - 1):
-        a = tl.maximum(a, 0.0, propagate_nan=tl.PropagateNan.ALL).to(weights.dtype.element_ty)
-        b = tl.maximum(b, 0.0, propagate_nan=tl.PropagateNan.ALL).to(weights.dtype.element_ty)
-        low = half(a, b, weights, biases, WIDTHS[i], WIDTHS[i + 1], 0, PRECISION)
-        high = low
-        if WIDTHS[i + 1] > NARROW:
-            high = half(a, b, weights, biases, WIDTHS[i], WIDTHS[i + 1], 1, PRECISION)
-        weights += WIDTHS[i] * WIDTHS[i + 1]
-        biases += WIDTHS[i + 1]
-        a = low
-        b = high
-    return a
 
 
 @triton.jit
@@ -128,53 +95,26 @@ def store_blend(
     tl.store(out + at, values, mask=(p < points)[:, None] & (channels < OUT)[None, :])
 
 
-@triton.jit
-def first_sums(
-    rows, geometry, constant, cell, dy, dx, exists, K: tl.constexpr, W: tl.constexpr, PART: tl.constexpr
+@triton.jit(do_not_specialize=SIZES)
+def liif(
+    out, rows, cell_y, off_y, cell_x, off_x, geometry, constant, weights, biases,
+    points, width, ny, nx, cells, cells_x,
+    K: tl.constexpr, OUT: tl.constexpr, GRID: tl.constexpr, SIDES: tl.constexpr,
+    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
-    """A part ``(M, W)`` of LIIF's first sums, from column ``PART * W``."""
-    columns = PART * W + tl.arange(0, W)
+    """LIIF: ``sum_t w_t MLP(relu(row_t + offset_t @ geometry + constant))``."""
+    iy, ix, sy, sx, exists = rows_of(points, width, GRID, SIDES, M)
+    cell, dy, dx = place(cell_y, off_y, cell_x, off_x, iy, ix, sy, sx, ny, nx, cells, cells_x, exists)
+    columns = tl.arange(0, WIDTHS[0])
     real = columns < K
     along_y = tl.load(geometry + columns, mask=real, other=0.0)
     along_x = tl.load(geometry + K + columns, mask=real, other=0.0)
     always = tl.load(constant + columns, mask=real, other=0.0)
     mask = exists[:, None] & real[None, :]
     fetched = tl.load(rows + cell[:, None] * K + columns[None, :], mask=mask, other=0.0).to(tl.float32)
-    return fetched + dy[:, None] * along_y[None, :] + dx[:, None] * along_x[None, :] + always[None, :]
-
-
-@triton.jit(do_not_specialize=SIZES)
-def liif(
-    out, rows, cell_y, off_y, cell_x, off_x, geometry, constant, weights, biases,
-    points, width, ny, nx, cells, cells_x,
-    K: tl.constexpr, OUT: tl.constexpr, GRID: tl.constexpr, SIDES: tl.constexpr,
-    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr, HALVES: tl.constexpr,
-):  # fmt: skip
-    """LIIF: ``sum_t w_t MLP(relu(row_t + offset_t @ geometry + constant))``."""
-    iy, ix, sy, sx, exists = rows_of(points, width, GRID, SIDES, M)
-    cell, dy, dx = place(cell_y, off_y, cell_x, off_x, iy, ix, sy, sx, ny, nx, cells, cells_x, exists)
-    if HALVES and WIDTHS[0] > NARROW:
-        W: tl.constexpr = WIDTHS[0] // 2
-        low = first_sums(rows, geometry, constant, cell, dy, dx, exists, K, W, 0)
-        high = first_sums(rows, geometry, constant, cell, dy, dx, exists, K, W, 1)
-        values = layers_in_halves(low, high, weights, biases, WIDTHS, 0, PRECISION)
-    else:
-        hidden = first_sums(rows, geometry, constant, cell, dy, dx, exists, K, WIDTHS[0], 0)
-        values = layers(hidden, weights, biases, WIDTHS, 0, PRECISION)
+    hidden = fetched + dy[:, None] * along_y[None, :] + dx[:, None] * along_x[None, :] + always[None, :]
+    values = layers(hidden, weights, biases, WIDTHS, 0, PRECISION)
     store_blend(out, values, off_y, off_x, iy, ix, sy, sx, ny, nx, exists, points, OUT, SIDES, M)
-
-
-@triton.jit
-def of_waves(
-    cosines, sines, weights, biases, K: tl.constexpr, N: tl.constexpr, W: tl.constexpr, PART: tl.constexpr,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    """A part ``(M, W)`` of the sums of LTE's first layer, from column ``PART * W`` of ``N``."""
-    columns = PART * W + tl.arange(0, W)
-    matrix = weights + tl.arange(0, K)[:, None] * N + columns[None, :]
-    total = product(cosines, tl.load(matrix), PRECISION)
-    total += product(sines, tl.load(matrix + K * N), PRECISION)
-    return total + tl.load(biases + columns)[None, :]
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -182,7 +122,7 @@ def lte(
     out, rows, cell_y, off_y, cell_x, off_x, phase, weights, biases,
     points, width, ny, nx, cells, cells_x,
     K: tl.constexpr, OUT: tl.constexpr, GRID: tl.constexpr, SIDES: tl.constexpr,
-    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr, HALVES: tl.constexpr,
+    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
     """LTE: ``sum_t w_t MLP(A_t [cos a_t, sin a_t])``, ``a_t = F_y d_y + F_x d_x + phase``, all in radians.
 
@@ -200,16 +140,14 @@ def lte(
     angle = tl.load(at + K, mask=mask, other=0.0) * dy[:, None]
     angle += tl.load(at + K + K // 2, mask=mask, other=0.0) * dx[:, None]
     angle += tl.load(phase + waves, mask=real, other=0.0)[None, :]
-    cosines = (tl.load(at, mask=mask, other=0.0) * tl.cos(angle)).to(weights.dtype.element_ty)
-    sines = (tl.load(at + K // 2, mask=mask, other=0.0) * tl.sin(angle)).to(weights.dtype.element_ty)
-    behind = weights + 2 * HALF * FIRST
-    if HALVES and FIRST > NARROW:
-        low = of_waves(cosines, sines, weights, biases, HALF, FIRST, FIRST // 2, 0, PRECISION)
-        high = of_waves(cosines, sines, weights, biases, HALF, FIRST, FIRST // 2, 1, PRECISION)
-        values = layers_in_halves(low, high, behind, biases + FIRST, WIDTHS, 1, PRECISION)
-    else:
-        total = of_waves(cosines, sines, weights, biases, HALF, FIRST, FIRST, 0, PRECISION)
-        values = layers(total, behind, biases + FIRST, WIDTHS, 1, PRECISION)
+    outputs = tl.arange(0, FIRST)
+    matrix = weights + waves[:, None] * FIRST + outputs[None, :]
+    cosines = tl.load(at, mask=mask, other=0.0) * tl.cos(angle)
+    sines = tl.load(at + K // 2, mask=mask, other=0.0) * tl.sin(angle)
+    total = product(cosines, tl.load(matrix), PRECISION)
+    total += product(sines, tl.load(matrix + HALF * FIRST), PRECISION)
+    total += tl.load(biases + outputs)[None, :]
+    values = layers(total, weights + 2 * HALF * FIRST, biases + FIRST, WIDTHS, 1, PRECISION)
     store_blend(out, values, off_y, off_x, iy, ix, sy, sx, ny, nx, exists, points, OUT, SIDES, M)
 
 
@@ -218,11 +156,11 @@ def lmf(
     out, rows, cell_y, off_y, cell_x, off_x, geometry, constant, weights, biases,
     points, width, ny, nx, cells, cells_x,
     K: tl.constexpr, OUT: tl.constexpr, GRID: tl.constexpr, SIDES: tl.constexpr,
-    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr, HALVES: tl.constexpr,
+    WIDTHS: tl.constexpr, PRECISION: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
     """LMF: a narrow MLP whose hidden sums the cell's row scales and shifts.
 
-    A row holds ``K`` scales of each hidden layer, then as many shifts. ``HALVES`` is not used: its layers are narrow.
+    A row holds ``K`` scales of each hidden layer, then as many shifts.
     """
     iy, ix, sy, sx, exists = rows_of(points, width, GRID, SIDES, M)
     cell, dy, dx = place(cell_y, off_y, cell_x, off_x, iy, ix, sy, sx, ny, nx, cells, cells_x, exists)

@@ -12,10 +12,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from implicitkit.kernels import gpu_basis, gpu_basis_source, gpu_source
+from implicitkit.kernels import gpu, gpu_basis, gpu_basis_source, gpu_source
 
-ROWS, WARPS = 128, 8
-ENSEMBLE = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "PRECISION": "ieee", "M": ROWS, "HALVES": 0}
+((ROWS, WARPS),) = gpu.TILES["liif"]
+ENSEMBLE = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "PRECISION": "ieee", "M": ROWS}
 PRODUCTS = {"K": 16, "CHANNELS": 3, "SIDES": 2}
 TYPES = {  # of pointers; the other arguments are int32
     **dict.fromkeys(("cell_y", "cell_x", "pixel_y", "pixel_x", "columns", "index"), "*i64"),
@@ -40,8 +40,6 @@ NUMBERS, JOINED_LINES, JOIN_WARPS = gpu_basis.JOIN_TILE
 CASES: list[tuple[Any, dict[str, Any], dict[str, str]]] = [
     (gpu_source.liif, {**ENSEMBLE, "WIDTHS": (256, 256, 256, 256, 16), "num_warps": WARPS}, NARROW),
     (gpu_source.lte, {**ENSEMBLE, "WIDTHS": (128, 256, 256, 256, 16), "num_warps": WARPS}, {}),
-    (gpu_source.liif, {**ENSEMBLE, "WIDTHS": (256, 256, 256, 256, 16), "num_warps": WARPS, "HALVES": 1}, NARROW),
-    (gpu_source.lte, {**ENSEMBLE, "WIDTHS": (128, 256, 256, 256, 16), "num_warps": WARPS, "HALVES": 1}, {}),
     (gpu_source.lmf, {**ENSEMBLE, "K": 16, "WIDTHS": (16,) * 7, "num_warps": WARPS}, NARROW),
     (gpu_source.lmf, {**ENSEMBLE, "K": 16, "WIDTHS": (16,) * 7, "num_warps": 4, "M": 64}, {"weights": "*fp32"}),
     *((gpu_basis_source.waves, waves(choice, 32), NARROW) for choice in range(len(gpu_basis.WAVE_TILES))),

@@ -81,14 +81,6 @@ def test_tiles_and_blocks_change_nothing(kernels: set[str], monkeypatch: pytest.
     assert kernels and (found - expected).abs().max() <= SAME[torch.float32]
 
 
-@pytest.mark.parametrize(("decoder", "case"), [("liif", "paper"), ("liif", "one layer behind"), ("lte", "paper")])
-def test_halves_change_nothing(decoder: str, case: str, kernels: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    model, picture = made(decoder, case), torch.rand(3, 6, 5, device=HERE)
-    monkeypatch.setattr(gpu, "FEW", next(k for k, (_, _, halves) in enumerate(gpu.TILES) if halves))
-    expected, found = both(monkeypatch, lambda: model.encode(picture).render((13, 8), clamp=False), torch.float32)
-    assert kernels and (found - expected).abs().max() <= SAME[torch.float32] * expected.abs().max()
-
-
 def test_a_cell_of_its_own_for_each_point_takes_the_plain_path(
     kernels: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
