@@ -32,9 +32,9 @@ TILES = {"liif": ((64, 8),), "lte": ((64, 8),), "lmf": ((64, 4), (64, 8), (128, 
 """Rows (neighbours of queries) and warps per program; the autotuner chooses where there are several, for many queries.
 
 On an NVIDIA H200 (Triton 3.6) LIIF and LTE of the published widths were right with (64, 8) alone: (64, 4) and (128, 8)
-gave wrong values (3 % of the largest) or an illegal memory access, and so did layers in two halves. Only there does the
-compiler multiply by instructions of 64 × 128 sums, elsewhere of 64 × 256. It waits for all products and writes no
-register that one of them reads or adds to; the reason is not known.
+gave wrong values (by 3 % of the largest) or an illegal memory access, and so did layers in two halves, with any of them.
+The reason is not known. In LIIF's machine code every product is waited for, and no register that one reads or adds to is
+written meanwhile; that of (64, 8) multiplies by instructions of 64 × 128 sums, that of the others of 64 × 256.
 """
 MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores

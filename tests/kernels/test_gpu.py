@@ -40,6 +40,12 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return ran
 
 
+@pytest.fixture(autouse=True)
+def exact_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card's convolutions are TF32 by default: an encoder's tiles would differ from the whole by 1e-4."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def made(decoder: str, case: str) -> ik.ImplicitModel:
     return ensembles.made(decoder, case, HERE)
 

@@ -46,6 +46,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def exact_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card's convolutions are TF32 by default: an encoder's tiles would differ from the whole by 1e-4."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def model(decoder: dict[str, Any]) -> ik.ImplicitModel:
     torch.manual_seed(0)
     encoder = {"name": "edsr", "blocks": 1, "channels": 12}
