@@ -84,7 +84,7 @@ from the plain path's own float32 geometry.
 
 It serves where a field is rendered or asked without a graph, under bfloat16 or float16 autocast, or in TF32 where `torch.backends.cuda.matmul.allow_tf32` is set and the
 layers fit, and in exact float32 where all layers are at most 32 wide (`lmf`). Full float32 of wide layers, other decoders, a cell for each point and training take the plain path, as does a
-card on which the kernel does not compile (a warning says so). Where several tile shapes are known to be right (`lmf`, `thera`), the first call
+card on which the kernel does not compile or is wrong on a small example of its widths, on which it is tried before its first use (a warning says so; a CUDA graph's warm-up has tried it). Where several tile shapes are known to be right (`lmf`, `thera`), the first call
 tries them and keeps the fastest on disk. `IMPLICITKIT_KERNELS=0` turns the kernels off.
 
 `thera`, `gb_lsr` and `ope` have kernels for grids, the twins of `basis.c`; they compute in float32 and read rows in the precision in which they are stored. A program makes some lines of 32 pixels of

@@ -231,35 +231,51 @@ def _kernel() -> BasisKernel | None:
 
 def agrees(kernel: BasisKernel) -> bool:
     """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+    cases = ((True, False), (False, False), (False, True))
+    return all(example_agrees(kernel, *case) for case in cases)
+
+
+def example_agrees(
+    kernel: Any,
+    waves: bool,
+    ensemble: bool,
+    functions: int = 3,
+    channels: int = 3,
+    device: torch.device | str = "cpu",
+) -> bool | None:
+    """Whether a kernel computes one form correctly for so many functions and channels; None if it did not run."""
+    device = torch.device(device)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
-        axes = [torch.linspace(-0.9, 0.9, n, device="cpu") for n in (5, 21)]
-        for waves, ensemble in ((True, False), (False, False), (False, True)):
-            decoder = _Example(waves, ensemble)
-            rows = torch.rand(1, 12, 12 if waves else 27, generator=generator, device="cpu") - 0.5
-            latent = Latent(Rows(rows, (3, 4), (0, 0), (3, 4)), (3, 4))
-            ours = kernel.grid(Separable(waves, decoder.along), decoder, latent, axes, None)
-            theirs = decoder.query_grid(latent, axes, None, {})
-            if ours is None or not bool(((ours - theirs).abs() <= 1e-4).all()):
-                return False
-    return True
+        axes = [torch.linspace(-0.9, 0.9, n, device=device) for n in (5, 21)]
+        decoder = _Example(waves, ensemble, functions, channels)
+        stored = functions * (1 + channels if waves else channels * functions)
+        rows = (torch.rand(1, 12, stored, generator=generator, device="cpu") - 0.5).to(device)
+        latent = Latent(Rows(rows, (3, 4), (0, 0), (3, 4)), (3, 4))
+        ours = kernel.grid(Separable(waves, decoder.along), decoder, latent, axes, None)
+        if ours is None:
+            return None
+        theirs = decoder.query_grid(latent, axes, None, {})
+        return bool(((ours - theirs).abs() <= 1e-4 * theirs.abs().max().clamp(min=1)).all())
 
 
 class _Example(BasisDecoder):
-    """Three functions per axis, or three waves."""
+    """Functions per axis, or waves."""
 
     uses_cell = False
 
-    def __init__(self, waves: bool, ensemble: bool) -> None:
+    def __init__(self, waves: bool, ensemble: bool, functions: int, channels: int) -> None:
         super().__init__()
         self.waves, self.local_ensemble = waves, ensemble
+        self.count, self.out_channels = functions, channels
 
     def along(self, axis: int, offset: Tensor) -> Tensor:
         """Both the functions and the angles."""
-        return offset[..., None] * (torch.arange(3, device=offset.device) + axis) + 1
+        steps = torch.arange(self.count, device=offset.device) * (3 / self.count)
+        return offset[..., None] * (steps + axis) + 1
 
     def opened(self, rows: Tensor) -> Tensor:
-        return turned_waves(rows, 3) if self.waves else rows
+        return turned_waves(rows, self.count) if self.waves else rows
 
     def table(self, offset: Sequence[Tensor], cell: Tensor | None) -> Tensor:
         y, x = (self.along(k, part) for k, part in enumerate(offset))

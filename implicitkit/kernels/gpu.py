@@ -13,9 +13,9 @@ import inspect
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,17 +25,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from implicitkit.decoders.rows import Rows
-from implicitkit.devices import is_out_of_memory
+from implicitkit.devices import is_out_of_memory, is_recorded
 from implicitkit.kernels.queries import QueryNeighbours
+from implicitkit.kernels.trial import ensemble_agrees
 
 TILES = {"liif": ((64, 8),), "lte": ((64, 8),), "lmf": ((64, 4), (64, 8), (128, 8))}
 """Rows (neighbours of queries) and warps per program; the autotuner chooses where there are several, for many queries.
 
 On an NVIDIA H200 (Triton 3.6) LIIF and LTE of the published widths were right with (64, 8) alone: (64, 4) and (128, 8)
-gave wrong values (by 3 % of the largest) or an illegal memory access, and so did layers in two halves, with any of them.
-The reason is not known. In LIIF's machine code every product is waited for, and no register that one reads or adds to is
-written meanwhile; that of (64, 8) multiplies by instructions of 64 × 128 sums, that of the others of 64 × 256.
+gave wrong values (by 3 % of the largest) or an illegal memory access, and so did layers in two halves. The reason is
+not known. In LIIF's machine code every product is waited for, and no register that one reads or adds to is written
+meanwhile; that of (64, 8) multiplies by instructions of 64 × 128 sums, that of the others of 64 × 256.
 """
+FORMS = {"liif": "sums", "lte": "waves", "lmf": "modulated"}  # methods of a kernel
 MAX_NARROW = 32  # of layers whose float32 products are exact
 MIN_TILE = 16  # the narrowest tile of the tensor cores
 RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
@@ -43,7 +45,10 @@ RESERVED_BYTES = 16 << 10  # shared memory besides a layer's matrix
 MIN_QUERIES_TO_TUNE = 4096  # fewer are too fast to time
 MIN_TRITON = (3, 3)  # the first with tuple arguments
 
-_broken: set[tuple[str, torch.device, tuple[Any, ...]]] = set()
+Variant = tuple[str, torch.device, tuple[Any, ...]]
+_broken: set[Variant] = set()
+_proven: set[Variant] = set()
+_trying = threading.Lock()
 _tuning = threading.Lock()  # Triton's autotuner keeps state between its steps
 
 
@@ -114,10 +119,14 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 
 @dataclass(frozen=True)
 class GPUKernel:
-    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; TF32 unless ``exact``."""
+    """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; TF32 unless ``exact``.
+
+    ``tile`` is the one of :data:`TILES` that is on trial; None: use those that have been tried.
+    """
 
     dtype: torch.dtype
     exact: bool = False
+    tile: int | None = None
 
     def sums(
         self,
@@ -132,7 +141,7 @@ class GPUKernel:
             return None
         mlp = pack(layers, self.dtype)
         own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp, self.exact)
+        return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp, self, layers)
 
     def waves(
         self,
@@ -146,7 +155,7 @@ class GPUKernel:
             return None
         mlp = pack(layers, self.dtype, 2)
         own = [phase.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp, self.exact)
+        return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp, self, layers)
 
     def modulated(
         self, source: Rows, near: QueryNeighbours, layers: Sequence[nn.Linear], geometry: Tensor, constant: Tensor
@@ -154,7 +163,12 @@ class GPUKernel:
         """Evaluate :class:`~implicitkit.kernels.table.Modulated`; arguments as of :meth:`sums`."""
         mlp = pack(layers, self.dtype)
         own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
-        return _launch("lmf", source, source.rows, near, geometry.shape[1], own, mlp, self.exact)
+        return _launch("lmf", source, source.rows, near, geometry.shape[1], own, mlp, self, layers)
+
+
+def first_failure(results: Iterable[bool | None]) -> bool | None:
+    """The first result that is not True; True if there is none."""
+    return next((result for result in results if result is not True), True)
 
 
 def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKernel | None:
@@ -179,7 +193,8 @@ def _launch(
     width: int,
     own: Sequence[Tensor],
     mlp: Packed,
-    exact: bool = False,
+    kernel: GPUKernel,
+    layers: Sequence[nn.Linear],
 ) -> Tensor | None:
     batch, corners = len(rows), near.sides**2
     out = torch.empty(batch, near.points, mlp.out, dtype=torch.float32, device=rows.device)
@@ -187,7 +202,7 @@ def _launch(
         return out
     arguments = [out, rows.contiguous(), near.cell_y, near.off_y, near.cell_x, near.off_x, *own]
     sizes = [near.points, near.width, near.cell_y.shape[1], near.cell_x.shape[1], rows.shape[1], source.cells[1]]
-    narrow = "tf32" if mlp.weights.dtype == torch.float32 and not exact else "ieee"
+    narrow = "tf32" if mlp.weights.dtype == torch.float32 and not kernel.exact else "ieee"
     options = {
         "K": width,
         "OUT": mlp.out,
@@ -199,32 +214,42 @@ def _launch(
 
     many = rows.is_cuda and near.points * batch >= MIN_QUERIES_TO_TUNE
     tiles = TILES[name] if many else TILES[name][:1]
+    tiles = tiles if kernel.tile is None else TILES[name][kernel.tile :][:1]
 
     def run() -> None:
         from implicitkit.kernels import gpu_source
 
-        kernel = getattr(gpu_source, name)
+        compiled = getattr(gpu_source, name)
         if len(tiles) > 1:
             choices = tuple(((("M", tile),), warps) for tile, warps in tiles)
-            tuned(kernel, choices, ("K", "WIDTHS", "PRECISION"))[
+            tuned(compiled, choices, ("K", "WIDTHS", "PRECISION"))[
                 lambda meta: (-(-near.points * corners // meta["M"]), batch)
             ](*arguments, *sizes, **options)
         else:
             ((tile, warps),) = tiles
-            kernel[(-(-near.points * corners // tile), batch)](
+            compiled[(-(-near.points * corners // tile), batch)](
                 *arguments, *sizes, **options, M=tile, num_warps=warps, num_stages=1
             )
 
-    return out if launched(name, (mlp.widths, mlp.weights.dtype, exact), out, run) else None
+    settings = (mlp.widths, mlp.weights.dtype, kernel.exact, rows.dtype, near.grid, near.sides, tiles)
+
+    def tried() -> bool | None:
+        shapes = (replace(kernel, tile=k) for k in range(len(tiles)))
+        return first_failure(ensemble_agrees(shape, FORMS[name], source, near, layers) for shape in shapes)
+
+    return out if launched(name, settings, out, run, tried if kernel.tile is None else None) else None
 
 
-def launched(name: str, settings: tuple[Any, ...], out: Tensor, run: Callable[[], None]) -> bool:
+def launched(
+    name: str, settings: tuple[Any, ...], out: Tensor, run: Callable[[], None], trial: Callable[[], bool | None] | None
+) -> bool:
     """Whether ``run`` launched the kernel ``name``, which is compiled for ``settings``, on the device of ``out``.
 
-    Where it fails on a GPU, a warning says so, and it is not tried again.
+    Before its first use ``trial`` says whether it is right on a small example (None: it did not run). Where it is not,
+    or fails on a GPU, a warning says so, and it is not used again.
     """
     variant = (name, out.device, settings)
-    if variant in _broken:
+    if variant in _broken or (trial is not None and not _tried(variant, out, trial)):
         return False
     try:
         with torch.cuda.device(out.device) if out.is_cuda else nullcontext(), _tuning:
@@ -238,6 +263,26 @@ def launched(name: str, settings: tuple[Any, ...], out: Tensor, run: Callable[[]
         warnings.warn(f"the {name} kernel does not run here, the plain path does: {error}", stacklevel=3)
         return False
     return True
+
+
+def _tried(variant: Variant, out: Tensor, trial: Callable[[], bool | None]) -> bool:
+    """Whether the variant is right, tried once; not yet while a CUDA graph is recorded, before which a warm-up has."""
+    if variant in _proven:
+        return True
+    if is_recorded(out):
+        return False
+    with _trying:
+        if variant not in _proven and variant not in _broken:
+            try:
+                right = trial()
+            except Exception as error:  # a GPU tells of a failure later, where values are read
+                if not out.is_cuda or is_out_of_memory(error):
+                    raise
+                right = False
+            (_proven if right else _broken).add(variant)
+            if right is False:
+                warnings.warn(f"the {variant[0]} kernel is wrong here, the plain path serves instead", stacklevel=4)
+    return variant in _proven
 
 
 @cache

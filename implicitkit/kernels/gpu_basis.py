@@ -6,7 +6,7 @@ They compute in float32 at any precision and need Triton 3.3; ``IMPLICITKIT_KERN
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,15 @@ from torch import Tensor
 from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.basis import Lines, Separable, picture_of
-from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, launched, triton_there, tuned
+from implicitkit.kernels.basis import Lines, Separable, example_agrees, picture_of
+from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, first_failure, launched, triton_there, tuned
 
 MAX_WAVES, MAX_FUNCTIONS = 512, 64
 MAX_LINES = 1 << 17  # of a grid: a launch has at most 65,535 programs on this axis
 MAX_GROUP = 4  # channels of a program that makes waves
 TILE_NUMBERS = 1024  # pixels times functions of a program, at least
 WAVE_TILES = ((1, 8, 2), (1, 8, 4), (2, 8, 4), (1, 16, 2), (1, 4, 4))
-"""The autotuner's choices: multiples of :data:`TILE_NUMBERS`, lines and warps per program."""
+"""The autotuner's choices, right on an NVIDIA H200: multiples of :data:`TILE_NUMBERS`, lines and warps per program."""
 PRODUCT_TILE = (1, 8, 4)  # likewise
 JOIN_TILE = (128, 16, 4)  # numbers, lines and warps per program
 JOINED_BYTES = 256 << 20  # of the lines' joined coefficients at a time
@@ -32,7 +32,12 @@ JOINED_BYTES = 256 << 20  # of the lines' joined coefficients at a time
 
 @dataclass(frozen=True)
 class GPUBasisKernel:
-    """The kernels, for one form at a time."""
+    """The kernels, for one form at a time.
+
+    ``tile`` is the one of :data:`WAVE_TILES` that is on trial; None: use those that have been tried.
+    """
+
+    tile: int | None = None
 
     def grid(
         self, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
@@ -57,7 +62,21 @@ class GPUBasisKernel:
             picture = [named[name] for name in ("picture", "pixel_y", "share_y", "pixel_x", "share_x", "constant")]
             pixels = [latent.extra.rows.shape[1], latent.extra.cells[1]]
         make = _waves if form.waves else _products
-        return out if make(out, source, lines, picture, pixels, latent.extra is not None) else None
+        return out if make(self, out, source, lines, picture, pixels, latent.extra is not None) else None
+
+    def _tried(self, waves: bool, lines: Lines, out: Tensor, tiles: int) -> Callable[[], bool | None] | None:
+        """What tries the first ``tiles`` shapes; None for a kernel that is on trial itself."""
+        if self.tile is not None:
+            return None
+        functions, channels = lines.along[0].shape[-1], out.shape[1]
+
+        def tried() -> bool | None:
+            shapes = (GPUBasisKernel(k) for k in range(tiles))
+            return first_failure(
+                example_agrees(shape, waves, lines.sides == 2, functions, channels, out.device) for shape in shapes
+            )
+
+        return tried
 
 
 def basis_kernel_for(like: Tensor) -> GPUBasisKernel | None:
@@ -72,7 +91,15 @@ def _padded(functions: int) -> int:
     return 1 << max(2, (functions - 1).bit_length())
 
 
-def _waves(out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: list[int], has_picture: bool) -> bool:
+def _waves(
+    of: GPUBasisKernel,
+    out: Tensor,
+    source: Rows,
+    lines: Lines,
+    picture: list[Any],
+    pixels: list[int],
+    has_picture: bool,
+) -> bool:
     from implicitkit.kernels import gpu_basis_source
 
     batch, channels, height, width = out.shape
@@ -87,25 +114,33 @@ def _waves(out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: 
     def blocks(meta: dict[str, int]) -> tuple[int, int, int]:
         return -(-width // meta["M"]), -(-height // meta["LINES"]), groups
 
+    many = out.is_cuda and out.numel() >= channels * MIN_QUERIES_TO_TUNE
+    shapes = WAVE_TILES if many else WAVE_TILES[:1]
+    shapes = shapes if of.tile is None else WAVE_TILES[of.tile :][:1]
+    tiles = [({"M": max(1, factor * TILE_NUMBERS // padded), "LINES": n}, warps) for factor, n, warps in shapes]
+
     def run() -> None:
         kernel = gpu_basis_source.waves
-        tiles = [
-            ({"M": max(1, factor * TILE_NUMBERS // padded), "LINES": count}, warps)
-            for factor, count, warps in WAVE_TILES
-        ]
-        if out.is_cuda and out.numel() >= channels * MIN_QUERIES_TO_TUNE:
+        if len(tiles) > 1:
             tuned(kernel, tuple((tuple(meta.items()), warps) for meta, warps in tiles), ("K", "CHANNELS", "PICTURE"))[
                 blocks
             ](*arguments, *sizes, **options)
         else:
-            meta, warps = tiles[0]
+            ((meta, warps),) = tiles
             kernel[blocks(meta)](*arguments, *sizes, **options, **meta, num_warps=warps, num_stages=1)
 
-    return launched("waves", (functions, channels, has_picture), out, run)
+    settings = (functions, channels, has_picture, source.rows.dtype, shapes)
+    return launched("waves", settings, out, run, of._tried(True, lines, out, len(shapes)))
 
 
 def _products(
-    out: Tensor, source: Rows, lines: Lines, picture: list[Any], pixels: list[int], has_picture: bool
+    of: GPUBasisKernel,
+    out: Tensor,
+    source: Rows,
+    lines: Lines,
+    picture: list[Any],
+    pixels: list[int],
+    has_picture: bool,
 ) -> bool:
     from implicitkit.kernels import gpu_basis_source
 
@@ -136,7 +171,8 @@ def _products(
                 M=tile, LINES=lines_of_tile, num_warps=warps, num_stages=1,
             )  # fmt: skip
 
-    return launched("products", (functions, channels, sides, has_picture), out, run)
+    settings = (functions, channels, sides, has_picture, source.rows.dtype)
+    return launched("products", settings, out, run, of._tried(False, lines, out, 1))
 
 
 def _columns(cells: Tensor, stored: int) -> tuple[Tensor, Tensor]:
