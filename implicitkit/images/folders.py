@@ -101,6 +101,23 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
     return list({file.resolve(): file for file in files}.values())  # folders may overlap
 
 
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Picture files by name without suffix.
+
+    Raises:
+        DataError: two have one name.
+
+    >>> sorted(by_name([Path("test/cat.png"), Path("test/dog.jpg")]))
+    ['cat', 'dog']
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            raise DataError(f"{named[file.stem]} and {file} have one name; files are told apart and paired by it")
+        named[file.stem] = file
+    return named
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a result comes from.
