@@ -229,7 +229,7 @@ def without_controls(text: str) -> str:
     >>> without_controls("\x1b]0;owned\x07.png")
     '\\x1b]0;owned\\x07.png'
     """
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def one_line(text: str) -> str:

@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-PLAIN = (bool, int, float, str, list, tuple, dict)
+PLAIN_TYPES = (bool, int, float, str, list, tuple, dict)
 MAX_ITEMS, MAX_LETTERS = 8, 60
 
 
@@ -25,7 +25,7 @@ def with_settings(thing: Any, *more: str) -> str:
     except (TypeError, ValueError):  # a class written in C
         names = []
     held = {name: getattr(thing, name, None) for name in names}
-    return in_brackets(thing, {name: value for name, value in held.items() if isinstance(value, PLAIN)}, *more)
+    return in_brackets(thing, {name: value for name, value in held.items() if isinstance(value, PLAIN_TYPES)}, *more)
 
 
 def in_brackets(thing: Any, settings: Mapping[str, Any], *more: str) -> str:

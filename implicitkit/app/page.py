@@ -12,8 +12,8 @@ from implicitkit.errors import PluginError, UserError, one_line, text_of
 from implicitkit.registry.kinds import tabs
 
 ADDRESS = re.compile(r"\s*[a-z]+://", re.IGNORECASE)
-FIRST = ("upscale", "inpaint")
-MISSING = """Nothing here fills holes. A plugin brings this tab and the models for it:
+FIRST_TABS = ("upscale", "inpaint")
+NO_INPAINTING = """Nothing here fills holes. A plugin brings this tab and the models for it:
 
     pip install implicitkit-sair
 
@@ -33,7 +33,7 @@ async def build_page(session: Session) -> gr.Blocks:
     False
     """
     names = tabs.names()
-    first = [name for name in FIRST if name in names or name == "inpaint"]
+    first = [name for name in FIRST_TABS if name in names or name == "inpaint"]
     with gr.Blocks(title="implicitkit", analytics_enabled=False, delete_cache=(600, int(KEPT_S))) as page:
         gr.Markdown("# implicitkit\nPictures as continuous functions. Everything is computed on this machine.")
         for name in [*first, *(name for name in names if name not in first)]:
@@ -41,7 +41,7 @@ async def build_page(session: Session) -> gr.Blocks:
                 if name in names:
                     _lay_out(name, session)
                 else:
-                    gr.Markdown(MISSING)
+                    gr.Markdown(NO_INPAINTING)
     page.queue(max_size=16, default_concurrency_limit=1)
     page.has_launched = True  # a page that is mounted is not, and Gradio then lets a request name any file
     for part in page.blocks.values():

@@ -9,10 +9,10 @@ from implicitkit.app.session import Session
 from implicitkit.images.io import Picture, to_pixels, to_tensor
 from implicitkit.images.resize import resize
 
-SHOWN = 1600  # pixels of the longer side
+PREVIEW_SIDE = 1600  # pixels of the longer side
 
 
-def shown_size(size: tuple[int, int], longest: int = SHOWN) -> tuple[int, int]:
+def shown_size(size: tuple[int, int], longest: int = PREVIEW_SIDE) -> tuple[int, int]:
     """``size`` ``(H, W)`` made to fit a square of ``longest`` pixels.
 
     >>> shown_size((4000, 1000)), shown_size((30, 20))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-OFF = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_RUN_HISTORY": "False"}
+NO_TELEMETRY = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_RUN_HISTORY": "False"}
 
 
 async def make_app(session: Session, host: str = "127.0.0.1") -> FastAPI:
@@ -73,9 +73,9 @@ def listen(host: str, port: int) -> socket.socket:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A folder for uploads and results, gone afterwards; Gradio's settings are off in the meantime."""
-    before = {name: os.environ.get(name) for name in (*OFF, "GRADIO_TEMP_DIR")}
+    before = {name: os.environ.get(name) for name in (*NO_TELEMETRY, "GRADIO_TEMP_DIR")}
     with tempfile.TemporaryDirectory(prefix="implicitkit-app-", ignore_cleanup_errors=True) as folder:
-        os.environ.update(OFF, GRADIO_TEMP_DIR=folder)
+        os.environ.update(NO_TELEMETRY, GRADIO_TEMP_DIR=folder)
         try:
             yield Path(folder)
         finally:

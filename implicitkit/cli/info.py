@@ -181,7 +181,7 @@ def plain(text: str) -> str:
     >>> plain("see :mod:`implicitkit.losses`, or ``[]``")
     'see implicitkit.losses, or []'
     """
-    return MARKUP.sub(lambda found: found[1] or found[2], " ".join(text.split()))
+    return MARKUP.sub(lambda match: match[1] or match[2], " ".join(text.split()))
 
 
 def meanings_of(factory: Callable[..., Any]) -> dict[str, str]:

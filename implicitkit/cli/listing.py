@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 PARTS = ("encoders", "necks", "decoders", "degradations", "models", "losses", "metrics", "protocols")
 KINDS = (*PARTS, "datasets", "optimisers", "schedules", "callbacks", "weights")
-LISTABLE = (*KINDS, "configs")
-SINGULAR = {"losses": "loss", "weights": "weight file"}
+LISTED_KINDS = (*KINDS, "configs")
+SINGULAR_FORMS = {"losses": "loss", "weights": "weight file"}
 LOCAL_WEIGHTS = ("WEIGHTS: in the box", "WEIGHTS: here")
 WILDCARDS = "*?["
 LEAST_COLUMNS = 30  # for a summary that is folded
@@ -25,7 +25,7 @@ LEAST_COLUMNS = 30  # for a summary that is folded
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTABLE)}; all of them if left out."),
+        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED_KINDS)}; all of them if left out."),
     ] = None,
     names: Annotated[
         str | None, typer.Argument(metavar="[PATTERN]", help="A part of a name, or a pattern such as 'timm:*vit*'.")
@@ -41,19 +41,19 @@ def list_names(
     from implicitkit.registry import kinds
 
     pattern = names or pattern
-    if kind is not None and (found := _kind(kind)) is None:
+    if kind is not None and (named := _kind(kind)) is None:
         if pattern is not None:
-            raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(LISTABLE)}")
+            raise UserError(f"unknown kind {kind!r}; it is one of {', '.join(LISTED_KINDS)}")
         kind, pattern = None, kind
     elif kind is not None:
-        kind = found
+        kind = named
     kinds.plugins.load()
-    shown = [kind] if kind else ["models"] if pretrained else list(LISTABLE)
+    shown = [kind] if kind else ["models"] if pretrained else list(LISTED_KINDS)
     glob = _glob(pattern)
     lists = {name: _rows(name, glob, pretrained) for name in shown}
     if pattern and not any(lists.values()):
         everything = [row[0].split()[-1] for name in shown for row in _rows(name, None, pretrained)]
-        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else LISTABLE)])
+        near = nearest(pattern.strip("*").lower(), [*everything, *(() if kind else LISTED_KINDS)])
         where = f"{kind or 'what is registered'}"
         hint = f"; did you mean {near[0]!r}?" if near else f" (implicitkit list {kind or ''}".rstrip() + " shows all)"
         raise UserError(f"nothing in {where} matches {pattern!r}{hint}")
@@ -77,7 +77,9 @@ def _fitted(line: str, indent: int) -> str:
 def _kind(word: str) -> str | None:
     """A kind's name, given in the plural or in the singular; None for another word."""
     plain = word.lower()
-    return next((kind for kind in LISTABLE if plain in (kind, SINGULAR.get(kind, kind.removesuffix("s")))), None)
+    return next(
+        (kind for kind in LISTED_KINDS if plain in (kind, SINGULAR_FORMS.get(kind, kind.removesuffix("s")))), None
+    )
 
 
 def _glob(pattern: str | None) -> str | None:

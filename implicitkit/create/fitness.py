@@ -123,11 +123,11 @@ def judge(model: ImplicitModel, name: str, picture: str, request: Request) -> li
         else:
             notes.append(Note(picture, "magnified ×{}", request.scale, f"{trained}; {end}"))
     if not training.covers_noise(request):
-        seen = f"up to sigma {training.noise:g}" if training.noise else "on pictures without noise"
-        notes.append(Note(picture, "noise of sigma {} (of 255)", request.noise, f"{name} was trained {seen}; {end}"))
+        extent = f"up to sigma {training.noise:g}" if training.noise else "on pictures without noise"
+        notes.append(Note(picture, "noise of sigma {} (of 255)", request.noise, f"{name} was trained {extent}; {end}"))
     if request.quality is not None and not training.covers_quality(request):
-        seen = f"down to quality {training.quality:g}" if training.quality else "on pictures without such compression"
-        text = f"{name} was trained {seen} and sharpens its blocks; {end}"
+        extent = f"down to quality {training.quality:g}" if training.quality else "on pictures without such compression"
+        text = f"{name} was trained {extent} and sharpens its blocks; {end}"
         notes.append(Note(picture, "JPEG of quality {}", request.quality, text))
     return notes
 

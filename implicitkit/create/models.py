@@ -165,9 +165,9 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """
     import torch
 
-    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
-        return found
+    chosen = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if dtype is None or (isinstance(chosen, torch.dtype) and chosen.is_floating_point):
+        return chosen
     raise ValueError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, or such a name; received {dtype!r}")
 
 

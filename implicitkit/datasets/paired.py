@@ -7,7 +7,7 @@ from pathlib import Path
 
 from implicitkit.datasets.base import Dataset, Pair, Pixels, checked_pair, read_pixels
 from implicitkit.errors import DataError
-from implicitkit.images.folders import picture_files
+from implicitkit.images.folders import by_name, picture_files
 
 
 class PairedFiles(Dataset):
@@ -59,22 +59,13 @@ class Paired(PairedFiles):
 
     def __init__(self, inputs: Path, targets: Path, masks: Path | None = None) -> None:
         input_files = picture_files([Path(inputs).expanduser()])
-        clean = _by_stem(picture_files([Path(targets).expanduser()]))
-        holes = None if masks is None else _by_stem(picture_files([Path(masks).expanduser()]))
+        clean = by_name(picture_files([Path(targets).expanduser()]))
+        holes = None if masks is None else by_name(picture_files([Path(masks).expanduser()]))
         super().__init__(
             input_files,
             [_partner(file, clean, targets) for file in input_files],
             None if holes is None else [_partner(file, holes, masks) for file in input_files],
         )
-
-
-def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for file in files:
-        if file.stem in named:
-            raise DataError(f"{named[file.stem]} and {file} have one name; files are paired by name")
-        named[file.stem] = file
-    return named
 
 
 def _partner(file: Path, others: Mapping[str, Path], folder: Path | None) -> Path:

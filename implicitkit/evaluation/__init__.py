@@ -10,8 +10,9 @@
 from implicitkit.evaluation.inpainting import create_holes, evaluate_inpainting, hole_spec, mean_fill
 from implicitkit.evaluation.protocol import Answer, Example, ModelMethod, Progress, Protocol
 from implicitkit.evaluation.restoration import as_degraded, evaluate_restoration
-from implicitkit.evaluation.scores import Metrics, Scores, by_name, markdown_table
+from implicitkit.evaluation.scores import Metrics, Scores, markdown_table
 from implicitkit.evaluation.super_resolution import Pair, TestSet, Upscaler, bicubic, evaluate, make_pair, score
+from implicitkit.images.folders import by_name
 
 __all__ = [
     "Answer",

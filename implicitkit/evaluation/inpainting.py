@@ -30,9 +30,9 @@ from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.degradations.settings import KindChoice
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Example, ModelMethod, Progress, Protocol
-from implicitkit.evaluation.scores import Metrics, Scores, by_name
+from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.images.filling import fill_holes
-from implicitkit.images.folders import picture_files
+from implicitkit.images.folders import by_name, picture_files
 from implicitkit.images.io import read_image, to_pixels, to_tensor
 from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.metrics import Metric

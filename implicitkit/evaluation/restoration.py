@@ -18,8 +18,8 @@ from implicitkit.create import create_degradation
 from implicitkit.degradations.base import Degradation, seeded
 from implicitkit.evaluation.inpainting import check_size, prepare
 from implicitkit.evaluation.protocol import Example, ModelMethod, Progress, Protocol
-from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores, by_name
-from implicitkit.images.folders import picture_files
+from implicitkit.evaluation.scores import BIN, NUMBER, Metrics, Scores
+from implicitkit.images.folders import by_name, picture_files
 from implicitkit.images.io import read_image
 from implicitkit.images.resize import resize
 

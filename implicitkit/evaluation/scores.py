@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from implicitkit.create import create_metric
-from implicitkit.errors import DataError, WeightsError
+from implicitkit.errors import WeightsError
 from implicitkit.metrics import Metric
 
 Metrics = Sequence[str | Mapping[str, Any] | Metric]
@@ -173,20 +172,6 @@ def create_available(metrics: Metrics) -> tuple[list[Metric], dict[str, str]]:
         except WeightsError as error:
             left_out[str(metric["name"] if isinstance(metric, Mapping) else metric)] = str(error)
     return created, left_out
-
-
-def by_name(files: Iterable[Path]) -> dict[str, Path]:
-    """Picture files by name without suffix.
-
-    Raises:
-        DataError: two have one name.
-    """
-    named: dict[str, Path] = {}
-    for file in files:
-        if file.stem in named:
-            raise DataError(f"{named[file.stem]} and {file} have one name; a test set needs different ones")
-        named[file.stem] = file
-    return named
 
 
 def metric_name(metric: str, unit: str) -> str:

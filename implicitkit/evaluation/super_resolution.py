@@ -27,8 +27,8 @@ from torch import Tensor
 from implicitkit.degradations.super_resolution import SuperResolution
 from implicitkit.errors import DataError
 from implicitkit.evaluation.protocol import Example, ModelMethod, Progress, Protocol
-from implicitkit.evaluation.scores import Metrics, Scores, by_name
-from implicitkit.images.folders import picture_files
+from implicitkit.evaluation.scores import Metrics, Scores
+from implicitkit.images.folders import by_name, picture_files
 from implicitkit.images.io import READABLE, read_image
 from implicitkit.images.resize import Kernel, resize
 from implicitkit.metrics import Metric

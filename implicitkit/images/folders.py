@@ -55,14 +55,14 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The picture files of a folder, sorted. What is hidden is left out, and what is in hidden folders, where notebooks
     and waste baskets keep copies; links are followed. Links to nothing and pipes are left out with a warning.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     walked = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         walked.add(Path(here).resolve())
         inside = (Path(here, name) for name in folders if recursive and not is_hidden(name))
         folders[:] = [path.name for path in inside if path.resolve() not in walked]  # no link leads round in a circle
-        found += [Path(here, name) for name in files if not name.startswith(".")]
-    named: list[Path] = sorted(p for p in found if p.suffix.lower() in READABLE)
+        paths += [Path(here, name) for name in files if not name.startswith(".")]
+    named: list[Path] = sorted(p for p in paths if p.suffix.lower() in READABLE)
     reached = [p for p in named if p.is_file()]
     if others := sorted(set(named) - set(reached)):
         count = f"{len(others)} picture{'s' * (len(others) > 1)} that cannot be reached"
@@ -99,6 +99,23 @@ def picture_files(folders: Sequence[Path | str]) -> list[Path]:
             )
         files += [file for file in inside if file not in results]
     return list({file.resolve(): file for file in files}.values())  # folders may overlap
+
+
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Picture files by name without suffix.
+
+    Raises:
+        DataError: two have one name.
+
+    >>> sorted(by_name([Path("test/cat.png"), Path("test/dog.jpg")]))
+    ['cat', 'dog']
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            raise DataError(f"{named[file.stem]} and {file} have one name; files are told apart and paired by it")
+        named[file.stem] = file
+    return named
 
 
 @dataclass(frozen=True)

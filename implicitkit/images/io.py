@@ -31,8 +31,8 @@ from implicitkit.images.picture import to_tensor as to_tensor
 
 WRITABLE = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".exr")
 READABLE = (*WRITABLE, *pillow.HEIC, ".bmp", ".gif")
-DEEP = (".png", ".tif", ".tiff", ".exr")  # hold more than 8 bits
-FLOATING = (".tif", ".tiff", ".exr")  # hold values above 1
+DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".exr")  # hold more than 8 bits
+FLOAT_SUFFIXES = (".tif", ".tiff", ".exr")  # hold values above 1
 MAX_CLIPPED = 0.5  # share of a float picture's values, in sRGB, that may be beyond black and white
 MAX_SIDES = {**dict.fromkeys(pillow.JPEG, 65535), ".webp": 16383, ".avif": 32768}  # pixels
 
@@ -222,9 +222,9 @@ def write_picture(
     path = Path(path)
     check_writable(path, picture.size, alpha=picture.alpha is not None)
     suffix = path.suffix.lower()
-    if picture.is_float and suffix not in FLOATING:
+    if picture.is_float and suffix not in FLOAT_SUFFIXES:
         picture = picture.displayed()
-    if picture.bits == 16 and suffix not in DEEP:
+    if picture.bits == 16 and suffix not in DEEP_SUFFIXES:
         alpha = None if picture.alpha is None else to_8_bits(picture.alpha)
         picture = replace(picture, pixels=to_8_bits(picture.pixels), alpha=alpha)
     space = picture.colour_space
@@ -271,8 +271,8 @@ def check_writable(path: Path, size: tuple[int, int], *, alpha: bool = False) ->
 
 def check_floating(path: Path) -> None:
     """Raise :class:`ImageError` if the format of ``path`` holds no values above 1."""
-    if path.suffix.lower() not in FLOATING:
-        raise ImageError(f"{path}: values above 1 are kept in {' and '.join(FLOATING)}; received {path.suffix!r}")
+    if path.suffix.lower() not in FLOAT_SUFFIXES:
+        raise ImageError(f"{path}: values above 1 are kept in {' and '.join(FLOAT_SUFFIXES)}; received {path.suffix!r}")
 
 
 def _decode(path: Path, head: bytes) -> Picture:

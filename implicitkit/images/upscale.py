@@ -160,10 +160,10 @@ class Range:
 
     def pixels(self, values: Tensor) -> Values:
         """The model's values ``(C, H, W)`` as the picture's floats ``(H, W, C)``, no brighter than its peak."""
-        found: Values = values.detach().float().clamp(self.low, 1).movedim(0, -1).cpu().numpy()
+        bounded: Values = values.detach().float().clamp(self.low, 1).movedim(0, -1).cpu().numpy()
         if self.peak is None:
-            return found
-        light = expand(found, self.peak)
+            return bounded
+        light = expand(bounded, self.peak)
         return light if self.linear else encode_srgb(light)
 
 

@@ -18,6 +18,7 @@ from implicitkit.images.io import to_pixels
 from implicitkit.images.sheets import save_figure, sheet
 from implicitkit.training.assembly import Assembly, assemble
 from implicitkit.training.data import Sample, TrainingCrops, collate
+from implicitkit.training.memory import graph_bytes
 from implicitkit.training.optimisation.optimiser import build_optimiser
 from implicitkit.training.optimisation.schedule import build_schedule
 
@@ -109,16 +110,7 @@ def dry_run(config: TrainConfig, device: str = "auto", dataset: Dataset | None =
 
 def _activations(run: Assembly, batch: Mapping[str, Any]) -> int:
     """Bytes that one crop keeps for the gradient; each piece of memory counts once, weights do not."""
-    known = {p.untyped_storage().data_ptr() for p in run.model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with graph_bytes(run.model) as kept:
         mask = batch["mask"] if run.model.takes_mask else None
         prediction = run.model(batch["image"], batch["coords"], batch["cell"], mask, run.losses.reads)
         run.losses.sum(run.losses.each(prediction, batch))

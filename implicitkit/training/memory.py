@@ -4,11 +4,13 @@ but several together may ask for more than there is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implicitkit.config import TrainConfig
 from implicitkit.coordinates import Size, cell_size, grid
@@ -17,7 +19,7 @@ from implicitkit.errors import ConfigError
 from implicitkit.model import ImplicitModel
 
 FLOAT = 4  # bytes
-PREFETCHED = 2  # batches that a worker of PyTorch's loader holds
+PREFETCHED_BATCHES = 2  # batches that a worker of PyTorch's loader holds
 SIDE, POINTS = 32, 64  # of the trial
 CPU = torch.device("cpu")
 
@@ -49,7 +51,7 @@ def check_memory(
     crops = max(1, config.batch // processes)
     pixel = FLOAT * (model.encoder.in_channels + 1)  # and the mask
     point = FLOAT * (model.ndim + model.decoder.out_channels)
-    loaded = crops * (1 + PREFETCHED * config.data.workers)
+    loaded = crops * (1 + PREFETCHED_BATCHES * config.data.workers)
     by_points = "data.points" if isinstance(config.data.points, int) else "data.window"
     scale = "data.patch" if source[0] * source[1] <= inputs else "the degradation's scale"
     host = [
@@ -94,24 +96,40 @@ def kept_bytes(model: ImplicitModel) -> tuple[float, float]:
     return max(0.0, pixel), max(0.0, point)
 
 
-def _kept(model: ImplicitModel, side: int, points: int) -> int:
-    """Bytes of the graph of one picture of ``side`` pixels, at ``points`` points."""
-    like = next(model.parameters())
-    weights = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+@contextmanager
+def graph_bytes(model: nn.Module) -> Iterator[dict[int, int]]:
+    """Address -> bytes of what is kept for the gradient inside: each piece of memory counts once, the model's own does
+    not.
+
+    >>> layer = nn.Linear(3, 4)
+    >>> with graph_bytes(layer) as kept:
+    ...     layer(torch.zeros(2, 3)).relu().sum()  # keeps its input and what the ReLU gives
+    tensor(..., grad_fn=<SumBackward0>)
+    >>> sum(kept.values())
+    56
+    """
+    own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
+        if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept
+
+
+def _kept(model: ImplicitModel, side: int, points: int) -> int:
+    """Bytes of the graph of one picture of ``side`` pixels, at ``points`` points."""
+    like = next(model.parameters())
     image = torch.full((1, model.encoder.in_channels, side, side), 0.5, device=like.device)
     mask = torch.zeros(1, 1, side, side, device=like.device) if model.takes_mask else None
     coords = grid((side, side), device=like.device)[None, :points]
     cell = cell_size((side, side), device=like.device)[None, None]
     training = model.training
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.random.fork_rng(), graph_bytes(model) as kept:
         try:
             prediction = model.eval()(image, coords, cell, mask)
             del prediction

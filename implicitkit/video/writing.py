@@ -19,7 +19,7 @@ from implicitkit.video.segments import Piece, Segments
 
 SEGMENT = 48  # frames; each begins with one that needs no other
 USUAL_QUALITY = 95
-KEPT = ("title", "creation_time", "artist", "copyright")
+KEPT_TAGS = ("title", "creation_time", "artist", "copyright")
 PLACES = ("location", "location-eng", "com.apple.quicktime.location.ISO6709")
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 ENCODERS = {".webm": ("libvpx-vp9",), ".avi": ("mpeg4",)}
@@ -90,7 +90,7 @@ def make_clip(
         if len(stretch) < SEGMENT:
             break
     with replacing(target) as temporary:
-        _join(clip, temporary, encoder, parts, KEPT + (PLACES if keep_gps else ()))
+        _join(clip, temporary, encoder, parts, KEPT_TAGS + (PLACES if keep_gps else ()))
     parts.remove()
     return done
 

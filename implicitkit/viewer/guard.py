@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-ANYWHERE = ("0.0.0.0", "::", "")
+ANY_HOST = ("0.0.0.0", "::", "")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -72,7 +72,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, host: str) -> None:
         self._app, self._token = app, token.encode()
         self._names: Collection[str] = {*LOOPBACK, host.lower()}
-        self._anywhere = host in ANYWHERE
+        self._anywhere = host in ANY_HOST
         if self._anywhere:
             self._names = {*LOOPBACK, socket.gethostname().lower()}
 

@@ -17,7 +17,7 @@ from implicitkit.images.transparency import fill_transparent
 from implicitkit.viewer.question import Box
 from implicitkit.viewer.windows import bicubic_window, nearest_window
 
-RANDOM = ("noise", "inpainting")  # of the degradations: transparency is spared them
+RANDOM_STEPS = ("noise", "inpainting")  # of the degradations: transparency is spared them
 Spec = Sequence[dict[str, Any]]
 
 
@@ -36,7 +36,7 @@ def alpha_of(picture: Picture, spec: Spec = ()) -> Tensor | None:
     if picture.alpha is None:
         return None
     alpha = to_tensor(picture.alpha[..., None])
-    if steps := [step for step in spec if step["name"] not in RANDOM]:
+    if steps := [step for step in spec if step["name"] not in RANDOM_STEPS]:
         from implicitkit.create import create_degradation
 
         alpha = create_degradation(steps)(alpha.expand(3, -1, -1).contiguous()).image[:1]

@@ -32,8 +32,8 @@ def python_line(
         device: where the model computes.
         output: the file to write.
 
-    >>> from implicitkit.viewer.question import WHOLE, Damage, Layer
-    >>> question = Question(0, Layer("model"), Damage(), WHOLE, (20, 30))
+    >>> from implicitkit.viewer.question import WHOLE_BOX, Damage, Layer
+    >>> question = Question(0, Layer("model"), Damage(), WHOLE_BOX, (20, 30))
     >>> print(python_line(question, "a.png", "fast", size=(10, 15)))
     import implicitkit as ik; image = ik.read_image('a.png'); \
 field = ik.load_model('fast').encode(image); \

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from implicitkit.errors import UserError
 
 Box = tuple[float, float, float, float]
-WHOLE: Box = (-1.0, -1.0, 1.0, 1.0)
+WHOLE_BOX: Box = (-1.0, -1.0, 1.0, 1.0)
 MAX_SIDE = 16384
 MAX_VIEW_PIXELS = 5120 * 2880  # the largest screens
 MAX_SAVED_PIXELS = 64_000_000

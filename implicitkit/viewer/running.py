@@ -14,7 +14,7 @@ import uvicorn
 
 from implicitkit.errors import UserError
 from implicitkit.viewer.darkroom import Darkroom
-from implicitkit.viewer.guard import ANYWHERE, is_loopback, new_token
+from implicitkit.viewer.guard import ANY_HOST, is_loopback, new_token
 from implicitkit.viewer.server import Server, application, view_format
 from implicitkit.viewer.turns import Turns
 
@@ -48,7 +48,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def address_of(listener: socket.socket, host: str, token: str) -> str:
     """The page's address, token and all."""
-    name = "127.0.0.1" if host in ANYWHERE else host
+    name = "127.0.0.1" if host in ANY_HOST else host
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/{token}/"
 
 

@@ -84,8 +84,8 @@ class Server:
         def work(asker: Asker) -> dict[str, Any]:
             original = self.room.original(index)
             height, width = original.picture.size
-            found = {"name": self.room.pictures[index].name, "height": height, "width": width}
-            return found | {"alpha": original.picture.alpha is not None, "facts": original.facts()}
+            size_and_name = {"name": self.room.pictures[index].name, "height": height, "width": width}
+            return size_and_name | {"alpha": original.picture.alpha is not None, "facts": original.facts()}
 
         return JSONResponse(await self._done("", None, work, rank=0))
 
@@ -117,7 +117,7 @@ class Server:
         def work(asker: Asker) -> str:
             path, named = self.room.pictures[question.picture], self.room.models[question.layer.model]
             size = self.room.size(question.picture)
-            seen = self.room.seen(question.picture, question.damage).image
+            degraded = self.room.seen(question.picture, question.damage).image
             return python_line(
                 question,
                 str(path),
@@ -125,7 +125,7 @@ class Server:
                 size=size,
                 plain=self.room.original(question.picture).is_plain,
                 takes_mask=named.model.takes_mask,
-                tile=choose_tile(named.model, (seen.shape[1], seen.shape[2])),
+                tile=choose_tile(named.model, (degraded.shape[1], degraded.shape[2])),
                 device=str(named.device),
             )
 

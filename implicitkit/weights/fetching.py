@@ -104,8 +104,8 @@ def _store(known: KnownFile, source: Source, path: Path) -> None:
         else:
             module, _, function = source.convert.partition(":")
             getattr(import_module(module), function)(content, temporary)
-        if not (found := digest(temporary)).startswith(known.sha256):
-            raise WeightsError(f"gives a file of SHA-256 {found}, not {known.sha256}")
+        if not (received := digest(temporary)).startswith(known.sha256):
+            raise WeightsError(f"gives a file of SHA-256 {received}, not {known.sha256}")
         if path.is_dir():  # a damaged folder cannot be replaced in one step
             path.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)

@@ -132,6 +132,6 @@ def _download(url: str, file: Path, sha256: str) -> Path:
 
 
 def _checked(file: Path, sha256: str) -> Path:
-    if not (found := digest(file)).startswith(sha256):
-        raise WeightsError(f"holds a file of SHA-256 {found}, not {sha256}")
+    if not (received := digest(file)).startswith(sha256):
+        raise WeightsError(f"holds a file of SHA-256 {received}, not {sha256}")
     return file

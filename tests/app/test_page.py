@@ -10,7 +10,7 @@ import pytest
 gr = pytest.importorskip("gradio")
 
 import implicitkit as ik  # noqa: E402
-from implicitkit.app.page import MISSING, build_page  # noqa: E402
+from implicitkit.app.page import NO_INPAINTING, build_page  # noqa: E402
 from implicitkit.app.session import Session  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def shown(page: object) -> tuple[list[str], list[str]]:
 def test_without_a_plugin_the_second_tab_says_what_to_install(tmp_path: Path) -> None:
     page = asyncio.run(build_page(Session(tmp_path)))
     titles, texts = shown(page)
-    assert titles == ["Upscale", "Inpaint"] and any(text in MISSING or "pip install" in text for text in texts)
+    assert titles == ["Upscale", "Inpaint"] and any(text in NO_INPAINTING or "pip install" in text for text in texts)
     assert page.analytics_enabled is False
     names = set(page.get_api_info()["named_endpoints"])
     assert names == {"/upscale"}

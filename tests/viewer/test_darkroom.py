@@ -13,7 +13,7 @@ import implicitkit as ik
 from implicitkit.images.io import to_pixels
 from implicitkit.viewer import darkroom
 from implicitkit.viewer.darkroom import Darkroom, Named, Recent
-from implicitkit.viewer.question import WHOLE, Box, Damage, Layer, Question
+from implicitkit.viewer.question import WHOLE_BOX, Box, Damage, Layer, Question
 from implicitkit.viewer.turns import MovedOn
 from implicitkit.viewer.windows import bicubic_window, nearest_window
 from oracles.models import conditioned_model, small_model
@@ -84,7 +84,7 @@ def test_what_is_kept_is_bounded_by_weight_before_more_is_made() -> None:
 
 
 def test_meaning_keeps_its_colours_while_one_zooms_and_degrades(room: Darkroom) -> None:
-    whole = room.render(Question(0, Layer("meaning", 1), Damage(), WHOLE, (40, 40)))
+    whole = room.render(Question(0, Layer("meaning", 1), Damage(), WHOLE_BOX, (40, 40)))
     part = room.render(Question(0, Layer("meaning", 1), Damage(), (-1.0, -1.0, 0.0, 0.0), (20, 20)))
     assert np.abs(part.astype(int) - whole[:20, :20]).max() <= 1 and whole[..., :3].std() > 20
     fitted = room._colours.get((0, 1), lambda: None)
@@ -106,7 +106,7 @@ def test_a_view_that_has_moved_on_ends_between_blocks(room: Darkroom) -> None:
 
     mover = Mover()
     with pytest.raises(MovedOn):
-        room.render(Question(0, Layer("model"), Damage(), WHOLE, (600, 600)), mover)  # type: ignore[arg-type]
+        room.render(Question(0, Layer("model"), Damage(), WHOLE_BOX, (600, 600)), mover)  # type: ignore[arg-type]
     assert mover.count == 3
 
 
@@ -114,7 +114,7 @@ def test_a_large_picture_is_read_in_tiles_that_are_kept(tmp_path: Path, monkeypa
     monkeypatch.setattr(darkroom, "choose_tile", lambda model, size: 16)
     ik.write_image(tmp_path / "large.png", torch.rand(3, 48, 64))
     room = Darkroom([tmp_path / "large.png"], [Named("m", small_model())])
-    shown = room.render(Question(0, Layer("model"), Damage(), WHOLE, (24, 32)))
+    shown = room.render(Question(0, Layer("model"), Damage(), WHOLE_BOX, (24, 32)))
     field = room.field(0, 0, Damage())
     tiled = field._latents
     assert tiled.tiling is not None and len(tiled._cached) == 12

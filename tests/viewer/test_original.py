@@ -13,7 +13,7 @@ from implicitkit.images.io import Picture, read_picture, to_pixels, to_tensor, w
 from implicitkit.images.transparency import fill_transparent
 from implicitkit.viewer.darkroom import Darkroom, Named
 from implicitkit.viewer.original import Original, alpha_of, as_picture, visible
-from implicitkit.viewer.question import WHOLE, Damage, Layer, Question
+from implicitkit.viewer.question import WHOLE_BOX, Damage, Layer, Question
 from oracles.models import small_model
 
 WIDE = ((b"cICP", bytes([12, 13, 0, 1])),)  # Display P3
@@ -37,7 +37,7 @@ def room(tmp_path: Path) -> Darkroom:
 
 
 def ask(word: str, which: int = 0, damage: Damage | None = None, size: tuple[int, int] = (12, 16)) -> Question:
-    return Question(which, Layer.parse(word, 1), damage or Damage(), WHOLE, size)
+    return Question(which, Layer.parse(word, 1), damage or Damage(), WHOLE_BOX, size)
 
 
 def test_a_screen_gets_transparency_and_models_the_colours_around_it(room: Darkroom) -> None:
@@ -95,7 +95,7 @@ def test_a_window_as_a_picture() -> None:
     assert window.pixels.shape == (5, 7, 3) and window.bits == 16
     assert window.alpha is not None and window.alpha.shape == (5, 7) and window.alpha.dtype == np.uint16
     assert visible(picture(1)).shape == (3, 12, 16)
-    assert as_picture(picture(alpha=False), torch.rand(3, 2, 2), WHOLE).alpha is None
+    assert as_picture(picture(alpha=False), torch.rand(3, 2, 2), WHOLE_BOX).alpha is None
 
 
 def test_what_is_saved_keeps_what_belongs_to_the_photograph(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import implicitkit as ik
-from implicitkit.viewer.question import MAX_SAVED_PIXELS, WHOLE, Damage, Layer, Question, parse_box
+from implicitkit.viewer.question import MAX_SAVED_PIXELS, WHOLE_BOX, Damage, Layer, Question, parse_box
 
 ASKED = {"width": "30", "height": "20"}
 
@@ -15,7 +15,7 @@ def parse(**words: object) -> Question:
 
 
 def test_the_words_become_a_question_and_the_defaults_are_the_whole_picture() -> None:
-    assert parse() == Question(0, Layer("model", 0), Damage(), WHOLE, (20, 30))
+    assert parse() == Question(0, Layer("model", 0), Damage(), WHOLE_BOX, (20, 30))
     asked = parse(picture=1, layer="meaning-1", box="-0.5,-0.25,0,1e-1", noise=5, low=2, blur=0.5, holes=0.1, seed=7)
     assert asked.picture == 1 and asked.layer == Layer("meaning", 1) and asked.box == (-0.5, -0.25, 0.0, 0.1)
     assert asked.damage == Damage(blur=0.5, low=2.0, noise=5.0, holes=0.1, seed=7)
@@ -76,4 +76,4 @@ def test_a_saved_picture_may_be_larger_than_a_screen() -> None:
     with pytest.raises(ik.UserError, match="at most 14.7"):
         Question.parse(words, pictures=1, models=1)
     assert Question.parse(words, pictures=1, models=1, most=MAX_SAVED_PIXELS).size == (8000, 8000)
-    assert parse_box("-1,-1,1,1", (8000, 8000)) == WHOLE
+    assert parse_box("-1,-1,1,1", (8000, 8000)) == WHOLE_BOX

@@ -85,7 +85,7 @@ class Outputs:
         """
         if self.name is None:
             return usual
-        return FIELD.sub(lambda found: re.sub(r'[\\/:*?"<>|]', "_", str(values[found[1]])), self.name)
+        return FIELD.sub(lambda field: re.sub(r'[\\/:*?"<>|]', "_", str(values[field[1]])), self.name)
 
     def check_file(self, output: Path) -> None:
         """Raise :class:`UserError` where ``output`` is one file and an option contradicts its name."""
@@ -193,11 +193,11 @@ def check_template(template: str) -> None:
 
 def check_hdr(targets: Sequence[Path]) -> None:
     """Raise :class:`UserError` if a target holds no values above 1."""
-    from implicitkit.images.io import FLOATING
+    from implicitkit.images.io import FLOAT_SUFFIXES
 
     for target in targets:
-        if target.suffix.lower() not in FLOATING:
-            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOATING)} hold; {target} does not")
+        if target.suffix.lower() not in FLOAT_SUFFIXES:
+            raise UserError(f"--hdr keeps values above 1, which {' and '.join(FLOAT_SUFFIXES)} hold; {target} does not")
 
 
 def with_outputs(command: Callable[..., Any]) -> Callable[..., Any]:

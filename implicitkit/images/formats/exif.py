@@ -17,12 +17,12 @@ ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x0112, 0x011A, 0x011
 WIDTH, HEIGHT = 0xA002, 0xA003
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 UNIT_BYTES = {5: 4, 10: 4}  # rationals are pairs: their halves are swapped one by one
-KEPT = {  # of the first directory: what describes the photograph, not how the file stores it
+KEPT_TAGS = {  # of the first directory: what describes the photograph, not how the file stores it
     *(0x010E, 0x010F, 0x0110, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 0x0131, 0x0132, 0x013B, 0x013C),
     *(YCBCR_POSITIONING, 0x4746, 0x4749, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),
 }
 MAKER_NOTE, PADDING, OFFSET_SCHEMA, INTEROPERABILITY = 0x927C, 0xEA1C, 0xEA1D, 0xA005
-STALE = {  # of the camera's directory: in pixels of the stored picture, or per pixel of the sensor
+STALE_TAGS = {  # of the camera's directory: in pixels of the stored picture, or per pixel of the sensor
     *(0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210),
 }
 MAX_ENTRIES = 1000
@@ -86,10 +86,10 @@ def fitted_exif(block: bytes, size: tuple[int, int], *, resized: bool = True, ke
         ValueError: it is damaged.
     """
     exif = read_exif(block)
-    picture = {tag: entry for tag, entry in exif.picture.items() if tag in KEPT}
+    picture = {tag: entry for tag, entry in exif.picture.items() if tag in KEPT_TAGS}
     if orientation_of(exif) >= 5 and X_RESOLUTION in picture and Y_RESOLUTION in picture:  # it lay on its side
         picture[X_RESOLUTION], picture[Y_RESOLUTION] = picture[Y_RESOLUTION], picture[X_RESOLUTION]
-    left_out = {MAKER_NOTE, PADDING, OFFSET_SCHEMA, INTEROPERABILITY, *(STALE if resized else ())}
+    left_out = {MAKER_NOTE, PADDING, OFFSET_SCHEMA, INTEROPERABILITY, *(STALE_TAGS if resized else ())}
     camera = {tag: entry for tag, entry in exif.camera.items() if tag not in left_out}
     if camera:
         camera |= {tag: Entry(4, 1, struct.pack("<I", n)) for tag, n in ((HEIGHT, size[0]), (WIDTH, size[1]))}

@@ -15,7 +15,7 @@ from implicitkit.registry.extras import require
 
 MAGIC = b"v/1\x01"
 CHROMATICITIES = b"cHRM"  # PNG's name for them
-KEPT = ("RGBA", "RGB", "Y", "YA")
+CHANNEL_SETS = ("RGBA", "RGB", "Y", "YA")
 MAX_HALF = 65504.0
 
 
@@ -51,7 +51,7 @@ def read_exr(path: Path) -> tuple[Values, Values | None, ColourSpace]:
         if len(file.parts) > 1:
             raise ValueError(f"it is an EXR of {len(file.parts)} parts; save one of them")
         header, channels = dict(file.header()), {name: channel.pixels for name, channel in file.channels().items()}
-    name = next((name for name in KEPT if name in channels), None)
+    name = next((name for name in CHANNEL_SETS if name in channels), None)
     if name is None:
         raise ValueError(f"it is an EXR of the channels {', '.join(channels)}; convert it to RGB or grey (Y)")
     pixels = channels[name]

@@ -52,8 +52,8 @@ def read_pillow(path: Path, head: bytes, readable: tuple[str, ...]) -> Picture:
             raise ImageError(f"{path} is {image.format} of {kind}, which is not supported; save it as PNG or TIFF")
         icc, metadata = image.info.get("icc_profile"), _metadata(image)
         orientation = exif_orientation(metadata.exif)
-        if orientation == 1 and metadata.xmp is not None and (found := XMP_ORIENTATION.search(metadata.xmp)):
-            orientation = int(found[1])
+        if orientation == 1 and metadata.xmp is not None and (match := XMP_ORIENTATION.search(metadata.xmp)):
+            orientation = int(match[1])
         samples = _deep_samples(path, image)
         if samples is None:
             samples = _samples(image)

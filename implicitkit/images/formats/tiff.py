@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicitkit.images.formats.exif import (
-    KEPT,
+    KEPT_TAGS,
     RESOLUTION_UNIT,
     X_RESOLUTION,
     Y_RESOLUTION,
@@ -162,7 +162,7 @@ def _metadata(path: Path, tags: dict[int, Any]) -> ImageMetadata:
             exif = read_exif(content)
     except (ValueError, OSError):  # a BigTIFF, whose directories are others
         return ImageMetadata(xmp=packet)
-    picture = {tag: entry for tag, entry in exif.picture.items() if tag in KEPT or tag == ORIENTATION}
+    picture = {tag: entry for tag, entry in exif.picture.items() if tag in KEPT_TAGS or tag == ORIENTATION}
     for tag in (DESCRIPTION, SOFTWARE):
         if tag in picture and picture[tag].value.startswith(OF_PROGRAMS):
             del picture[tag]

@@ -8,7 +8,7 @@ from typing import Any
 
 MAX_BYTES = 16 << 20
 PLACE = re.compile(r"gps|latitude|longitude|altitude", re.IGNORECASE)
-STALE = re.compile(r"^(Orientation|Thumbnails|HasExtendedXMP|NativeDigest)$")
+STALE_NAMES = re.compile(r"^(Orientation|Thumbnails|HasExtendedXMP|NativeDigest)$")
 PARTS_BEHIND = (  # say what follows the picture in its file, or hold it: depth, films, gain maps, which are not copied
     *("http://ns.google.com/photos/1.0/" + name for name in ("camera", "container", "depthmap", "image", "audio")),
     "http://ns.adobe.com/hdr-gain-map/",
@@ -49,17 +49,17 @@ def fitted_xmp(
 
     def drops(node: Any) -> bool:
         name, namespace = node.localName or node.nodeName, node.namespaceURI or ""
-        if STALE.search(name) or namespace.startswith(PARTS_BEHIND):
+        if STALE_NAMES.search(name) or namespace.startswith(PARTS_BEHIND):
             return True
         return not keep_gps and namespace != "http://www.w3.org/2000/xmlns/" and bool(PLACE.search(name))
 
     def change(name: str, text: str) -> str:
         if name in SIZES:
             return str(size[SIZES[name]])
-        found = IN_PIXELS.search(name)
-        if found is None or before is None or not text.strip().isdecimal():
+        match = IN_PIXELS.search(name)
+        if match is None or before is None or not text.strip().isdecimal():
             return text
-        axis = 1 if found[1] else 0
+        axis = 1 if match[1] else 0
         return str(round(int(text) * size[axis] / before[axis]))
 
     _edit(document.documentElement, drops, change)

@@ -12,8 +12,11 @@ from torch import Tensor
 from implicitkit.errors import WeightsError
 from implicitkit.weights.layouts.base import DecoderLayout, Rules, Tensors, numbers
 
-RECOMPUTED = re.compile(r"among\.\d+\.layers\.\d+\.attention\.index")
-DEAD = {"cross": "norm1", "among": "norm3"}  # of queries to a single key: whatever they are, its value is the answer
+RECOMPUTED_KEYS = re.compile(r"among\.\d+\.layers\.\d+\.attention\.index")
+DEAD_NORMS = {
+    "cross": "norm1",
+    "among": "norm3",
+}  # of queries to a single key: whatever they are, its value is the answer
 OUR_HEADS = {"sigma": "sigma", "rho": "rho", "alpha": "opacity", "rgb": "colour", "mean": "offset"}
 
 
@@ -70,13 +73,13 @@ _AMONG = (
 
 
 def _of_values(tensors: dict[str, Tensor], features: int) -> dict[str, Tensor]:
-    """Of the attention to the magnification, the values' part alone; see :data:`DEAD`."""
+    """Of the attention to the magnification, the values' part alone; see :data:`DEAD_NORMS`."""
     ours = {}
     for key, value in tensors.items():
         if key.endswith(("told.in_proj_weight", "told.in_proj_bias")):
             before, _, kind = key.rpartition("in_proj_")
             ours[f"{before}0.{kind}"] = value.chunk(3)[2]
-        elif not RECOMPUTED.fullmatch(key) and key.split(".")[4:5] != [DEAD.get(key.split(".")[0])]:
+        elif not RECOMPUTED_KEYS.fullmatch(key) and key.split(".")[4:5] != [DEAD_NORMS.get(key.split(".")[0])]:
             ours[key] = value
     return ours
 

@@ -91,7 +91,7 @@ def _clit(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str,
 
 
 HAAR = ("LL.", "LH.", "HL.", "HH.")  # fixed filters, which ours are too
-DEAD = "imnet_wave."  # layers that the authors' model never calls
+UNUSED_LAYERS = "imnet_wave."  # layers that the authors' model never calls
 
 
 def _liwt_rules(tensors: Tensors) -> Rules:
@@ -124,7 +124,7 @@ def _liwt_rules(tensors: Tensors) -> Rules:
 
 
 def _without_filters(tensors: dict[str, Tensor], features: int) -> dict[str, Tensor]:
-    return {key: value for key, value in tensors.items() if not key.startswith((*HAAR, DEAD))}
+    return {key: value for key, value in tensors.items() if not key.startswith((*HAAR, UNUSED_LAYERS))}
 
 
 def _liwt(tensors: Tensors, args: Mapping[str, Any], features: int) -> dict[str, Any]:

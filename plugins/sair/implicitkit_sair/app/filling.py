@@ -27,7 +27,7 @@ from implicitkit_sair.segmentation.labelling import semantic_model
 from implicitkit_sair.segmentation.vocabulary import choose_vocabulary
 from implicitkit_sair.semantic.class_names import named_classes
 
-BEST = "whichever is better here"
+BEST_MODEL = "whichever is better here"
 POINT = re.compile(r"\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*")
 
 
@@ -87,7 +87,7 @@ def fill(
     picture: Picture,
     mask: Tensor,
     *,
-    model: str = BEST,
+    model: str = BEST_MODEL,
     dilate: int = 0,
     feather: int = 0,
     margins: Sequence[int] = (0, 0, 0, 0),
@@ -99,7 +99,7 @@ def fill(
         session: the models, the limits and the device.
         picture: of any kind; depth, grey, alpha and profile are kept.
         mask: ``(1, H, W)``, above 0.5 where pixels are missing.
-        model: of :func:`painters`, or :data:`BEST`.
+        model: of :func:`painters`, or :data:`BEST_MODEL`.
         dilate: pixels by which the holes are grown.
         feather: pixels over which the filling fades into the picture.
         margins: pixels to paint beyond the left, the top, the right and the bottom.
@@ -122,7 +122,7 @@ def fill(
 
     if every:
         return [filled([name]) for name in painters(session)]
-    return [filled([*default_models(), *CANDIDATES] if model == BEST else [model])]
+    return [filled([*default_models(), *CANDIDATES] if model == BEST_MODEL else [model])]
 
 
 def mean_same(
@@ -152,17 +152,17 @@ def mean_same(
         DataError: nothing or everything is selected.
         UserError: the request is not clear, or the encoder has no words.
     """
-    seen = default_semantics() if model == DINOV2 else session.load(model)
+    loaded = default_semantics() if model == DINOV2 else session.load(model)
     asked: dict[str, Any] = {"like": points(like), "unlike": points(unlike)}
     if words.strip():
         chosen = [word.strip() for word in words.split(",") if word.strip()]
         folded = {word.casefold() for word in chosen}
         others = [name for name in named_classes("ade20k") or [] if name.casefold() not in folded]
-        vocabulary = choose_vocabulary(semantic_model(seen).encoder, [*chosen, *others])
+        vocabulary = choose_vocabulary(semantic_model(loaded).encoder, [*chosen, *others])
         asked |= {"classes": chosen, "vocabulary": vocabulary}
     if not (asked["like"] or words.strip()):
         raise UserError("click what is to go, or say it in words")
-    selection = select(seen.to(session.device), picture.rgb(), threshold=threshold, **asked)
+    selection = select(loaded.to(session.device), picture.rgb(), threshold=threshold, **asked)
     return hole_of(selection, int(grow))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from implicitkit.app import Session, answering, before_and_after, picture_file, preview, shown_size
 from implicitkit.images import Picture, to_pixels
-from implicitkit_sair.app.filling import BEST, Answer, fill, has_words, mask_of, mean_same, painters, semantics
+from implicitkit_sair.app.filling import BEST_MODEL, Answer, fill, has_words, mask_of, mean_same, painters, semantics
 
 CANVAS = 900  # pixels of the longer side to paint on
 RED = np.array([255, 59, 48])
@@ -52,7 +52,7 @@ def tab(session: Session) -> None:
             with gr.Accordion("Paint beyond the picture", open=False), gr.Row():
                 names = ("Left", "Top", "Right", "Bottom")
                 margins = [gr.Number(0, label=name, precision=0, minimum=0, min_width=80) for name in names]
-            model = gr.Dropdown([BEST, *painters(session)], value=BEST, label="Model")
+            model = gr.Dropdown([BEST_MODEL, *painters(session)], value=BEST_MODEL, label="Model")
             every = gr.Checkbox(label="Show every model's answer")
             start = gr.Button("Fill", variant="primary", elem_id="inpaint-start")
         with gr.Column(scale=2, min_width=480):
@@ -90,8 +90,8 @@ def tab(session: Session) -> None:
         *margins: float | None,
     ) -> tuple[Any, ...]:
         given = session.read(picture)
-        found = mask_of(given.size, file=mask)
-        return _answer(session, picture, given, found, model, dilate, feather, every, margins)[:3]
+        hole = mask_of(given.size, file=mask)
+        return _answer(session, picture, given, hole, model, dilate, feather, every, margins)[:3]
 
     rest = [model, dilate, feather, every, *margins]
     start.click(

@@ -82,8 +82,8 @@ def select(
     else:
         scores = _of_example(field, *example) if example is not None else _like(field, image, like)
         if unlike:
-            found = torch.cat([_at(field, image, like), _at(field, image, unlike)])
-            nearest = Vocabulary(tuple(map(str, range(len(found)))), found)
+            examples = torch.cat([_at(field, image, like), _at(field, image, unlike)])
+            nearest = Vocabulary(tuple(map(str, range(len(examples)))), examples)
             scores = torch.minimum(scores - _division(scores), _score(field, nearest, list(range(len(like)))))
     if refine:
         scores = guided(scores, image.to(scores), max(2, max(image.shape[1:]) // 64))
@@ -153,16 +153,16 @@ def _division(scores: Tensor) -> float:
 def _score(field: Field, vocabulary: Vocabulary, chosen: Sequence[int]) -> Tensor:
     """``(H, W)``: the best cosine of the chosen classes minus the best of all others, or 0 without others."""
     rest = [k for k in range(len(vocabulary)) if k not in chosen]
-    found: Tensor | None = None
+    margins: Tensor | None = None
     for window, scores in score_blocks(field, vocabulary, field.size):
         best = scores[0, list(chosen)].amax(0)
         if rest:
             best = best - scores[0, rest].amax(0)
-        if found is None:
-            found = best.new_empty(field.size)
-        found[window] = best
-    assert found is not None
-    return found
+        if margins is None:
+            margins = best.new_empty(field.size)
+        margins[window] = best
+    assert margins is not None
+    return margins
 
 
 def _at(field: Field, image: Tensor, points: Sequence[tuple[float, float]]) -> Tensor:

@@ -19,7 +19,7 @@ from implicitkit_sair.inpainting.surroundings import MIN_SOLVED_SIDE, crops, pai
 
 SOLVERS = ("biharmonic", "harmonic", "patches")
 """What fills holes without having learnt: a thin plate, a membrane, and patches of the picture itself."""
-EXACT = 30_000  # missing pixels of a plate that is solved as it is, in a second or two
+MAX_EXACT_PIXELS = 30_000  # missing pixels of a plate that is solved as it is, in a second or two
 
 
 def inpaint(
@@ -166,16 +166,16 @@ def _solve_each(solver: str, image: Tensor, hole: Tensor) -> Tensor:
 def solve(solver: str, picture: Tensor, mask: Tensor) -> Tensor:
     """One picture ``(3, H, W)`` filled by a solver.
 
-    A thin plate of more than ``EXACT`` missing pixels is solved in a smaller picture and enlarged, and what the known
-    pixels are beyond that is spread into the hole as a membrane, as in ``paint_crop``: factorising its equations grows
-    faster than their number, and so far from anything known a plate has no detail.
+    A thin plate of more than ``MAX_EXACT_PIXELS`` missing pixels is solved in a smaller picture and enlarged, and what
+    the known pixels are beyond that is spread into the hole as a membrane, as in ``paint_crop``: factorising its
+    equations grows faster than their number, and so far from anything known a plate has no detail.
     """
     if solver == "patches":
         return patch_fill(picture, mask)
     missing = int((mask > 0.5).sum())
-    if solver != "biharmonic" or missing <= EXACT:
+    if solver != "biharmonic" or missing <= MAX_EXACT_PIXELS:
         return fill_holes(picture[None], mask[None], solver)[0]
-    size = [max(8, round(n * (EXACT / missing) ** 0.5)) for n in picture.shape[1:]]
+    size = [max(8, round(n * (MAX_EXACT_PIXELS / missing) ** 0.5)) for n in picture.shape[1:]]
     small, hole = shrink(picture, mask, size)
     plate = fill_holes(small[None], hole[None], solver)
     plate = F.interpolate(plate, picture.shape[1:], mode="bicubic")[0].to(picture)

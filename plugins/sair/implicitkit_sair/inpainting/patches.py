@@ -126,8 +126,8 @@ class _Search:
             scale = self.size / torch.tensor(coarser.shape[1:])
             place = (self.targets / scale).long()
             shift = coarser[:, place[:, 0], place[:, 1]].T * scale
-            found = (self.targets + shift).round().long()
-            self.matches = torch.where(self._is_source(found)[:, None], found, self.matches)
+            candidates = (self.targets + shift).round().long()
+            self.matches = torch.where(self._is_source(candidates)[:, None], candidates, self.matches)
         self.errors = torch.empty(len(self.targets))
         from scipy import ndimage
 
@@ -138,30 +138,30 @@ class _Search:
     def improve(self, values: Tensor) -> None:
         """Compare the patches of ``values`` ``(C, h, w)`` with better candidates."""
         patches = F.unfold(values[None], 2 * RADIUS + 1, padding=RADIUS)[0].T.contiguous()  # (h w, 49 C)
-        wanted = patches[self._flat(self.targets)]
-        self.errors = self._compare(patches, wanted, self.matches, torch.ones(len(wanted), dtype=torch.bool))
+        of_targets = patches[self._flat(self.targets)]
+        self.errors = self._compare(patches, of_targets, self.matches, torch.ones(len(of_targets), dtype=torch.bool))
         for _ in range(SWEEPS):
             for step in (8, 1, 4, 1):
                 for shift in ((step, 0), (-step, 0), (0, step), (0, -step)):
-                    self._propagate(patches, wanted, torch.tensor(shift))
+                    self._propagate(patches, of_targets, torch.tensor(shift))
             reach = int(self.size.max())
             while reach >= 1:
                 draw = torch.randint(-reach, reach + 1, self.matches.shape, generator=self.generator)
-                self._try(patches, wanted, self.matches + draw)
+                self._try(patches, of_targets, self.matches + draw)
                 reach //= 2
 
-    def _propagate(self, patches: Tensor, wanted: Tensor, shift: Tensor) -> None:
+    def _propagate(self, patches: Tensor, of_targets: Tensor, shift: Tensor) -> None:
         """Try what the neighbours at ``shift`` have found."""
         beside = (self.targets + shift).clamp(min=0).minimum(self.size - 1)
         neighbour = self.number[beside[:, 0], beside[:, 1]]
-        found = self.matches[neighbour] - (beside - self.targets)
-        self._try(patches, wanted, torch.where(neighbour[:, None] >= 0, found, -1))
+        candidates = self.matches[neighbour] - (beside - self.targets)
+        self._try(patches, of_targets, torch.where(neighbour[:, None] >= 0, candidates, -1))
 
-    def _try(self, patches: Tensor, wanted: Tensor, found: Tensor) -> None:
-        valid = self._is_source(found) & (found != self.matches).any(1)
-        errors = self._compare(patches, wanted, found, valid)
+    def _try(self, patches: Tensor, of_targets: Tensor, candidates: Tensor) -> None:
+        valid = self._is_source(candidates) & (candidates != self.matches).any(1)
+        errors = self._compare(patches, of_targets, candidates, valid)
         better = errors < self.errors
-        self.matches = torch.where(better[:, None], found, self.matches)
+        self.matches = torch.where(better[:, None], candidates, self.matches)
         self.errors = torch.where(better, errors, self.errors)
 
     def _compare(self, patches: Tensor, wanted: Tensor, found: Tensor, valid: Tensor) -> Tensor:

@@ -111,9 +111,9 @@ def weight_file(model: str, weights: str | None, sha256: str | None) -> Path | N
         return file
     if file is None:
         raise WeightsError(f"sha256 is of a file; {model!r} is fetched by its name (give local-dir: or weights: FILE)")
-    found = _digest(file)
-    if found != sha256.lower():
-        raise WeightsError(f"{file} has the SHA-256 {found}, not {sha256}: it holds other weights")
+    received = _digest(file)
+    if received != sha256.lower():
+        raise WeightsError(f"{file} has the SHA-256 {received}, not {sha256}: it holds other weights")
     return file
 
 

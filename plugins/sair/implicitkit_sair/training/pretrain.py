@@ -151,7 +151,7 @@ def _pretrain(
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
     )
-    total, seen, mean, kept = torch.zeros((), device=where), 0, math.nan, time.monotonic()
+    total, since_report, mean, kept = torch.zeros((), device=where), 0, math.nan, time.monotonic()
     for step, batch in enumerate(batches, start=start):
         rate = learning_rate(step, settings.steps, schedule)
         for group in optimiser.param_groups:
@@ -161,15 +161,15 @@ def _pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        total, seen, done = total + loss.detach(), seen + 1, step + 1
+        total, since_report, done = total + loss.detach(), since_report + 1, step + 1
         last = done == settings.steps
         if done % settings.log_every == 0 or last:
-            mean = float(total) / seen
+            mean = float(total) / since_report
             if not math.isfinite(mean):
                 raise UserError(f"the loss is {mean} near step {done}; lower lr, then resume from the last checkpoint")
             if report is not None:
                 report({"step": done, "loss": mean, "lr": rate})
-            total, seen = torch.zeros_like(total), 0
+            total, since_report = torch.zeros_like(total), 0
         late = time.monotonic() - kept >= CHECKPOINT_SECONDS
         if (done % settings.checkpoint_every == 0 or late) and not last:
             _keep(checkpoint, settings, model, optimiser, done)

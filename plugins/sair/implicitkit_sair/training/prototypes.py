@@ -158,13 +158,13 @@ def spherical_kmeans(
         centres = torch.cat([centres, vectors[torch.multinomial(away, 1, generator=generator)]])
     nearest = torch.full((len(vectors),), -1)
     for _ in range(iterations):
-        cosine, found = (vectors @ centres.t()).max(1)
-        for empty in (found.bincount(minlength=count) == 0).nonzero().flatten().tolist():
+        cosine, assigned = (vectors @ centres.t()).max(1)
+        for empty in (assigned.bincount(minlength=count) == 0).nonzero().flatten().tolist():
             far = int(cosine.argmin())
-            found[far], cosine[far] = empty, 1
-        if torch.equal(found, nearest):
+            assigned[far], cosine[far] = empty, 1
+        if torch.equal(assigned, nearest):
             break
-        nearest = found
+        nearest = assigned
         sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
         centres = F.normalize(sums, dim=1)
     return centres, nearest
