@@ -115,7 +115,7 @@ def _waves(
         return -(-width // meta["M"]), -(-height // meta["LINES"]), groups
 
     many = out.is_cuda and out.numel() >= channels * MIN_QUERIES_TO_TUNE
-    shapes = WAVE_TILES if many else WAVE_TILES[:1]
+    shapes: tuple[tuple[int, int, int], ...] = WAVE_TILES if many else WAVE_TILES[:1]
     shapes = shapes if of.tile is None else WAVE_TILES[of.tile :][:1]
     tiles = [({"M": max(1, factor * TILE_NUMBERS // padded), "LINES": n}, warps) for factor, n, warps in shapes]
 
