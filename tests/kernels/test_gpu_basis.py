@@ -38,7 +38,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     def watched(*arguments: Any) -> torch.Tensor | None:
         values = grid(*arguments)
-        found.append(values is not None)
+        if arguments[0].tile is None:  # not on trial
+            found.append(values is not None)
         return values
 
     monkeypatch.setattr(GPUBasisKernel, "grid", watched)
