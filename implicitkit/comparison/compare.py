@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,14 +22,14 @@ from implicitkit.comparison.scores import Progress, Scorer
 from implicitkit.comparison.terms import OWN_ENTRIES, compare_terms
 from implicitkit.config.comparison import CompareConfig
 from implicitkit.devices import choose_device, cpu_threads, describe_machine
-from implicitkit.errors import ConfigError, UserError
+from implicitkit.errors import UserError
 from implicitkit.evaluation.grid import draw_grid
 from implicitkit.evaluation.scores import Scores
 from implicitkit.evaluation.statistics import differences, summary
 from implicitkit.files import write_json, write_text
 from implicitkit.nested import equal_and_different, finite
 from implicitkit.registry.kinds import plugins
-from implicitkit.registry.origins import by_hand
+from implicitkit.registry.origins import check_processes_have
 from implicitkit.registry.plugins import VARIABLE
 from implicitkit.training.curves import draw_curves
 from implicitkit.training.resume import begin_run
@@ -117,18 +117,6 @@ def compare(
     write_json(config.output / "report.json", report)
     write_text(config.output / "report.md", markdown(report))
     return report
-
-
-def check_processes_have(configs: Iterable[Mapping[str, Any]]) -> None:
-    """Raise :class:`ConfigError` if runs name what is registered in this process alone: each is a process of its own.
-
-    >>> check_processes_have([{"loss": "l1"}])
-    """
-    if absent := sorted({part for config in configs for part in by_hand(config)}):
-        raise ConfigError(
-            f"{' and '.join(absent)}: registered by hand, in this process alone, and each run of a comparison is a "
-            f"process of its own; write hooks in a module and its name into os.environ[{VARIABLE!r}], or make a plugin"
-        )
 
 
 def evaluate(plan: Plan, scorer: Scorer) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from implicitkit.comparison.plan import GivenWeights, PlannedRun, Source
+from implicitkit.comparison.plan import PlannedRun, Source
 from implicitkit.config import ModelSpec, validate
 from implicitkit.config.terms import Terms, compare_specs
 from implicitkit.create import load_model
@@ -35,10 +35,6 @@ def _spec(source: Source) -> ModelSpec | None:
         return source.config.model
     if source.run is not None:
         return source.run.config.model
-    return _spec_of_weights(source)
-
-
-def _spec_of_weights(source: GivenWeights) -> ModelSpec | None:
     try:
         model = load_model(str(source.weights))
         return validate(ModelSpec, {**model.spec, "passes": source.passes or model.passes}, source.name)

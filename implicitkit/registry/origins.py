@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from implicitkit.errors import UnknownNameError
+from implicitkit.errors import ConfigError, UnknownNameError
 from implicitkit.registry.kinds import SESSION, decoders, encoders, necks, plugins
+from implicitkit.registry.plugins import VARIABLE
 from implicitkit.registry.registry import Registry
 
 OUR_DISTRIBUTION = "implicitkit"
@@ -80,6 +81,18 @@ def by_hand(config: Mapping[str, Any]) -> list[str]:
         if entry.owner == SESSION or entry.owner.version == BY_HAND
     }
     return sorted({mine[word] for word in _words(config) if word in mine}) if mine else []
+
+
+def check_processes_have(configs: Iterable[Mapping[str, Any]]) -> None:
+    """Raise :class:`ConfigError` if runs name what is registered in this process alone: each is a process of its own.
+
+    >>> check_processes_have([{"loss": "l1"}])
+    """
+    if absent := sorted({part for config in configs for part in by_hand(config)}):
+        raise ConfigError(
+            f"{' and '.join(absent)}: registered by hand, in this process alone, and each run of a comparison is a "
+            f"process of its own; write hooks in a module and its name into os.environ[{VARIABLE!r}], or make a plugin"
+        )
 
 
 def _words(value: Any) -> Iterator[str]:
