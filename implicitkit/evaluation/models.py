@@ -12,7 +12,7 @@ from implicitkit.create import create_protocol, load_model
 from implicitkit.devices import choose_device
 from implicitkit.errors import UserError
 from implicitkit.evaluation.protocol import Protocol
-from implicitkit.evaluation.rows import row_names
+from implicitkit.evaluation.row_names import row_names
 from implicitkit.evaluation.scores import Metrics, Scores
 from implicitkit.model import ImplicitModel
 

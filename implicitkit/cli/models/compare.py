@@ -122,7 +122,7 @@ def compare(
 
 def _of_models(config: Path | None, models: Sequence[str], data: str | None, protocol: str | None) -> dict[str, Any]:
     """The configuration that compares models which are trained already; the first is the reference."""
-    from implicitkit.evaluation.rows import row_names
+    from implicitkit.evaluation.row_names import row_names
 
     if config is not None:
         raise UserError(f"pass a configuration or --models, not both; received {config} and {' '.join(models)}")

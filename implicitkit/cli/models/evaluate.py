@@ -118,7 +118,7 @@ def evaluate(
     from implicitkit.devices import choose_device, choose_precision, describe_machine
     from implicitkit.evaluation import markdown_table
     from implicitkit.evaluation.protocol import check_options
-    from implicitkit.evaluation.rows import row_names
+    from implicitkit.evaluation.row_names import row_names
     from implicitkit.files import write_json
 
     options = _options(settings or [], scales)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import implicitkit as ik
-from implicitkit.evaluation.rows import row_names
+from implicitkit.evaluation.row_names import row_names
 
 
 @pytest.mark.parametrize(
