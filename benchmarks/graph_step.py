@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from implicitkit.training.optimisation.averaging import Average
+from implicitkit.training.optimisation.optimiser import set_rate
 
 WARM_UPS = 3
 
@@ -23,7 +24,8 @@ class GraphStep:
     Args:
         loss_of: batch -> the loss, a scalar with a graph; the same kernels for each batch of the same shapes.
         model: what is trained.
-        optimiser: of its parameters, one that PyTorch can record (``capturable``), such as AdamW.
+        optimiser: of its parameters, one that PyTorch can record (``capturable``) and whose state begins at zero, such
+            as AdamW.
         average: the moving average of the weights.
         clip: the largest norm of the gradient; None: any.
         batch: the first batch: tensors on the GPU, and whatever else ``loss_of`` reads.
@@ -45,6 +47,7 @@ class GraphStep:
         for group in optimiser.param_groups:
             group["capturable"] = True
             group["lr"] = torch.zeros((), device=device)  # the warm-up moves no weight
+        self._rates = [group["lr"] for group in optimiser.param_groups]
         self._batch = {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -52,6 +55,9 @@ class GraphStep:
             for _ in range(WARM_UPS):
                 self._step()
         torch.cuda.current_stream().wait_stream(aside)
+        for state in optimiser.state.values():  # as before the warm-up
+            for value in state.values():
+                value.zero_()
         self._graph = torch.cuda.CUDAGraph()
         optimiser.zero_grad(set_to_none=True)  # the gradients' memory belongs to the graph
         with torch.cuda.graph(self._graph, capture_error_mode="relaxed"):
@@ -64,9 +70,7 @@ class GraphStep:
         if self._clip:
             torch.nn.utils.clip_grad_norm_(self._trained, self._clip)
         self._optimiser.step()
-        with torch.no_grad():
-            for name, weight in self._average._weights.items():
-                self._average._average[name].lerp_(weight, self._share)
+        self._average.move(self._share)
         return loss.detach()
 
     def __call__(self, batch: Mapping[str, Any], rate: float) -> Tensor:
@@ -74,8 +78,9 @@ class GraphStep:
         for key, value in batch.items():
             if isinstance(value, Tensor):
                 self._batch[key].copy_(value)
-        for group in self._optimiser.param_groups:
-            group["lr"].fill_(group.get("own_lr") or rate * group["factor"])
+        set_rate(self._optimiser, rate)
+        for group, held in zip(self._optimiser.param_groups, self._rates, strict=True):  # where the graph reads it
+            group["lr"] = held.fill_(group["lr"])
         self._share.fill_(1 - self._average.next_decay())
         self._graph.replay()
         return self._loss

@@ -41,12 +41,15 @@ class Average:
         self._weights = {} if decay is None else trainable
         self._average = {name: p.detach().clone() for name, p in self._weights.items()}
 
-    @torch.no_grad()
     def update(self) -> None:
         """Average in the current weights; call it once after each optimiser step."""
-        decay = self.next_decay()
+        self.move(1 - self.next_decay())
+
+    @torch.no_grad()
+    def move(self, share: float | Tensor) -> None:
+        """Move the average by ``share``, a number or a tensor ``()``, of the way to the current weights."""
         for name, weight in self._weights.items():
-            self._average[name].lerp_(weight, 1 - decay)
+            self._average[name].lerp_(weight, share)
 
     def next_decay(self) -> float:
         """``d`` of the next update, which is counted; 0 without an average."""

@@ -1,7 +1,7 @@
 """Train on holes whose plates are solved already (``plates.py``), with the examples on the model's own device.
 
-python plugins/sair/studies/resident.py CONFIG POOL OUT --steps 2000 --seed 1
-python plugins/sair/studies/resident.py CONFIG POOL OUT --seconds 500
+PYTHONPATH=. python plugins/sair/studies/resident.py CONFIG POOL OUT --steps 2000 --seed 1
+PYTHONPATH=. python plugins/sair/studies/resident.py CONFIG POOL OUT --seconds 500
 
 CONFIG is a training configuration whose model fills and skips by ``biharmonic``; its model, weights, loss, optimiser,
 ema, batch and data.points/in_holes count. The cosine runs over the steps, or over the seconds where time is what is
