@@ -107,10 +107,7 @@ class Scorer:
         """The scores of the row ``label``: those that are kept, if they are of the same weights, protocol and test
         pictures, or new ones; ``keep`` says whether pictures are kept as well.
         """
-        file, pictures = source.folder / f"scores-{self.label}.json", self.pictures(source.folder)
-        key = {**self.key, "label": label, "weights": self._digest(source), "passes": source.passes}
-        if source.options:
-            key["options"] = dict(source.options)
+        (file, key), pictures = self.place(label, source), self.pictures(source.folder)
         stored = read_kept(file, key)
         scored = None if stored is None else Scored(**stored)
         if scored is None or (keep and not (scored.pictures and pictures.is_file())):
@@ -118,6 +115,12 @@ class Scorer:
             scored = self._score(label, source, pictures if keep else None)
             write_kept(file, key, asdict(scored))
         return scored
+
+    def place(self, label: str, source: Source) -> tuple[Path, dict[str, Any]]:
+        """The file of the scores, and what they depend on."""
+        key = {**self.key, "label": label, "weights": self._digest(source), "passes": source.passes}
+        own = {"options": dict(source.options)} if source.options else {}
+        return source.folder / f"scores-{self.label}.json", key | own
 
     def _digest(self, source: Source) -> str:
         """What tells weights apart: a file's content, or the values of a pretrained model."""

@@ -59,6 +59,12 @@ class LPIPS(Metric):
         self.name = "lpips" if net == "vgg" else f"lpips_{net}"
         self._model = frozen_network(net, weights).to(self.device)
 
+    def to(self, device: str | torch.device) -> LPIPS:
+        """Move the network to ``device``; returns itself."""
+        self.device = torch.device(device)
+        self._model = self._model.to(self.device)
+        return self
+
     @torch.no_grad()
     def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> float:
         *_, channels, height, width = target.shape

@@ -104,15 +104,16 @@ def write_test(arguments: Any) -> None:
     """The protocol's examples with their plates."""
     protocol = InpaintingProtocol(masks=str(arguments.test), size=arguments.side, solvers=False)
     found = list(protocol.examples(arguments.pictures))
-    truth, hole, plate, setting = [], [], [], []
+    truth, hole, plate, setting, name = [], [], [], [], []
     for example in found:
         assert example.mask is not None
         truth.append((example.truth * 255).round().to(torch.uint8).numpy())
         hole.append(example.mask.to(torch.uint8).numpy())
         plate.append(biharmonic_fill(example.image[None], example.mask[None])[0].half().numpy())
         setting.append(example.setting)
+        name.append(example.name)
     with replacing(arguments.pool / "test.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, truth=truth, hole=hole, plate=plate, setting=setting)
+        np.savez(file, truth=truth, hole=hole, plate=plate, setting=setting, name=name)
     print(f"{len(found)} examples, process {os.getpid()}")
 
 

@@ -1,12 +1,15 @@
-"""Train on holes whose plates are solved already (``plates.py``), with the examples on the model's own device.
+"""Train on a GPU with the examples on it: a configuration, or a method of a study.
 
-PYTHONPATH=. python plugins/sair/studies/resident.py CONFIG POOL OUT --steps 2000 --seed 1
-PYTHONPATH=. python plugins/sair/studies/resident.py CONFIG POOL OUT --seconds 500
+PYTHONPATH=. python plugins/sair/studies/resident.py CONFIG EXAMPLES OUT --steps 2000 --seed 1
+PYTHONPATH=. python plugins/sair/studies/resident.py STUDY EXAMPLES --method SAIR --seed 1 --test TEST
 
-CONFIG is a training configuration whose model fills and skips by ``biharmonic``; its model, weights, loss, optimiser,
-ema, batch and data.points/in_holes count. The cosine runs over the steps, or over the seconds where time is what is
-given. OUT is a folder: ``log.jsonl``, ``weights.safetensors`` (half precision, the average) and, with ``--test FILE``
-of ``plates.py --test``, ``scores.json``: the hole's PSNR of each example.
+EXAMPLES is a folder of holes whose plates are solved already (``plates.py``), for models that fill and skip by
+``biharmonic``; or, where the degradation is noise or super_resolution by one factor, a folder of pictures of one size.
+Of CONFIG its model, weights, loss, optimiser, ema, steps, batch and data.points/in_holes count. The cosine runs over
+the steps, or over the seconds where time is what is given. OUT gets ``log.jsonl`` and the averaged weights in half
+precision; with a method it is the folder in which ``implicitkit compare`` would train it. ``--test``, the test's
+pictures or ``test.npz`` of ``plates.py --test``, scores by the study's protocol and keeps the scores there as well, so
+that ``implicitkit compare STUDY --report-only`` reports of what was trained here.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,28 +30,41 @@ import torch
 from torch import Tensor
 
 from benchmarks.graph_step import GraphStep, first_step
+from implicitkit.comparison.plan import PlannedRun, make_plan
+from implicitkit.comparison.scores import Scored, Scorer
 from implicitkit.config import TrainConfig, load_yaml, validate
+from implicitkit.config.comparison import CompareConfig, load_comparison
 from implicitkit.coordinates import cell_size, grid
 from implicitkit.create import build_model
+from implicitkit.evaluation.protocol import Example
+from implicitkit.evaluation.timing import Watch
 from implicitkit.field.field import Field, Prediction
-from implicitkit.images import filling
+from implicitkit.files import write_kept
+from implicitkit.images import filling, picture_files, read_image
+from implicitkit.images.resize import resize, round_to_8_bits
 from implicitkit.losses import WeightedLoss
+from implicitkit.metrics.lpips import LPIPS
 from implicitkit.model import ImplicitModel
 from implicitkit.training.assembly import start_from
 from implicitkit.training.optimisation.averaging import Average
 from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
 
 HELD = 24  # files of a pool on the device at a time
+CLEAN = "the clean picture's"  # the row whose meaning is complete
 STEPS_PER_FILE = 12  # after so many steps a file makes room for another
+SOLVE = filling.biharmonic_fill
+TIMED = 9  # examples whose answers are timed
 
 
 @dataclass
 class Batch:
-    """Examples on the device: pictures in [0, 1], the hole 1 where it is missing, the picture with its plate."""
+    """Examples on the device: pictures in [0, 1], the hole 1 where one is missing, and what the model is shown: the
+    picture with its plate, or degraded.
+    """
 
     truth: Tensor
     hole: Tensor
-    plate: Tensor
+    shown: Tensor
 
     @classmethod
     def of(cls, arrays: Any, device: torch.device) -> Batch:
@@ -56,13 +73,14 @@ class Batch:
 
     def __getitem__(self, chosen: Any) -> Batch:
         """Examples in float32."""
-        truth, hole, plate = self.truth[chosen], self.hole[chosen], self.plate[chosen]
-        return Batch(truth.float() / 255, hole.float(), plate.float())
+        truth, hole, shown = self.truth[chosen], self.hole[chosen], self.shown[chosen]
+        return Batch(truth.float() / 255, hole.float(), shown.float())
 
-    def flipped(self) -> Batch:
-        """Half of the examples mirrored."""
-        some = torch.rand(len(self.truth), 1, 1, 1, device=self.truth.device) < 0.5
-        return Batch(*(torch.where(some, x.flip(3), x) for x in (self.truth, self.hole, self.plate)))
+
+def mirrored(count: int, device: torch.device, *pictures: Tensor) -> list[Tensor]:
+    """Half of the ``count`` examples of each of ``pictures`` mirrored."""
+    some = torch.rand(count, 1, 1, 1, device=device) < 0.5
+    return [torch.where(some, x.flip(3), x) for x in pictures]
 
 
 class Pool:
@@ -73,6 +91,7 @@ class Pool:
         while len(files := self._files()) < 2:
             time.sleep(0.5)
         self.held = [self._read(files[k % len(files)]) for k in self.random.permutation(max(HELD, len(files)))[:HELD]]
+        self.size = tuple(self.held[0].truth.shape[2:])
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.npz"))
@@ -82,7 +101,7 @@ class Pool:
             return Batch.of(arrays, self.device)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Random batches, each from all files that are held."""
+        """Random batches, each from four of the files that are held."""
         step = 0
         while True:
             step += 1
@@ -95,8 +114,45 @@ class Pool:
             for number in self.random.permutation(len(self.held))[:4]:
                 chosen = torch.from_numpy(self.random.permutation(len(self.held[number].truth))[:share])
                 parts.append(self.held[number][chosen.to(self.device)])
-            whole = Batch(*(torch.cat([getattr(p, n) for p in parts])[:size] for n in ("truth", "hole", "plate")))
-            yield whole.flipped()
+            whole = [torch.cat([getattr(p, n) for p in parts])[:size] for n in ("truth", "hole", "shown")]
+            yield Batch(*mirrored(size, self.device, *whole))
+
+
+class Pictures:
+    """Whole pictures of one size on the device, degraded anew each time; nothing is missing."""
+
+    def __init__(self, folder: Path, device: torch.device, spec: Mapping[str, Any], left_out: int) -> None:
+        files = picture_files([folder])
+        step = len(files) / max(1, left_out)  # spread over the folder, as plates.py leaves them out
+        out = {int((k + 0.5) * step) for k in range(left_out)}
+        pictures = [read_image(file)[:3] for k, file in enumerate(files) if k not in out]
+        self.truth = torch.stack([(x * 255).round().to(torch.uint8) for x in pictures]).to(device)
+        self.size, self.device = tuple(self.truth.shape[2:]), device
+        self.degrade = degrading(spec, self.size, device)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Random batches."""
+        while True:
+            chosen = torch.randint(len(self.truth), (size,), device=self.device)
+            (truth,) = mirrored(size, self.device, self.truth[chosen].float() / 255)
+            yield Batch(truth, torch.zeros_like(truth[:, :1]), self.degrade(truth))
+
+
+def degrading(spec: Mapping[str, Any], size: tuple[int, ...], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The degradation of a batch: gaussian noise of any strength of a range, or a magnification."""
+    if spec["name"] == "noise" and spec.get("kind", "gaussian") == "gaussian":
+        ends = spec["sigma"] if isinstance(spec["sigma"], list) else [spec["sigma"]] * 2
+
+        def noisy(truth: Tensor) -> Tensor:
+            sigma = ends[0] + (ends[1] - ends[0]) * torch.rand(len(truth), 1, 1, 1, device=device)
+            return (truth + sigma / 255 * torch.randn_like(truth)).clamp(0, 1)
+
+        return noisy
+    if spec["name"] == "super_resolution" and not isinstance(spec["scale"], list):
+        to = [int(n / spec["scale"]) for n in size]
+        along = [resize(torch.eye(n)[None], (m, n), "matlab")[0].to(device) for n, m in zip(size, to, strict=True)]
+        return lambda truth: round_to_8_bits((along[0] @ truth @ along[1].T).clamp(0, 1))
+    raise SystemExit(f"noise, and super_resolution by one scale, are made on the device; {dict(spec)} is not")
 
 
 class Questions:
@@ -116,7 +172,7 @@ class Questions:
             inside = self.in_holes * hole / hole.sum(1, keepdim=True).clamp_min(1)
             chosen = torch.multinomial(inside + (1 - self.in_holes) / pixels, int(self.points), replacement=True)
         target = batch.truth.flatten(2).transpose(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3))
-        asked = {"image": batch.plate, "mask": batch.hole, "reference": batch.truth, "target": target}
+        asked = {"image": batch.shown, "mask": batch.hole, "reference": batch.truth, "target": target}
         asked |= {"coords": self.grid[chosen], "cell": self.cell.expand(count, 1, 2)}
         return asked | ({"window": self.size} if self.points == "window" else {})
 
@@ -156,15 +212,42 @@ def learn(
     return loss.detach()
 
 
-def train(arguments: Any) -> None:
+def runs_of(arguments: Any) -> tuple[list[tuple[TrainConfig, Path]], PlannedRun | None, CompareConfig | None]:
+    """What is to be trained and where, in order; of a study, the planned run and the study as well."""
+    if not arguments.method:
+        return [(validate(TrainConfig, load_yaml(arguments.config), str(arguments.config)), arguments.out)], None, None
+    plan = make_plan(validate(CompareConfig, load_comparison(arguments.config), str(arguments.config)))
+    (run,) = plan.ordered([f"{arguments.method}/seed-{arguments.seed}"])[-1:]
+    if arguments.clean:
+        run = PlannedRun(CLEAN, run.seed, run.config)
+        run.config.output = plan.config.output / "runs" / CLEAN / f"seed-{run.seed}"
+    before = [] if run.after is None or run.after.finished else [run.after]
+    return [(one.config, one.folder) for one in (*before, run)], run, plan.config
+
+
+def main_run(arguments: Any) -> None:
     """Train, save and score."""
-    device = torch.device(arguments.device)
-    config = validate(TrainConfig, load_yaml(arguments.config), str(arguments.config))
-    torch.manual_seed(arguments.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     # A hole of the pool holds its plate already; the solver would be the training's slowest part.
     filling.biharmonic_fill = lambda picture, mask: picture
+    todo, run, study = runs_of(arguments)
+    for config, out in todo:
+        model, average, note = train(config, out, arguments)
+    if arguments.test:
+        assert run is not None and study is not None, "--test scores by a study's protocol: give --method"
+        with average.shown():
+            note["scores"] = score(model, run, study, arguments)
+        means = {s: {m: float(np.mean(list(v.values()))) for m, v in by.items()} for s, by in note["scores"].items()}
+        note["mean"] = means
+        (out / "scores.json").write_text(json.dumps(note))
+    print(out, {key: value for key, value in note.items() if key != "scores"}, flush=True)
+
+
+def train(config: TrainConfig, out: Path, arguments: Any) -> tuple[ImplicitModel, Average, dict[str, Any]]:
+    """Train and save; the model, the average of its weights and how it went."""
+    device = torch.device(arguments.device)
+    torch.manual_seed(arguments.seed)
     model = build_model(config.model)
     if config.weights:
         start_from(model, config.weights)
@@ -174,11 +257,15 @@ def train(arguments: Any) -> None:
     losses.attach(model)
     optimiser = build_optimiser(model, config.optimiser)
     average = Average(model, config.ema)
-    pool = Pool(arguments.pool, device, arguments.seed)
-    size = tuple(pool.held[0].truth.shape[2:])
-    questions = Questions(size, config.data.points, config.data.in_holes, device)  # type: ignore[arg-type]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    log = (arguments.out / "log.jsonl").open("a")
+    spec = config.degradation[0].as_dict()
+    pool: Pool | Pictures = (
+        Pool(arguments.examples, device, arguments.seed)
+        if spec["name"] == "inpainting"
+        else Pictures(arguments.examples, device, spec, config.data.held_out)
+    )
+    questions = Questions(pool.size, config.data.points, config.data.in_holes, device)  # type: ignore[arg-type]
+    out.mkdir(parents=True, exist_ok=True)
+    log = (out / "log.jsonl").open("a", encoding="utf-8")
     batch_size = arguments.batch or config.batch
     recorded = None
     if not (arguments.eager or losses.wants_window):  # a discriminator takes steps of its own
@@ -195,8 +282,8 @@ def train(arguments: Any) -> None:
             optimiser, average = build_optimiser(model, config.optimiser), Average(model, config.ema)
 
         recorded = first_step(record, undo)
-    steps, start = arguments.steps or 10**9, time.monotonic()
-    total, saved, shown = torch.zeros((), device=device), start, 0
+    steps, start = arguments.steps or (10**9 if arguments.seconds else config.steps), time.monotonic()
+    total, saved, shown, then = torch.zeros((), device=device), start, 0, start
     for step, batch in enumerate(pool.batches(batch_size)):
         elapsed = time.monotonic() - start
         done = elapsed / arguments.seconds if arguments.seconds else step / steps
@@ -214,27 +301,25 @@ def train(arguments: Any) -> None:
             losses.learn(lambda tensor: tensor)
         if (step + 1) % arguments.log_every == 0:
             mean, total = float(total) / (step + 1 - shown), torch.zeros_like(total)
-            shown, seconds = step + 1, time.monotonic() - start
-            note = {"step": step + 1, "loss": mean, "crops": (step + 1) * batch_size, "seconds": seconds}
+            now = time.monotonic()
+            note = {"event": "train", "step": step + 1, "loss": mean}
+            note |= {"crops_per_s": (step + 1 - shown) * batch_size / (now - then), "seconds": now - start}
+            shown, then = step + 1, now
             print(json.dumps(note), file=log, flush=True)
             if not math.isfinite(mean):
                 raise SystemExit(f"the loss is {mean} near step {step}")
             if time.monotonic() - saved > arguments.save_every:
                 saved = time.monotonic()
-                save(model, average, arguments.out, config, step + 1, batch_size)
-    save(model, average, arguments.out, config, step, batch_size)
-    crops = {"steps": step, "crops": step * batch_size, "seconds": time.monotonic() - start}
-    result: dict[str, Any] = {
+                save(model, average, out, config, step + 1, batch_size)
+    save(model, average, out, config, step, batch_size)
+    seconds = time.monotonic() - start
+    how = {
         "config": str(arguments.config),
         "seed": arguments.seed,
         "clean": arguments.clean,
-        **crops,
+        "recorded": bool(recorded),
     }
-    if arguments.test:
-        with average.shown():
-            result |= score(model, arguments.test, questions, device, arguments.clean)
-    (arguments.out / "scores.json").write_text(json.dumps(result))
-    print(arguments.out.name, {k: v for k, v in result.items() if k != "psnr"}, flush=True)
+    return model, average, {**how, "steps": step, "crops": step * batch_size, "seconds": seconds}
 
 
 def save(model: ImplicitModel, average: Average, out: Path, config: TrainConfig, steps: int, batch: int) -> None:
@@ -244,52 +329,98 @@ def save(model: ImplicitModel, average: Average, out: Path, config: TrainConfig,
     model.training_summary = {"steps": steps, "batch": batch, "trained_on": config.trained_on}
     model.training_summary |= {"degradation": spec, "data": data}
     with average.shown():
-        model.save(out / "weights.safetensors", dtype=torch.float16, license=config.license)
+        model.save(out / "last.safetensors", dtype=torch.float16, license=config.license)
+    if config.data.held_out:  # what a comparison reads; nothing is validated here
+        shutil.copy(out / "last.safetensors", out / "best.safetensors")
+
+
+def test_examples(file: Path, scorer: Scorer) -> list[Example]:
+    """The examples of the study's test set, those with holes as plates.py has filled them."""
+    if file.suffix != ".npz":
+        return list(scorer.protocol.examples(file))
+    with np.load(file) as arrays:
+        whole = Batch.of(arrays, torch.device("cpu"))
+        names, settings = arrays["name"].tolist(), arrays["setting"].tolist()
+    return [
+        Example(setting, name, whole[k].shown, whole[k].hole, whole[k].truth)
+        for k, (setting, name) in enumerate(zip(settings, names, strict=True))
+    ]
 
 
 @torch.no_grad()
-def score(
-    model: ImplicitModel, file: Path, questions: Questions, device: torch.device, clean: bool, batch: int = 60
-) -> dict[str, Any]:
-    """The hole's PSNR of each example in dB, by bin, and its means."""
+def score(model: ImplicitModel, run: PlannedRun, study: CompareConfig, arguments: Any, batch: int = 60) -> Any:
+    """Score by the study's protocol, and keep the scores where ``implicitkit compare`` looks for them."""
     model.eval()
-    with np.load(file) as arrays:
-        examples, settings = Batch.of(arrays, device), [str(s) for s in arrays["setting"]]
-    whole = Questions(questions.size, "window", None, device)
-    psnr: list[float] = []
-    for first in range(0, len(settings), batch):
-        part = examples[slice(first, first + batch)]
-        asked = whole(part)
-        values = predict(model, asked, None, clean).values.float().clamp(0, 1)
-        values = (values * 255).round() / 255
-        hole = part.hole.flatten(1)[..., None]
-        error = ((values - asked["target"]).square() * hole).sum((1, 2)) / (3 * hole.sum((1, 2)))
-        psnr += (-10 * error.clamp_min(1e-10).log10()).tolist()
-    bins = {name: [x for x, s in zip(psnr, settings, strict=True) if s == name] for name in dict.fromkeys(settings)}
-    return {"mean": {name: float(np.mean(values)) for name, values in bins.items()}, "psnr": bins}
+    device, watch = torch.device(arguments.device), Watch()
+    ((label, evaluation),) = study.evaluation.items()
+    scorer = Scorer(label, evaluation, study.base["degradation"], device, None)
+    metrics = scorer.protocol.metrics(scorer.metrics)
+    for metric in metrics:
+        if isinstance(metric, LPIPS):
+            metric.to(device)
+    examples = test_examples(arguments.test, scorer)
+    shown_at = study.pictures.setting or examples[-1].setting
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for setting in dict.fromkeys(example.setting for example in examples):
+        chosen = [example for example in examples if example.setting == setting]
+        whole = Questions(chosen[0].size, "window", None, device)
+        for first in range(0, len(chosen), batch):
+            part = chosen[first : first + batch]
+            truth, shown = (torch.stack([getattr(e, n) for e in part]).to(device) for n in ("truth", "image"))
+            holes = [e.truth.new_zeros(1, *e.size) if e.mask is None else e.mask for e in part]
+            asked = whole(Batch(truth, torch.stack(holes).to(device), shown))
+            answers = (
+                predict(model, asked, None, arguments.clean).values.float().transpose(1, 2).unflatten(2, part[0].size)
+            )
+            for k, example in enumerate(part):
+                on_device = Example(setting, example.name, shown[k], asked["mask"][k], truth[k])
+                scored = scorer.protocol.score(answers[k], on_device, metrics)
+                for metric, value in scored.items():
+                    values.setdefault(setting, {}).setdefault(metric, {})[example.name] = float(value)
+                if run.seed == min(study.seeds) and setting == shown_at:
+                    watch(run.label, example, answers[k], 0.0)
+    filling.biharmonic_fill = SOLVE
+    for example in examples[:TIMED]:  # one at a time, solved anew: what a user waits for
+        on_device = Example(example.setting, example.name, example.image.to(device), example.mask, example.truth)
+        mask = None if example.mask is None or not model.takes_mask else example.mask.to(device)
+        start = time.monotonic()
+        model.encode(on_device.image, mask).render(example.size).cpu()
+        watch(run.label, example, None, time.monotonic() - start)
+    on = examples[0]
+    one = Example(on.setting, on.name, on.image.to(device), None if on.mask is None else on.mask.to(device), on.truth)
+    costs = watch.costs(run.label, model, lambda _: scorer.protocol.answer(model, Path(), {})(one))
+    names = scorer.protocol.new_scores(Path(), metrics)
+    tables = scorer.protocol.tables(names)
+    watch.write(scorer.pictures(run.folder))
+    kept = Scored(
+        {run.label: values}, {run.label: asdict(costs)}, dict(names.units), tables, scorer.protocol.settings(), True
+    )
+    write_kept(*scorer.place(run.label, run), asdict(kept))
+    return values
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("pool", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("config", type=Path, help="of a training, or of a comparison")
+    parser.add_argument("examples", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", help="a folder (default, with --method: the comparison's)")
+    parser.add_argument("--method", help="of the comparison")
+    parser.add_argument("--steps", type=int, help="(default: the configuration's)")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--batch", type=int, help="examples per step (default: the configuration's)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clean", action="store_true", help="the meaning is that of the clean picture")
-    parser.add_argument("--test", type=Path, help="the test's examples, of plates.py")
+    parser.add_argument("--clean", action="store_true", help="the meaning is that of the clean picture: a ceiling")
+    parser.add_argument("--test", type=Path, help="the test's pictures, or test.npz of plates.py")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="networks in bfloat16")
     parser.add_argument("--eager", action="store_true", help="start each kernel by itself, not as a CUDA graph")
     parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--save-every", type=float, default=60, help="seconds")
     arguments = parser.parse_args()
-    if not (arguments.steps or arguments.seconds):
-        parser.error("give --steps or --seconds")
-    train(arguments)
+    if (arguments.out is None) == (arguments.method is None):
+        parser.error("give OUT, or --method for the comparison's own folder")
+    main_run(arguments)
 
 
 if __name__ == "__main__":
