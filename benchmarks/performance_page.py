@@ -94,13 +94,14 @@ the picture is interpolated and added in the same pass. Of the others the sums o
 Nothing on the way from the picture to the rendered frame waits for the GPU: what a grid needs is computed there from numbers that travel with a launch, so that encoding and rendering can be captured as a CUDA graph.
 In 16 bits, convolutions take maps pixel by pixel there as on a CPU.
 
-**What a card has shown.** The kernels ran on one card, the NVIDIA H200 of the table. Those of `thera`, `gb_lsr`, `ope`, `lmf` and `lm_liif` agree with the plain path (differences beside the times) and are
-18 to 73 times as fast. Those of `liif` and `lte` agree in one shape alone, 64 rows by 8 warps, to 2e-4 in bfloat16. Other shapes gave values that were wrong by up to 3 % of the largest, or an illegal memory access,
-which neither the interpreter nor `compute-sanitizer` shows; so did a variant that went through layers in halves. All are taken out; the reason is not known
-(compiled LIIF waits for every product; with whole layers the right shape multiplies in steps of 64 × 128 sums, the wrong ones of 64 × 256, which does not explain the halves). What remains of the two has not been timed on whole frames, so that their goals are open. No other card has run any of the kernels.
+**What cards have shown.** The kernels ran on two cards, an NVIDIA H200 and the H100 of the table, on which their tests pass. Those of `thera`, `gb_lsr`, `ope`, `lmf` and `lm_liif` agree with the plain path (differences beside the times) and are
+21 to 61 times as fast. Those of `liif` and `lte` are right in one tile shape alone, 64 rows by 8 warps, to 3e-3 in bfloat16, and every variant is tried on a small example before its first use; other shapes gave values that were wrong by up to 3 % of the largest, or an illegal memory access,
+which neither the interpreter nor `compute-sanitizer` shows, and are taken out; the reason is not known. With that shape they are 3.3 and 1.3 times as fast as the plain path, and reach 21 % and 7 % of the rate of matrix products where half was the goal:
+a frame of LIIF takes 90 ms, not 33. Two things that are likely to cost: a shape of 64 rows reads each layer's matrix anew for every 16 pixels, and compiled LIIF waits for every product.
+The processor was busy with other work while these rows were measured, which slows what waits for launches.
 
-`fast` does not meet its goal of 4 ms: 4.8 ms at best, as a CUDA graph with a compiled encoder. The encoder takes most of it: run by itself (960×540, measured by hand on that card), 9.9 ms in float32 and 7.5 in bfloat16 with maps plane
-by plane, 8.8 and 5.4 pixel by pixel, 5.2 as a CUDA graph, and 3.1 compiled, all three in bfloat16. The decoder takes about 1.4 ms in a graph; the 3.6 ms of the table include the launches from Python.
+`fast` does not meet its goal of 4 ms: 5.5 ms at best on the H100 (4.8 on the H200), as a CUDA graph with a compiled encoder. The encoder takes most of it: run by itself on the H200 (960×540, measured by hand), 9.9 ms in float32 and 7.5 in bfloat16 with maps plane
+by plane, 8.8 and 5.4 pixel by pixel, 5.2 as a CUDA graph, and 3.1 compiled, all three in bfloat16. The decoder takes about 1.4 ms in a graph; the 5 ms of the table include the launches from Python.
 
 Elsewhere tests run the kernels in Triton's interpreter against the plain path, and compile them at the published sizes for compute capability 9.0.
 There is no backward kernel: whether one wins could not be measured.
