@@ -4,8 +4,7 @@
 
 Each folder is what ``implicitkit compare`` wrote. Its report, figures and numbers go to ``docs/comparison/NAME``;
 the page shows their main tables beside what ``findings.yaml`` says was learned. A file of ``--meaning`` is what
-``implicitkit evaluate --protocol segmentation`` wrote. ``docs/comparison/twins.json`` holds the scores of
-``resident.py`` on ``configs/twins``, ``first.jpg`` is of ``first_grid.py``.
+``implicitkit evaluate --protocol segmentation`` wrote, ``first.jpg`` is of ``first_grid.py``.
 """
 
 from __future__ import annotations
@@ -17,28 +16,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from implicitkit.comparison.report import table
-from implicitkit.evaluation.statistics import differences
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
 KEPT = ("report.md", "*.png")
 SCENES = DOCS / "comparison" / "scenes"
-TWINS = DOCS / "comparison" / "twins.json"
 REGIONS = {"": "whole picture", "_hole": "hole"}
 DIGITS = 6  # of a stored score
 
 
 def section(name: str, report: Mapping[str, Any], findings: str) -> str:
-    """A study in short: the first score of each table, the gains over each reference, figures, costs, findings."""
+    """A study in short: the first score of each table and LPIPS, the gains over each reference, figures, costs."""
     parts = [f"## {report['title']}", report["notes"], findings]
     for evaluation in report["evaluations"].values():
-        shown = [metrics[0] for metrics in evaluation["tables"].values() if metrics]
+        tables = [metrics for metrics in evaluation["tables"].values() if metrics]
+        shown = [m for metrics in tables for k, m in enumerate(metrics) if k == 0 or m.startswith("lpips")]
         parts += [table("scores", evaluation, metric) for metric in shown]
-        parts += [table("differences", evaluation, r, shown[-1]) for r in evaluation["differences"]]
+        parts += [table("differences", evaluation, r, tables[-1][0]) for r in evaluation["differences"]]
         if evaluation["grid"]:
             parts.append(f"![pictures](comparison/{name}/{evaluation['grid']['file']})")
         parts.append(table("costs", report["methods"], evaluation))
@@ -49,38 +46,18 @@ def section(name: str, report: Mapping[str, Any], findings: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
-def by_picture(run: Mapping[str, list[float]]) -> dict[str, Any]:
-    """The scores of a run as the statistics take them."""
-    return {setting: {"psnr": dict(enumerate(values))} for setting, values in run.items()}
-
-
-def cell(gap: Mapping[str, float]) -> str:
-    """A difference and its interval, in bold where it is more than chance after Holm's correction."""
-    text, bold = f"{gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", "**" * (gap["p_holm"] < 0.05)
-    return bold + text + bold
-
-
-def twins(study: Mapping[str, Any], findings: str) -> str:
-    """The hole's PSNR of SAIR and its twins, and what they differ by, over seeds × pictures."""
-    rows = {
-        name: {
-            seed: {b: {"psnr": dict(enumerate(values))} for b, values in bins.items()} for seed, bins in runs.items()
-        }
-        for name, runs in study["psnr"].items()
-    }
-    settings = list(next(iter(next(iter(rows.values())).values())))
-    heads = "| ".join(f"{setting.replace('-', '–')} % " for setting in settings)
-    lines = [f"| PSNR of the hole, dB | seeds | {heads}|", "| --- " * (len(settings) + 2) + "|"]
-    for name, runs in rows.items():
-        means = [[np.mean(list(run[s]["psnr"].values())) for run in runs.values()] for s in settings]
-        lines.append(f"| {name} | {len(runs)} | " + " | ".join(f"{np.mean(m):.2f}" for m in means) + " |")
-    parts = ["## SAIR beside its twins", study["notes"], findings, "\n".join(lines)]
-    for reference in study["references"]:
-        lines = [f"| minus {reference} | {heads}|", "| --- " * (len(settings) + 1) + "|"]
-        for name, found in differences(rows, reference).items():
-            lines.append(f"| {name} | " + " | ".join(cell(found[s]["psnr"]) for s in settings) + " |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(part.strip() for part in [*parts, study["machine"]])
+def beside_the_paper(paper: Mapping[str, str], report: Mapping[str, Any]) -> str:
+    """The paper's scores of whole pictures, and those of the same two methods here."""
+    (evaluation,) = report["evaluations"].values()
+    settings = list(evaluation["summary"]["SAIR"])
+    lines = [
+        "| " + " | ".join(["PSNR of the whole picture, dB", *(f"{s.replace('-', '–')} %" for s in settings)]) + " |"
+    ]
+    lines += ["| --- " * (len(settings) + 1) + "|", *(f"| {name} | {row} |" for name, row in paper["rows"].items())]
+    for method in ("biharmonic", "LIIF", "SAIR"):
+        means = [evaluation["summary"][method][s]["psnr"]["mean"] for s in settings]
+        lines.append(f"| here, faces of 88 pixels: {method} | " + " | ".join(f"{m:.2f}" for m in means) + " |")
+    return "\n\n".join(["## The paper's table, and ours", "\n".join(lines), paper["text"].strip()])
 
 
 def meaning(reports: list[Mapping[str, Any]], findings: str) -> str:
@@ -131,13 +108,12 @@ def main() -> None:
     texts = yaml.safe_load((HERE / "findings.yaml").read_text(encoding="utf-8"))
     parts = ["# What does meaning add?", "*Generated by `python plugins/sair/studies/page.py`; do not edit by hand.*"]
     parts.append(texts["opening"])
-    if TWINS.is_file():
-        parts.append(twins(json.loads(TWINS.read_text(encoding="utf-8")), texts["twins"]))
-    parts.append(texts["older"])
-    studies = [name for name in texts["studies"] if (DOCS / "comparison" / name / "report.json").is_file()]
-    for name in studies:
-        report = json.loads((DOCS / "comparison" / name / "report.json").read_text(encoding="utf-8"))
-        parts.append(section(name, report, texts["studies"][name]))
+    found = {}
+    for name in texts["studies"]:
+        if (file := DOCS / "comparison" / name / "report.json").is_file():
+            found[name] = json.loads(file.read_text(encoding="utf-8"))
+    studies = [section(name, report, texts["studies"][name]) for name, report in found.items()]
+    parts += [studies[0], beside_the_paper(texts["paper"], found["faces_inpainting"]), *studies[1:]]
     scored = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(SCENES.glob("*.json"))]
     if scored:
         parts.append(meaning(scored, texts["meaning"]))
