@@ -93,8 +93,12 @@ def draw_curves(methods: Mapping[str, Sequence[Curve]], file: Path) -> None:
     for k, (label, curves) in enumerate(methods.items()):
         draw_bands(panels[0], [curve.losses for curve in curves], f"C{k}", label)
         draw_bands(panels[1], [curve.validations for curve in curves], f"C{k}", label)
+    # a loss in negative decibels has no logarithm
+    scale = (
+        "log" if all(loss > 0 for curves in methods.values() for curve in curves for loss in curve.loss) else "linear"
+    )
     for (above, below), unit in zip(panels.T, ("steps", "training time, s (the stage before included)"), strict=True):
-        above.set(xlabel=unit, ylabel="training loss (its first term)", yscale="log")
+        above.set(xlabel=unit, ylabel="training loss (its first term)", yscale=scale)
         below.set(xlabel=unit, ylabel="validation PSNR-Y, dB")
     for panel in panels.flat:
         panel.grid(visible=True, which="both", alpha=0.25)

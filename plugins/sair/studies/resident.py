@@ -20,9 +20,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,9 @@ class Questions:
             inside = self.in_holes * hole / hole.sum(1, keepdim=True).clamp_min(1)
             chosen = torch.multinomial(inside + (1 - self.in_holes) / pixels, int(self.points), replacement=True)
         target = batch.truth.flatten(2).transpose(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3))
-        asked = {"image": batch.shown, "mask": batch.hole, "reference": batch.truth, "target": target}
+        same = batch.hole.shape[2:] == batch.shown.shape[2:]  # else magnified, with nothing missing
+        mask = batch.hole if same else torch.zeros_like(batch.shown[:, :1])
+        asked = {"image": batch.shown, "mask": mask, "reference": batch.truth, "target": target}
         asked |= {"coords": self.grid[chosen], "cell": self.cell.expand(count, 1, 2)}
         return asked | ({"window": self.size} if self.points == "window" else {})
 
@@ -265,7 +268,6 @@ def train(config: TrainConfig, out: Path, arguments: Any) -> tuple[ImplicitModel
     )
     questions = Questions(pool.size, config.data.points, config.data.in_holes, device)  # type: ignore[arg-type]
     out.mkdir(parents=True, exist_ok=True)
-    log = (out / "log.jsonl").open("a", encoding="utf-8")
     batch_size = arguments.batch or config.batch
     recorded = None
     if not (arguments.eager or losses.wants_window):  # a discriminator takes steps of its own
@@ -305,7 +307,8 @@ def train(config: TrainConfig, out: Path, arguments: Any) -> tuple[ImplicitModel
             note = {"event": "train", "step": step + 1, "loss": mean}
             note |= {"crops_per_s": (step + 1 - shown) * batch_size / (now - then), "seconds": now - start}
             shown, then = step + 1, now
-            print(json.dumps(note), file=log, flush=True)
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                print(json.dumps(note), file=log)
             if not math.isfinite(mean):
                 raise SystemExit(f"the loss is {mean} near step {step}")
             if time.monotonic() - saved > arguments.save_every:
@@ -378,17 +381,15 @@ def score(model: ImplicitModel, run: PlannedRun, study: CompareConfig, arguments
                 for metric, value in scored.items():
                     values.setdefault(setting, {}).setdefault(metric, {})[example.name] = float(value)
                 if run.seed == min(study.seeds) and setting == shown_at:
-                    watch(run.label, example, answers[k], 0.0)
+                    watch(run.label, example, answers[k], math.nan)
     filling.biharmonic_fill = SOLVE
+    answer, times = scorer.protocol.answer(model, Path(), {}), []
     for example in examples[:TIMED]:  # one at a time, solved anew: what a user waits for
-        on_device = Example(example.setting, example.name, example.image.to(device), example.mask, example.truth)
-        mask = None if example.mask is None or not model.takes_mask else example.mask.to(device)
         start = time.monotonic()
-        model.encode(on_device.image, mask).render(example.size).cpu()
-        watch(run.label, example, None, time.monotonic() - start)
-    on = examples[0]
-    one = Example(on.setting, on.name, on.image.to(device), None if on.mask is None else on.mask.to(device), on.truth)
-    costs = watch.costs(run.label, model, lambda _: scorer.protocol.answer(model, Path(), {})(one))
+        answer(example).cpu()
+        times.append(time.monotonic() - start)
+        watch(run.label, example, None, times[-1])
+    costs = replace(watch.costs(run.label, model, answer), seconds=median(times))
     names = scorer.protocol.new_scores(Path(), metrics)
     tables = scorer.protocol.tables(names)
     watch.write(scorer.pictures(run.folder))
