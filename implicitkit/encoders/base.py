@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, mirrored
-from implicitkit.devices import constants
+from implicitkit.devices import constants, keep_freed_memory
 from implicitkit.encoders.part import Part
 
 STRIP_BYTES = 1 << 20  # of a map's strip: a few of them fit in the cache, and threads have enough to share
@@ -157,6 +157,8 @@ def for_convolutions(x: Tensor) -> Tensor:
     narrow = x.is_cuda and (x.dtype.itemsize == 2 or torch.is_autocast_enabled("cuda"))
     if not (narrow or x.device.type == "cpu") or x.ndim != 4 or torch.compiler.is_compiling() or not _is_there(x):
         return x
+    if not x.is_cuda:
+        keep_freed_memory()
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -172,9 +174,8 @@ def _is_there(x: Tensor) -> bool:
 def in_strips(call: Callable[..., Tensor], *maps: Tensor, out: Tensor | None = None) -> Tensor:
     """``call(*maps)``, for a function of every pixel alone and maps ``(B, C, H, W)`` of one size.
 
-    On a CPU, without a graph, it is called for some lines at a time: what it makes on the way stays in the cache, where
-    whole maps would be new memory, whose first touch takes longer than the sums. The result may be written to ``out``,
-    also one of the maps.
+    On a CPU, without a graph, it is called for some lines at a time: what it makes on the way stays in the cache. The
+    result may be written to ``out``, also one of the maps.
 
     >>> x = torch.rand(1, 8, 300, 300).contiguous(memory_format=torch.channels_last)
     >>> with torch.no_grad():

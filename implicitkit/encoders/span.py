@@ -163,11 +163,12 @@ class SPAN(Encoder):
         if self.mask_channels:
             x = torch.cat([x[:, : self.in_channels], x[:, self.in_channels :] * self.value_range], dim=1)
         first: Tensor = self.first(for_convolutions(x))
-        x, early = first, None
+        x, early, inner = first, None, None
         for block in self.blocks:
+            inner = None  # its memory is the block's
             x, inner = block(x)
             early = x if early is None else early
-        assert early is not None
+        assert early is not None and inner is not None
         maps = first, self.last(x), early, inner
         watched = self.fuse._forward_hooks or self.fuse._forward_pre_hooks  # hooks expect whole maps
         return self.joined(*maps) if watched else in_strips(self.joined, *maps)
