@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -99,20 +96,3 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(devices, "cache_folder", lambda: tmp_path / "file/below")
     assert bfloat16_speedup() > 0
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they like")
-def test_freed_maps_are_taken_again_and_not_touched_anew() -> None:
-    code = """
-import resource, torch
-from implicitkit.devices import keep_freed_memory
-keep_freed_memory()
-def faults(maps=5):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    kept = [torch.ones(5 << 19) for _ in range(maps)]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(faults())
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(run.stdout) < 6400, "half of the 50 MiB, which are 12800 pages"
