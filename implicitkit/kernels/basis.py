@@ -38,6 +38,7 @@ POINTERS = (
     *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
     *("constant", "out"),
 )
+SHARES, MIN_LINES = 8, 16  # a worker's, and lines of one
 _loading = ForkSafeLock()
 
 
@@ -158,11 +159,16 @@ class BasisKernel:
             tensors |= picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
-        def make(span: slice) -> None:
-            task = _Basis(**numbers, **pointers, first=span.start, last=span.stop)
-            self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
+        workers = pool.spans_of(height, out.numel() // channels)
+        step = max(MIN_LINES, -(-height // (SHARES * len(workers)))) if len(workers) > 1 else height
+        starts = iter(range(0, height, step))  # a worker that is held up leaves the rest to the others
 
-        pool.in_parallel(make, pool.spans_of(height, out.numel() // channels))
+        def make(_: slice) -> None:
+            for start in starts:
+                task = _Basis(**numbers, **pointers, first=start, last=min(height, start + step))
+                self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
+
+        pool.in_parallel(make, workers)
         return out
 
 
