@@ -148,6 +148,8 @@ class CPUKernel:
         if not (form == "sums" and rows.dtype == self.dtype == torch.bfloat16):
             rows = rows.float()
         out = torch.empty(len(rows), near.points, len(mlp.last), dtype=torch.float32, device="cpu")
+        if near.grid:  # as it will be read: channel by channel
+            out = out.view(len(rows), len(mlp.last), near.points).transpose(1, 2)
         if not out.numel():
             return out
         numbers = {

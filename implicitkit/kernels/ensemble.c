@@ -25,7 +25,7 @@ enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS, SLIM = 4 };
 #endif
 /* LMF's layers are 16 wide: tiles of SLIM vectors and more rows, no wider than they. */
 enum { STRIP = LANES * VECTORS, SLIM_STRIP = LANES * SLIM, SLIM_ROWS = ROWS * VECTORS / SLIM };
-enum { LINE = 64, MAX_THREADS = 256, MAX_BLENDED = 4 };
+enum { LINE = 64, MAX_THREADS = 256, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
 _Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
                "a panel is whole tiles, and whole queries of four neighbours");
 
@@ -59,7 +59,7 @@ struct ensemble {
     const float *biases;
     const void *last;                 /* (channels, padded width before) */
     const float *last_bias;
-    float *out;                       /* (batch, points, channels) */
+    float *out;                       /* (batch, points, channels); of a grid (batch, channels, points) */
 };
 
 /* A panel's queries, and two buffers for its values: a layer reads one and writes the other. */
@@ -156,8 +156,8 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
 }
 
 /* LMF's: each row's sums are multiplied by numbers of its own, and others added, before the ReLU. */
-static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
-                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
+INLINE void modulate(const char *x, char *y, const size_t stride, const float *w, const float *bias, const int64_t k,
+                     const float *const *scale, const float *const *shift, int64_t at, const int64_t n) {
     vec acc[SLIM_ROWS][SLIM];
     UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++)
         UNROLLED for (int v = 0; v < SLIM; v++) acc[r][v] = load(bias + LANES * v);
@@ -175,6 +175,14 @@ static void tile_modulated(const char *x, char *y, size_t stride, const float *w
             vec moved = acc[r][v] * load_some(scale[r] + j, n - j) + load_some(shift[r] + j, n - j);
             *(vec *)((float *)(y + r * stride) + LANES * v) = relu(moved);
         }
+}
+
+static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
+                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
+    if (stride == SLIM_STRIDE && k == SLIM_STRIP && n == k) /* addresses are known: registers need not hold them */
+        modulate(x, y, SLIM_STRIDE, w, bias, SLIM_STRIP, scale, shift, 0, SLIM_STRIP);
+    else
+        modulate(x, y, stride, w, bias, k, scale, shift, at, n);
 }
 
 #if defined(__AVX512BF16__)
@@ -370,29 +378,31 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
         before = e->widths[i];
     }
     const char *values = p->values[e->layers % 2];
-    float *out = e->out + (picture * e->points + first) * e->channels;
+    const int64_t beside = e->grid ? 1 : e->channels, plane = e->grid ? e->points : 1; /* from query to query, ... */
+    float *out = e->out + picture * e->points * e->channels + first * beside;
     if (!narrow && e->channels <= MAX_BLENDED) { /* linear: the blend of what it reads */
-        for (int64_t q = 0; q < count; q++) {
+        for (int64_t q = 0; q < count; q++, out += beside) {
             vec total[MAX_BLENDED] = {{0}};
             const char *row = values + q * corners * p->stride;
             for (int64_t j = 0; j < before; j += LANES) {
                 vec blended = {0};
                 for (int64_t r = 0; r < corners; r++)
                     blended += splat(p->weight[q * corners + r]) * load((const float *)(row + r * p->stride) + j);
-                for (int64_t c = 0; c < e->channels; c++)
-                    total[c] += blended * load((const float *)e->last + c * before + j);
+                UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
+                    if (c < e->channels) total[c] += blended * load((const float *)e->last + c * before + j);
             }
-            for (int64_t c = 0; c < e->channels; c++) *out++ = sum(total[c]) + e->last_bias[c];
+            UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
+                if (c < e->channels) out[c * plane] = sum(total[c]) + e->last_bias[c];
         }
         return;
     }
-    for (int64_t q = 0; q < count; q++)
+    for (int64_t q = 0; q < count; q++, out += beside)
         for (int64_t c = 0; c < e->channels; c++) {
             const char *column = (const char *)e->last + c * before * size;
             vec blended = {0};
             for (int64_t r = q * corners; r < (q + 1) * corners; r++)
                 blended += splat(p->weight[r]) * products(values + r * p->stride, column, before, narrow);
-            *out++ = sum(blended) + e->last_bias[c];
+            out[c * plane] = sum(blended) + e->last_bias[c];
         }
 }
 
