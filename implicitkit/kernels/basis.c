@@ -27,6 +27,7 @@ typedef int32_t four_ints __attribute__((vector_size(16)));
 /* basis.py has the same fields in the same order. */
 struct basis {
     int64_t waves;                   /* 1: waves; 0: products */
+    int64_t narrow;                  /* rows are bfloat16 (waves' alone) */
     int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
     int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
     int64_t ny, nx, first, last;     /* of the whole grid; the lines to make */
@@ -35,7 +36,7 @@ struct basis {
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
     const float *along_y;            /* (sides, ny, padded); waves: (1, ny, 2, padded), cosines and sines */
     const float *along_x;            /* likewise */
-    const float *rows;               /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
+    const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
     const int64_t *pixel_y, *pixel_x; /* (2, ny), (2, nx) */
@@ -99,15 +100,18 @@ INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
 #endif
 
 /* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
-INLINE void open_cell(const struct basis *e, const float *row, float *to) {
-    const int64_t n = e->functions, padded = e->padded;
-    const char *ahead = (const char *)(row + AHEAD * (1 + e->channels) * n); /* of the line of cells; may be behind all */
-    for (int64_t i = 0; i < (1 + e->channels) * n * 4; i += LINE) __builtin_prefetch(ahead + i);
-    for (int64_t k = 0; k < padded; k += LANES) {
-        sine_and_cosine(load_some(row + k, n - k), (vec *)(to + k), (vec *)(to + padded + k));
-        for (int64_t c = 0; c < e->channels; c++)
-            *(vec *)(to + (2 + c) * padded + k) = load_some(row + (1 + c) * n + k, n - k);
-    }
+INLINE void open_cell(const struct basis *e, int64_t cell, float *to) {
+    const int64_t n = e->functions, padded = e->padded, each = (1 + e->channels) * n, size = e->narrow ? 2 : 4;
+    const char *row = (const char *)e->rows + cell * each * size, *ahead = row + AHEAD * each * size;
+    for (int64_t i = 0; i < each * size; i += LINE) __builtin_prefetch(ahead + i); /* may be behind the last: no matter */
+    for (int64_t part = 0; part < 1 + e->channels; part++)
+        for (int64_t k = 0; k < padded; k += LANES) {
+            const int64_t at = part * n + k;
+            const vec x = e->narrow ? load_narrow((const uint16_t *)row + at, n - k)
+                                    : load_some((const float *)row + at, n - k);
+            if (part) *(vec *)(to + (1 + part) * padded + k) = x;
+            else sine_and_cosine(x, (vec *)(to + k), (vec *)(to + padded + k));
+        }
 }
 
 /* A cell's coefficients with the functions along y of one line: (channels, padded). */
@@ -270,15 +274,14 @@ INLINE void spread(const struct basis *e, struct strip *s, int64_t b, int64_t y,
 
 /* What a strip keeps of its cells, for waves at its first line, for products at every line. */
 INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, const int64_t distinct) {
-    const int64_t n = e->functions, each = e->waves ? (1 + e->channels) * n : e->channels * n * n;
+    const int64_t each = e->channels * e->functions * e->functions;
     float other[MAX_CHANNELS * MAX_PADDED];
     for (int64_t i = 0; i < distinct; i++)
         for (int64_t t = 0; t < e->sides; t++) {
-            const int64_t cell = e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
-            const float *row = e->rows + (b * e->cells + cell) * each;
+            const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
             float *to = s->kept + i * apart(e);
-            if (e->waves) open_cell(e, row, to);
-            else join(e, row, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
+            if (e->waves) open_cell(e, cell, to);
+            else join(e, (const float *)e->rows + cell * each, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
             if (t)
                 for (int64_t k = 0; k < e->channels * e->padded; k += LANES) *(vec *)(to + k) += load(other + k);
         }

@@ -31,7 +31,7 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
-    *("waves", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
+    *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
     *("cells", "cells_x", "pixels", "pixels_x"),
 )
 POINTERS = (
@@ -128,7 +128,8 @@ class BasisKernel:
         padded = -(-functions // self.lanes) * self.lanes
         if padded > self.max_functions:
             return None
-        rows = source.rows.float().contiguous()
+        narrow = form.waves and source.rows.dtype == torch.bfloat16
+        rows = (source.rows if narrow else source.rows.float()).contiguous()
         along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
         out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
@@ -136,6 +137,7 @@ class BasisKernel:
             return out
         numbers = {
             "waves": form.waves,
+            "narrow": narrow,
             "batch": len(rows),
             "channels": channels,
             "sides": lines.sides,

@@ -29,9 +29,6 @@ enum { LINE = 64, MAX_THREADS = 256, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP *
 _Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
                "a panel is whole tiles, and whole queries of four neighbours");
 
-typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-
 #define UNROLLED_ROWS _Pragma("GCC unroll 32")
 
 enum { SUMS, WAVES, MODULATED }; /* LIIF's form, LTE's and LMF's, see table.py */
@@ -78,14 +75,6 @@ INLINE vec load_some(const float *p, int64_t n) {
     vec v = {0};
     for (int64_t i = 0; i < n; i++) v[i] = p[i];
     return v;
-}
-
-INLINE vec load_narrow(const uint16_t *p, int64_t n) {
-    halves h = {0};
-    if (n >= LANES) h = *(const halves *)p;
-    else
-        for (int64_t i = 0; i < n; i++) h[i] = p[i];
-    return (vec)(__builtin_convertvector(h, words) << 16);
 }
 
 /* What is no number stays none: the maximum of two is the second where either is none. */

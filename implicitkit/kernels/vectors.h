@@ -18,8 +18,19 @@ enum { LANES = 4 };
 
 typedef float vec __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
+
+/* The first of n numbers in bfloat16; zeros behind the last. */
+INLINE vec load_narrow(const uint16_t *p, int64_t n) {
+    halves h = {0};
+    if (n >= LANES) h = *(const halves *)p;
+    else
+        for (int64_t i = 0; i < n; i++) h[i] = p[i];
+    return (vec)(__builtin_convertvector(h, words) << 16);
+}
 
 INLINE vec splat(float x) { return x - (vec){0}; }
 
