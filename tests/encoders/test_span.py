@@ -109,8 +109,9 @@ def test_strips_of_lines_vmap_and_hooks_make_the_same_map() -> None:
     expected = encoder(picture).map.detach()  # with a graph: whole maps
     heights: list[int] = []
     with torch.no_grad():
-        torch.testing.assert_close(encoder(picture).map, expected)
-        torch.testing.assert_close(torch.func.vmap(lambda x: encoder(x).map)(picture[None])[0], expected)
+        torch.testing.assert_close(encoder(picture).map, expected, rtol=1e-4, atol=1e-4)
+        mapped = torch.func.vmap(lambda x: encoder(x).map)(picture[None])[0]
+        torch.testing.assert_close(mapped, expected, rtol=1e-4, atol=1e-4)
         encoder.fuse.register_forward_hook(lambda _, __, map: heights.append(map.shape[2]))
         encoder(picture)
     assert heights == [150]
