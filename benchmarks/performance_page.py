@@ -54,16 +54,17 @@ example, and not used where it disagrees. Fields that are asked with a graph, on
 plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more. `IMPLICITKIT_KERNELS=0` turns the kernel off; `python -m benchmarks` says whether it is there.
 
 `lmf` and `lm_liif` go through the same kernel: a layer's sums are multiplied by the cell's scales, and its shifts added, while they are in registers. These
-layers are 16 wide, so that fetching 192 modulations per neighbour costs nearly as much as the products; they are computed in float32 at any precision.
+layers are 16 wide, so that their tiles are as narrow, with twice the rows; they are computed in float32 at any precision.
 
 `thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. What belongs to a cell and a line of pixels is
 computed once (Thera: the sines and cosines of its waves, turned to the line; the others: the sum over the functions along y), and a pixel is a product with the functions along x, three channels and up to four pixels
-in registers. The picture that Thera adds is blended in the same pass. It computes in float32 at any precision.
+in registers. The picture that Thera adds is blended in the same pass. It computes in float32 at any precision, and reads Thera's rows as they are stored, some cells ahead.
 
 The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
 the next layer reads them, and each ReLU is applied while the product is still in registers (oneDNN's fused product). Every thread has queries of its own, rather than a share of every operation
 ([`pool.py`](../implicitkit/kernels/pool.py)). Convolutions read and write maps pixel by pixel, which is how they are
-fastest there and how rows are fetched.
+fastest there and how rows are fetched. What comes between SPAN's convolutions goes by strips of lines, whose values stay in the cache; and the
+C library is made to keep freed maps, whose pages would otherwise be touched anew at each layer.
 
 A training step takes oneDNN's products as well, forwards and for the gradient of what was read: in float32, PyTorch's own go to another library, which on some processors reaches less than half the rate.
 Its points are evaluated in parts of at most 24 MiB per layer, because the C library gives blocks of more than 32 MiB back at once, and gets them anew page by page; all parts' rows of the latent are

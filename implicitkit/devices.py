@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,6 +186,18 @@ def constants(
     if not isinstance(values, Sequence):
         return torch.full((), values, dtype=dtype, device=device)
     return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, as far as it is made to: glibc learns from the largest block that was given
+    back to the system. From then on it takes blocks of up to 32 MiB from its heap, and leaves 64 MiB of that free.
+
+    Every map of an encoder would otherwise be new memory, page by page, for a tenth to a fifth of the time.
+
+    >>> keep_freed_memory()
+    """
+    bytes((1 << 25) - (1 << 16))  # 32 MiB with what belongs to a block; never touched, so that it takes no memory
 
 
 def is_recorded(tensor: torch.Tensor) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Size, mirrored
-from implicitkit.devices import constants
+from implicitkit.devices import constants, keep_freed_memory
 from implicitkit.encoders.part import Part
+
+STRIP_BYTES = 1 << 20  # of a map's strip: a few of them fit in the cache, and threads have enough to share
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,48 @@ def for_convolutions(x: Tensor) -> Tensor:
     ``x``.
     """
     narrow = x.is_cuda and (x.dtype.itemsize == 2 or torch.is_autocast_enabled("cuda"))
-    if not (narrow or x.device.type == "cpu") or x.ndim != 4 or torch.compiler.is_compiling():
+    if not (narrow or x.device.type == "cpu") or x.ndim != 4 or torch.compiler.is_compiling() or not _is_there(x):
         return x
+    if not x.is_cuda:
+        keep_freed_memory()
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _is_there(x: Tensor) -> bool:
+    """Whether ``x`` has a memory of its own; vmap of ``torch.func`` knows no memory formats."""
     try:
         x.data_ptr()
-    except RuntimeError:  # torch.func: vmap knows no memory formats
-        return x
-    return x.contiguous(memory_format=torch.channels_last)
+    except RuntimeError:
+        return False
+    return True
+
+
+def in_strips(call: Callable[..., Tensor], *maps: Tensor, out: Tensor | None = None) -> Tensor:
+    """``call(*maps)``, for a function of every pixel alone and maps ``(B, C, H, W)`` of one size.
+
+    On a CPU, without a graph, it is called for some lines at a time: what it makes on the way stays in the cache. The
+    result may be written to ``out``, also one of the maps.
+
+    >>> x = torch.rand(1, 8, 300, 300).contiguous(memory_format=torch.channels_last)
+    >>> with torch.no_grad():
+    ...     torch.equal(in_strips(lambda a: a.exp() - 1, x), x.exp() - 1)
+    True
+    """
+    first = maps[0]
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if first.device.type != "cpu" or torch.is_grad_enabled() or traced or not all(map(_is_there, maps)):
+        return call(*maps)
+    if not first.is_contiguous(memory_format=torch.channels_last):
+        return call(*maps)
+    height = first.shape[2]
+    lines = max(1, STRIP_BYTES * height // max(1, first.nbytes))
+    if lines >= height:
+        return call(*maps)
+    for start in range(0, height, lines):
+        part = call(*(x[:, :, start : start + lines] for x in maps))
+        if out is None:
+            shape = (*part.shape[:2], height, part.shape[3])
+            out = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+        out[:, :, start : start + lines] = part
+    assert out is not None
+    return out

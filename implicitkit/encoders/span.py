@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from implicitkit.encoders.base import Encoder, for_convolutions
+from implicitkit.encoders.base import Encoder, for_convolutions, in_strips
 
 PICTURE_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as the authors subtract it
 
@@ -89,9 +89,21 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, H, W)`` -> the output, and what the first convolution found, of the same shape."""
-        inner = F.silu(self.convs[0](x))
-        residual: Tensor = self.convs[2](F.silu(self.convs[1](inner)))
-        return (residual + x) * (residual.sigmoid() - 0.5), inner
+        over = not torch.is_grad_enabled()  # a graph needs what was there before
+        inner = F.silu(self.convs[0](x), inplace=over)
+        residual: Tensor = self.convs[2](F.silu(self.convs[1](inner), inplace=over))
+        return in_strips(attention, residual, x, out=residual), inner
+
+
+def attention(residual: Tensor, x: Tensor) -> Tensor:
+    """``(residual + x) * (sigmoid(residual) - 0.5)``: large where the residual is.
+
+    >>> attention(torch.zeros(1), torch.ones(1))
+    tensor([0.])
+    """
+    if torch.is_grad_enabled():
+        return (residual + x) * (residual.sigmoid() - 0.5)
+    return (residual + x).mul_(residual.sigmoid().sub_(0.5))
 
 
 class SPAN(Encoder):
@@ -151,12 +163,19 @@ class SPAN(Encoder):
         if self.mask_channels:
             x = torch.cat([x[:, : self.in_channels], x[:, self.in_channels :] * self.value_range], dim=1)
         first: Tensor = self.first(for_convolutions(x))
-        x, early = first, None
+        x, early, inner = first, None, None
         for block in self.blocks:
+            inner = None  # its memory is the block's
             x, inner = block(x)
             early = x if early is None else early
-        assert early is not None
-        fused: Tensor = self.fuse(torch.cat([first, self.last(x), early, inner], dim=1))
+        assert early is not None and inner is not None
+        maps = first, self.last(x), early, inner
+        watched = self.fuse._forward_hooks or self.fuse._forward_pre_hooks  # hooks expect whole maps
+        return self.joined(*maps) if watched else in_strips(self.joined, *maps)
+
+    def joined(self, *maps: Tensor) -> Tensor:
+        """The maps that the last layer joins ``(B, C, H, W)`` -> the features of their pixels."""
+        fused: Tensor = self.fuse(torch.cat(maps, dim=1))
         return fused
 
     def fold(self) -> SPAN:

@@ -257,8 +257,8 @@ class Field:
 
         def evaluate(window: Window) -> Tensor:
             with _modes(self):
-                values = self._on_grid(questions, window)
-                return values.clamp(0, 1) if clamp and self.model.decoder.output == "picture" else values
+                values, bounded = self._on_grid(questions, window), clamp and self.model.decoder.output == "picture"
+                return values if not bounded else values.clamp(0, 1) if self.grad else values.clamp_(0, 1)
 
         if block is None:
             with _modes(self):

@@ -21,7 +21,7 @@ from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 24  # the same for kernels: at most some tenths of a second
-CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 19, 1 << 24  # the same for grids of basis decoders: some milliseconds
+CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 20, 1 << 24  # the same for grids of basis decoders: some milliseconds
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
 KERNEL_QUERY_BYTES = 1 << 10  # the same of a GPU's kernels, which hold the result alone
 
@@ -167,7 +167,10 @@ class Sampler:
 
     def _map_back(self, values: Tensor) -> Tensor:
         values = values.float()
-        return values * self._std + self._mean if self._decoder.output == "picture" else values
+        if self._decoder.output != "picture":
+            return values
+        values = values * self._std
+        return values + self._mean if self._grad else values.add_(self._mean)
 
     def _to_extent(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool

@@ -14,7 +14,7 @@
 
 #include "vectors.h"
 
-enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48 };
+enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, AHEAD = 6, LINE = 64 };
 
 typedef float four __attribute__((vector_size(16), UNALIGNED));
 typedef int32_t four_ints __attribute__((vector_size(16)));
@@ -27,6 +27,7 @@ typedef int32_t four_ints __attribute__((vector_size(16)));
 /* basis.py has the same fields in the same order. */
 struct basis {
     int64_t waves;                   /* 1: waves; 0: products */
+    int64_t narrow;                  /* rows are bfloat16 (waves' alone) */
     int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
     int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
     int64_t ny, nx, first, last;     /* of the whole grid; the lines to make */
@@ -35,7 +36,7 @@ struct basis {
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
     const float *along_y;            /* (sides, ny, padded); waves: (1, ny, 2, padded), cosines and sines */
     const float *along_x;            /* likewise */
-    const float *rows;               /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
+    const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
     const int64_t *pixel_y, *pixel_x; /* (2, ny), (2, nx) */
@@ -82,14 +83,35 @@ INLINE four sums(vec a, vec b, vec c, vec d) {
     return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
 }
 
-/* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
-INLINE void open_cell(const struct basis *e, const float *row, float *to) {
-    const int64_t n = e->functions, padded = e->padded;
-    for (int64_t k = 0; k < padded; k += LANES) {
-        sine_and_cosine(load_some(row + k, n - k), (vec *)(to + k), (vec *)(to + padded + k));
-        for (int64_t c = 0; c < e->channels; c++)
-            *(vec *)(to + (2 + c) * padded + k) = load_some(row + (1 + c) * n + k, n - k);
+#if defined(__AVX512F__)
+/* The sums of three channels' vectors of four pixels: {pixel 0's three, one more number, pixel 1's three, ...}. */
+INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
+    __m512 of[3];
+    UNROLLED for (int c = 0; c < 3; c++) { /* a quarter of the register for each pixel */
+        __m512 a = (__m512)acc[c][0], b = (__m512)acc[c][1], d = (__m512)acc[c][2], f = (__m512)acc[c][3];
+        __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+        __m512 df = _mm512_add_ps(_mm512_shuffle_f32x4(d, f, 0x44), _mm512_shuffle_f32x4(d, f, 0xee));
+        of[c] = _mm512_add_ps(_mm512_shuffle_f32x4(ab, df, 0x88), _mm512_shuffle_f32x4(ab, df, 0xdd));
     }
+    __m512 two = _mm512_add_ps(_mm512_shuffle_ps(of[0], of[1], 0x88), _mm512_shuffle_ps(of[0], of[1], 0xdd));
+    __m512 third = _mm512_add_ps(_mm512_shuffle_ps(of[2], of[2], 0x88), _mm512_shuffle_ps(of[2], of[2], 0xdd));
+    return (vec)_mm512_add_ps(_mm512_shuffle_ps(two, third, 0x88), _mm512_shuffle_ps(two, third, 0xdd));
+}
+#endif
+
+/* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
+INLINE void open_cell(const struct basis *e, int64_t cell, float *to) {
+    const int64_t n = e->functions, padded = e->padded, each = (1 + e->channels) * n, size = e->narrow ? 2 : 4;
+    const char *row = (const char *)e->rows + cell * each * size, *ahead = row + AHEAD * each * size;
+    for (int64_t i = 0; i < each * size; i += LINE) __builtin_prefetch(ahead + i); /* may be behind the last: no matter */
+    for (int64_t part = 0; part < 1 + e->channels; part++)
+        for (int64_t k = 0; k < padded; k += LANES) {
+            const int64_t at = part * n + k;
+            const vec x = e->narrow ? load_narrow((const uint16_t *)row + at, n - k)
+                                    : load_some((const float *)row + at, n - k);
+            if (part) *(vec *)(to + (1 + part) * padded + k) = x;
+            else sine_and_cosine(x, (vec *)(to + k), (vec *)(to + padded + k));
+        }
 }
 
 /* A cell's coefficients with the functions along y of one line: (channels, padded). */
@@ -103,8 +125,14 @@ INLINE void join(const struct basis *e, const float *row, const float *along, fl
         }
 }
 
-/* Write the sums of a group's pixels. */
+/* Write the sums of a group's pixels; with AVX-512 those of three channels pixel by pixel, for spread(). */
 INLINE void finish(vec acc[MAX_CHANNELS][GROUP], float *out, int64_t plane, const int pixels, const int channels) {
+#if defined(__AVX512F__)
+    if (channels == 3) {
+        *(vec *)out = sums_of_pixels(acc);
+        return;
+    }
+#endif
     UNROLLED for (int c = 0; c < channels; c++) {
         four values = sums(acc[c][0], acc[c][1], acc[c][2], acc[c][3]);
         if (pixels == GROUP) *(four *)(out + c * plane) = values;
@@ -159,6 +187,7 @@ struct strip {
     int64_t first_pixel, span;             /* of the picture's line, between which the strip's pixels lie */
     int32_t left[STRIP], right[STRIP];     /* numbers behind the first */
     float line[MAX_SPAN * MAX_CHANNELS + LANES]; /* the two lines of the picture, blended */
+    float made[4 * (STRIP + GROUP)];             /* three channels of the strip's pixels, side by side */
 };
 
 /* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
@@ -205,17 +234,54 @@ INLINE void add_picture(const struct basis *e, struct strip *s, int64_t b, int64
     }
 }
 
+#if defined(__AVX512F__)
+/* The strip's three channels to their planes, with the picture and the constant. */
+INLINE void spread(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count, float *out) {
+    const __mmask16 there = (__mmask16)((1u << count) - 1);
+    const int64_t span = e->picture ? s->span * 3 : 0;
+    const int together = span <= 2 * LANES; /* the picture's lines are in two registers */
+    __m512 line[2], left_share, right_share;
+    __m512i left, right;
+    if (e->picture && together) {
+        const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
+        low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
+        const vec p = splat(e->share_y[y]), q = splat(e->share_y[e->ny + y]);
+        UNROLLED for (int k = 0; k < 2; k++)
+            line[k] = (__m512)(load_some(low + k * LANES, span - k * LANES) * p +
+                               load_some(high + k * LANES, span - k * LANES) * q);
+        left = _mm512_loadu_si512(s->left), right = _mm512_loadu_si512(s->right);
+        left_share = _mm512_maskz_loadu_ps(there, e->share_x + x0);
+        right_share = _mm512_maskz_loadu_ps(there, e->share_x + e->nx + x0);
+    }
+    const __m512i every_fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    UNROLLED for (int c = 0; c < 3; c++) {
+        const __m512i which = _mm512_add_epi32(every_fourth, _mm512_set1_epi32(c));
+        __m512 half = _mm512_permutex2var_ps((__m512)load(s->made), which, (__m512)load(s->made + LANES));
+        __m512 rest = _mm512_permutex2var_ps((__m512)load(s->made + 2 * LANES), which, (__m512)load(s->made + 3 * LANES));
+        __m512 value = _mm512_mask_blend_ps(0xff00, half, rest);
+        if (e->picture && together) {
+            const __m512i channel = _mm512_set1_epi32(c);
+            __m512 l = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(left, channel), line[1]);
+            __m512 r = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(right, channel), line[1]);
+            value = _mm512_add_ps(value, _mm512_add_ps(_mm512_fmadd_ps(l, left_share, _mm512_mul_ps(r, right_share)),
+                                                       _mm512_set1_ps(e->constant[c])));
+        }
+        _mm512_mask_storeu_ps(out + c * e->ny * e->nx, there, value);
+    }
+    if (e->picture && !together) add_picture(e, s, b, y, x0, count, out, 3);
+}
+#endif
+
 /* What a strip keeps of its cells, for waves at its first line, for products at every line. */
 INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, const int64_t distinct) {
-    const int64_t n = e->functions, each = e->waves ? (1 + e->channels) * n : e->channels * n * n;
+    const int64_t each = e->channels * e->functions * e->functions;
     float other[MAX_CHANNELS * MAX_PADDED];
     for (int64_t i = 0; i < distinct; i++)
         for (int64_t t = 0; t < e->sides; t++) {
-            const int64_t cell = e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
-            const float *row = e->rows + (b * e->cells + cell) * each;
+            const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
             float *to = s->kept + i * apart(e);
-            if (e->waves) open_cell(e, row, to);
-            else join(e, row, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
+            if (e->waves) open_cell(e, cell, to);
+            else join(e, (const float *)e->rows + cell * each, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
             if (t)
                 for (int64_t k = 0; k < e->channels * e->padded; k += LANES) *(vec *)(to + k) += load(other + k);
         }
@@ -225,6 +291,11 @@ INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, c
 INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count) {
     const int64_t plane = e->ny * e->nx, n = e->padded;
     float *out = e->out + b * e->channels * plane + y * e->nx + x0;
+#if defined(__AVX512F__)
+#define TO (s->made + 4 * x)
+#else
+#define TO (out + x)
+#endif
     for (int64_t x = 0, end; x < count; x = end) {
         for (end = x + 1; end < count && end < x + GROUP; end++) { /* the pixels that read the same cells */
             int same = 1;
@@ -233,9 +304,9 @@ INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
         }
         const float *own[MAX_SIDES] = {s->of[x], s->of[STRIP + x]}, *const *along = s->along + x;
         const float *lift = e->along_y + y * 2 * n;
-#define WAVES(p) waves(own[0], lift, along, n, out + x, own[0] + 2 * n, plane, p, 3)
+#define WAVES(p) waves(own[0], lift, along, n, TO, own[0] + 2 * n, plane, p, 3)
 #define WAVES_OF_ONE(p) waves(own[0], lift, along, n, out + c * plane + x, own[0] + (2 + c) * n, plane, p, 1)
-#define PRODUCTS(p) products(own, along, e->sides, n, out + x, plane, p, 3)
+#define PRODUCTS(p) products(own, along, e->sides, n, TO, plane, p, 3)
 #define PRODUCTS_OF_ONE(p) products(of_one, along, e->sides, n, out + c * plane + x, plane, p, 1)
         if (e->channels == 3 && e->waves) FOR_COUNT(end - x, WAVES)
         else if (e->channels == 3) FOR_COUNT(end - x, PRODUCTS)
@@ -246,6 +317,12 @@ INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
                 else FOR_COUNT(end - x, PRODUCTS_OF_ONE)
             }
     }
+#if defined(__AVX512F__)
+    if (e->channels == 3) {
+        spread(e, s, b, y, x0, count, out);
+        return;
+    }
+#endif
     if (e->picture && e->channels == 3) add_picture(e, s, b, y, x0, count, out, 3);
     else if (e->picture) add_picture(e, s, b, y, x0, count, out, e->channels);
 }

@@ -31,13 +31,14 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
-    *("waves", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
+    *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
     *("cells", "cells_x", "pixels", "pixels_x"),
 )
 POINTERS = (
     *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
     *("constant", "out"),
 )
+SHARES, MIN_LINES = 8, 16  # a worker's, and lines of one
 _loading = ForkSafeLock()
 
 
@@ -127,7 +128,8 @@ class BasisKernel:
         padded = -(-functions // self.lanes) * self.lanes
         if padded > self.max_functions:
             return None
-        rows = source.rows.float().contiguous()
+        narrow = form.waves and source.rows.dtype == torch.bfloat16
+        rows = (source.rows if narrow else source.rows.float()).contiguous()
         along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
         out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
@@ -135,6 +137,7 @@ class BasisKernel:
             return out
         numbers = {
             "waves": form.waves,
+            "narrow": narrow,
             "batch": len(rows),
             "channels": channels,
             "sides": lines.sides,
@@ -158,11 +161,16 @@ class BasisKernel:
             tensors |= picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
-        def make(span: slice) -> None:
-            task = _Basis(**numbers, **pointers, first=span.start, last=span.stop)
-            self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
+        workers = pool.spans_of(height, out.numel() // channels)
+        step = max(MIN_LINES, -(-height // (SHARES * len(workers)))) if len(workers) > 1 else height
+        starts = iter(range(0, height, step))  # a worker that is held up leaves the rest to the others
 
-        pool.in_parallel(make, pool.spans_of(height, out.numel() // channels))
+        def make(_: slice) -> None:
+            for start in starts:
+                task = _Basis(**numbers, **pointers, first=start, last=min(height, start + step))
+                self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
+
+        pool.in_parallel(make, workers)
         return out
 
 

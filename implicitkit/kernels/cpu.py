@@ -69,11 +69,12 @@ class _Ensemble(ctypes.Structure):
 class CPUKernel:
     """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``, float32 or bfloat16.
 
-    Hidden widths are padded to a multiple of ``strip``.
+    Hidden widths are padded to a multiple of ``strip``, LMF's to one of ``slim``.
     """
 
     functions: ctypes.CDLL = field(repr=False)
     strip: int
+    slim: int
     dtype: torch.dtype
 
     def pack(self, layers: Sequence[nn.Linear], blocks: int = 1) -> Packed:
@@ -135,7 +136,7 @@ class CPUKernel:
         self, source: Rows, near: QueryNeighbours, layers: Sequence[nn.Linear], geometry: Tensor, constant: Tensor
     ) -> Tensor:
         """Evaluate :class:`~implicitkit.kernels.table.Modulated`, always in float32; arguments as of :meth:`sums`."""
-        exact = replace(self, dtype=torch.float32)
+        exact = replace(self, strip=self.slim, dtype=torch.float32)
         mlp = exact.pack(layers)
         own = torch.cat([geometry.float(), constant.float()[None]])
         return exact._run("modulated", source, near, F.pad(own, (0, mlp.first - own.shape[1])), mlp, None)
@@ -147,6 +148,8 @@ class CPUKernel:
         if not (form == "sums" and rows.dtype == self.dtype == torch.bfloat16):
             rows = rows.float()
         out = torch.empty(len(rows), near.points, len(mlp.last), dtype=torch.float32, device="cpu")
+        if near.grid:  # as it will be read: channel by channel
+            out = out.view(len(rows), len(mlp.last), near.points).transpose(1, 2)
         if not out.numel():
             return out
         numbers = {
@@ -217,16 +220,16 @@ def _kernels() -> dict[torch.dtype, CPUKernel]:
     built = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
     if built is None:
         return {}
-    about = (ctypes.c_int64 * 3)()
+    about = (ctypes.c_int64 * 4)()
     try:
         built.functions.about(about)
     except AttributeError:  # another library under this name
         return {}
-    strip, narrow, size = about
+    strip, narrow, size, slim = about
     if size != ctypes.sizeof(_Ensemble):
         return {}
     dtypes = [torch.float32, torch.bfloat16] if narrow else [torch.float32]
-    by_dtype = {dtype: CPUKernel(built.functions, strip, dtype) for dtype in dtypes}
+    by_dtype = {dtype: CPUKernel(built.functions, strip, slim, dtype) for dtype in dtypes}
     return {dtype: kernel for dtype, kernel in by_dtype.items() if agrees(kernel)}
 
 

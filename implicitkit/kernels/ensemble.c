@@ -17,17 +17,19 @@
 #include "vectors.h"
 
 #if defined(__AVX512F__) /* 32 registers of 16 numbers */
-enum { ROWS = 14, VECTORS = 2, PANEL = 6 * ROWS };
+enum { ROWS = 14, VECTORS = 2, PANEL = 6 * ROWS, SLIM = 1 };
 #elif defined(__AVX2__) /* 16 of 8 */
-enum { ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS };
+enum { ROWS = 6, VECTORS = 2, PANEL = 16 * ROWS, SLIM = 2 };
 #else /* 32 of 4, as ARM's */
-enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS };
+enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS, SLIM = 4 };
 #endif
-enum { STRIP = LANES * VECTORS, LINE = 64, MAX_THREADS = 256 };
-_Static_assert(PANEL % ROWS == 0 && PANEL % 4 == 0, "a panel is whole tiles, and whole queries of four neighbours");
+/* LMF's layers are 16 wide: tiles of SLIM vectors and more rows, no wider than they. */
+enum { STRIP = LANES * VECTORS, SLIM_STRIP = LANES * SLIM, SLIM_ROWS = ROWS * VECTORS / SLIM };
+enum { LINE = 64, MAX_THREADS = 256, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
+_Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
+               "a panel is whole tiles, and whole queries of four neighbours");
 
-typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+#define UNROLLED_ROWS _Pragma("GCC unroll 32")
 
 enum { SUMS, WAVES, MODULATED }; /* LIIF's form, LTE's and LMF's, see table.py */
 
@@ -54,7 +56,7 @@ struct ensemble {
     const float *biases;
     const void *last;                 /* (channels, padded width before) */
     const float *last_bias;
-    float *out;                       /* (batch, points, channels) */
+    float *out;                       /* (batch, points, channels); of a grid (batch, channels, points) */
 };
 
 /* A panel's queries, and two buffers for its values: a layer reads one and writes the other. */
@@ -75,14 +77,6 @@ INLINE vec load_some(const float *p, int64_t n) {
     return v;
 }
 
-INLINE vec load_narrow(const uint16_t *p, int64_t n) {
-    halves h = {0};
-    if (n >= LANES) h = *(const halves *)p;
-    else
-        for (int64_t i = 0; i < n; i++) h[i] = p[i];
-    return (vec)(__builtin_convertvector(h, words) << 16);
-}
-
 /* What is no number stays none: the maximum of two is the second where either is none. */
 INLINE vec relu(vec x) {
 #if defined(__AVX512F__)
@@ -95,6 +89,9 @@ INLINE vec relu(vec x) {
 }
 
 INLINE float sum(vec x) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)x);
+#endif
     float total = 0;
     UNROLLED for (int i = 0; i < LANES; i++) total += x[i];
     return total;
@@ -148,17 +145,33 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
 }
 
 /* LMF's: each row's sums are multiplied by numbers of its own, and others added, before the ReLU. */
-static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
-                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
-    vec acc[ROWS][VECTORS];
-    start(acc, bias);
-    multiply(acc, x, stride, w, k);
-    UNROLLED for (int r = 0; r < ROWS; r++)
-        UNROLLED for (int v = 0; v < VECTORS; v++) {
+INLINE void modulate(const char *x, char *y, const size_t stride, const float *w, const float *bias, const int64_t k,
+                     const float *const *scale, const float *const *shift, int64_t at, const int64_t n) {
+    vec acc[SLIM_ROWS][SLIM];
+    UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++)
+        UNROLLED for (int v = 0; v < SLIM; v++) acc[r][v] = load(bias + LANES * v);
+    for (int64_t i = 0; i < k; i++, w += SLIM_STRIP) {
+        vec column[SLIM];
+        UNROLLED for (int v = 0; v < SLIM; v++) column[v] = load(w + LANES * v);
+        UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++) {
+            vec each = splat(((const float *)(x + r * stride))[i]);
+            UNROLLED for (int v = 0; v < SLIM; v++) acc[r][v] += each * column[v];
+        }
+    }
+    UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++)
+        UNROLLED for (int v = 0; v < SLIM; v++) {
             const int64_t j = at + LANES * v;
             vec moved = acc[r][v] * load_some(scale[r] + j, n - j) + load_some(shift[r] + j, n - j);
             *(vec *)((float *)(y + r * stride) + LANES * v) = relu(moved);
         }
+}
+
+static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
+                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
+    if (stride == SLIM_STRIDE && k == SLIM_STRIP && n == k) /* addresses are known: registers need not hold them */
+        modulate(x, y, SLIM_STRIDE, w, bias, SLIM_STRIP, scale, shift, 0, SLIM_STRIP);
+    else
+        modulate(x, y, stride, w, bias, k, scale, shift, at, n);
 }
 
 #if defined(__AVX512BF16__)
@@ -193,6 +206,13 @@ static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t 
 INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const char *w, const float *bias, int64_t k,
                   int64_t n, const float *const *added, const float *const *scale, int64_t real, const int narrow) {
     const int size = narrow ? 2 : 4;
+    if (scale) {
+        for (int64_t j = 0; j < n; j += SLIM_STRIP)
+            for (int64_t r = 0; r < rows; r += SLIM_ROWS)
+                tile_modulated(x + r * stride, y + r * stride + j * size, stride, (const float *)w + j * k, bias + j, k,
+                               scale + r, added + r, j, real);
+        return;
+    }
     for (int64_t j = 0; j < n; j += STRIP)
         for (int64_t r = 0; r < rows; r += ROWS) {
             const char *from = x + r * stride, *strip = w + j * k * size;
@@ -204,10 +224,6 @@ INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const cha
                 continue;
             }
 #endif
-            if (scale) {
-                tile_modulated(from, to, stride, (const float *)strip, bias + j, k, scale + r, own, j, real);
-                continue;
-            }
             tile_float32(from, to, stride, (const float *)strip, bias + j, k, own, j, real);
         }
 }
@@ -288,12 +304,15 @@ static void shares(const float *off, int64_t n, int64_t i, float *of) {
 /* The cells, offsets and weights of so many queries from the one numbered first on. */
 static void places(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
     const int64_t sides = e->sides;
-    int64_t r = 0;
+    int64_t r = 0, iy = -1, ix = -1;
+    float of_y[2] = {1, 0}, of_x[2] = {1, 0};
     for (int64_t q = first; q < first + count; q++) {
-        int64_t iy = e->grid ? q / e->width : picture * e->points + q;
-        int64_t ix = e->grid ? q % e->width : iy;
-        float of_y[2] = {1, 0}, of_x[2] = {1, 0};
-        if (sides == 2) shares(e->off_y, e->ny, iy, of_y), shares(e->off_x, e->nx, ix, of_x);
+        const int64_t line = e->grid ? (iy >= 0 && ++ix < e->width ? iy : q / e->width) : picture * e->points + q;
+        if (line != iy) {
+            iy = line, ix = e->grid ? q % e->width : iy;
+            if (sides == 2) shares(e->off_y, e->ny, iy, of_y);
+        }
+        if (sides == 2) shares(e->off_x, e->nx, ix, of_x);
         for (int64_t sy = 0; sy < sides; sy++)
             for (int64_t sx = 0; sx < sides; sx++, r++) {
                 int64_t y = sy * e->ny + iy, x = sx * e->nx + ix;
@@ -306,7 +325,8 @@ static void places(const struct ensemble *e, struct panel *p, int64_t picture, i
 
 INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count,
                      const int narrow) {
-    const int64_t corners = e->sides * e->sides, rows = count * corners, tiled = (rows + ROWS - 1) / ROWS * ROWS;
+    const int64_t corners = e->sides * e->sides, rows = count * corners;
+    const int64_t tile = e->form == MODULATED ? SLIM_ROWS : ROWS, tiled = (rows + tile - 1) / tile * tile;
     const int size = narrow ? 2 : 4;
     places(e, p, picture, first, count);
     const float *const *added = NULL; /* to the sums of the first product */
@@ -347,14 +367,31 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
         before = e->widths[i];
     }
     const char *values = p->values[e->layers % 2];
-    float *out = e->out + (picture * e->points + first) * e->channels;
-    for (int64_t q = 0; q < count; q++)
+    const int64_t beside = e->grid ? 1 : e->channels, plane = e->grid ? e->points : 1; /* from query to query, ... */
+    float *out = e->out + picture * e->points * e->channels + first * beside;
+    if (!narrow && e->channels <= MAX_BLENDED) { /* linear: the blend of what it reads */
+        for (int64_t q = 0; q < count; q++, out += beside) {
+            vec total[MAX_BLENDED] = {{0}};
+            const char *row = values + q * corners * p->stride;
+            for (int64_t j = 0; j < before; j += LANES) {
+                vec blended = {0};
+                for (int64_t r = 0; r < corners; r++)
+                    blended += splat(p->weight[q * corners + r]) * load((const float *)(row + r * p->stride) + j);
+                UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
+                    if (c < e->channels) total[c] += blended * load((const float *)e->last + c * before + j);
+            }
+            UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
+                if (c < e->channels) out[c * plane] = sum(total[c]) + e->last_bias[c];
+        }
+        return;
+    }
+    for (int64_t q = 0; q < count; q++, out += beside)
         for (int64_t c = 0; c < e->channels; c++) {
             const char *column = (const char *)e->last + c * before * size;
             vec blended = {0};
             for (int64_t r = q * corners; r < (q + 1) * corners; r++)
                 blended += splat(p->weight[r]) * products(values + r * p->stride, column, before, narrow);
-            *out++ = sum(blended) + e->last_bias[c];
+            out[c * plane] = sum(blended) + e->last_bias[c];
         }
 }
 
@@ -399,7 +436,8 @@ static void *take_panels(void *argument) {
     return NULL;
 }
 
-/* What the caller has to know: {numbers of a strip, whether products of bfloat16 are there, the size of the struct}. */
+/* What the caller has to know: {numbers of a strip, whether products of bfloat16 are there, the size of the struct,
+ * numbers of a strip of LMF's}. */
 void about(int64_t *answer) {
     answer[0] = STRIP;
 #if defined(__AVX512BF16__)
@@ -408,6 +446,7 @@ void about(int64_t *answer) {
     answer[1] = 0;
 #endif
     answer[2] = sizeof(struct ensemble);
+    answer[3] = SLIM_STRIP;
 }
 
 /* 0, or 1 where memory ran out. Fewer threads than asked for take part where no more can be started. */

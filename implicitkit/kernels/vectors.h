@@ -18,10 +18,34 @@ enum { LANES = 4 };
 
 typedef float vec __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 
+/* The first of n numbers in bfloat16; zeros behind the last. */
+INLINE vec load_narrow(const uint16_t *p, int64_t n) {
+    halves h = {0};
+    if (n >= LANES) h = *(const halves *)p;
+    else
+        for (int64_t i = 0; i < n; i++) h[i] = p[i];
+    return (vec)(__builtin_convertvector(h, words) << 16);
+}
+
 INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* Whether a lane is not 0. */
+INLINE int any_of(ints x) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)x, (__m256i)x);
+#else
+    int any = 0;
+    UNROLLED for (int i = 0; i < LANES; i++) any |= x[i];
+    return any;
+#endif
+}
 
 /* Sine and cosine: the angle less whole quarter turns, taken off in three parts (Cody and Waite), then the polynomials
  * of Cephes' sinf and cosf on [-pi/4, pi/4]. Angles beyond FAR, which no trained model has, are left to the C library. */
@@ -44,9 +68,7 @@ INLINE void sine_and_cosine(vec x, vec *sine, vec *cosine) {
     ints sin_sign = (quarter & 2) << 30, cos_sign = ((quarter + 1) & 2) << 30;
     *sine = (vec)((((ints)c & odd) | ((ints)s & ~odd)) ^ sin_sign);
     *cosine = (vec)((((ints)s & odd) | ((ints)c & ~odd)) ^ cos_sign);
-    int any = 0;
-    UNROLLED for (int i = 0; i < LANES; i++) any |= far[i];
-    if (__builtin_expect(any, 0))
+    if (__builtin_expect(any_of(far), 0))
         for (int i = 0; i < LANES; i++)
             if (far[i]) (*sine)[i] = sinf(x[i]), (*cosine)[i] = cosf(x[i]);
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import implicitkit as ik
-from implicitkit.encoders.base import for_convolutions
+from implicitkit.encoders.base import STRIP_BYTES, for_convolutions, in_strips
 from oracles.models import small_model
 
 
@@ -23,6 +23,26 @@ def test_an_encoder_under_vmap() -> None:
     with torch.no_grad():
         found = torch.func.vmap(lambda picture: encoder(picture[None]).map[0])(pictures)
         torch.testing.assert_close(found, encoder(pictures).map)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_strips_of_lines_make_the_whole(batch: int) -> None:
+    a, b = (for_convolutions(torch.rand(batch, 16, 203, 301)) for _ in range(2))
+    heights = []
+
+    def joined(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        heights.append(a.shape[2])
+        return torch.cat([a, a * b], dim=1)
+
+    expected = torch.cat([a, a * b], dim=1)
+    with torch.no_grad():
+        found = in_strips(joined, a, b)
+        assert torch.equal(found, expected) and found.is_contiguous(memory_format=torch.channels_last)
+        assert sum(heights) == 203 and heights[0] * a.nbytes // 203 <= STRIP_BYTES
+        over = a.clone()
+        assert in_strips(torch.mul, over, b, out=over) is over and torch.equal(over, a * b)
+    heights.clear()
+    assert torch.equal(in_strips(joined, a, b), expected) and heights == [203], "a graph is kept"
 
 
 def test_pictures_are_normalised_as_told() -> None:

@@ -102,3 +102,16 @@ def test_masks_have_the_pictures_range() -> None:
 def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         ik.create_encoder("span", **arguments)
+
+
+def test_strips_of_lines_vmap_and_hooks_make_the_same_map() -> None:
+    encoder, picture = ik.create_encoder("span", channels=48, blocks=1), torch.rand(1, 3, 150, 170)
+    expected = encoder(picture).map.detach()  # with a graph: whole maps
+    heights: list[int] = []
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(picture).map, expected, rtol=1e-4, atol=1e-4)
+        mapped = torch.func.vmap(lambda x: encoder(x).map)(picture[None])[0]
+        torch.testing.assert_close(mapped, expected, rtol=1e-4, atol=1e-4)
+        encoder.fuse.register_forward_hook(lambda _, __, map: heights.append(map.shape[2]))
+        encoder(picture)
+    assert heights == [150]

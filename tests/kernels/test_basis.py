@@ -75,6 +75,14 @@ def test_equals_the_plain_path_on_tiles_and_many_threads() -> None:
         assert float((made.encode(picture, tile=tile).render((160, 192)) - expected).abs().max()) <= 2e-5
 
 
+@pytest.mark.parametrize("decoder", [DECODERS[1], DECODERS[4]], ids=lambda d: d["name"])
+def test_rows_in_bfloat16(decoder: dict) -> None:
+    field = model(decoder).encode(torch.rand(3, 7, 9), precision="bfloat16")
+    ours = field.render((28, 40), clamp=False)
+    with plain_path():
+        assert float((ours - field.render((28, 40), clamp=False)).abs().max()) <= 1e-4
+
+
 @torch.no_grad()
 def test_far_phases_and_coordinates_out_of_order() -> None:
     decoder = ik.create_decoder("thera", in_channels=4, components=3, skip="none")
