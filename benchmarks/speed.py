@@ -32,6 +32,11 @@ GOALS = {  # over the baseline, on a CPU, at the goals' size
 }
 RATE_GOALS = {"float32": 0.85, "bfloat16": 0.60}
 DECODER_GOALS = {"lmf": 80.0, "ope": 5.0, "gb_lsr": 5.0, "thera": 5.0}  # ns per output pixel, two threads
+SCREEN_INPUT, SCREEN, SCREEN_GOAL = (
+    (180, 320),
+    (720, 1280),
+    36.0,
+)  # ns per output pixel, two threads: 30 pictures a second
 GPU_GOAL, GPU_RATE_GOAL = 30.0, 0.50
 GOAL_SIDE = 128
 SAME, CLOSE = 1e-5, 55.0  # float32 against the baseline; bfloat16 against float32, dB
@@ -296,4 +301,26 @@ def decoder_rows(settings: Settings) -> list[Row]:
                 details={**details, **seconds},
             )
         )
+    return rows
+
+
+def fast_rows(settings: Settings) -> list[Row]:
+    """The model ``fast`` on a processor, encoder included: nanoseconds per pixel of a screen."""
+    if settings.on_gpu:
+        return []  # benchmarks.gpu has larger frames
+    model, image = settings.load("fast"), picture(*SCREEN_INPUT).to(settings.device)
+    rows, pixels = [], math.prod(SCREEN)
+    for precision in NARROW:
+        field = model.encode(image, precision=precision)
+        encode = partial(model.encode, image, precision=precision)
+        calls: dict[str, Callable[[], object]] = {
+            "whole": lambda encode=encode: encode().render(SCREEN),  # type: ignore[misc]
+            "encoder": encode,
+            "decoder": partial(field.render, SCREEN),
+        }
+        seconds = race(calls, settings.repeats, settings.device)
+        cost = {part: value / pixels * 1e9 for part, value in seconds.items()}
+        note = f"{1 / seconds['whole']:.1f} pictures a second; encoder {cost['encoder']:.0f} ns, decoder {cost['decoder']:.0f}"
+        what = f"fast, {SCREEN_INPUT[1]}×{SCREEN_INPUT[0]}→{SCREEN[1]}×{SCREEN[0]}, encoder included, {precision}, per output pixel"
+        rows.append(Row(f"fast/{precision}", what, "ns", cost["whole"], SCREEN_GOAL, True, note=note, details=seconds))
     return rows
