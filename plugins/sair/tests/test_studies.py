@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -178,6 +180,34 @@ def test_what_resident_trains_is_what_the_comparison_reports(
     for setting, metrics in kept["scores"].items():
         for picture, value in metrics[metric].items():
             assert again[setting][metric][picture] == pytest.approx(value, abs=0.02)
+
+
+@pytest.mark.slow
+def test_all_runs_trains_what_is_missing(faces: Path, tmp_path: Path) -> None:
+    evaluation = {"protocol": "restoration", "settings": {"sigma 25": {"name": "noise", "sigma": 25}}}
+    file = study(tmp_path, faces, {"name": "noise", "sigma": [0, 50]}, evaluation)
+    folders = [str(ROOT), str(ROOT / "plugins" / "sair"), os.environ.get("PYTHONPATH", "")]
+    command = [sys.executable, str(STUDIES / "all_runs.py"), str(file), "--examples", str(faces), "--test", str(faces)]
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    runs = tmp_path / "runs" / "runs"
+    for more, expected in (
+        (["--seconds", "0"], 0),
+        (["--jobs", "2", "--", "--device", "nowhere"], 1),
+        (["--jobs", "2", "--", "--device", "cpu"], 0),
+        ([], 0),
+    ):
+        done = subprocess.run([*command, *more], env=given, capture_output=True, text=True, check=False)
+        assert done.returncode == expected, done.stderr
+        if expected:
+            assert "exit code 1, see" in done.stdout
+            assert "nowhere" in (runs / "LIIF" / "seed-0" / "output.txt").read_text()
+        elif "cpu" in more:
+            assert "one cell/seed-0" in done.stdout
+            assert all((runs / name / "seed-0" / "scores.json").is_file() for name in ("LIIF", "one cell"))
+        elif "0" in more:
+            assert done.stdout.count("left for another time") == 2
+        else:
+            assert not done.stdout  # nothing is missing
 
 
 def test_it_says_what_it_lacks(
