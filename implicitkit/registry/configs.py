@@ -51,7 +51,7 @@ def shipped_configs() -> Iterator[ShippedConfig]:
     """Yield all of them, implicitkit's first.
 
     >>> [config.name for config in shipped_configs() if config.command == "train"][:2]
-    ['fast', 'fast_real']
+    ['fast', 'fast_continued']
     """
     for package, owner in plugins.packages().items():
         for command, folder in FOLDERS.items():

@@ -29,6 +29,7 @@ class Places(nn.Module):
         super().__init__()
         self.waves = waves
         self.project = nn.Linear(waves, heads)
+        self.project.bias.requires_grad_(False)  # one for all cells of a softmax changes nothing; files have it
 
     def forward(self, offset: Tensor) -> Tensor:
         """``(..., 2)`` in half cells -> ``(..., heads)``."""
