@@ -88,18 +88,20 @@ def read_curve(folder: Path, batch: int, before: float = 0.0) -> Curve:
 
 def draw_curves(methods: Mapping[str, Sequence[Curve]], file: Path) -> None:
     """Draw the curves of all methods, a curve per seed: mean line, and band from the lowest to the highest seed."""
-    figure = Figure(figsize=(12, 8.4), layout="constrained")
-    panels = figure.subplots(2, 2)
+    validated = any(curve.validated for curves in methods.values() for curve in curves)
+    rows = 1 + validated
+    figure = Figure(figsize=(12, 4.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False)
     for k, (label, curves) in enumerate(methods.items()):
         draw_bands(panels[0], [curve.losses for curve in curves], f"C{k}", label)
-        draw_bands(panels[1], [curve.validations for curve in curves], f"C{k}", label)
+        if validated:
+            draw_bands(panels[1], [curve.validations for curve in curves], f"C{k}", label)
     # a loss in negative decibels has no logarithm
-    scale = (
-        "log" if all(loss > 0 for curves in methods.values() for curve in curves for loss in curve.loss) else "linear"
-    )
-    for (above, below), unit in zip(panels.T, ("steps", "training time, s (the stage before included)"), strict=True):
-        above.set(xlabel=unit, ylabel="training loss (its first term)", yscale=scale)
-        below.set(xlabel=unit, ylabel="validation PSNR-Y, dB")
+    positive = all(loss > 0 for curves in methods.values() for curve in curves for loss in curve.loss)
+    for column, unit in zip(panels.T, ("steps", "training time, s (the stage before included)"), strict=True):
+        column[0].set(xlabel=unit, ylabel="training loss (its first term)", yscale="log" if positive else "linear")
+        if validated:
+            column[1].set(xlabel=unit, ylabel="validation PSNR-Y, dB")
     for panel in panels.flat:
         panel.grid(visible=True, which="both", alpha=0.25)
     handles, labels = panels[0, 0].get_legend_handles_labels()

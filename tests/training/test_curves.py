@@ -86,3 +86,12 @@ def test_the_figure_is_a_picture(tmp_path: Path) -> None:
     picture = ik.read_image(tmp_path / "curves.png")
     assert picture.shape[0] == 3 and min(picture.shape[1:]) > 500 and picture.std() > 0.05
     assert [p.name for p in tmp_path.glob("*.png")] == ["curves.png"]
+
+
+def test_a_loss_below_zero_is_drawn_and_no_panel_is_empty(tmp_path: Path) -> None:
+    curve = Curve(steps=[1, 2, 3], seconds=[1.0, 2.0, 3.0], loss=[-1.0, -2.0, -2.5])
+    draw_curves({"psnr": [curve]}, tmp_path / "one.png")  # a logarithmic axis would warn
+    draw_curves({"psnr": [Curve(**{**vars(curve), "validated": [3], "psnr": [30.0]})]}, tmp_path / "two.png")
+    one, two = (ik.read_image(tmp_path / f"{name}.png") for name in ("one", "two"))
+    assert one.shape[2] == two.shape[2] and one.shape[1] < 0.6 * two.shape[1]
+    assert (one.std(0) > 0.1).sum() > 200  # a line in colour
