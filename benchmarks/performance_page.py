@@ -60,7 +60,7 @@ layers are 16 wide, so that their tiles are as narrow, with twice the rows; they
 computed once (Thera: the sines and cosines of its waves, turned to the line; the others: the sum over the functions along y), and a pixel is a product with the functions along x, three channels and up to four pixels
 in registers. The picture that Thera adds is blended in the same pass. It computes in float32 at any precision, and reads Thera's rows as they are stored, some cells ahead.
 
-`fast` misses its goal of 36 ns: its encoder's 25.7 thousand multiply-adds per pixel are 119 ns at the rate of bfloat16 products on the first of the two processors above, of which 150 ns is four fifths, and
+`fast` misses its goal of 36 ns: its encoder's 25.7 thousand multiply-adds per pixel are 119 ns at the rate of bfloat16 products on the first of the two processors above (its 150 ns are four fifths of that rate), and
 51 ns on the second. The goal was set for 9.4 thousand.
 
 The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
