@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -320,6 +321,15 @@ def test_colours_are_those_that_the_browser_itself_shows_of_the_file(page: Page)
     plain = ik.read_image(PHOTOS / "chelsea.png")[:, 40:140, 80:230]
     assert np.abs(own.astype(int) - to_pixels(plain)).max() > 10  # the profile matters
     assert np.abs(own.astype(int) - shown).max() <= 3
+
+
+def test_a_damage_that_is_taken_back_at_once_leaves_no_backdrop(page: Page) -> None:
+    page.settle()
+    page.js("const was = state.damage; state.damage = {...was, noise: 30}; changed(); state.damage = was; changed();")
+    loaded = "return performance.getEntriesByType('resource').some((e) => e.name.includes('-base') && e.name.includes('noise=30'))"
+    page.until(lambda: page.js(loaded), "the other backdrop does not come")
+    time.sleep(0.3)
+    page.settle()  # the backdrop is the undamaged one
 
 
 def test_the_list_of_keys_opens_and_the_panel_closes(page: Page) -> None:

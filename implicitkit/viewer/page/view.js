@@ -142,12 +142,12 @@ function moved() {
 function changed() { controls(); paint(); loadBase(); render(); }
 
 async function loadBase() {
-  const key = keyOf("bicubic");
+  const key = keyOf("bicubic"), mine = ++opened;  // one that is on its way is of another picture, or damage
   if (base.key === key) return;
   const { width, height } = state.picture, scale = Math.min(1, BASE / Math.max(width, height));
   const size = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   try {
-    const mine = ++opened, who = { client: `${client}-base`, turn: mine };
+    const who = { client: `${client}-base`, turn: mine };
     if (await loadInto(base, key, "bicubic", [-1, -1, 1, 1], ...size, who, undefined, () => mine === opened)) paint();
   } catch (error) { say(error.message); }
 }
