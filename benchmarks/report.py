@@ -10,7 +10,7 @@ import psutil
 from benchmarks.gpu import gpu_rows
 from benchmarks.processes import cold_row, large_rows
 from benchmarks.rows import Row
-from benchmarks.speed import Settings, bandwidth, decoder_rows, fast_rows, rate_rows, render_rows, shape_rows
+from benchmarks.speed import Settings, bandwidth, decoder_rows, rate_rows, render_rows, screen_rows, shape_rows
 from benchmarks.steps import step_rows
 from implicitkit.devices import describe_machine
 from implicitkit.kernels import cpu
@@ -22,7 +22,7 @@ GROUPS: dict[str, Callable[[Settings], list[Row]]] = {
     "rate": rate_rows,
     "shape": shape_rows,
     "decoder": decoder_rows,
-    "fast": fast_rows,
+    "fast": screen_rows,
     "step": step_rows,
     "cold": lambda settings: [cold_row(settings)],
     "large": large_rows,

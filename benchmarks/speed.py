@@ -304,7 +304,7 @@ def decoder_rows(settings: Settings) -> list[Row]:
     return rows
 
 
-def fast_rows(settings: Settings) -> list[Row]:
+def screen_rows(settings: Settings) -> list[Row]:
     """The model ``fast`` on a processor, encoder included: nanoseconds per pixel of a screen."""
     if settings.on_gpu:
         return []  # benchmarks.gpu has larger frames

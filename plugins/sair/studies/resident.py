@@ -19,8 +19,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from resident_examples import Batch, Pictures, Pool
 from torch import Tensor
 
 from benchmarks.graph_step import GraphStep, first_step
@@ -41,8 +41,7 @@ from implicitkit.evaluation.protocol import Example
 from implicitkit.evaluation.timing import Watch
 from implicitkit.field.field import Field, Prediction
 from implicitkit.files import write_kept
-from implicitkit.images import filling, picture_files, read_image
-from implicitkit.images.resize import resize, round_to_8_bits
+from implicitkit.images import filling
 from implicitkit.losses import WeightedLoss
 from implicitkit.metrics.lpips import LPIPS
 from implicitkit.model import ImplicitModel
@@ -50,110 +49,9 @@ from implicitkit.training.assembly import start_from
 from implicitkit.training.optimisation.averaging import Average
 from implicitkit.training.optimisation.optimiser import build_optimiser, set_rate
 
-HELD = 24  # files of a pool on the device at a time
 CLEAN = "the clean picture's"  # the row whose meaning is complete
-STEPS_PER_FILE = 12  # after so many steps a file makes room for another
 SOLVE = filling.biharmonic_fill
 TIMED = 9  # examples whose answers are timed
-
-
-@dataclass
-class Batch:
-    """Examples on the device: pictures in [0, 1], the hole 1 where one is missing, and what the model is shown: the
-    picture with its plate, or degraded.
-    """
-
-    truth: Tensor
-    hole: Tensor
-    shown: Tensor
-
-    @classmethod
-    def of(cls, arrays: Any, device: torch.device) -> Batch:
-        """Compact arrays as they are stored."""
-        return cls(*(torch.from_numpy(arrays[name]).to(device) for name in ("truth", "hole", "plate")))
-
-    def __getitem__(self, chosen: Any) -> Batch:
-        """Examples in float32."""
-        truth, hole, shown = self.truth[chosen], self.hole[chosen], self.shown[chosen]
-        return Batch(truth.float() / 255, hole.float(), shown.float())
-
-
-def mirrored(count: int, device: torch.device, *pictures: Tensor) -> list[Tensor]:
-    """Half of the ``count`` examples of each of ``pictures`` mirrored."""
-    some = torch.rand(count, 1, 1, 1, device=device) < 0.5
-    return [torch.where(some, x.flip(3), x) for x in pictures]
-
-
-class Pool:
-    """Some files of a pool on the device; one of them is replaced every few steps."""
-
-    def __init__(self, folder: Path, device: torch.device, seed: int) -> None:
-        self.folder, self.device, self.random = folder, device, np.random.default_rng(seed)
-        while len(files := self._files()) < 2:
-            time.sleep(0.5)
-        self.held = [self._read(files[k % len(files)]) for k in self.random.permutation(max(HELD, len(files)))[:HELD]]
-        self.size = tuple(self.held[0].truth.shape[2:])
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*.npz"))
-
-    def _read(self, file: Path) -> Batch:
-        with np.load(file) as arrays:
-            return Batch.of(arrays, self.device)
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Random batches, each from four of the files that are held."""
-        step = 0
-        while True:
-            step += 1
-            if step % STEPS_PER_FILE == 0:
-                files = self._files()
-                self.held[int(self.random.integers(len(self.held)))] = self._read(
-                    files[int(self.random.integers(len(files)))]
-                )
-            parts, share = [], math.ceil(size / 4)
-            for number in self.random.permutation(len(self.held))[:4]:
-                chosen = torch.from_numpy(self.random.permutation(len(self.held[number].truth))[:share])
-                parts.append(self.held[number][chosen.to(self.device)])
-            whole = [torch.cat([getattr(p, n) for p in parts])[:size] for n in ("truth", "hole", "shown")]
-            yield Batch(*mirrored(size, self.device, *whole))
-
-
-class Pictures:
-    """Whole pictures of one size on the device, degraded anew each time; nothing is missing."""
-
-    def __init__(self, folder: Path, device: torch.device, spec: Mapping[str, Any], left_out: int) -> None:
-        files = picture_files([folder])
-        step = len(files) / max(1, left_out)  # spread over the folder, as plates.py leaves them out
-        out = {int((k + 0.5) * step) for k in range(left_out)}
-        pictures = [read_image(file)[:3] for k, file in enumerate(files) if k not in out]
-        self.truth = torch.stack([(x * 255).round().to(torch.uint8) for x in pictures]).to(device)
-        self.size, self.device = tuple(self.truth.shape[2:]), device
-        self.degrade = degrading(spec, self.size, device)
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Random batches."""
-        while True:
-            chosen = torch.randint(len(self.truth), (size,), device=self.device)
-            (truth,) = mirrored(size, self.device, self.truth[chosen].float() / 255)
-            yield Batch(truth, torch.zeros_like(truth[:, :1]), self.degrade(truth))
-
-
-def degrading(spec: Mapping[str, Any], size: tuple[int, ...], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The degradation of a batch: gaussian noise of any strength of a range, or a magnification."""
-    if spec["name"] == "noise" and spec.get("kind", "gaussian") == "gaussian":
-        ends = spec["sigma"] if isinstance(spec["sigma"], list) else [spec["sigma"]] * 2
-
-        def noisy(truth: Tensor) -> Tensor:
-            sigma = ends[0] + (ends[1] - ends[0]) * torch.rand(len(truth), 1, 1, 1, device=device)
-            return (truth + sigma / 255 * torch.randn_like(truth)).clamp(0, 1)
-
-        return noisy
-    if spec["name"] == "super_resolution" and not isinstance(spec["scale"], list):
-        to = [int(n / spec["scale"]) for n in size]
-        along = [resize(torch.eye(n)[None], (m, n), "matlab")[0].to(device) for n, m in zip(size, to, strict=True)]
-        return lambda truth: round_to_8_bits((along[0] @ truth @ along[1].T).clamp(0, 1))
-    raise SystemExit(f"noise, and super_resolution by one scale, are made on the device; {dict(spec)} is not")
 
 
 class Questions:
@@ -238,7 +136,7 @@ def main_run(arguments: Any) -> None:
     for config, out in todo:
         model, average, note = train(config, out, arguments)
     if arguments.test:
-        assert run is not None and study is not None, "--test scores by a study's protocol: give --method"
+        assert run is not None and study is not None
         with average.shown():
             note["scores"] = score(model, run, study, arguments)
         means = {s: {m: float(np.mean(list(v.values()))) for m, v in by.items()} for s, by in note["scores"].items()}
@@ -421,6 +319,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.out is None) == (arguments.method is None):
         parser.error("give OUT, or --method for the comparison's own folder")
+    if arguments.test and not arguments.method:
+        parser.error("--test scores by a study's protocol: give --method")
     main_run(arguments)
 
 

@@ -41,6 +41,7 @@ def script(name: str) -> ModuleType:
 @pytest.fixture
 def resident(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT))  # benchmarks, which is not installed
+    monkeypatch.syspath_prepend(str(STUDIES))
     module = script("resident")
     monkeypatch.setattr(module.filling, "biharmonic_fill", module.SOLVE)  # what it replaces is put back
     return module
@@ -217,5 +218,9 @@ def test_it_says_what_it_lacks(
     with pytest.raises(SystemExit):
         resident.main()
     assert "give OUT, or --method" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["resident", str(STUDIES / "faces_noise.yaml"), "faces", "out", "--test", "faces"])
+    with pytest.raises(SystemExit):
+        resident.main()
+    assert "--test scores by a study's protocol: give --method" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="are made on the device"):
-        resident.degrading({"name": "blur"}, (8, 8), torch.device("cpu"))
+        script("resident_examples").degrading({"name": "blur"}, (8, 8), torch.device("cpu"))
