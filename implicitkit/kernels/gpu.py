@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory, is_recorded
+from implicitkit.kernels import gpu_wide
 from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.trial import ensemble_agrees
 
@@ -92,11 +93,16 @@ def triton_there() -> bool:
     """Whether Triton is installed, new enough and not turned off by ``IMPLICITKIT_KERNELS=0``."""
     if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" or importlib.util.find_spec("triton") is None:
         return False
+    return triton_version() >= MIN_TRITON
+
+
+def triton_version() -> tuple[int, int]:
+    """The installed Triton's major and minor number; zeros where they cannot be told."""
     try:
         major, minor = importlib.metadata.version("triton").split(".")[:2]
-        return (int(major), int(minor)) >= MIN_TRITON
+        return int(major), int(minor)
     except (importlib.metadata.PackageNotFoundError, ValueError):
-        return False
+        return 0, 0
 
 
 def padded(n: int) -> int:
@@ -121,7 +127,8 @@ def pack(layers: Sequence[nn.Linear], dtype: torch.dtype, blocks: int = 1) -> Pa
 class GPUKernel:
     """A :class:`~implicitkit.kernels.evaluate.Kernel` that multiplies in ``dtype``; TF32 unless ``exact``.
 
-    ``tile`` is the one of :data:`TILES` that is on trial; None: use those that have been tried.
+    ``tile`` is the one of :data:`TILES` that is on trial, or :data:`.gpu_wide.TRIAL`; None: use those
+    that have been tried.
     """
 
     dtype: torch.dtype
@@ -140,7 +147,11 @@ class GPUKernel:
         if added is not None:
             return None
         mlp = pack(layers, self.dtype)
-        own = [geometry.float().contiguous(), constant.float().contiguous(), mlp.weights, mlp.biases]
+        placed = [geometry.float().contiguous(), constant.float().contiguous()]
+        found = _launch_wide("liif", source, near, placed, mlp, self, layers)
+        if found is not None or self.tile == gpu_wide.TRIAL:
+            return found
+        own = [*placed, mlp.weights, mlp.biases]
         return _launch("liif", source, source.rows, near, source.rows.shape[-1], own, mlp, self, layers)
 
     def waves(
@@ -154,7 +165,11 @@ class GPUKernel:
         if added is not None:
             return None
         mlp = pack(layers, self.dtype, 2)
-        own = [phase.float().contiguous(), mlp.weights, mlp.biases]
+        phase = phase.float().contiguous()
+        found = _launch_wide("lte", source, near, [phase], mlp, self, layers)
+        if found is not None or self.tile == gpu_wide.TRIAL:
+            return found
+        own = [phase, mlp.weights, mlp.biases]
         return _launch("lte", source, source.rows.float(), near, source.rows.shape[-1] // 2, own, mlp, self, layers)
 
     def modulated(
@@ -183,6 +198,38 @@ def kernel_for(like: Tensor, layers: Sequence[nn.Linear], first: int) -> GPUKern
     narrow = like.is_cuda and len(widths) > 1 and max(widths) <= MAX_NARROW and triton_there()
     exactly = narrow and not torch.is_autocast_enabled("cuda")
     return GPUKernel(torch.float32, exact=True) if exactly else None
+
+
+def _launch_wide(
+    name: str,
+    source: Rows,
+    near: QueryNeighbours,
+    own: Sequence[Tensor],
+    mlp: Packed,
+    kernel: GPUKernel,
+    layers: Sequence[nn.Linear],
+) -> Tensor | None:
+    """What the kernel of :mod:`implicitkit.kernels.gpu_wide` makes, where it serves and is right; else None."""
+    trial = kernel.tile == gpu_wide.TRIAL
+    few = near.points * len(source.rows) < gpu_wide.MIN_QUERIES
+    if ((few or kernel.tile is not None) and not trial) or not gpu_wide.serves(name, source, near, mlp):
+        return None
+    out = torch.empty(len(source.rows), near.points, mlp.out, dtype=torch.float32, device=source.rows.device)
+
+    def tried() -> bool | None:
+        return ensemble_agrees(replace(kernel, tile=gpu_wide.TRIAL), FORMS[name], source, near, layers)
+
+    return (
+        out
+        if launched(
+            f"wide {name}",
+            (mlp.widths, source.rows.dtype, near.grid, near.sides),
+            out,
+            lambda: gpu_wide.launch(name, out, source, near, own, mlp, trial=trial),
+            None if trial else tried,
+        )
+        else None
+    )
 
 
 def _launch(

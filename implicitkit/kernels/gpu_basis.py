@@ -23,7 +23,7 @@ MAX_WAVES, MAX_FUNCTIONS = 512, 64
 MAX_LINES = 1 << 17  # of a grid: a launch has at most 65,535 programs on this axis
 MAX_GROUP = 4  # channels of a program that makes waves
 TILE_NUMBERS = 1024  # pixels times functions of a program, at least
-WAVE_TILES = ((1, 8, 2), (1, 8, 4), (2, 8, 4), (1, 16, 2), (1, 4, 4))
+WAVE_TILES = ((1, 8, 2), (1, 8, 4), (1, 8, 8), (1, 16, 4), (1, 4, 4))
 """The autotuner's choices: multiples of :data:`TILE_NUMBERS`, lines and warps per program. The one that it took on an
 NVIDIA H200 was right.
 """

@@ -12,12 +12,38 @@ SIZES = ["ny", "nx", "cells", "cells_x", "pixels", "pixels_x", "first", "lines",
 """Arguments that differ from picture to picture: do not recompile a kernel for multiples of 16."""
 
 
+FAR = tl.constexpr(1e4)  # radians: no trained model has such phases
+
+
+@triton.jit
+def sine_and_cosine(x):
+    """Both of float32 angles, in radians, to 2e-7: what is left of whole quarter turns in three steps, then Cephes'
+    polynomials on [-pi/4, pi/4]. The compiler's own take as long for each of the two, and hundreds of instructions for
+    huge angles; a tile with any such angle turns back whole turns in float64 first.
+    """
+    if tl.max(tl.abs(tl.ravel(x))) > FAR:
+        wide = x.to(tl.float64)
+        x = (wide - tl.floor(wide * 0.15915494309189535) * 6.283185307179586).to(tl.float32)
+    quarter = tl.floor(x * 0.6366197723675814 + 0.5)
+    r = ((x - quarter * 1.5703125) - quarter * 4.837512969970703e-4) - quarter * 7.54978995489188e-8
+    r2 = r * r
+    s = ((-1.9515295891e-4 * r2 + 8.3321608736e-3) * r2 - 1.6666654611e-1) * r2 * r + r
+    c = ((2.443315711809948e-5 * r2 - 1.388731625493765e-3) * r2 + 4.166664568298827e-2) * (r2 * r2) + (1.0 - 0.5 * r2)
+    turns = quarter.to(tl.int32)
+    odd = turns % 2 != 0
+    sine = tl.where(odd, c, s)
+    cosine = tl.where(odd, s, c)
+    return tl.where((turns & 2) != 0, -sine, sine), tl.where(((turns + 1) & 2) != 0, -cosine, cosine)
+
+
 @triton.jit
 def store_line(
     out, values, b, c, y, x, picture, pixel_y, share_y, pixel_x, share_x, constant, ny, nx, pixels, pixels_x,
     CHANNELS: tl.constexpr, PICTURE: tl.constexpr,
 ):  # fmt: skip
-    """Write one channel's values at the pixels ``x`` of the line ``y``, with the picture added."""
+    """Write the ``values`` of the channels ``c`` at the pixels ``x`` of the line ``y``, with the picture added:
+    ``x`` is ``(M,)`` and ``c`` a number, or ``(M, 1)`` and ``(1, C)``.
+    """
     inside = (x < nx) & (c < CHANNELS)
     if PICTURE:
         at = picture + b * pixels * CHANNELS + c
@@ -25,12 +51,12 @@ def store_line(
         high = at + tl.load(pixel_y + ny + y) * pixels_x * CHANNELS
         p = tl.load(share_y + y)
         q = tl.load(share_y + ny + y)
-        left = tl.load(pixel_x + x, mask=inside, other=0) * CHANNELS
-        right = tl.load(pixel_x + nx + x, mask=inside, other=0) * CHANNELS
+        left = tl.load(pixel_x + x, mask=x < nx, other=0) * CHANNELS
+        right = tl.load(pixel_x + nx + x, mask=x < nx, other=0) * CHANNELS
         of_left = tl.load(low + left, mask=inside, other=0.0) * p + tl.load(high + left, mask=inside, other=0.0) * q
         of_right = tl.load(low + right, mask=inside, other=0.0) * p + tl.load(high + right, mask=inside, other=0.0) * q
-        values += of_left * tl.load(share_x + x, mask=inside, other=0.0)
-        values += of_right * tl.load(share_x + nx + x, mask=inside, other=0.0)
+        values += of_left * tl.load(share_x + x, mask=x < nx, other=0.0)
+        values += of_right * tl.load(share_x + nx + x, mask=x < nx, other=0.0)
         values += tl.load(constant + c, mask=c < CHANNELS, other=0.0)
     tl.store(out + ((b * CHANNELS + c) * ny + y) * nx + x, values, mask=inside)
 
@@ -78,8 +104,7 @@ def waves(
         if row != known:
             at = rows + (((b * cells + row * cells_x + column) * ((1 + CHANNELS) * K))[:, None] + k[None, :])
             phase = tl.load(at, mask=mask, other=0.0).to(tl.float32)
-            s = tl.sin(phase)
-            c = tl.cos(phase)
+            s, c = sine_and_cosine(phase)
             sine = s * turn + c * rise
             cosine = c * turn - s * rise
             a0 = amplitude(at, channel, mask, K, CHANNELS)
@@ -93,25 +118,24 @@ def waves(
         lift = tl.load(along_y + y * (2 * K) + k, mask=k < K, other=0.0)
         sway = tl.load(along_y + y * (2 * K) + K + k, mask=k < K, other=0.0)
         wave = sine * lift[None, :] + cosine * sway[None, :]
+        values = tl.sum(wave * a0, axis=1)
+        channels = channel
+        at_x = x
+        if GROUP > 1:  # all together: what belongs to a pixel is fetched once
+            second = tl.sum(wave * a1, axis=1)
+            third = tl.zeros_like(second)
+            fourth = third
+            if GROUP > 2:
+                third = tl.sum(wave * a2, axis=1)
+            if GROUP > 3:
+                fourth = tl.sum(wave * a3, axis=1)
+            values = tl.reshape(tl.join(tl.join(values, third), tl.join(second, fourth)), (M, 4))
+            channels = channel + tl.arange(0, 4)[None, :]
+            at_x = x[:, None]
         store_line(
-            out, tl.sum(wave * a0, axis=1), b, channel, y, x, picture, pixel_y, share_y, pixel_x, share_x, constant,
+            out, values, b, channels, y, at_x, picture, pixel_y, share_y, pixel_x, share_x, constant,
             ny, nx, pixels, pixels_x, CHANNELS, PICTURE,
         )  # fmt: skip
-        if GROUP > 1:
-            store_line(
-                out, tl.sum(wave * a1, axis=1), b, channel + 1, y, x, picture, pixel_y, share_y, pixel_x, share_x,
-                constant, ny, nx, pixels, pixels_x, CHANNELS, PICTURE,
-            )  # fmt: skip
-        if GROUP > 2:
-            store_line(
-                out, tl.sum(wave * a2, axis=1), b, channel + 2, y, x, picture, pixel_y, share_y, pixel_x, share_x,
-                constant, ny, nx, pixels, pixels_x, CHANNELS, PICTURE,
-            )  # fmt: skip
-        if GROUP > 3:
-            store_line(
-                out, tl.sum(wave * a3, axis=1), b, channel + 3, y, x, picture, pixel_y, share_y, pixel_x, share_x,
-                constant, ny, nx, pixels, pixels_x, CHANNELS, PICTURE,
-            )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=SIZES)

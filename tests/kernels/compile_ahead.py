@@ -12,7 +12,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from implicitkit.kernels import gpu, gpu_basis, gpu_basis_source, gpu_source
+from implicitkit.kernels import gpu, gpu_basis, gpu_basis_source, gpu_source, gpu_wide
 
 ((ROWS, WARPS),) = gpu.TILES["liif"]
 ENSEMBLE = {"K": 256, "OUT": 3, "GRID": True, "SIDES": 2, "PRECISION": "ieee", "M": ROWS}
@@ -50,11 +50,39 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, str]]] = [
 ]
 
 
+def wide_cases() -> list[tuple[Any, dict[str, Any], dict[str, str]]]:
+    """Those in Gluon, where this Triton has it."""
+    if not gpu_wide.gluon_there():
+        return []
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    from implicitkit.kernels import gpu_wide_source
+
+    own = {
+        **{"matrices": f"tensordesc<bf16[64, 256],{NVMMASharedLayout(128, 16)!r}>", "last_matrix": "*bf16"},
+        **dict.fromkeys(("first_own", "second_own"), "*fp32"),
+        **NARROW,
+    }
+    options = {"OUT": 3, "GRID": True, "SIDES": 2, "DEPTH": 3}
+    return [
+        (gpu_wide_source.ensemble, {**options, "WAVES": waves, "num_warps": gpu_wide.WARPS}, own)
+        for waves in (False, True)
+    ]
+
+
+def source_of(kernel: Any) -> Any:
+    if type(kernel).__name__ != "GluonJITFunction":
+        return ASTSource
+    from triton.experimental.gluon._runtime import GluonASTSource
+
+    return GluonASTSource
+
+
 def compiled(kernel: Any, options: dict[str, Any], own_types: dict[str, str], capability: int) -> Any:
     types = {name: {**TYPES, **own_types}.get(name, "i32") for name in kernel.arg_names}
     fixed = {name: value for name, value in options.items() if name in kernel.arg_names}
     places = {name: (kernel.arg_names.index(name),) for name in kernel.arg_names}
-    source = ASTSource(
+    source = source_of(kernel)(
         kernel,
         {name: "constexpr" if name in fixed else kind for name, kind in types.items()},
         constexprs={places[name]: value for name, value in fixed.items()},
@@ -65,7 +93,7 @@ def compiled(kernel: Any, options: dict[str, Any], own_types: dict[str, str], ca
 
 
 if __name__ == "__main__":
-    for kernel, options, own_types in CASES:
+    for kernel, options, own_types in CASES + wide_cases():
         if sys.argv[2:] and kernel.__name__ not in sys.argv[2:]:
             continue
         made = compiled(kernel, options, own_types, int(sys.argv[1]))
