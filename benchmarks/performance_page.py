@@ -98,14 +98,18 @@ the picture is interpolated and added in the same pass. Of the others the sums o
 Nothing on the way from the picture to the rendered frame waits for the GPU: what a grid needs is computed there from numbers that travel with a launch, so that encoding and rendering can be captured as a CUDA graph.
 In 16 bits, convolutions take maps pixel by pixel there as on a CPU.
 
-**What cards have shown.** The kernels ran on two cards, an NVIDIA H200 and the H100 of the table, on which their tests pass. Those of `thera`, `gb_lsr`, `ope`, `lmf` and `lm_liif` agree with the plain path (differences beside the times) and are
-21 to 61 times as fast. Those of `liif` and `lte` are right in one tile shape alone, 64 rows by 8 warps, to 3e-3 in bfloat16, and every variant is tried on a small example before its first use; other shapes gave values that were wrong by up to 3 % of the largest, or an illegal memory access,
-which neither the interpreter nor `compute-sanitizer` shows, and are taken out; the reason is not known. With that shape they are 3.3 and 1.3 times as fast as the plain path, and reach 21 % and 7 % of the rate of matrix products where half was the goal:
-a frame of LIIF takes 90 ms, not 33. Two things that are likely to cost: a shape of 64 rows reads each layer's matrix anew for every 16 pixels, and compiled LIIF waits for every product.
-The processor was busy with other work while these rows were measured, which slows what waits for launches.
+**What cards have shown.** The kernels ran on NVIDIA H200 and H100 cards. Those of `thera`, `gb_lsr`, `ope`, `lmf` and `lm_liif` agree with the plain path (differences beside the times) and are
+21 to 61 times as fast. `liif` and `lte` have two. At the published widths, in bfloat16, on a Hopper card with Triton 3.6, it is one written in Gluon, Triton's lower level
+([`gpu_wide_source.py`](../implicitkit/kernels/gpu_wide_source.py)): a program goes through tiles of 128 rows, both factors of every product lie in shared memory, and the layers' matrices stream past in quarters while products run.
+By itself, without what is launched around it, it takes 24.8 ms (LIIF) and 26.7 ms (LTE) for a frame, 70 % and 65 % of the rate of a large matrix product on that card (752 TFLOP/s), where the simpler kernel of before reached 21 % and 7 % on an H100. In the table, where a whole call from Python is timed
+while the processor was busy with other work, that is 57 % and 46 %, and a frame of LIIF with its encoder 40 ms; the goal of 33 ms is missed by the encoder and the launches. It is within 3e-3 of float64 that rounds where it does, on grids and points, with and without the ensemble.
+Elsewhere the simpler kernel serves, in one tile shape, 64 rows by 8 warps; other shapes gave values that were wrong by up to 3 % of the largest, or an illegal memory access, and are taken out. Every variant is tried on a small example before its first use.
+Rows over the baseline were not measured with the new kernel.
 
-`fast` does not meet its goal of 4 ms: 5.5 ms at best on the H100 (4.8 on the H200), as a CUDA graph with a compiled encoder. The encoder takes most of it: run by itself on the H200 (960×540, measured by hand), 9.9 ms in float32 and 7.5 in bfloat16 with maps plane
-by plane, 8.8 and 5.4 pixel by pixel, 5.2 as a CUDA graph, and 3.1 compiled, all three in bfloat16. The decoder takes about 1.4 ms in a graph; the 5 ms of the table include the launches from Python.
+Thera's kernel computes sines and cosines together by short polynomials now, and adds the picture to three channels at once: 0.56 ms of a frame where it took 0.80 (one run, one after the other, on the H200).
+
+`fast` does not meet its goal of 4 ms: 4.6 ms at best on the H200 (5.5 on an H100, before Thera's kernel was shortened), as a CUDA graph with a compiled encoder. The encoder takes most of it: run by itself on the H200 (960×540, measured by hand), 9.9 ms in float32 and 7.5 in bfloat16 with maps plane
+by plane, 8.8 and 5.4 pixel by pixel, 5.2 as a CUDA graph, and 3.1 compiled, all three in bfloat16. The decoder takes 0.9 ms in a graph (1.3 before); the 3.9 ms of the table include the launches from Python.
 
 Elsewhere tests run the kernels in Triton's interpreter against the plain path, and compile them at the published sizes for compute capability 9.0.
 There is no backward kernel: whether one wins could not be measured.
