@@ -48,7 +48,7 @@ The models in the box, by the benchmark protocol, luma PSNR in dB:
 | model | decoder | Set5 ×2 | ×3 | ×4 | |
 |---|---|---|---|---|---|
 | `liif_edsr_baseline` | `liif` | 37.99 | 34.40 | 32.24 | the authors' weights: `implicitkit weights get liif_edsr_baseline` |
-| `liif_small` | `liif` | 37.43 | 33.70 | 31.50 | [how it was trained](liif_small.md) |
+| `liif_small` | `liif` | 37.49 | 33.72 | 31.52 | [how it was trained](liif_small.md) |
 | `fast` | `thera` | 37.60 | 34.07 | 31.76 | [the default](fast.md) |
 
 No comparison of all decoders at one budget has been run: `implicitkit compare decoders` ([how](compare.md)) would, thirteen of them, three seeds each, on your copies of DIV2K and Set5. On faces with holes, LIIF, LTE and SAIR
