@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from implicitkit.coordinates import Ties, nearest_index, pixel_centres
+from implicitkit.decoders.rows import Rows
 
 SHIFT_EPS = 1e-6  # LIIF: no ties on cell borders
 MIN_AREA = 1e-30  # keeps 0 / 0 out of gradients and graphs
@@ -112,3 +113,35 @@ def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisN
     if not repeat:
         weight = weight * ((pixels >= 0) & (pixels < n))
     return AxisNeighbours(pixels.clamp(0, n - 1), torch.stack([fraction, fraction - 1]), weight)
+
+
+class QueryNeighbours(NamedTuple):
+    """The cells on both sides of each query and the offsets to them, per axis; a kernel combines the axes.
+
+    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points.
+    """
+
+    cell_y: Tensor
+    off_y: Tensor
+    cell_x: Tensor
+    off_x: Tensor
+    points: int
+    width: int
+    grid: bool
+    sides: int
+
+    @classmethod
+    def of(cls, per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> QueryNeighbours:
+        """The neighbours in ``source`` of a grid, ``(1, H, 1)`` and ``(1, 1, W)``, or of points ``(B, N)`` twice."""
+        is_grid = per_axis[0].ndim == 3
+        if not is_grid:  # points of batch 1 serve every picture
+            per_axis = [x.expand(len(source.rows), -1) for x in per_axis]
+        near = [axis_neighbours(x, n, ensemble=ensemble) for x, n in zip(per_axis, source.grid, strict=True)]
+        stored = [(a.cell - o).clamp(0, s - 1) for a, s, o in zip(near, source.cells, source.origin, strict=True)]
+        (cell_y, off_y), (cell_x, off_x) = (
+            (cell.flatten(1).contiguous(), a.offset.flatten(1).contiguous())
+            for a, cell in zip(near, stored, strict=True)
+        )
+        width = per_axis[1].shape[-1]
+        points = per_axis[0].shape[1] * width if is_grid else width
+        return cls(cell_y, off_y, cell_x, off_x, points, width, is_grid, 2 if ensemble else 1)

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels.compiled import ForkSafeLock, library
-from implicitkit.kernels.queries import QueryNeighbours
 
 SOURCE = Path(__file__).with_name("ensemble.c")
 FORMS = {"sums": 0, "waves": 1, "modulated": 2}

@@ -17,10 +17,10 @@ from implicitkit.decoders.base import Decoder, in_float32
 from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import holds_hooks, only_values
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, gpu_basis, pool
 from implicitkit.kernels.basis import Separable
-from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory

@@ -24,10 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import is_out_of_memory, is_recorded
 from implicitkit.kernels import gpu_wide
-from implicitkit.kernels.queries import QueryNeighbours
 from implicitkit.kernels.trial import ensemble_agrees
 
 TILES = {"liif": ((64, 8),), "lte": ((64, 8),), "lmf": ((64, 4), (64, 8), (128, 8))}

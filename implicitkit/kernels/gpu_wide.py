@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.queries import QueryNeighbours
 
 if TYPE_CHECKING:
     from implicitkit.kernels.gpu import Packed

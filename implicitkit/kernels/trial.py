@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.queries import QueryNeighbours
 
 BOUNDS = {torch.float32: 1e-4, torch.float16: 1e-3, torch.bfloat16: 6e-3}  # of the largest value
 TF32_BOUND = 6e-3

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from implicitkit.images.sheets import save_figure
 
+COLOURS = 10  # of the figure; methods behind them are dashed
+
 Points = NDArray[np.float64]
 """``(3, n)``: steps, seconds, values."""
 
@@ -93,9 +95,10 @@ def draw_curves(methods: Mapping[str, Sequence[Curve]], file: Path) -> None:
     figure = Figure(figsize=(12, 4.2 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False)
     for k, (label, curves) in enumerate(methods.items()):
-        draw_bands(panels[0], [curve.losses for curve in curves], f"C{k}", label)
+        style = {"color": f"C{k}", "linestyle": "-" if k < COLOURS else "--"}
+        draw_bands(panels[0], [curve.losses for curve in curves], style, label)
         if validated:
-            draw_bands(panels[1], [curve.validations for curve in curves], f"C{k}", label)
+            draw_bands(panels[1], [curve.validations for curve in curves], style, label)
     # a loss in negative decibels has no logarithm
     positive = all(loss > 0 for curves in methods.values() for curve in curves for loss in curve.loss)
     for column, unit in zip(panels.T, ("steps", "training time, s (the stage before included)"), strict=True):
@@ -110,11 +113,11 @@ def draw_curves(methods: Mapping[str, Sequence[Curve]], file: Path) -> None:
     save_figure(figure, file)
 
 
-def draw_bands(panels: Sequence[Any], seeds: Sequence[Points], colour: str, label: str) -> None:
+def draw_bands(panels: Sequence[Any], seeds: Sequence[Points], style: Mapping[str, str], label: str) -> None:
     """Mean and band over seeds, as far as all of them go: against steps, and against seconds."""
     count = min(points.shape[1] for points in seeds)
     *axes, values = np.stack([points[:, :count] for points in seeds], axis=1)
     for panel, x in zip(panels, axes, strict=True):
         if count:
-            panel.plot(x.mean(0), values.mean(0), color=colour, label=label, marker="." if count < 12 else None)
-            panel.fill_between(x.mean(0), values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+            panel.plot(x.mean(0), values.mean(0), label=label, **style, marker="." if count < 12 else None)
+            panel.fill_between(x.mean(0), values.min(0), values.max(0), color=style["color"], alpha=0.18, linewidth=0)

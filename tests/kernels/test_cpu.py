@@ -16,10 +16,10 @@ import implicitkit as ik
 from implicitkit import kernels
 from implicitkit.decoders.liif import LIIF
 from implicitkit.decoders.local_ensemble import Latent
+from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import compiled, cpu
 from implicitkit.kernels.cpu import CPUKernel
-from implicitkit.kernels.queries import QueryNeighbours
 from oracles import PHOTOS
 from oracles.kernel import SETS, apart, both, fresh, needs_compiler
 from oracles.models import CASES, MODULATED, everywhere, made

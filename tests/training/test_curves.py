@@ -74,7 +74,7 @@ def test_the_line_is_the_mean_and_the_band_the_range_over_seeds() -> None:
         Curve(steps=[1, 2], seconds=[4.0, 6.0], loss=[1.0, 4.0]),
         Curve(steps=[1, 2, 3], seconds=[3.0, 5.0, 9.0], loss=[2.0, 0.0, 9.0]),
     ]
-    draw_bands([steps, seconds], [curve.losses for curve in curves], "red", "x")
+    draw_bands([steps, seconds], [curve.losses for curve in curves], {"color": "red"}, "x")
     assert steps.line == ([1, 2], [2.0, 3.0])  # as far as all of them go
     assert seconds.line == ([3, 5], [2.0, 3.0])
     assert steps.band == seconds.band == ([1.0, 0.0], [3.0, 5.0])
