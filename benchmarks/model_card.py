@@ -103,7 +103,7 @@ Trained on {summary["trained_on"]} in nine runs of `implicitkit train` and a ten
 [`configs/liif_small_continued.yaml`](../configs/liif_small_continued.yaml), the second to the fifth each from the weights that the one before ended with, the sixth from the mean of those of the fourth and the fifth,
 the seventh and the eighth from the mean of the fourth's, the fifth's and the sixth's (M), the ninth from the mean of M, the seventh's and the eighth's.
 The tenth, [`configs/liif_small_resident.yaml`](../configs/liif_small_resident.yaml), begins with the mean of the seventh's and twice the ninth's
-([`benchmarks/average_weights.py`](../benchmarks/average_weights.py)), which was shipped before. What is shipped is its moving average after 2,000 steps, when the card went away, at a rate of 5e-4: it never cooled down.
+([`benchmarks/average_weights.py`](../benchmarks/average_weights.py)), which was shipped before. What is shipped is its moving average after 2,000 steps, where the run was cut off, at a rate of 5e-4: it never cooled down.
 
 | run | steps | crops | what `--set` changed |
 |---|---|---|---|
@@ -123,8 +123,8 @@ Runs 1 to 3: two processes of one thread each, in float32; 2 and 3 with 3×3 con
 Runs 4 to 9: one thread of a processor that multiplies bfloat16.
 The length of the cosine schedules of the first six but the fourth was changed while they went on, with `--resume` (the first: 20,000 steps, then 14,000, 15,500 and 16,500; the second:
 21,000, at step 10,500 18,000; the third: 9,000, at step 3,000 7,000; the fifth: 4,000, at step 500 3,000; the sixth: 4,500, at step 500 3,300), so new runs of the configurations follow slightly different paths.
-Which runs' weights are averaged was chosen on 12 training pictures held out of training. The sets below were scored once, on the shipped file; so had been the five files that were
-shipped before it, whose training this one continues.
+Which runs' weights are averaged was chosen on 12 training pictures held out of training. The sets below were scored twice on the shipped weights, once to see
+whether they are better than those before; the five files that were shipped before, whose training this one continues, had been scored once each.
 
 {"![training curves of runs seven to nine](images/liif_small_training.png)" if curves.exists() else ""}
 

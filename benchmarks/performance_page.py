@@ -103,6 +103,7 @@ In 16 bits, convolutions take maps pixel by pixel there as on a CPU.
 ([`gpu_wide_source.py`](../implicitkit/kernels/gpu_wide_source.py)): a program goes through tiles of 128 rows, both factors of every product lie in shared memory, and the layers' matrices stream past in quarters while products run.
 By itself, without what is launched around it, it takes 24.8 ms (LIIF) and 26.7 ms (LTE) for a frame, 70 % and 65 % of the rate of a large matrix product on that card (752 TFLOP/s), where the simpler kernel of before reached 21 % and 7 % on an H100. In the table, where a whole call from Python is timed
 while the processor was busy with other work, that is 57 % and 46 %, and a frame of LIIF with its encoder 40 ms; the goal of 33 ms is missed by the encoder and the launches. It is within 3e-3 of float64 that rounds where it does, on grids and points, with and without the ensemble.
+The file was shortened after that run, to the one shape that is kept, and has not run on a card since.
 Elsewhere the simpler kernel serves, in one tile shape, 64 rows by 8 warps; other shapes gave values that were wrong by up to 3 % of the largest, or an illegal memory access, and are taken out. Every variant is tried on a small example before its first use.
 Rows over the baseline were not measured with the new kernel.
 

@@ -219,17 +219,11 @@ def _launch_wide(
     def tried() -> bool | None:
         return ensemble_agrees(replace(kernel, tile=gpu_wide.TRIAL), FORMS[name], source, near, layers)
 
-    return (
-        out
-        if launched(
-            f"wide {name}",
-            (mlp.widths, source.rows.dtype, near.grid, near.sides),
-            out,
-            lambda: gpu_wide.launch(name, out, source, near, own, mlp, trial=trial),
-            None if trial else tried,
-        )
-        else None
-    )
+    def run() -> None:
+        gpu_wide.launch(name, out, source, near, own, mlp, trial=trial)
+
+    settings = (mlp.widths, source.rows.dtype, near.grid, near.sides)
+    return out if launched(f"wide {name}", settings, out, run, None if trial else tried) else None
 
 
 def _launch(

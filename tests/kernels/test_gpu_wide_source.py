@@ -61,6 +61,12 @@ def test_the_kernel_is_right_and_its_ring_keeps_step(form: str, grid: bool, monk
     assert trial.ensemble_agrees(OnCPU(), form, source, near, layers)  # type: ignore[arg-type]
 
 
+def test_sizes_are_those_of_the_launch() -> None:
+    with gluon_on_cpu.source() as module:
+        sizes = (module.ROWS, module.WIDTH, module.LAST, module.SLICE)
+    assert sizes == (gpu_wide.ROWS, gpu_wide.WIDTH, gpu_wide.LAST, gpu_wide.SLICE)
+
+
 def test_whole_turns_are_taken_off_angles() -> None:
     angle = torch.linspace(-5000, 5000, 100_001)
     with gluon_on_cpu.source() as module:

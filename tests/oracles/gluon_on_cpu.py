@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from implicitkit.kernels import gpu_wide
-
 _program = SimpleNamespace(place=(0, 1))
 
 
@@ -191,12 +189,8 @@ def source() -> Iterator[Any]:
 
 
 def launch(kernel: Any, programs: int, arguments: list[Any], options: dict[str, Any]) -> None:
-    """Run all programs, one after another; ``options`` may name the launch's warps, which mean nothing here."""
-    options.pop("num_warps", None)
+    """Run all programs, one after another."""
     given = [Pointer(a.view(-1)) if isinstance(a, Tensor) else a for a in arguments]
     for k in range(programs):
         _program.place = (k, programs)
         kernel(*given, **options)
-
-
-__all__ = ["Memory", "gpu_wide", "launch", "source"]
