@@ -1,20 +1,30 @@
 /* Basis decoders on a grid, on a CPU: sum_k coefficient[c, k] * function_k(offset), where the functions are separable.
  *
- * Products, f_i(y) g_j(x): a cell's coefficients are first combined with the functions along y of one line of output
- * pixels, which leaves J numbers per channel; a pixel is their product with the J functions along x.
- * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): the sines and cosines of a_k + phase_k belong to a cell and a line, and a
- * pixel turns them by b_k.
+ * Products, f_i(y) g_j(x): a cell's coefficients are first combined with the functions along y of BLOCK lines of output
+ * pixels, which leaves J numbers per channel and line; a pixel is their product with the J functions along x. A vector
+ * holds functions. Columns of COLUMNS pixels are made from top to bottom, so that the second-level cache still holds a
+ * row of cells when the lines below read it as well.
+ * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): a vector holds pixels. The cells of some pixels are turned round, wave by
+ * wave, and each pixel picks those of its own; lines turn the sines and cosines of b_k + phase_k by a_k.
  *
- * What belongs to the cells of a strip of pixels stays in the first-level cache while all lines of a row of cells are
- * made. Functions are computed beforehand, per axis, with the weights of the local ensemble in them; see basis.py.
- * Everything is float32.
+ * Functions are computed beforehand, per axis, with the weights of the local ensemble in them; see basis.py. Everything
+ * is float32.
  */
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "threads.h"
 #include "vectors.h"
 
-enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, AHEAD = 6, LINE = 64 };
+enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
+enum { BLOCK = 4, COLUMNS = 256, RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP }; /* lines; cells that are looked for; and kept */
+#if defined(__AVX512F__)
+enum { TOGETHER = 4 }; /* lines of waves: their sums stay in registers */
+#else
+enum { TOGETHER = 2 };
+#endif
+enum { SHARES = 8, LEAST_LINES = 16 };                              /* a thread's, and lines of one */
 
 typedef float four __attribute__((vector_size(16), UNALIGNED));
 typedef int32_t four_ints __attribute__((vector_size(16)));
@@ -30,12 +40,12 @@ struct basis {
     int64_t narrow;                  /* rows are bfloat16 (waves' alone) */
     int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
     int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
-    int64_t ny, nx, first, last;     /* of the whole grid; the lines to make */
+    int64_t ny, nx;
     int64_t cells, cells_x;
     int64_t pixels, pixels_x;        /* of the picture */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
-    const float *along_y;            /* (sides, ny, padded); waves: (1, ny, 2, padded), cosines and sines */
-    const float *along_x;            /* likewise */
+    const float *along_y;            /* (sides, ny, padded); waves: (ny, 2, functions), cosines and sines */
+    const float *along_x;            /* (sides, nx, padded); waves: (2, functions, nx + LANES) */
     const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
@@ -99,29 +109,21 @@ INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
 }
 #endif
 
-/* A cell as waves are made of it: the sines and cosines of its phases, and its amplitudes, each padded. */
-INLINE void open_cell(const struct basis *e, int64_t cell, float *to) {
-    const int64_t n = e->functions, padded = e->padded, each = (1 + e->channels) * n, size = e->narrow ? 2 : 4;
-    const char *row = (const char *)e->rows + cell * each * size, *ahead = row + AHEAD * each * size;
-    for (int64_t i = 0; i < each * size; i += LINE) __builtin_prefetch(ahead + i); /* may be behind the last: no matter */
-    for (int64_t part = 0; part < 1 + e->channels; part++)
+/* The coefficients of a pixel's cells in a column with the functions along y of some lines: (lines, channels, padded).
+ * A coefficient is loaded once for all of them. */
+INLINE void join(const struct basis *e, const float *const *rows, int64_t y, float *to, const int lines) {
+    const int64_t n = e->functions, padded = e->padded;
+    for (int64_t c = 0; c < e->channels; c++)
         for (int64_t k = 0; k < padded; k += LANES) {
-            const int64_t at = part * n + k;
-            const vec x = e->narrow ? load_narrow((const uint16_t *)row + at, n - k)
-                                    : load_some((const float *)row + at, n - k);
-            if (part) *(vec *)(to + (1 + part) * padded + k) = x;
-            else sine_and_cosine(x, (vec *)(to + k), (vec *)(to + padded + k));
-        }
-}
-
-/* A cell's coefficients with the functions along y of one line: (channels, padded). */
-INLINE void join(const struct basis *e, const float *row, const float *along, float *to) {
-    const int64_t n = e->functions;
-    for (int64_t c = 0; c < e->channels; c++, row += n * n, to += e->padded)
-        for (int64_t k = 0; k < e->padded; k += LANES) {
-            vec total = {0};
-            for (int64_t i = 0; i < n; i++) total += splat(along[i]) * load_some(row + i * n + k, n - k);
-            *(vec *)(to + k) = total;
+            vec total[BLOCK] = {{0}};
+            for (int64_t t = 0; t < e->sides; t++) {
+                const float *row = rows[t] + c * n * n + k, *along = e->along_y + (t * e->ny + y) * padded;
+                for (int64_t i = 0; i < n; i++, row += n) {
+                    const vec each = load_some(row, n - k);
+                    UNROLLED for (int l = 0; l < lines; l++) total[l] += splat(along[l * padded + i]) * each;
+                }
+            }
+            UNROLLED for (int l = 0; l < lines; l++) *(vec *)(to + (l * e->channels + c) * padded + k) = total[l];
         }
 }
 
@@ -157,20 +159,6 @@ INLINE void products(const float *const *own, const float *const *along, int64_t
     finish(acc, out, plane, pixels, channels);
 }
 
-INLINE void waves(const float *cell, const float *lift, const float *const *along, int64_t n, float *out,
-                  const float *amplitude, int64_t plane, const int pixels, const int channels) {
-    vec acc[MAX_CHANNELS][GROUP] = {{{0}}};
-    for (int64_t k = 0; k < n; k += LANES) {
-        vec sine = load(cell + k), cosine = load(cell + n + k), turn = load(lift + k), rise = load(lift + n + k);
-        vec s = sine * turn + cosine * rise, c = cosine * turn - sine * rise;
-        UNROLLED for (int p = 0; p < pixels; p++) {
-            vec wave = s * load(along[p] + k) + c * load(along[p] + n + k);
-            UNROLLED for (int i = 0; i < channels; i++) acc[i][p] += wave * load(amplitude + i * n + k);
-        }
-    }
-    finish(acc, out, plane, pixels, channels);
-}
-
 #define FOR_COUNT(pixels, call)                                                                                        \
     switch (pixels) {                                                                                                  \
     case 1: call(1); break;                                                                                            \
@@ -179,22 +167,13 @@ INLINE void waves(const float *cell, const float *lift, const float *const *alon
     default: call(4);                                                                                                  \
     }
 
-struct strip {
-    float kept[MAX_SIDES * STRIP * ((2 + MAX_CHANNELS) * MAX_PADDED + LANES)]; /* of each cell */
-    const float *of[MAX_SIDES * STRIP];    /* of a side's pixels, in kept */
-    const float *along[MAX_SIDES * STRIP]; /* in along_x */
-    int64_t cell[MAX_SIDES * STRIP];       /* that is kept: its column */
-    int64_t first_pixel, span;             /* of the picture's line, between which the strip's pixels lie */
-    int32_t left[STRIP], right[STRIP];     /* numbers behind the first */
-    float line[MAX_SPAN * MAX_CHANNELS + LANES]; /* the two lines of the picture, blended */
-    float made[4 * (STRIP + GROUP)];             /* three channels of the strip's pixels, side by side */
+/* Where the pixels of a strip read the picture. */
+struct place {
+    int64_t first_pixel, span;         /* of the picture's line, between which the strip's pixels lie */
+    int32_t left[STRIP], right[STRIP]; /* numbers behind the first */
 };
 
-/* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
-INLINE int64_t apart(const struct basis *e) { return (e->channels + 2 * e->waves) * e->padded + LANES; }
-
-/* The part of the picture's lines that a strip reads. */
-INLINE void place_picture(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
+INLINE void place_picture(const struct basis *e, struct place *s, int64_t x0, int64_t count) {
     int64_t low = e->pixel_x[x0], high = low;
     for (int64_t x = x0; x < x0 + count; x++)
         for (int64_t t = 0; t < 2; t++) {
@@ -209,8 +188,8 @@ INLINE void place_picture(const struct basis *e, struct strip *s, int64_t x0, in
 }
 
 /* Add the picture at a strip's pixels of a line, and the constant. */
-INLINE void add_picture(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count, float *out,
-                        const int64_t channels) {
+INLINE void add_picture(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
+                        float *out, const int64_t channels) {
     const float *picture = e->picture + (b * e->pixels + s->first_pixel) * channels;
     const float *low = picture + e->pixel_y[y] * e->pixels_x * channels;
     const float *high = picture + e->pixel_y[e->ny + y] * e->pixels_x * channels;
@@ -223,11 +202,12 @@ INLINE void add_picture(const struct basis *e, struct strip *s, int64_t b, int64
                           (low[s->right[x]] * p + high[s->right[x]] * q) * r[x] + e->constant[c];
         return;
     }
+    float blended[MAX_SPAN * MAX_CHANNELS + LANES]; /* the two lines of the picture */
     const int64_t n = s->span * channels;
     for (int64_t k = 0; k < n; k += LANES)
-        *(vec *)(s->line + k) = load_some(low + k, n - k) * splat(p) + load_some(high + k, n - k) * splat(q);
+        *(vec *)(blended + k) = load_some(low + k, n - k) * splat(p) + load_some(high + k, n - k) * splat(q);
     for (int64_t c = 0; c < channels; c++, out += e->ny * e->nx) {
-        const float *line = s->line + c, constant = e->constant[c];
+        const float *line = blended + c, constant = e->constant[c];
         float added[STRIP];
         for (int64_t x = 0; x < count; x++) added[x] = line[s->left[x]] * l[x] + line[s->right[x]] * r[x] + constant;
         for (int64_t x = 0; x < count; x++) out[x] += added[x];
@@ -235,61 +215,78 @@ INLINE void add_picture(const struct basis *e, struct strip *s, int64_t b, int64
 }
 
 #if defined(__AVX512F__)
-/* The strip's three channels to their planes, with the picture and the constant. */
-INLINE void spread(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count, float *out) {
+/* A strip's values of three channels to their planes, with the picture and the constant. */
+INLINE void put(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
+                const __m512 value[3], float *out) {
     const __mmask16 there = (__mmask16)((1u << count) - 1);
-    const int64_t span = e->picture ? s->span * 3 : 0;
-    const int together = span <= 2 * LANES; /* the picture's lines are in two registers */
-    __m512 line[2], left_share, right_share;
-    __m512i left, right;
-    if (e->picture && together) {
-        const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
-        low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
-        const vec p = splat(e->share_y[y]), q = splat(e->share_y[e->ny + y]);
-        UNROLLED for (int k = 0; k < 2; k++)
-            line[k] = (__m512)(load_some(low + k * LANES, span - k * LANES) * p +
-                               load_some(high + k * LANES, span - k * LANES) * q);
-        left = _mm512_loadu_si512(s->left), right = _mm512_loadu_si512(s->right);
-        left_share = _mm512_maskz_loadu_ps(there, e->share_x + x0);
-        right_share = _mm512_maskz_loadu_ps(there, e->share_x + e->nx + x0);
+    const int64_t span = e->picture ? s->span * 3 : 0, plane = e->ny * e->nx;
+    if (!span || span > 2 * LANES) { /* the picture's lines do not fit in two registers */
+        UNROLLED for (int c = 0; c < 3; c++) _mm512_mask_storeu_ps(out + c * plane, there, value[c]);
+        if (span) add_picture(e, s, b, y, x0, count, out, 3);
+        return;
     }
-    const __m512i every_fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
+    low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
+    const vec p = splat(e->share_y[y]), q = splat(e->share_y[e->ny + y]);
+    __m512 line[2];
+    UNROLLED for (int k = 0; k < 2; k++)
+        line[k] = (__m512)(load_some(low + k * LANES, span - k * LANES) * p +
+                           load_some(high + k * LANES, span - k * LANES) * q);
+    const __m512i left = _mm512_loadu_si512(s->left), right = _mm512_loadu_si512(s->right);
+    const __m512 left_share = _mm512_maskz_loadu_ps(there, e->share_x + x0);
+    const __m512 right_share = _mm512_maskz_loadu_ps(there, e->share_x + e->nx + x0);
     UNROLLED for (int c = 0; c < 3; c++) {
-        const __m512i which = _mm512_add_epi32(every_fourth, _mm512_set1_epi32(c));
-        __m512 half = _mm512_permutex2var_ps((__m512)load(s->made), which, (__m512)load(s->made + LANES));
-        __m512 rest = _mm512_permutex2var_ps((__m512)load(s->made + 2 * LANES), which, (__m512)load(s->made + 3 * LANES));
-        __m512 value = _mm512_mask_blend_ps(0xff00, half, rest);
-        if (e->picture && together) {
-            const __m512i channel = _mm512_set1_epi32(c);
-            __m512 l = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(left, channel), line[1]);
-            __m512 r = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(right, channel), line[1]);
-            value = _mm512_add_ps(value, _mm512_add_ps(_mm512_fmadd_ps(l, left_share, _mm512_mul_ps(r, right_share)),
-                                                       _mm512_set1_ps(e->constant[c])));
-        }
-        _mm512_mask_storeu_ps(out + c * e->ny * e->nx, there, value);
+        const __m512i channel = _mm512_set1_epi32(c);
+        __m512 l = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(left, channel), line[1]);
+        __m512 r = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(right, channel), line[1]);
+        __m512 added = _mm512_fmadd_ps(l, left_share, _mm512_fmadd_ps(r, right_share, _mm512_set1_ps(e->constant[c])));
+        _mm512_mask_storeu_ps(out + c * plane, there, _mm512_add_ps(value[c], added));
     }
-    if (e->picture && !together) add_picture(e, s, b, y, x0, count, out, 3);
 }
 #endif
 
-/* What a strip keeps of its cells, for waves at its first line, for products at every line. */
-INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, const int64_t distinct) {
-    const int64_t each = e->channels * e->functions * e->functions;
-    float other[MAX_CHANNELS * MAX_PADDED];
-    for (int64_t i = 0; i < distinct; i++)
-        for (int64_t t = 0; t < e->sides; t++) {
-            const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i];
-            float *to = s->kept + i * apart(e);
-            if (e->waves) open_cell(e, cell, to);
-            else join(e, (const float *)e->rows + cell * each, e->along_y + (t * e->ny + y) * e->padded, t ? other : to);
-            if (t)
-                for (int64_t k = 0; k < e->channels * e->padded; k += LANES) *(vec *)(to + k) += load(other + k);
-        }
+/* The end of the lines from y on, before last, that read the same cells. */
+INLINE int64_t end_of_run(const struct basis *e, int64_t y, int64_t last) {
+    int64_t end = y + 1;
+    for (; end < last; end++)
+        for (int64_t t = 0; t < e->sides; t++)
+            if (e->cell_y[t * e->ny + end] != e->cell_y[t * e->ny + y]) return end;
+    return end;
 }
 
-/* One line's pixels x0 to x0 + count. */
-INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t x0, int64_t count) {
-    const int64_t plane = e->ny * e->nx, n = e->padded;
+/* ---- products ---- */
+
+struct strip {
+    float kept[SLOTS * (BLOCK * MAX_CHANNELS * MAX_PADDED + LANES)]; /* of each cell, in turn */
+    int64_t cell[SLOTS];                   /* that is kept: its column */
+    int64_t taken;                         /* slots so far, by the strips of these lines */
+    const float *of[MAX_SIDES * STRIP];    /* of a side's pixels, in kept */
+    const float *along[MAX_SIDES * STRIP]; /* in along_x */
+    float made[4 * (STRIP + GROUP)];       /* three channels of the strip's pixels, side by side */
+    struct place place;
+};
+
+/* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
+INLINE int64_t apart(const struct basis *e) { return BLOCK * e->channels * e->padded + LANES; }
+
+/* What a strip keeps, for some lines, of the cells that have taken a slot since. */
+INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t since, int64_t lines) {
+    const int64_t each = e->channels * e->functions * e->functions;
+    for (int64_t i = since; i < s->taken; i++) {
+        float *to = s->kept + i % SLOTS * apart(e);
+        const float *rows[MAX_SIDES];
+        for (int64_t t = 0; t < e->sides; t++) {
+            const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i % SLOTS];
+            rows[t] = (const float *)e->rows + cell * each;
+        }
+#define JOIN(n) join(e, rows, y, to, n)
+        FOR_COUNT(lines, JOIN)
+    }
+}
+
+/* One line's pixels x0 to x0 + count; the line is so many behind those that cells are kept of. */
+INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t behind, int64_t x0, int64_t count) {
+    const int64_t plane = e->ny * e->nx, n = e->padded, own_line = behind * e->channels * n;
     float *out = e->out + b * e->channels * plane + y * e->nx + x0;
 #if defined(__AVX512F__)
 #define TO (s->made + 4 * x)
@@ -302,65 +299,251 @@ INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
             for (int64_t t = 0; t < e->sides; t++) same &= s->of[t * STRIP + end] == s->of[t * STRIP + x];
             if (!same) break;
         }
-        const float *own[MAX_SIDES] = {s->of[x], s->of[STRIP + x]}, *const *along = s->along + x;
-        const float *lift = e->along_y + y * 2 * n;
-#define WAVES(p) waves(own[0], lift, along, n, TO, own[0] + 2 * n, plane, p, 3)
-#define WAVES_OF_ONE(p) waves(own[0], lift, along, n, out + c * plane + x, own[0] + (2 + c) * n, plane, p, 1)
+        const float *own[MAX_SIDES] = {s->of[x] + own_line, s->of[STRIP + x] + own_line}, *const *along = s->along + x;
 #define PRODUCTS(p) products(own, along, e->sides, n, TO, plane, p, 3)
 #define PRODUCTS_OF_ONE(p) products(of_one, along, e->sides, n, out + c * plane + x, plane, p, 1)
-        if (e->channels == 3 && e->waves) FOR_COUNT(end - x, WAVES)
-        else if (e->channels == 3) FOR_COUNT(end - x, PRODUCTS)
+        if (e->channels == 3) FOR_COUNT(end - x, PRODUCTS)
         else
             for (int64_t c = 0; c < e->channels; c++) {
                 const float *of_one[MAX_SIDES] = {own[0] + c * n, own[1] + c * n};
-                if (e->waves) FOR_COUNT(end - x, WAVES_OF_ONE)
-                else FOR_COUNT(end - x, PRODUCTS_OF_ONE)
+                FOR_COUNT(end - x, PRODUCTS_OF_ONE)
             }
     }
 #if defined(__AVX512F__)
     if (e->channels == 3) {
-        spread(e, s, b, y, x0, count, out);
+        const __m512i every_fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+        __m512 value[3];
+        UNROLLED for (int c = 0; c < 3; c++) {
+            const __m512i which = _mm512_add_epi32(every_fourth, _mm512_set1_epi32(c));
+            __m512 half = _mm512_permutex2var_ps((__m512)load(s->made), which, (__m512)load(s->made + LANES));
+            __m512 rest = _mm512_permutex2var_ps((__m512)load(s->made + 2 * LANES), which,
+                                                 (__m512)load(s->made + 3 * LANES));
+            value[c] = _mm512_mask_blend_ps(0xff00, half, rest);
+        }
+        put(e, &s->place, b, y, x0, count, value, out);
         return;
     }
 #endif
-    if (e->picture && e->channels == 3) add_picture(e, s, b, y, x0, count, out, 3);
-    else if (e->picture) add_picture(e, s, b, y, x0, count, out, e->channels);
+    if (e->picture && e->channels == 3) add_picture(e, &s->place, b, y, x0, count, out, 3);
+    else if (e->picture) add_picture(e, &s->place, b, y, x0, count, out, e->channels);
 }
 
-/* Which cells a strip's pixels read, each once; pixels behind the last repeat it. */
-INLINE int64_t cells_of(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
-    int64_t distinct = 0;
-    for (int64_t t = 0; t < e->sides; t++)
-        for (int64_t p = 0; p < STRIP; p++) {
-            const int64_t x = x0 + (p < count ? p : count - 1), cell = e->cell_x[t * e->nx + x];
-            int64_t i = distinct - 1;
-            while (i >= 0 && s->cell[i] != cell) i--;
-            if (i < 0) i = distinct++, s->cell[i] = cell;
-            s->of[t * STRIP + p] = s->kept + i * apart(e);
-            s->along[t * STRIP + p] = e->along_x + (t * e->nx + x) * e->padded * (e->waves ? 2 : 1);
-        }
-    return distinct;
-}
-
-void run(const struct basis *e) {
-    struct strip s;
-    for (int64_t i = 0; i < MAX_SIDES * STRIP; i++) s.of[i] = s.kept;
-    for (int64_t b = 0; b < e->batch; b++)
-        for (int64_t y = e->first, end; y < e->last; y = end) {
-            for (end = y + 1; end < e->last; end++) { /* the lines that read the same cells */
-                int same = 1;
-                for (int64_t t = 0; t < e->sides; t++) same &= e->cell_y[t * e->ny + end] == e->cell_y[t * e->ny + y];
-                if (!same) break;
+/* Find the cells that a strip's pixels read among the last that took a slot, or give them one; pixels behind the last
+ * repeat it. */
+INLINE void cells_of(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
+    int64_t before[MAX_SIDES] = {-1, -1};
+    for (int64_t p = 0; p < STRIP; p++)
+        for (int64_t t = 0; t < e->sides; t++) {
+            const int64_t x = x0 + (p < count ? p : count - 1), cell = e->cell_x[t * e->nx + x], at = t * STRIP + p;
+            s->along[at] = e->along_x + (t * e->nx + x) * e->padded;
+            if (cell == before[t]) {
+                s->of[at] = s->of[at - 1];
+                continue;
             }
-            for (int64_t x = 0; x < e->nx; x += STRIP) {
-                const int64_t count = e->nx - x < STRIP ? e->nx - x : STRIP, distinct = cells_of(e, &s, x, count);
-                if (e->picture) place_picture(e, &s, x, count);
-                for (int64_t each = y; each < end; each++) {
-                    if (each == y || !e->waves) keep(e, &s, b, each, distinct);
-                    line(e, &s, b, each, x, count);
+            const int64_t least = s->taken < RECENT ? 0 : s->taken - RECENT;
+            int64_t i = s->taken - 1;
+            while (i >= least && s->cell[i % SLOTS] != cell) i--;
+            if (i < least) i = s->taken++, s->cell[i % SLOTS] = cell;
+            s->of[at] = s->kept + i % SLOTS * apart(e);
+            before[t] = cell;
+        }
+}
+
+static void lines_of_products(const struct basis *e, struct strip *s, int64_t b, int64_t first, int64_t last) {
+    for (int64_t left = 0; left < e->nx; left += COLUMNS) {
+        const int64_t right = e->nx - left < COLUMNS ? e->nx : left + COLUMNS;
+        for (int64_t y = first, end; y < last; y = end) {
+            end = end_of_run(e, y, last < y + BLOCK ? last : y + BLOCK);
+            s->taken = 0;
+            for (int64_t x = left; x < right; x += STRIP) {
+                const int64_t count = right - x < STRIP ? right - x : STRIP, since = s->taken;
+                cells_of(e, s, x, count);
+                if (e->picture) place_picture(e, &s->place, x, count);
+                keep(e, s, b, y, since, end - y);
+                for (int64_t each = y; each < end; each++) line(e, s, b, each, each - y, x, count);
+            }
+        }
+    }
+}
+
+/* ---- waves ---- */
+
+/* The cells of some pixels, number by number: a vector holds that number of LANES cells. */
+struct turned {
+    vec sine[MAX_PADDED], cosine[MAX_PADDED], amplitude[MAX_CHANNELS][MAX_PADDED];
+};
+
+INLINE vec pick(vec from, ints which) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_permutexvar_ps((__m512i)which, (__m512)from);
+#elif defined(__AVX2__)
+    return (vec)_mm256_permutevar8x32_ps((__m256)from, (__m256i)which);
+#else
+    vec picked;
+    UNROLLED for (int i = 0; i < LANES; i++) picked[i] = from[which[i]];
+    return picked;
+#endif
+}
+
+/* {a0, b0, a1, b1, ...} in two vectors. */
+INLINE void interleave(vec a, vec b, vec *low, vec *high) {
+#if defined(__AVX512F__)
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *low = (vec)_mm512_permutex2var_ps((__m512)a, first, (__m512)b);
+    *high = (vec)_mm512_permutex2var_ps((__m512)a, _mm512_add_epi32(first, _mm512_set1_epi32(8)), (__m512)b);
+#elif defined(__AVX2__)
+    __m256 even = _mm256_unpacklo_ps((__m256)a, (__m256)b), odd = _mm256_unpackhi_ps((__m256)a, (__m256)b);
+    *low = (vec)_mm256_permute2f128_ps(even, odd, 0x20), *high = (vec)_mm256_permute2f128_ps(even, odd, 0x31);
+#else
+    *low = (vec)SHUFFLE((four)a, (four)b, 0, 4, 1, 5), *high = (vec)SHUFFLE((four)a, (four)b, 2, 6, 3, 7);
+#endif
+}
+
+/* The transpose: as many rounds as 2 has to be multiplied to make LANES. */
+INLINE void turn(vec x[LANES]) {
+    for (int round = 1; round < LANES; round *= 2) {
+        vec y[LANES];
+        UNROLLED for (int i = 0; i < LANES / 2; i++) interleave(x[i], x[i + LANES / 2], y + 2 * i, y + 2 * i + 1);
+        UNROLLED for (int i = 0; i < LANES; i++) x[i] = y[i];
+    }
+}
+
+/* Cells of line y, whose columns are given; behind the last, it is repeated. */
+INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_t *columns, int64_t count, struct turned *to) {
+    const int64_t n = e->functions, each = (1 + e->channels) * n, line = b * e->cells + e->cell_y[y] * e->cells_x;
+    for (int64_t part = 0; part < 1 + e->channels; part++)
+        for (int64_t k = 0; k < n; k += LANES) {
+            vec x[LANES];
+            for (int64_t i = 0; i < LANES; i++) {
+                const int64_t at = (line + columns[i < count ? i : count - 1]) * each + part * n + k;
+                __builtin_prefetch((const char *)e->rows + (at + LANES * each) * (e->narrow ? 2 : 4)); /* the next ones' */
+                x[i] = e->narrow ? load_narrow((const uint16_t *)e->rows + at, n - k)
+                                 : load_some((const float *)e->rows + at, n - k);
+            }
+            turn(x);
+            for (int64_t i = 0; i < LANES && k + i < n; i++)
+                if (part) to->amplitude[part - 1][k + i] = x[i];
+                else sine_and_cosine(x[i], &to->sine[k + i], &to->cosine[k + i]);
+        }
+}
+
+/* LANES pixels of some lines from y on; which: their cells among those turned. */
+INLINE void waves(const struct basis *e, const struct turned *cells, ints which, int64_t y, int64_t x0,
+                  vec acc[TOGETHER][MAX_CHANNELS], const int lines, const int channels) {
+    const int64_t n = e->functions, next = e->nx + LANES;
+    const float *along = e->along_x + x0;
+    float lift[TOGETHER][2][MAX_PADDED]; /* at addresses that are known: registers need not hold them */
+    UNROLLED for (int l = 0; l < lines; l++) {
+        UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
+        for (int64_t part = 0; part < 2; part++)
+            memcpy(lift[l][part], e->along_y + ((y + l) * 2 + part) * n, n * sizeof(float));
+    }
+    for (int64_t k = 0; k < n; k++) {
+        const vec sine = pick(cells->sine[k], which), cosine = pick(cells->cosine[k], which);
+        const vec x = load(along + k * next), z = load(along + (n + k) * next);
+        const vec s = sine * x + cosine * z, t = cosine * x - sine * z;
+        vec amplitude[MAX_CHANNELS];
+        UNROLLED for (int c = 0; c < channels; c++) amplitude[c] = pick(cells->amplitude[c][k], which);
+        UNROLLED for (int l = 0; l < lines; l++) {
+            const vec wave = s * splat(lift[l][0][k]) + t * splat(lift[l][1][k]);
+            UNROLLED for (int c = 0; c < channels; c++) acc[l][c] += wave * amplitude[c];
+        }
+    }
+}
+
+/* The same, written to the result. */
+INLINE void put_waves(const struct basis *e, const struct turned *cells, const struct place *place, ints which, int64_t b,
+                      int64_t y, int64_t x0, int64_t count, const int lines, const int channels) {
+    vec acc[TOGETHER][MAX_CHANNELS];
+    waves(e, cells, which, y, x0, acc, lines, channels);
+    const int64_t plane = e->ny * e->nx;
+    UNROLLED for (int l = 0; l < lines; l++) {
+        float *out = e->out + b * channels * plane + (y + l) * e->nx + x0;
+#if defined(__AVX512F__)
+        if (channels == 3) {
+            const __m512 value[3] = {(__m512)acc[l][0], (__m512)acc[l][1], (__m512)acc[l][2]};
+            put(e, place, b, y + l, x0, count, value, out);
+            continue;
+        }
+#endif
+        UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * plane, &acc[l][c], count * sizeof(float));
+        if (e->picture) add_picture(e, place, b, y + l, x0, count, out, channels);
+    }
+}
+
+static void strip_of_waves(const struct basis *e, const struct turned *cells, ints which, int64_t b, int64_t y, int64_t end,
+                           int64_t x0, int64_t count) {
+    struct place place = {0};
+    if (e->picture) place_picture(e, &place, x0, count);
+    while (y < end) {
+#define LINES(n, channels) put_waves(e, cells, &place, which, b, y, x0, count, n, channels), y += n
+#define ALL_LINES(channels)                                                                                            \
+    if (end - y >= TOGETHER) LINES(TOGETHER, channels);                                                                \
+    else LINES(1, channels)
+        switch (e->channels) {
+        case 1: ALL_LINES(1); break;
+        case 2: ALL_LINES(2); break;
+        case 3: ALL_LINES(3); break;
+        default: ALL_LINES(4);
+        }
+    }
+}
+
+static void lines_of_waves(const struct basis *e, struct turned *cells, int64_t b, int64_t first, int64_t last) {
+    for (int64_t y = first, end; y < last; y = end) {
+        end = end_of_run(e, y, last);
+        for (int64_t left = 0, right; left < e->nx; left = right) { /* pixels that read LANES cells at most */
+            int64_t columns[LANES], taken = 0;
+            for (right = left; right < e->nx; right++) {
+                const int64_t column = e->cell_x[right];
+                if (taken && columns[taken - 1] == column) continue;
+                if (taken == LANES) break;
+                columns[taken++] = column;
+            }
+            turn_cells(e, b, y, columns, taken, cells);
+            for (int64_t x = left, own = 0; x < right; x += LANES) {
+                const int64_t count = right - x < LANES ? right - x : LANES;
+                ints which;
+                for (int64_t p = 0; p < LANES; p++) {
+                    if (p < count) own += columns[own] != e->cell_x[x + p];
+                    which[p] = (int32_t)own;
                 }
+                strip_of_waves(e, cells, which, b, y, end, x, count);
             }
         }
+    }
+}
+
+/* ---- either ---- */
+
+struct work {
+    const struct basis *e;
+    int64_t lines, shares; /* of a share; of the whole */
+    atomic_llong next;     /* share to be taken: a thread that is held up leaves the rest to the others */
+};
+
+static void take_shares(void *argument) {
+    struct work *work = argument;
+    const struct basis *e = work->e;
+    const int64_t of_a_picture = work->shares / e->batch;
+    union {
+        struct strip strip;
+        struct turned cells;
+    } memory __attribute__((aligned(LINE))); /* or each vector of it would lie in two lines of the cache */
+    for (int64_t i = 0; i < MAX_SIDES * STRIP && !e->waves; i++) memory.strip.of[i] = memory.strip.kept;
+    for (int64_t taken; (taken = atomic_fetch_add(&work->next, 1)) < work->shares;) {
+        const int64_t first = taken % of_a_picture * work->lines, end = first + work->lines;
+        const int64_t b = taken / of_a_picture, last = end < e->ny ? end : e->ny;
+        if (e->waves) lines_of_waves(e, &memory.cells, b, first, last);
+        else lines_of_products(e, &memory.strip, b, first, last);
+    }
+}
+
+void run(const struct basis *e, int64_t threads) {
+    int64_t lines = (e->ny + SHARES * threads - 1) / (SHARES * threads);
+    lines = (lines + LEAST_LINES - 1) / LEAST_LINES * LEAST_LINES; /* at many magnifications, whole rows of cells */
+    struct work work = {e, lines, (e->ny + lines - 1) / lines * e->batch, 0};
+    in_parallel(take_shares, &work, threads < work.shares ? threads : work.shares);
 }
 
 /* What the caller has to know: the lanes, the most functions (padded), the most channels, the struct's size. */

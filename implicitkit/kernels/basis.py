@@ -26,19 +26,18 @@ from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import constants
-from implicitkit.kernels import pool
 from implicitkit.kernels.compiled import ForkSafeLock, library
 
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
-    *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx", "first", "last"),
+    *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx"),
     *("cells", "cells_x", "pixels", "pixels_x"),
 )
 POINTERS = (
     *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
     *("constant", "out"),
 )
-SHARES, MIN_LINES = 8, 16  # a worker's, and lines of one
+LEAST_PIXELS = 1 << 10  # per thread
 _loading = ForkSafeLock()
 
 
@@ -130,7 +129,10 @@ class BasisKernel:
             return None
         narrow = form.waves and source.rows.dtype == torch.bfloat16
         rows = (source.rows if narrow else source.rows.float()).contiguous()
-        along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
+        if form.waves:  # a vector holds pixels
+            along = [lines.along[0], F.pad(lines.along[1][0].permute(1, 2, 0), (0, self.lanes))]
+        else:
+            along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
         out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():
@@ -161,17 +163,13 @@ class BasisKernel:
             tensors |= picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
-        workers = pool.spans_of(height, out.numel() // channels)
-        step = max(MIN_LINES, -(-height // (SHARES * len(workers)))) if len(workers) > 1 else height
-        starts = iter(range(0, height, step))  # a worker that is held up leaves the rest to the others
-
-        def make(_: slice) -> None:
-            for start in starts:
-                task = _Basis(**numbers, **pointers, first=start, last=min(height, start + step))
-                self.functions.run(ctypes.byref(task))  # ctypes releases the GIL meanwhile
-
-        pool.in_parallel(make, workers)
+        threads = max(1, min(torch.get_num_threads(), out.numel() // channels // LEAST_PIXELS))
+        self._call(_Basis(**numbers, **pointers), threads)
         return out
+
+    def _call(self, task: _Basis, threads: int) -> None:
+        """Call ``run``; ctypes releases the GIL meanwhile."""
+        self.functions.run(ctypes.byref(task), ctypes.c_int64(threads))
 
 
 def picture_of(

@@ -26,7 +26,7 @@ from implicitkit.files import cache_folder, replacing
 COMPILERS = ("cc", "gcc", "clang")
 COMPILER_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 LIBRARIES = ("-lm", "-pthread")
-HEADER = Path(__file__).with_name("vectors.h")  # which the files include
+HEADERS = tuple(Path(__file__).with_name(name) for name in ("threads.h", "vectors.h"))  # which the files include
 COMPILE_TIMEOUT_S = 60.0  # it takes one or two
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class ForkSafeLock:
 def library(source: Path) -> Library | None:
     """Compile ``source`` and load its functions; None where this fails, and the log (level INFO) says why.
 
-    The library is cached in the user's cache folder under a hash of the source, its header, the flags and the compiler.
+    The library is cached in the user's cache folder under a hash of the sources, the flags and the compiler.
     Without a usable folder each process compiles its own. Processes may compile at the same time.
     """
     compiler = find_compiler()
@@ -123,7 +123,7 @@ def _load_or_compile(command: list[str], source: Path) -> ctypes.CDLL | None:
     """The cached library, or a new one; None if ``command`` does not compile the file."""
     compiler = Path(command[0]).stat()  # another version may make another library
     parts = [*command, compiler.st_size, compiler.st_mtime_ns]
-    text = source.read_bytes() + HEADER.read_bytes()
+    text = b"".join(path.read_bytes() for path in (source, *HEADERS))
     key = hashlib.blake2b(repr(parts).encode() + text, digest_size=16).hexdigest()
     folder, name = _folder(), f"{source.stem}-{key}"
     with tempfile.TemporaryDirectory(prefix="implicitkit-") as scratch:  # a loaded library no longer needs its file
@@ -138,7 +138,7 @@ def _load_or_compile(command: list[str], source: Path) -> ctypes.CDLL | None:
                 except OSError as error:
                     log.info("%s cannot be loaded: %s", path, error)
         try:
-            _run([*command, f"-I{HEADER.parent}", str(source), "-o", str(built), *LIBRARIES])
+            _run([*command, f"-I{HEADERS[0].parent}", str(source), "-o", str(built), *LIBRARIES])
         except subprocess.CalledProcessError as error:
             message = error.stderr.decode(errors="replace").strip()[-500:]
             log.info("%s does not compile with %s: %s", source.name, " ".join(command), message)

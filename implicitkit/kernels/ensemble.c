@@ -8,12 +8,12 @@
  * Hidden widths are padded with zeros to whole strips. Matrices lie strip by strip, see cpu.py: (strip, in, STRIP) in
  * float32, (strip, in / 2, STRIP, 2) in bfloat16, where a product of pairs is one instruction. Sums are float32.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "threads.h"
 #include "vectors.h"
 
 #if defined(__AVX512F__) /* 32 registers of 16 numbers */
@@ -25,7 +25,7 @@ enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS, SLIM = 4 };
 #endif
 /* LMF's layers are 16 wide: tiles of SLIM vectors and more rows, no wider than they. */
 enum { STRIP = LANES * VECTORS, SLIM_STRIP = LANES * SLIM, SLIM_ROWS = ROWS * VECTORS / SLIM };
-enum { LINE = 64, MAX_THREADS = 256, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
+enum { LINE = 64, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
 _Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
                "a panel is whole tiles, and whole queries of four neighbours");
 
@@ -410,7 +410,7 @@ struct work {
     atomic_int failed;       /* memory ran out */
 };
 
-static void *take_panels(void *argument) {
+static void take_panels(void *argument) {
     struct work *work = argument;
     const struct ensemble *e = work->e;
     const int64_t queries = work->queries, of_a_picture = work->panels / e->batch;
@@ -422,7 +422,7 @@ static void *take_panels(void *argument) {
     char *memory = aligned_alloc(LINE, 2 * bytes);
     if (!memory) {
         atomic_store(&work->failed, 1);
-        return NULL;
+        return;
     }
     memset(memory, 0, 2 * bytes);
     p.values[0] = memory, p.values[1] = memory + bytes;
@@ -433,7 +433,6 @@ static void *take_panels(void *argument) {
         (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / of_a_picture, first, count);
     }
     free(memory);
-    return NULL;
 }
 
 /* What the caller has to know: {numbers of a strip, whether products of bfloat16 are there, the size of the struct,
@@ -449,16 +448,10 @@ void about(int64_t *answer) {
     answer[3] = SLIM_STRIP;
 }
 
-/* 0, or 1 where memory ran out. Fewer threads than asked for take part where no more can be started. */
+/* 0, or 1 where memory ran out. */
 int run(const struct ensemble *e, int64_t threads) {
     const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries * e->batch;
     struct work work = {e, queries, panels, 0, 0};
-    pthread_t others[MAX_THREADS];
-    if (threads > MAX_THREADS) threads = MAX_THREADS;
-    if (threads > panels) threads = panels;
-    int64_t started = 0;
-    while (started < threads - 1 && !pthread_create(&others[started], NULL, take_panels, &work)) started++;
-    take_panels(&work);
-    while (started) pthread_join(others[--started], NULL);
+    in_parallel(take_panels, &work, threads < panels ? threads : panels);
     return atomic_load(&work.failed);
 }

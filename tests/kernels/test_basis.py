@@ -129,7 +129,7 @@ def test_the_kernel_is_tried_before_it_is_used() -> None:
     assert kernel is not None and agrees(kernel)
 
     class Wrong:
-        def run(self, task: object) -> None:
+        def run(self, task: object, threads: object) -> None:
             """Leave the output as it is."""
 
     assert not agrees(BasisKernel(Wrong(), kernel.lanes, kernel.max_functions, kernel.max_channels))

@@ -142,12 +142,12 @@ def whole() -> set[torch.dtype]:
 def test_what_computes_something_else_is_not_used(
     change: tuple[str, str], whole: set[torch.dtype], anew: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    texts = {file.name: file.read_text() for file in (cpu.SOURCE, compiled.HEADER)}
+    texts = {file.name: file.read_text() for file in (cpu.SOURCE, *compiled.HEADERS)}
     assert sum(change[0] in text for text in texts.values()) == 1
     for name, text in texts.items():
         (tmp_path / name).write_text(text.replace(*change))
     monkeypatch.setattr(cpu, "SOURCE", tmp_path / cpu.SOURCE.name)
-    monkeypatch.setattr(compiled, "HEADER", tmp_path / compiled.HEADER.name)
+    monkeypatch.setattr(compiled, "HEADERS", tuple(tmp_path / path.name for path in compiled.HEADERS))
     bad = {torch.bfloat16} if "v + 1" in change[0] else {torch.float32, torch.bfloat16}
     assert set(cpu.kernels()) == whole - bad
 
