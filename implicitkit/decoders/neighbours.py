@@ -116,9 +116,10 @@ def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisN
 
 
 class QueryNeighbours(NamedTuple):
-    """The cells on both sides of each query and the offsets to them, per axis; a kernel combines the axes.
+    """The cells on both sides of each query, the offsets to them and the sides' shares; a kernel combines the axes.
 
-    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points.
+    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points. Without shares a side
+    has all.
     """
 
     cell_y: Tensor
@@ -129,6 +130,8 @@ class QueryNeighbours(NamedTuple):
     width: int
     grid: bool
     sides: int
+    share_y: Tensor | None = None
+    share_x: Tensor | None = None
 
     @classmethod
     def of(cls, per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> QueryNeighbours:
@@ -144,4 +147,5 @@ class QueryNeighbours(NamedTuple):
         )
         width = per_axis[1].shape[-1]
         points = per_axis[0].shape[1] * width if is_grid else width
-        return cls(cell_y, off_y, cell_x, off_x, points, width, is_grid, 2 if ensemble else 1)
+        shares = [a.weight.flatten(1).contiguous() if ensemble else None for a in near]
+        return cls(cell_y, off_y, cell_x, off_x, points, width, is_grid, 2 if ensemble else 1, *shares)

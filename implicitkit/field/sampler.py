@@ -21,7 +21,7 @@ from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
 CPU_KERNEL_BLOCK, GPU_KERNEL_BLOCK = 1 << 16, 1 << 24  # the same for kernels: at most some tenths of a second
-CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 20, 1 << 24  # the same for grids of basis decoders: some milliseconds
+CPU_BASIS_BLOCK, GPU_BASIS_BLOCK = 1 << 20, 1 << 24  # the same for grids of basis decoders and LMF: at most 0.2 s
 QUERY_BYTES = 1 << 16  # per query, more than any built-in decoder takes
 KERNEL_QUERY_BYTES = 1 << 10  # the same of a GPU's kernels, which hold the result alone
 
@@ -137,7 +137,7 @@ class Sampler:
     def block(self, cell: Tensor | None, *, grid: bool = False) -> int:
         """Queries of this ``cell`` ``(B or 1, N or 1, d)``, of a grid or points, to evaluate at a time."""
         device = self._image.device
-        if grid and kernels.renders_separably(self._decoder, self._image, cell):
+        if grid and kernels.renders_at_once(self._decoder, self._image, cell):
             limit = GPU_BASIS_BLOCK if device.type == "cuda" else CPU_BASIS_BLOCK * torch.get_num_threads()
             return max(1, limit // len(self._image))
         large = kernels.runs_in_large_blocks(self._decoder, self._image, cell)
@@ -169,8 +169,9 @@ class Sampler:
         values = values.float()
         if self._decoder.output != "picture":
             return values
-        values = values * self._std
-        return values + self._mean if self._grad else values.add_(self._mean)
+        if self._grad:
+            return values * self._std + self._mean
+        return torch.add(constants(self._mean, torch.float32, values.device), values, alpha=self._std)
 
     def _to_extent(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool

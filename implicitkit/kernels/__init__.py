@@ -4,7 +4,7 @@ Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func
 """
 
 from implicitkit.kernels.basis import Separable
-from implicitkit.kernels.evaluate import plain_path, query, query_grid, renders_separably, runs_in_large_blocks
+from implicitkit.kernels.evaluate import plain_path, query, query_grid, renders_at_once, runs_in_large_blocks
 from implicitkit.kernels.table import Modulated, Sums, Waves, linears, modulated, register_way, sums, waves
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "query",
     "query_grid",
     "register_way",
-    "renders_separably",
+    "renders_at_once",
     "runs_in_large_blocks",
     "sums",
     "waves",

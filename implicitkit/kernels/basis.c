@@ -18,21 +18,14 @@
 #include "vectors.h"
 
 enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
-enum { BLOCK = 4, COLUMNS = 256, RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP }; /* lines; cells that are looked for; and kept */
+enum { BLOCK = 4, COLUMNS = 256, AHEAD = 4 }; /* of products: lines, pixels, cells to be fetched */
+enum { RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP };     /* cells that are looked for, and kept */
 #if defined(__AVX512F__)
 enum { TOGETHER = 4 }; /* lines of waves: their sums stay in registers */
 #else
 enum { TOGETHER = 2 };
 #endif
 enum { SHARES = 8, LEAST_LINES = 16 };                              /* a thread's, and lines of one */
-
-typedef float four __attribute__((vector_size(16), UNALIGNED));
-typedef int32_t four_ints __attribute__((vector_size(16)));
-#if defined(__clang__)
-#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#else
-#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_ints){i, j, k, l})
-#endif
 
 /* basis.py has the same fields in the same order. */
 struct basis {
@@ -71,28 +64,6 @@ INLINE vec load_some(const float *p, int64_t n) {
 #endif
 }
 
-/* The sums of four vectors. */
-INLINE four sums(vec a, vec b, vec c, vec d) {
-#if defined(__AVX2__)
-    four x[4];
-    vec all[4] = {a, b, c, d};
-    UNROLLED for (int i = 0; i < 4; i++) {
-#if defined(__AVX512F__)
-        __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)all[i]),
-                                    _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)all[i]), 1)));
-#else
-        __m256 half = (__m256)all[i];
-#endif
-        x[i] = (four)_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-    }
-#else
-    four x[4] = {a, b, c, d};
-#endif
-#define HALVES(a, b) (SHUFFLE(a, b, 0, 4, 1, 5) + SHUFFLE(a, b, 2, 6, 3, 7))
-    four ab = HALVES(x[0], x[1]), cd = HALVES(x[2], x[3]);
-    return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
-}
-
 #if defined(__AVX512F__)
 /* The sums of three channels' vectors of four pixels: {pixel 0's three, one more number, pixel 1's three, ...}. */
 INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
@@ -110,21 +81,24 @@ INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
 #endif
 
 /* The coefficients of a pixel's cells in a column with the functions along y of some lines: (lines, channels, padded).
- * A coefficient is loaded once for all of them. */
-INLINE void join(const struct basis *e, const float *const *rows, int64_t y, float *to, const int lines) {
+ * A coefficient is loaded once for all of them; channels are made at once, or the sums would wait for themselves. */
+INLINE void join(const struct basis *e, const float *const *rows, int64_t y, int64_t first, float *to, const int lines,
+                 const int channels) {
     const int64_t n = e->functions, padded = e->padded;
-    for (int64_t c = 0; c < e->channels; c++)
-        for (int64_t k = 0; k < padded; k += LANES) {
-            vec total[BLOCK] = {{0}};
-            for (int64_t t = 0; t < e->sides; t++) {
-                const float *row = rows[t] + c * n * n + k, *along = e->along_y + (t * e->ny + y) * padded;
-                for (int64_t i = 0; i < n; i++, row += n) {
-                    const vec each = load_some(row, n - k);
-                    UNROLLED for (int l = 0; l < lines; l++) total[l] += splat(along[l * padded + i]) * each;
+    for (int64_t k = 0; k < padded; k += LANES) {
+        vec total[MAX_CHANNELS][BLOCK] = {{{0}}};
+        for (int64_t t = 0; t < e->sides; t++) {
+            const float *row = rows[t] + first * n * n + k, *along = e->along_y + (t * e->ny + y) * padded;
+            for (int64_t i = 0; i < n; i++, row += n)
+                UNROLLED for (int c = 0; c < channels; c++) {
+                    const vec each = load_some(row + c * n * n, n - k);
+                    UNROLLED for (int l = 0; l < lines; l++) total[c][l] += splat(along[l * padded + i]) * each;
                 }
-            }
-            UNROLLED for (int l = 0; l < lines; l++) *(vec *)(to + (l * e->channels + c) * padded + k) = total[l];
         }
+        UNROLLED for (int l = 0; l < lines; l++)
+            UNROLLED for (int c = 0; c < channels; c++)
+                *(vec *)(to + (l * e->channels + first + c) * padded + k) = total[c][l];
+    }
 }
 
 /* Write the sums of a group's pixels; with AVX-512 those of three channels pixel by pixel, for spread(). */
@@ -279,8 +253,13 @@ INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
             const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i % SLOTS];
             rows[t] = (const float *)e->rows + cell * each;
         }
-#define JOIN(n) join(e, rows, y, to, n)
-        FOR_COUNT(lines, JOIN)
+        const char *ahead = (const char *)(rows[e->sides - 1] + AHEAD * each); /* behind the last: no matter */
+        for (int64_t k = 0; k < each * 4; k += LINE) __builtin_prefetch(ahead + k, 0, 2);
+#define JOIN(n) join(e, rows, y, 0, to, n, 3)
+#define JOIN_ONE(n) join(e, rows, y, c, to, n, 1)
+        if (e->channels == 3) FOR_COUNT(lines, JOIN)
+        else
+            for (int64_t c = 0; c < e->channels; c++) FOR_COUNT(lines, JOIN_ONE)
     }
 }
 

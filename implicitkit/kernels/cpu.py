@@ -30,7 +30,8 @@ NUMBERS = (
     *("cells", "cells_x", "row", "first", "layers", "channels"),
 )
 POINTERS = (
-    *("widths", "real", "cell_y", "cell_x", "off_y", "off_x", "rows", "geometry", "added"),
+    *("widths", "real", "cell_y", "cell_x", "off_y", "off_x", "share_y", "share_x"),
+    *("rows", "geometry", "added"),
     *("weights", "biases", "last", "last_bias", "out"),
 )
 DTYPES = (torch.float32, torch.bfloat16)
@@ -177,6 +178,8 @@ class CPUKernel:
             "cell_x": near.cell_x,
             "off_y": near.off_y,
             "off_x": near.off_x,
+            "share_y": near.share_y,
+            "share_x": near.share_x,
             "rows": rows,
             "geometry": own.contiguous(),
             "added": None if added is None else added.float().contiguous(),

@@ -25,7 +25,8 @@ enum { ROWS = 6, VECTORS = 4, PANEL = 16 * ROWS, SLIM = 4 };
 #endif
 /* LMF's layers are 16 wide: tiles of SLIM vectors and more rows, no wider than they. */
 enum { STRIP = LANES * VECTORS, SLIM_STRIP = LANES * SLIM, SLIM_ROWS = ROWS * VECTORS / SLIM };
-enum { LINE = 64, MAX_BLENDED = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
+enum { SHARES = 8, MAX_SHARE = 16 }; /* a thread's, at least; panels of one */
+enum { LINE = 64, MAX_BLENDED = 4, TOGETHER = 4, SLIM_STRIDE = SLIM_STRIP * 4 + LINE };
 _Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
                "a panel is whole tiles, and whole queries of four neighbours");
 
@@ -48,6 +49,7 @@ struct ensemble {
     const int64_t *widths, *real;     /* (layers,) padded, and not */
     const int64_t *cell_y, *cell_x;   /* (sides, ny), (sides, nx) */
     const float *off_y, *off_x;
+    const float *share_y, *share_x;   /* of the blend; or NULL: 1 */
     const void *rows;                 /* (batch, cells, row) */
     const float *geometry;            /* LIIF, LMF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
     const float *added;               /* (batch, points, n), what a query adds to the first sums of all its rows: n is
@@ -64,7 +66,7 @@ struct panel {
     int64_t cell[PANEL];
     float dy[PANEL], dx[PANEL], weight[PANEL];
     const float *added[PANEL]; /* of each row, where there is any */
-    const float *scale[PANEL]; /* of each row: LMF's */
+    const float *modulation[PANEL]; /* of each row, LMF's: the scales of its layers, then the shifts */
     size_t stride; /* bytes from row to row */
     char *values[2];
 };
@@ -144,9 +146,10 @@ static void tile_float32(const char *x, char *y, size_t stride, const float *w, 
         UNROLLED for (int v = 0; v < VECTORS; v++) *(vec *)((float *)(y + r * stride) + LANES * v) = relu(acc[r][v]);
 }
 
-/* LMF's: each row's sums are multiplied by numbers of its own, and others added, before the ReLU. */
+/* LMF's: each row's sums are multiplied by n numbers of its own, which begin at a layer's place, and others added, so
+ * far behind, before the ReLU. */
 INLINE void modulate(const char *x, char *y, const size_t stride, const float *w, const float *bias, const int64_t k,
-                     const float *const *scale, const float *const *shift, int64_t at, const int64_t n) {
+                     const float *const *modulation, int64_t place, int64_t behind, int64_t at, const int64_t n) {
     vec acc[SLIM_ROWS][SLIM];
     UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++)
         UNROLLED for (int v = 0; v < SLIM; v++) acc[r][v] = load(bias + LANES * v);
@@ -161,17 +164,18 @@ INLINE void modulate(const char *x, char *y, const size_t stride, const float *w
     UNROLLED_ROWS for (int r = 0; r < SLIM_ROWS; r++)
         UNROLLED for (int v = 0; v < SLIM; v++) {
             const int64_t j = at + LANES * v;
-            vec moved = acc[r][v] * load_some(scale[r] + j, n - j) + load_some(shift[r] + j, n - j);
+            const float *own = modulation[r] + place + j;
+            vec moved = acc[r][v] * load_some(own, n - j) + load_some(own + behind, n - j);
             *(vec *)((float *)(y + r * stride) + LANES * v) = relu(moved);
         }
 }
 
 static void tile_modulated(const char *x, char *y, size_t stride, const float *w, const float *bias, int64_t k,
-                           const float *const *scale, const float *const *shift, int64_t at, int64_t n) {
+                           const float *const *modulation, int64_t place, int64_t behind, int64_t at, int64_t n) {
     if (stride == SLIM_STRIDE && k == SLIM_STRIP && n == k) /* addresses are known: registers need not hold them */
-        modulate(x, y, SLIM_STRIDE, w, bias, SLIM_STRIP, scale, shift, 0, SLIM_STRIP);
+        modulate(x, y, SLIM_STRIDE, w, bias, SLIM_STRIP, modulation, place, behind, 0, SLIM_STRIP);
     else
-        modulate(x, y, stride, w, bias, k, scale, shift, at, n);
+        modulate(x, y, stride, w, bias, k, modulation, place, behind, at, n);
 }
 
 #if defined(__AVX512BF16__)
@@ -202,17 +206,20 @@ static void tile_bfloat16(const char *x, char *y, size_t stride, const uint16_t 
 }
 #endif
 
-/* The same for all rows of a panel and all n columns, of which real are there. */
+/* A layer of LMF for all rows of a panel and all n columns, of which real are there. */
+INLINE void modulated_layer(const char *x, char *y, size_t stride, int64_t rows, const float *w, const float *bias,
+                            int64_t k, int64_t n, const float *const *modulation, int64_t place, int64_t behind,
+                            int64_t real) {
+    for (int64_t j = 0; j < n; j += SLIM_STRIP)
+        for (int64_t r = 0; r < rows; r += SLIM_ROWS)
+            tile_modulated(x + r * stride, y + r * stride + j * sizeof(float), stride, w + j * k, bias + j, k,
+                           modulation + r, place, behind, j, real);
+}
+
+/* The same of the others. */
 INLINE void layer(const char *x, char *y, size_t stride, int64_t rows, const char *w, const float *bias, int64_t k,
-                  int64_t n, const float *const *added, const float *const *scale, int64_t real, const int narrow) {
+                  int64_t n, const float *const *added, int64_t real, const int narrow) {
     const int size = narrow ? 2 : 4;
-    if (scale) {
-        for (int64_t j = 0; j < n; j += SLIM_STRIP)
-            for (int64_t r = 0; r < rows; r += SLIM_ROWS)
-                tile_modulated(x + r * stride, y + r * stride + j * size, stride, (const float *)w + j * k, bias + j, k,
-                               scale + r, added + r, j, real);
-        return;
-    }
     for (int64_t j = 0; j < n; j += STRIP)
         for (int64_t r = 0; r < rows; r += ROWS) {
             const char *from = x + r * stride, *strip = w + j * k * size;
@@ -283,43 +290,48 @@ INLINE void first_of_lte(const struct ensemble *e, struct panel *p, int64_t pict
 
 /* LMF's first layer: what the offset and all queries give, times the cell's scales plus its shifts, through a ReLU. */
 INLINE void first_of_lmf(const struct ensemble *e, struct panel *p, int64_t rows, int64_t n) {
+    const int64_t behind = e->row / 2;
     const float *along_y = e->geometry, *along_x = along_y + e->first, *constant = along_x + e->first;
     for (int64_t r = 0; r < rows; r++) {
         vec dy = splat(p->dy[r]), dx = splat(p->dx[r]);
         float *to = (float *)(p->values[0] + r * p->stride);
         for (int64_t j = 0; j < e->first; j += LANES) {
             vec sum = dy * load(along_y + j) + dx * load(along_x + j) + load(constant + j);
-            *(vec *)(to + j) = relu(sum * load_some(p->scale[r] + j, n - j) + load_some(p->added[r] + j, n - j));
+            const float *own = p->modulation[r] + j;
+            *(vec *)(to + j) = relu(sum * load_some(own, n - j) + load_some(own + behind, n - j));
         }
     }
-}
-
-/* The shares of a query's two sides of one axis: the offset opposite over the sum; halves where both are one cell. */
-static void shares(const float *off, int64_t n, int64_t i, float *of) {
-    float before = fabsf(off[i]), behind = fabsf(off[n + i]), total = before + behind;
-    of[0] = total > 0 ? behind / total : 0.5f;
-    of[1] = total > 0 ? before / total : 0.5f;
 }
 
 /* The cells, offsets and weights of so many queries from the one numbered first on. */
 static void places(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
     const int64_t sides = e->sides;
     int64_t r = 0, iy = -1, ix = -1;
-    float of_y[2] = {1, 0}, of_x[2] = {1, 0};
     for (int64_t q = first; q < first + count; q++) {
         const int64_t line = e->grid ? (iy >= 0 && ++ix < e->width ? iy : q / e->width) : picture * e->points + q;
         if (line != iy) {
             iy = line, ix = e->grid ? q % e->width : iy;
-            if (sides == 2) shares(e->off_y, e->ny, iy, of_y);
         }
-        if (sides == 2) shares(e->off_x, e->nx, ix, of_x);
         for (int64_t sy = 0; sy < sides; sy++)
             for (int64_t sx = 0; sx < sides; sx++, r++) {
                 int64_t y = sy * e->ny + iy, x = sx * e->nx + ix;
                 p->cell[r] = e->cell_y[y] * e->cells_x + e->cell_x[x];
                 p->dy[r] = e->off_y[y], p->dx[r] = e->off_x[x];
-                p->weight[r] = of_y[sy] * of_x[sx];
+                p->weight[r] = e->share_y ? e->share_y[y] * e->share_x[x] : 1;
             }
+    }
+}
+
+/* Fetch the cells that the next panel will read for the first time: those as far ahead as this one has come. */
+static void fetch_ahead(const struct ensemble *e, const struct panel *p, int64_t picture, int64_t rows) {
+    const int64_t sides = e->sides, corners = sides * sides, size = e->narrow_rows ? 2 : 4;
+    for (int64_t c = sides - 1; c < corners; c += sides) { /* on the right: the left ones have been there */
+        const int64_t ahead = p->cell[rows - corners + c] - p->cell[c] + 1;
+        for (int64_t r = c, before = -1; r < rows; before = p->cell[r], r += corners) {
+            if (p->cell[r] == before) continue;
+            const char *row = (const char *)e->rows + (picture * e->cells + p->cell[r] + ahead) * e->row * size;
+            for (int64_t i = 0; i < e->row * size; i += LINE) __builtin_prefetch(row + i); /* behind the last: no matter */
+        }
     }
 }
 
@@ -329,6 +341,7 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const int64_t tile = e->form == MODULATED ? SLIM_ROWS : ROWS, tiled = (rows + tile - 1) / tile * tile;
     const int size = narrow ? 2 : 4;
     places(e, p, picture, first, count);
+    fetch_ahead(e, p, picture, rows);
     const float *const *added = NULL; /* to the sums of the first product */
     if (e->added) {
         const int64_t n = e->form == SUMS ? e->row : e->real[0];
@@ -340,10 +353,8 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     }
     const int64_t modulated = e->row / (2 * (e->layers + 1)); /* LMF's scales, and shifts, of a layer */
     if (e->form == MODULATED) { /* a cell: the scales of all layers, then the shifts of all */
-        for (int64_t r = 0; r < tiled; r++) {
-            p->scale[r] = (const float *)e->rows + (picture * e->cells + p->cell[r < rows ? r : rows - 1]) * e->row;
-            p->added[r] = p->scale[r] + e->row / 2;
-        }
+        for (int64_t r = 0; r < tiled; r++)
+            p->modulation[r] = (const float *)e->rows + (picture * e->cells + p->cell[r < rows ? r : rows - 1]) * e->row;
         first_of_lmf(e, p, rows, modulated);
     } else if (e->form == SUMS) first_of_liif(e, p, picture, rows, narrow);
     else
@@ -352,16 +363,16 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const float *biases = e->biases;
     int64_t before = e->first;
     for (int64_t i = 0; i < e->layers; i++) {
-        const float *const *scale = NULL;
-        if (e->form == MODULATED) {
-            for (int64_t r = 0; r < tiled; r++) p->scale[r] += modulated, p->added[r] += modulated;
-            scale = p->scale, added = p->added;
-        }
-        layer(p->values[i % 2], p->values[1 - i % 2], p->stride, tiled, weights, biases, before, e->widths[i],
-              i && !scale ? NULL : added, scale, e->real[i], narrow);
+        const char *from = p->values[i % 2];
+        char *to = p->values[1 - i % 2];
+        if (e->form == MODULATED)
+            modulated_layer(from, to, p->stride, tiled, (const float *)weights, biases, before, e->widths[i],
+                            p->modulation, (i + 1) * modulated, e->row / 2, e->real[i]);
+        else
+            layer(from, to, p->stride, tiled, weights, biases, before, e->widths[i], i ? NULL : added, e->real[i], narrow);
         if (e->real[i] < e->widths[i]) /* inf x 0, of padding, would be no number, and spread */
             for (int64_t r = 0; r < tiled; r++)
-                memset(p->values[1 - i % 2] + r * p->stride + e->real[i] * size, 0, (e->widths[i] - e->real[i]) * size);
+                memset(to + r * p->stride + e->real[i] * size, 0, (e->widths[i] - e->real[i]) * size);
         weights += before * e->widths[i] * size;
         biases += e->widths[i];
         before = e->widths[i];
@@ -370,18 +381,29 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const int64_t beside = e->grid ? 1 : e->channels, plane = e->grid ? e->points : 1; /* from query to query, ... */
     float *out = e->out + picture * e->points * e->channels + first * beside;
     if (!narrow && e->channels <= MAX_BLENDED) { /* linear: the blend of what it reads */
-        for (int64_t q = 0; q < count; q++, out += beside) {
-            vec total[MAX_BLENDED] = {{0}};
-            const char *row = values + q * corners * p->stride;
-            for (int64_t j = 0; j < before; j += LANES) {
-                vec blended = {0};
-                for (int64_t r = 0; r < corners; r++)
-                    blended += splat(p->weight[q * corners + r]) * load((const float *)(row + r * p->stride) + j);
-                UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
-                    if (c < e->channels) total[c] += blended * load((const float *)e->last + c * before + j);
+        for (int64_t q = 0; q < count; q += TOGETHER) {
+            vec total[MAX_BLENDED][TOGETHER] = {{{0}}};
+            const int64_t there = count - q < TOGETHER ? count - q : TOGETHER;
+            UNROLLED for (int64_t i = 0; i < TOGETHER; i++) {
+                const int64_t first_row = (q + (i < there ? i : there - 1)) * corners;
+                const char *row = values + first_row * p->stride;
+                for (int64_t j = 0; j < before; j += LANES) {
+                    vec blended = {0};
+                    for (int64_t r = 0; r < corners; r++)
+                        blended += splat(p->weight[first_row + r]) * load((const float *)(row + r * p->stride) + j);
+                    UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
+                        if (c < e->channels) total[c][i] += blended * load((const float *)e->last + c * before + j);
+                }
             }
-            UNROLLED for (int c = 0; c < MAX_BLENDED; c++)
-                if (c < e->channels) out[c * plane] = sum(total[c]) + e->last_bias[c];
+            UNROLLED for (int c = 0; c < MAX_BLENDED; c++) {
+                if (c >= e->channels) break;
+                const four of_queries = sums(total[c][0], total[c][1], total[c][2], total[c][3]) + e->last_bias[c];
+                float *to = out + q * beside + c * plane;
+                if (beside == 1 && there == TOGETHER) *(four *)to = of_queries;
+                else
+                    UNROLLED for (int64_t i = 0; i < TOGETHER; i++)
+                        if (i < there) to[i * beside] = of_queries[i];
+            }
         }
         return;
     }
@@ -406,6 +428,7 @@ static void evaluate_bfloat16(const struct ensemble *e, struct panel *p, int64_t
 struct work {
     const struct ensemble *e;
     int64_t queries, panels; /* of a panel; of the whole */
+    int64_t share;           /* panels that a thread takes at a time: neighbours read the same cells */
     atomic_llong next;       /* panel to be taken */
     atomic_int failed;       /* memory ran out */
 };
@@ -427,10 +450,12 @@ static void take_panels(void *argument) {
     memset(memory, 0, 2 * bytes);
     p.values[0] = memory, p.values[1] = memory + bytes;
     for (;;) {
-        int64_t taken = atomic_fetch_add(&work->next, 1);
+        int64_t taken = atomic_fetch_add(&work->next, work->share), end = taken + work->share;
         if (taken >= work->panels || atomic_load(&work->failed)) break;
-        int64_t first = taken % of_a_picture * queries, left = e->points - first, count = left < queries ? left : queries;
-        (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / of_a_picture, first, count);
+        for (end = end < work->panels ? end : work->panels; taken < end; taken++) {
+            int64_t first = taken % of_a_picture * queries, left = e->points - first, count = left < queries ? left : queries;
+            (e->narrow ? evaluate_bfloat16 : evaluate_float32)(e, &p, taken / of_a_picture, first, count);
+        }
     }
     free(memory);
 }
@@ -451,7 +476,9 @@ void about(int64_t *answer) {
 /* 0, or 1 where memory ran out. */
 int run(const struct ensemble *e, int64_t threads) {
     const int64_t queries = PANEL / (e->sides * e->sides), panels = (e->points + queries - 1) / queries * e->batch;
-    struct work work = {e, queries, panels, 0, 0};
+    int64_t share = panels / (SHARES * threads);
+    share = share < 1 ? 1 : share < MAX_SHARE ? share : MAX_SHARE;
+    struct work work = {e, queries, panels, share, 0, 0};
     in_parallel(take_panels, &work, threads < panels ? threads : panels);
     return atomic_load(&work.failed);
 }

@@ -151,14 +151,17 @@ def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None)
     return small and _kernel_of(decoder, picture, cell) is not None
 
 
-def renders_separably(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
-    """Whether grids of ``picture`` with this ``cell`` are rendered by the kernel of basis decoders, which takes no
-    memory besides the values.
+def renders_at_once(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
+    """Whether grids of ``picture`` with this ``cell`` are rendered in some milliseconds per million pixels by a kernel
+    that takes no memory besides the values: those of basis decoders and LMF.
     """
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return False
+    form = form_of(decoder)
+    if isinstance(form, Modulated):
+        return runs_in_large_blocks(decoder, picture, cell)
     one_cell = cell is None or cell.shape[:2] == (1, 1)
-    return one_cell and isinstance(form_of(decoder), Separable) and _basis_kernel_for(picture) is not None
+    return one_cell and isinstance(form, Separable) and _basis_kernel_for(picture) is not None
 
 
 def _may_share(decoder: Decoder, latent: Any, *coords: Tensor) -> bool:

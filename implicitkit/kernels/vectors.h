@@ -21,6 +21,14 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint32_t words __attribute__((vector_size(4 * LANES), UNALIGNED));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
+typedef float four __attribute__((vector_size(16), UNALIGNED));
+typedef int32_t four_ints __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_ints){i, j, k, l})
+#endif
+
 INLINE vec load(const float *p) { return *(const vec *)p; }
 
 /* The first of n numbers in bfloat16; zeros behind the last. */
@@ -33,6 +41,28 @@ INLINE vec load_narrow(const uint16_t *p, int64_t n) {
 }
 
 INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* The sums of four vectors. */
+INLINE four sums(vec a, vec b, vec c, vec d) {
+#if defined(__AVX2__)
+    four x[4];
+    vec all[4] = {a, b, c, d};
+    UNROLLED for (int i = 0; i < 4; i++) {
+#if defined(__AVX512F__)
+        __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)all[i]),
+                                    _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)all[i]), 1)));
+#else
+        __m256 half = (__m256)all[i];
+#endif
+        x[i] = (four)_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+#else
+    four x[4] = {a, b, c, d};
+#endif
+#define HALVES(a, b) (SHUFFLE(a, b, 0, 4, 1, 5) + SHUFFLE(a, b, 2, 6, 3, 7))
+    four ab = HALVES(x[0], x[1]), cd = HALVES(x[2], x[3]);
+    return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
+}
 
 /* Whether a lane is not 0. */
 INLINE int any_of(ints x) {
