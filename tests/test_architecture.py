@@ -60,6 +60,7 @@ WITHOUT_TWIN = {  # modules that nothing in particular tests
 WITHOUT_MODULE = {  # tests of what is no module of the package
     "comparison/test_pages.py": "the pages on comparisons, and the configurations in them",
     "field/test_conditions.py": "fields that read other models' fields",
+    "kernels/test_threads.py": "threads.h",
     "images/test_results.py": "results of earlier runs are no inputs, of all commands",
     "test_architecture.py": "the package as a whole",
     "test_docs.py": "README and docs",

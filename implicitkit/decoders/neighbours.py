@@ -118,8 +118,7 @@ def axis_linear(x: Tensor, extent: int, n: int, *, repeat: bool = True) -> AxisN
 class QueryNeighbours(NamedTuple):
     """The cells on both sides of each query, the offsets to them and the sides' shares; a kernel combines the axes.
 
-    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points. Without shares a side
-    has all.
+    Shapes are ``(sides, H)`` and ``(sides, W)`` for a grid, ``(sides, B * N)`` twice for points.
     """
 
     cell_y: Tensor
@@ -130,8 +129,8 @@ class QueryNeighbours(NamedTuple):
     width: int
     grid: bool
     sides: int
-    share_y: Tensor | None = None
-    share_x: Tensor | None = None
+    share_y: Tensor
+    share_x: Tensor
 
     @classmethod
     def of(cls, per_axis: Sequence[Tensor], source: Rows, *, ensemble: bool) -> QueryNeighbours:
@@ -147,5 +146,5 @@ class QueryNeighbours(NamedTuple):
         )
         width = per_axis[1].shape[-1]
         points = per_axis[0].shape[1] * width if is_grid else width
-        shares = [a.weight.flatten(1).contiguous() if ensemble else None for a in near]
+        shares = [a.weight.flatten(1).contiguous() for a in near]
         return cls(cell_y, off_y, cell_x, off_x, points, width, is_grid, 2 if ensemble else 1, *shares)

@@ -261,7 +261,10 @@ def agrees(kernel: CPUKernel) -> bool:
 
         layers = [linear(2 * waves, hidden), linear(hidden, 3)]
         cell, off = torch.arange(points, device="cpu")[None], [random(1, points), random(1, points)]
-        near = QueryNeighbours(torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1)
+        all_of_it = torch.ones(1, points, device="cpu")
+        near = QueryNeighbours(
+            torch.zeros_like(cell), off[0], cell, off[1], points, points, False, 1, all_of_it, all_of_it
+        )
         offset, phase, geometry = torch.cat(off).t(), random(waves), random(3, 2 * waves)
 
         liif, lte = source(2 * waves), source(4 * waves)

@@ -30,6 +30,8 @@ enum { LINE = 64, MAX_BLENDED = 4, TOGETHER = 4, SLIM_STRIDE = SLIM_STRIP * 4 + 
 _Static_assert(PANEL % ROWS == 0 && PANEL % SLIM_ROWS == 0 && PANEL % 4 == 0,
                "a panel is whole tiles, and whole queries of four neighbours");
 
+typedef int64_t four_cells __attribute__((vector_size(32), aligned(8), may_alias));
+
 #define UNROLLED_ROWS _Pragma("GCC unroll 32")
 
 enum { SUMS, WAVES, MODULATED }; /* LIIF's form, LTE's and LMF's, see table.py */
@@ -49,7 +51,7 @@ struct ensemble {
     const int64_t *widths, *real;     /* (layers,) padded, and not */
     const int64_t *cell_y, *cell_x;   /* (sides, ny), (sides, nx) */
     const float *off_y, *off_x;
-    const float *share_y, *share_x;   /* of the blend; or NULL: 1 */
+    const float *share_y, *share_x;   /* of the blend of two sides */
     const void *rows;                 /* (batch, cells, row) */
     const float *geometry;            /* LIIF, LMF: (3, first): along y, along x, constant; LTE: phases (first / 2) */
     const float *added;               /* (batch, points, n), what a query adds to the first sums of all its rows: n is
@@ -303,22 +305,30 @@ INLINE void first_of_lmf(const struct ensemble *e, struct panel *p, int64_t rows
     }
 }
 
+/* The four neighbours of a query, from row r on. */
+INLINE void corners_of(const struct ensemble *e, struct panel *p, int64_t r, int64_t iy, int64_t ix) {
+    const int64_t jy = e->ny + iy, jx = e->nx + ix; /* the sides behind */
+    const int64_t above = e->cell_y[iy] * e->cells_x, below = e->cell_y[jy] * e->cells_x;
+    const int64_t left = e->cell_x[ix], right = e->cell_x[jx];
+    *(four_cells *)(p->cell + r) = (four_cells){above + left, above + right, below + left, below + right};
+    *(four *)(p->dy + r) = (four){e->off_y[iy], e->off_y[iy], e->off_y[jy], e->off_y[jy]};
+    *(four *)(p->dx + r) = (four){e->off_x[ix], e->off_x[jx], e->off_x[ix], e->off_x[jx]};
+    *(four *)(p->weight + r) = (four){e->share_y[iy], e->share_y[iy], e->share_y[jy], e->share_y[jy]} *
+                               (four){e->share_x[ix], e->share_x[jx], e->share_x[ix], e->share_x[jx]};
+}
+
 /* The cells, offsets and weights of so many queries from the one numbered first on. */
 static void places(const struct ensemble *e, struct panel *p, int64_t picture, int64_t first, int64_t count) {
-    const int64_t sides = e->sides;
-    int64_t r = 0, iy = -1, ix = -1;
-    for (int64_t q = first; q < first + count; q++) {
-        const int64_t line = e->grid ? (iy >= 0 && ++ix < e->width ? iy : q / e->width) : picture * e->points + q;
-        if (line != iy) {
-            iy = line, ix = e->grid ? q % e->width : iy;
+    int64_t iy = e->grid ? first / e->width : picture * e->points + first, ix = e->grid ? first % e->width : iy;
+    for (int64_t q = 0; q < count; q++) {
+        if (e->sides == 2) corners_of(e, p, 4 * q, iy, ix);
+        else {
+            p->cell[q] = e->cell_y[iy] * e->cells_x + e->cell_x[ix];
+            p->dy[q] = e->off_y[iy], p->dx[q] = e->off_x[ix], p->weight[q] = 1;
         }
-        for (int64_t sy = 0; sy < sides; sy++)
-            for (int64_t sx = 0; sx < sides; sx++, r++) {
-                int64_t y = sy * e->ny + iy, x = sx * e->nx + ix;
-                p->cell[r] = e->cell_y[y] * e->cells_x + e->cell_x[x];
-                p->dy[r] = e->off_y[y], p->dx[r] = e->off_x[x];
-                p->weight[r] = e->share_y ? e->share_y[y] * e->share_x[x] : 1;
-            }
+        ix++;
+        if (!e->grid) iy++;
+        else if (ix == e->width) iy++, ix = 0;
     }
 }
 

@@ -120,7 +120,9 @@ def waves(angles: torch.Tensor) -> torch.Tensor:
     cell, one = torch.arange(points)[None], torch.ones(1, points)
     with torch.no_grad():
         identity.weight.copy_(torch.eye(2 * count))
-        near = QueryNeighbours(torch.zeros_like(cell), one, cell, torch.zeros(1, points), points, points, False, 1)
+        near = QueryNeighbours(
+            torch.zeros_like(cell), one, cell, torch.zeros(1, points), points, points, False, 1, one, one
+        )
         source = Rows(rows, (1, points), (0, 0), (1, points))
         return kernel.waves(source, near, [identity], torch.zeros(count))[0]
 
@@ -212,7 +214,7 @@ DEFAULTS: dict[str, Callable[[bool], object]] = {
 def test_it_does_not_depend_on_defaults_nor_use_up_random_numbers(default: str) -> None:
     layers = [nn.Linear(6, 40, bias=False), nn.Linear(40, 3, bias=False)]
     rows, cell, off = torch.rand(1, 5, 6), torch.zeros(1, 5, dtype=torch.int64), torch.rand(1, 5)
-    near = QueryNeighbours(cell, off, torch.arange(5)[None], off, 5, 5, False, 1)
+    near = QueryNeighbours(cell, off, torch.arange(5)[None], off, 5, 5, False, 1, torch.ones(1, 5), torch.ones(1, 5))
     geometry = torch.rand(3, 6)
     first_sums = layers[0]((rows[0] + off.t() * (geometry[0] + geometry[1]) + geometry[2]).relu())
     expected, first = layers[1](first_sums.relu()), torch.rand(1, generator=torch.Generator().manual_seed(3))
