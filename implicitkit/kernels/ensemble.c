@@ -351,7 +351,7 @@ INLINE void evaluate(const struct ensemble *e, struct panel *p, int64_t picture,
     const int64_t tile = e->form == MODULATED ? SLIM_ROWS : ROWS, tiled = (rows + tile - 1) / tile * tile;
     const int size = narrow ? 2 : 4;
     places(e, p, picture, first, count);
-    fetch_ahead(e, p, picture, rows);
+    if (e->grid) fetch_ahead(e, p, picture, rows);
     const float *const *added = NULL; /* to the sums of the first product */
     if (e->added) {
         const int64_t n = e->form == SUMS ? e->row : e->real[0];
