@@ -19,13 +19,13 @@
 
 enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
 enum { BLOCK = 4, COLUMNS = 256, AHEAD = 4 }; /* of products: lines, pixels, cells to be fetched */
-enum { RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP };     /* cells that are looked for, and kept */
+enum { RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP }; /* cells that are looked for, and kept */
 #if defined(__AVX512F__)
 enum { TOGETHER = 4 }; /* lines of waves: their sums stay in registers */
 #else
 enum { TOGETHER = 2 };
 #endif
-enum { SHARES = 8, LEAST_LINES = 16 };                              /* a thread's, and lines of one */
+enum { SHARES = 8, LEAST_LINES = 16 }; /* a thread's, and lines of one */
 
 /* basis.py has the same fields in the same order. */
 struct basis {
@@ -101,7 +101,7 @@ INLINE void join(const struct basis *e, const float *const *rows, int64_t y, int
     }
 }
 
-/* Write the sums of a group's pixels; with AVX-512 those of three channels pixel by pixel, for spread(). */
+/* Write the sums of a group's pixels; with AVX-512 those of three channels pixel by pixel; line() parts them. */
 INLINE void finish(vec acc[MAX_CHANNELS][GROUP], float *out, int64_t plane, const int pixels, const int channels) {
 #if defined(__AVX512F__)
     if (channels == 3) {
@@ -378,7 +378,7 @@ INLINE void interleave(vec a, vec b, vec *low, vec *high) {
 #endif
 }
 
-/* The transpose: as many rounds as 2 has to be multiplied to make LANES. */
+/* The transpose, in log2(LANES) rounds. */
 INLINE void turn(vec x[LANES]) {
     for (int round = 1; round < LANES; round *= 2) {
         vec y[LANES];

@@ -152,8 +152,8 @@ def runs_in_large_blocks(decoder: Decoder, picture: Tensor, cell: Tensor | None)
 
 
 def renders_at_once(decoder: Decoder, picture: Tensor, cell: Tensor | None) -> bool:
-    """Whether grids of ``picture`` with this ``cell`` are rendered in some milliseconds per million pixels by a kernel
-    that takes no memory besides the values: those of basis decoders and LMF.
+    """Whether grids of ``picture`` with this ``cell`` are rendered in at most 0.2 s per million pixels and thread by a
+    kernel that takes no memory besides the values: those of basis decoders and LMF.
     """
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return False
