@@ -427,7 +427,8 @@ const KEYS = {
   "[": () => open(state.picture.index - 1), "]": () => open(state.picture.index + 1), p: togglePanel, "?": () => $("keys").showModal(),
 };
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea, dialog");
+  // A closed dialog keeps the focus until the next frame.
+  const typing = event.target.closest("input, select, textarea, dialog[open]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || !state.scene) return;
   const act = KEYS[event.key] || KEYS[event.key.toLowerCase()];
   if (!act) return;
