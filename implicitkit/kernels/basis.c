@@ -48,22 +48,6 @@ struct basis {
     float *out;                      /* (batch, channels, ny, nx) */
 };
 
-/* The first of n numbers; zeros behind the last, which is not read. */
-INLINE vec load_some(const float *p, int64_t n) {
-    if (n >= LANES) return load(p);
-    if (n <= 0) return (vec){0};
-#if defined(__AVX512F__)
-    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-#elif defined(__AVX2__)
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return (vec)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes));
-#else
-    vec v = {0};
-    for (int64_t i = 0; i < n; i++) v[i] = p[i];
-    return v;
-#endif
-}
-
 #if defined(__AVX512F__)
 /* The sums of three channels' vectors of four pixels: {pixel 0's three, one more number, pixel 1's three, ...}. */
 INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {

@@ -73,14 +73,6 @@ struct panel {
     char *values[2];
 };
 
-/* The first of n numbers; zeros behind the last. */
-INLINE vec load_some(const float *p, int64_t n) {
-    if (n >= LANES) return load(p);
-    vec v = {0};
-    for (int64_t i = 0; i < n; i++) v[i] = p[i];
-    return v;
-}
-
 /* What is no number stays none: the maximum of two is the second where either is none. */
 INLINE vec relu(vec x) {
 #if defined(__AVX512F__)
