@@ -34,10 +34,12 @@ struct basis {
     int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
     int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
     int64_t ny, nx;
-    int64_t cells, cells_x;
+    int64_t cells, cells_x, columns; /* columns: of cells that waves' lines read */
     int64_t pixels, pixels_x;        /* of the picture */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
-    const float *along_y;            /* (sides, ny, padded); waves: (ny, 2, functions), cosines and sines */
+    const int64_t *column, *start;   /* waves: (columns,), a column; (columns + 1,), the first pixel that reads it */
+    const int32_t *turn;             /* waves: (nx + LANES,), which of the columns a pixel reads */
+    const float *along_y;            /* (sides, ny, padded); waves: (ny, functions, 2), cosines and sines */
     const float *along_x;            /* (sides, nx, padded); waves: (2, functions, nx + LANES) */
     const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
@@ -331,9 +333,9 @@ static void lines_of_products(const struct basis *e, struct strip *s, int64_t b,
 
 /* ---- waves ---- */
 
-/* The cells of some pixels, number by number: a vector holds that number of LANES cells. */
+/* A wave of LANES cells. */
 struct turned {
-    vec sine[MAX_PADDED], cosine[MAX_PADDED], amplitude[MAX_CHANNELS][MAX_PADDED];
+    vec sine, cosine, amplitude[MAX_CHANNELS];
 };
 
 INLINE vec pick(vec from, ints which) {
@@ -348,67 +350,66 @@ INLINE vec pick(vec from, ints which) {
 #endif
 }
 
-/* {a0, b0, a1, b1, ...} in two vectors. */
-INLINE void interleave(vec a, vec b, vec *low, vec *high) {
-#if defined(__AVX512F__)
-    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    *low = (vec)_mm512_permutex2var_ps((__m512)a, first, (__m512)b);
-    *high = (vec)_mm512_permutex2var_ps((__m512)a, _mm512_add_epi32(first, _mm512_set1_epi32(8)), (__m512)b);
-#elif defined(__AVX2__)
-    __m256 even = _mm256_unpacklo_ps((__m256)a, (__m256)b), odd = _mm256_unpackhi_ps((__m256)a, (__m256)b);
-    *low = (vec)_mm256_permute2f128_ps(even, odd, 0x20), *high = (vec)_mm256_permute2f128_ps(even, odd, 0x31);
-#else
-    *low = (vec)SHUFFLE((four)a, (four)b, 0, 4, 1, 5), *high = (vec)SHUFFLE((four)a, (four)b, 2, 6, 3, 7);
-#endif
+/* A square of four numbers from each of four rows, with rows and columns exchanged. */
+INLINE void turn_square(const float *const *rows, int64_t from, float *to, int64_t stride) {
+    four a[4];
+    UNROLLED for (int i = 0; i < 4; i++) a[i] = *(const four *)(rows[i] + from);
+    const four ab = SHUFFLE(a[0], a[1], 0, 4, 1, 5), cd = SHUFFLE(a[2], a[3], 0, 4, 1, 5);
+    const four ef = SHUFFLE(a[0], a[1], 2, 6, 3, 7), gh = SHUFFLE(a[2], a[3], 2, 6, 3, 7);
+    *(four *)to = SHUFFLE(ab, cd, 0, 1, 4, 5), *(four *)(to + stride) = SHUFFLE(ab, cd, 2, 3, 6, 7);
+    *(four *)(to + 2 * stride) = SHUFFLE(ef, gh, 0, 1, 4, 5), *(four *)(to + 3 * stride) = SHUFFLE(ef, gh, 2, 3, 6, 7);
 }
 
-/* The transpose, in log2(LANES) rounds. */
-INLINE void turn(vec x[LANES]) {
-    for (int round = 1; round < LANES; round *= 2) {
-        vec y[LANES];
-        UNROLLED for (int i = 0; i < LANES / 2; i++) interleave(x[i], x[i + LANES / 2], y + 2 * i, y + 2 * i + 1);
-        UNROLLED for (int i = 0; i < LANES; i++) x[i] = y[i];
-    }
-}
-
-/* Cells of line y, whose columns are given; behind the last, it is repeated. */
+/* Up to LANES cells of line y; behind the last, it is repeated. */
 INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_t *columns, int64_t count, struct turned *to) {
     const int64_t n = e->functions, each = (1 + e->channels) * n, line = b * e->cells + e->cell_y[y] * e->cells_x;
+    const int64_t apart = sizeof(struct turned) / sizeof(float);
+    const int direct = !e->narrow && n % LANES == 0;
+    float copied[LANES][LANES];
+    const float *rows[LANES];
+    int64_t at[LANES];
+    for (int64_t i = 0; i < LANES; i++) {
+        at[i] = (line + columns[i < count ? i : count - 1]) * each;
+        rows[i] = direct ? (const float *)e->rows + at[i] : copied[i];
+    }
     for (int64_t part = 0; part < 1 + e->channels; part++)
         for (int64_t k = 0; k < n; k += LANES) {
-            vec x[LANES];
-            for (int64_t i = 0; i < LANES; i++) {
-                const int64_t at = (line + columns[i < count ? i : count - 1]) * each + part * n + k;
-                __builtin_prefetch((const char *)e->rows + (at + LANES * each) * (e->narrow ? 2 : 4)); /* the next ones' */
-                x[i] = e->narrow ? load_narrow((const uint16_t *)e->rows + at, n - k)
-                                 : load_some((const float *)e->rows + at, n - k);
-            }
-            turn(x);
-            for (int64_t i = 0; i < LANES && k + i < n; i++)
-                if (part) to->amplitude[part - 1][k + i] = x[i];
-                else sine_and_cosine(x[i], &to->sine[k + i], &to->cosine[k + i]);
+            const int64_t from = part * n + k;
+            for (int64_t i = 0; i < LANES && !direct; i++)
+                *(vec *)copied[i] = e->narrow ? load_narrow((const uint16_t *)e->rows + at[i] + from, n - k)
+                                              : load_some((const float *)e->rows + at[i] + from, n - k);
+            float *own = (float *)(part ? &to[k].amplitude[part - 1] : &to[k].sine);
+            UNROLLED for (int i = 0; i < LANES; i += 4)
+                UNROLLED for (int j = 0; j < LANES; j += 4)
+                    turn_square(rows + i, direct ? from + j : j, own + j * apart + i, apart);
         }
+    for (int64_t k = 0; k < n; k++) sine_and_cosine(to[k].sine, &to[k].sine, &to[k].cosine);
 }
+
+/* What is to be fetched meanwhile: two lines of the cache with each wave, so many bytes on; 0: no more. */
+struct fetched {
+    const char *at;
+    int64_t each;
+};
 
 /* LANES pixels of some lines from y on; which: their cells among those turned. */
 INLINE void waves(const struct basis *e, const struct turned *cells, ints which, int64_t y, int64_t x0,
-                  vec acc[TOGETHER][MAX_CHANNELS], const int lines, const int channels) {
+                  vec acc[TOGETHER][MAX_CHANNELS], struct fetched ahead, const int lines, const int channels) {
     const int64_t n = e->functions, next = e->nx + LANES;
-    const float *along = e->along_x + x0;
-    float lift[TOGETHER][2][MAX_PADDED]; /* at addresses that are known: registers need not hold them */
+    const float *along = e->along_x + x0, *lift[TOGETHER];
     UNROLLED for (int l = 0; l < lines; l++) {
         UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
-        for (int64_t part = 0; part < 2; part++)
-            memcpy(lift[l][part], e->along_y + ((y + l) * 2 + part) * n, n * sizeof(float));
+        lift[l] = e->along_y + (y + l) * 2 * n;
     }
     for (int64_t k = 0; k < n; k++) {
-        const vec sine = pick(cells->sine[k], which), cosine = pick(cells->cosine[k], which);
+        __builtin_prefetch(ahead.at + k * ahead.each), __builtin_prefetch(ahead.at + k * ahead.each + LINE);
+        const vec sine = pick(cells[k].sine, which), cosine = pick(cells[k].cosine, which);
         const vec x = load(along + k * next), z = load(along + (n + k) * next);
         const vec s = sine * x + cosine * z, t = cosine * x - sine * z;
         vec amplitude[MAX_CHANNELS];
-        UNROLLED for (int c = 0; c < channels; c++) amplitude[c] = pick(cells->amplitude[c][k], which);
+        UNROLLED for (int c = 0; c < channels; c++) amplitude[c] = pick(cells[k].amplitude[c], which);
         UNROLLED for (int l = 0; l < lines; l++) {
-            const vec wave = s * splat(lift[l][0][k]) + t * splat(lift[l][1][k]);
+            const vec wave = s * splat(lift[l][2 * k]) + t * splat(lift[l][2 * k + 1]);
             UNROLLED for (int c = 0; c < channels; c++) acc[l][c] += wave * amplitude[c];
         }
     }
@@ -416,9 +417,9 @@ INLINE void waves(const struct basis *e, const struct turned *cells, ints which,
 
 /* The same, written to the result. */
 INLINE void put_waves(const struct basis *e, const struct turned *cells, const struct place *place, ints which, int64_t b,
-                      int64_t y, int64_t x0, int64_t count, const int lines, const int channels) {
+                      int64_t y, int64_t x0, int64_t count, struct fetched ahead, const int lines, const int channels) {
     vec acc[TOGETHER][MAX_CHANNELS];
-    waves(e, cells, which, y, x0, acc, lines, channels);
+    waves(e, cells, which, y, x0, acc, ahead, lines, channels);
     const int64_t plane = e->ny * e->nx;
     UNROLLED for (int l = 0; l < lines; l++) {
         float *out = e->out + b * channels * plane + (y + l) * e->nx + x0;
@@ -435,11 +436,11 @@ INLINE void put_waves(const struct basis *e, const struct turned *cells, const s
 }
 
 static void strip_of_waves(const struct basis *e, const struct turned *cells, ints which, int64_t b, int64_t y, int64_t end,
-                           int64_t x0, int64_t count) {
+                           int64_t x0, int64_t count, struct fetched ahead) {
     struct place place = {0};
     if (e->picture) place_picture(e, &place, x0, count);
     while (y < end) {
-#define LINES(n, channels) put_waves(e, cells, &place, which, b, y, x0, count, n, channels), y += n
+#define LINES(n, channels) put_waves(e, cells, &place, which, b, y, x0, count, ahead, n, channels), y += n, ahead.each = 0
 #define ALL_LINES(channels)                                                                                            \
     if (end - y >= TOGETHER) LINES(TOGETHER, channels);                                                                \
     else LINES(1, channels)
@@ -453,25 +454,19 @@ static void strip_of_waves(const struct basis *e, const struct turned *cells, in
 }
 
 static void lines_of_waves(const struct basis *e, struct turned *cells, int64_t b, int64_t first, int64_t last) {
+    const int64_t bytes = (1 + e->channels) * e->functions * (e->narrow ? 2 : 4); /* of a cell */
     for (int64_t y = first, end; y < last; y = end) {
         end = end_of_run(e, y, last);
-        for (int64_t left = 0, right; left < e->nx; left = right) { /* pixels that read LANES cells at most */
-            int64_t columns[LANES], taken = 0;
-            for (right = left; right < e->nx; right++) {
-                const int64_t column = e->cell_x[right];
-                if (taken && columns[taken - 1] == column) continue;
-                if (taken == LANES) break;
-                columns[taken++] = column;
-            }
-            turn_cells(e, b, y, columns, taken, cells);
-            for (int64_t x = left, own = 0; x < right; x += LANES) {
-                const int64_t count = right - x < LANES ? right - x : LANES;
-                ints which;
-                for (int64_t p = 0; p < LANES; p++) {
-                    if (p < count) own += columns[own] != e->cell_x[x + p];
-                    which[p] = (int32_t)own;
-                }
-                strip_of_waves(e, cells, which, b, y, end, x, count);
+        const char *line = (const char *)e->rows + (b * e->cells + e->cell_y[y] * e->cells_x) * bytes;
+        for (int64_t i = 0, taken; i < e->columns; i += taken) {
+            taken = e->columns - i < LANES ? e->columns - i : LANES;
+            turn_cells(e, b, y, e->column + i, taken, cells);
+            const char *next = line + (e->column[i + taken - 1] + 1) * bytes; /* behind the last: no matter */
+            const int64_t left = e->start[i], right = e->start[i + taken], share = 2 * LINE * e->functions;
+            for (int64_t x = left, fetched = 0; x < right; x += LANES, fetched += share) {
+                const ints which = *(const ints *)(e->turn + x) & (LANES - 1);
+                const struct fetched ahead = {next + fetched, fetched < taken * bytes ? 2 * LINE : 0};
+                strip_of_waves(e, cells, which, b, y, end, x, right - x < LANES ? right - x : LANES, ahead);
             }
         }
     }
@@ -491,13 +486,13 @@ static void take_shares(void *argument) {
     const int64_t of_a_picture = work->shares / e->batch;
     union {
         struct strip strip;
-        struct turned cells;
+        struct turned cells[MAX_PADDED];
     } memory __attribute__((aligned(LINE))); /* or each vector of it would lie in two lines of the cache */
     for (int64_t i = 0; i < MAX_SIDES * STRIP && !e->waves; i++) memory.strip.of[i] = memory.strip.kept;
     for (int64_t taken; (taken = atomic_fetch_add(&work->next, 1)) < work->shares;) {
         const int64_t first = taken % of_a_picture * work->lines, end = first + work->lines;
         const int64_t b = taken / of_a_picture, last = end < e->ny ? end : e->ny;
-        if (e->waves) lines_of_waves(e, &memory.cells, b, first, last);
+        if (e->waves) lines_of_waves(e, memory.cells, b, first, last);
         else lines_of_products(e, &memory.strip, b, first, last);
     }
 }

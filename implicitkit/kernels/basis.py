@@ -31,10 +31,10 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
     *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx"),
-    *("cells", "cells_x", "pixels", "pixels_x"),
+    *("cells", "cells_x", "columns", "pixels", "pixels_x"),
 )
 POINTERS = (
-    *("cell_y", "cell_x", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
+    *("cell_y", "cell_x", "column", "start", "turn", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
     *("constant", "out"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
@@ -129,8 +129,10 @@ class BasisKernel:
             return None
         narrow = form.waves and source.rows.dtype == torch.bfloat16
         rows = (source.rows if narrow else source.rows.float()).contiguous()
+        columns: dict[str, Tensor] = {}
         if form.waves:  # a vector holds pixels
-            along = [lines.along[0], F.pad(lines.along[1][0].permute(1, 2, 0), (0, self.lanes))]
+            columns = self._columns(lines.cells[1][0])
+            along = [lines.along[0].transpose(-2, -1).contiguous(), F.pad(lines.along[1][0].permute(1, 2, 0), (0, self.lanes))]
         else:
             along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
@@ -149,6 +151,7 @@ class BasisKernel:
             "nx": width,
             "cells": rows.shape[1],
             "cells_x": source.cells[1],
+            "columns": len(columns["column"]) if columns else 0,
         }
         tensors: dict[str, Tensor | None] = {
             "cell_y": lines.cells[0],
@@ -157,6 +160,7 @@ class BasisKernel:
             "along_x": along[1],
             "rows": rows,
             "out": out,
+            **columns,
         }
         if latent.extra is not None:
             numbers |= {"pixels": latent.extra.rows.shape[1], "pixels_x": latent.extra.cells[1]}
@@ -166,6 +170,12 @@ class BasisKernel:
         threads = max(1, min(torch.get_num_threads(), out.numel() // channels // LEAST_PIXELS))
         self._call(_Basis(**numbers, **pointers), threads)
         return out
+
+    def _columns(self, cells: Tensor) -> dict[str, Tensor]:
+        """The columns of cells that a line's pixels read, the first pixel of each, and each pixel's place among them."""
+        column, turn, counts = torch.unique_consecutive(cells, return_inverse=True, return_counts=True)
+        start = F.pad(counts.cumsum(0), (1, 0))
+        return {"column": column, "start": start, "turn": F.pad(turn.int(), (0, self.lanes))}
 
     def _call(self, task: _Basis, threads: int) -> None:
         """Call ``run``; ctypes releases the GIL meanwhile."""
