@@ -143,7 +143,8 @@ def example(name: str, rows: Sequence[tuple[str, str, str]]) -> str:
     >>> example("liif", [("in_channels: int", "= 64", "in_channels"), ("ndim: int", "= 2", "ndim")])
     '{name: liif, ndim: 2}'
     """
-    shown = [(option, default.removeprefix("= ")) for _, default, option in rows if not option.endswith("_channels")]
+    worth = [(default.removeprefix("= "), option) for _, default, option in rows if not option.endswith("_channels")]
+    shown = [(option, default) for default, option in worth if default != "None"]
     settings = [f"{option}: {value.strip('()').join('[]') if value[:1] == '(' else value}" for option, value in shown]
     return "{" + ", ".join([f"name: {name}", *settings[:1]]) + "}"
 

@@ -12,6 +12,7 @@ import typer
 
 LOG_EVERY_S = 10.0
 SOONEST_S, LEAST_DONE = 2.0, 0.05  # from when on the time left is more than a guess
+LEAST_LEFT_S = 0.5
 
 
 class Progress:
@@ -38,7 +39,7 @@ class Progress:
             typer.echo(f"{self._title} {count}  {note}".rstrip(), err=True)
 
     def left(self, done: float) -> str:
-        """The time left by what is done so far, in words; empty while too little is done.
+        """The time left by what is done so far, in words; empty while too little is done, and at the end.
 
         >>> Progress("upscaling", 4).left(0)
         ''
@@ -46,7 +47,8 @@ class Progress:
         seconds = time.monotonic() - self._start
         if done <= 0 or seconds < SOONEST_S or done / self._total < LEAST_DONE:
             return ""
-        return f"{duration(seconds * (self._total - done) / done)} left"
+        left = seconds * (self._total - done) / done
+        return f"{duration(left)} left" if left >= LEAST_LEFT_S else ""
 
     def say(self, line: str) -> None:
         """Print a line that stays."""

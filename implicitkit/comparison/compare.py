@@ -70,7 +70,7 @@ def compare(
     """
     plan = make_plan(config, source)
     runs, where = plan.ordered(only), choose_device(device)
-    threads = config.threads or max(1, (os.cpu_count() or 1) // config.jobs)
+    threads = config.threads or max(1, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1) // config.jobs)
     runner = Runner(config.jobs, threads, say, {"ACCELERATE_USE_CPU": "true"} if where.type == "cpu" else {})
     if train:
         check_processes_have(run.config.model_dump(mode="json") for run in runs)

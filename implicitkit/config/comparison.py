@@ -200,7 +200,7 @@ class CompareConfig(Strict):
     pictures: Grid = Grid()
     output: Path = Field(description="the comparison's folder")
     jobs: int = Field(1, ge=1, description="runs at a time")
-    threads: int | None = Field(None, ge=1, description="of each run (default: the cores shared out)")
+    threads: int | None = Field(None, ge=1, description="of each run (default: shares of the cores or OMP_NUM_THREADS)")
     title: str = Field("", description="the report's first line")
     notes: str = Field("", description="what a reader of the report should know")
 

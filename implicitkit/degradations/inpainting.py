@@ -59,9 +59,9 @@ class Inpainting(Degradation):
     holes are filled.
 
     Args:
-        kind: one of the above, several, or ``{kind: weight}`` (default: ``strokes``).
-        ratio: the hole ratio's bin ``[low, high]``, in [0, 1], or a number, met as nearly as whole pixels can. Default:
-            :data:`DEFAULT_RATIOS` of the kind, met as nearly as the picture's size allows.
+        kind: ``strokes`` (the default), another of the table's kinds, several, or ``{kind: weight}``.
+        ratio: the hole ratio's bin ``[low, high]``, in [0, 1], or a number, met as nearly as whole pixels can. By
+            default each kind has its own (:data:`DEFAULT_RATIOS`), met as nearly as the picture's size allows.
         fill: for missing pixels: a value in [0, 1], one per channel, ``"noise"`` (uniform in [0, 1], drawn on the
             CPU), ``"mean"`` (of each channel's known pixels), ``"harmonic"`` or ``"biharmonic"`` (from the surrounding
             pixels, see :mod:`implicitkit.images.harmonic`). A model that takes the mask uses its own fill.

@@ -6,6 +6,7 @@ floats; orientation, colour profile and what else belongs to a photograph.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from implicitkit.files import check_regular, replacing
 from implicitkit.images.formats import exr, pillow
 from implicitkit.images.formats.png import SIGNATURE, png_header, read_png, write_png
 from implicitkit.images.formats.tiff import MAGIC, read_tiff, tiff_size, write_tiff
-from implicitkit.images.metadata import ImageMetadata, exif_orientation
+from implicitkit.images.metadata import ImageMetadata, ImageWarning, exif_orientation
 from implicitkit.images.picture import Picture as Picture
 from implicitkit.images.picture import Pixels as Pixels
 from implicitkit.images.picture import check_decodable, upright, without_alpha
@@ -33,6 +34,7 @@ WRITABLE = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff",
 READABLE = (*WRITABLE, *pillow.HEIC, ".bmp", ".gif")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".exr")  # hold more than 8 bits
 FLOAT_SUFFIXES = (".tif", ".tiff", ".exr")  # hold values above 1
+GREY = (0.1, 0.9)  # of white: between them, a mask's pixel is neither black nor white
 MAX_CLIPPED = 0.5  # share of a float picture's values, in sRGB, that may be beyond black and white
 MAX_SIDES = {**dict.fromkeys(pillow.JPEG, 65535), ".webp": 16383, ".avif": 32768}  # pixels
 
@@ -41,7 +43,8 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     """A mask file as ``(H, W)``, True where pixels are missing.
 
     Pixels brighter than ``threshold`` of white are missing (``hole="black"``: all others). A file of the values 0 and 1
-    is read as such, and one of a single colour whose transparency varies as its alpha.
+    is read as such, and one of a single colour whose transparency varies as its alpha. An :class:`ImageWarning` says
+    when most pixels are neither black nor white, as in a photograph.
 
     Raises:
         ImageError: the file cannot be read, says two things by colour and alpha, or its pixels differ though all
@@ -65,6 +68,10 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
             f"{path} is a mask without a pixel {which} {threshold:g} of white: its values are {low:g} to {high:g} of "
             f"{top}; masks are black and white, or 0 and 1"
         )
+    grey = (values > GREY[0] * top) & (values < GREY[1] * top)
+    if top > 1 and grey.mean() > 0.5:
+        text = f"{path} is read as a mask, but {grey.mean():.0%} of it is neither black nor white"
+        warnings.warn(text, ImageWarning, stacklevel=2)
     return bright if hole == "white" else ~bright
 
 

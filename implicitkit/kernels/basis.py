@@ -34,8 +34,8 @@ NUMBERS = (
     *("cells", "cells_x", "columns", "pixels", "pixels_x"),
 )
 POINTERS = (
-    *("cell_y", "cell_x", "column", "start", "turn", "along_y", "along_x", "rows", "picture", "pixel_y", "pixel_x", "share_y", "share_x"),
-    *("constant", "out"),
+    *("cell_y", "cell_x", "column", "start", "turn", "along_y", "along_x", "rows"),
+    *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
 _loading = ForkSafeLock()
@@ -132,7 +132,8 @@ class BasisKernel:
         columns: dict[str, Tensor] = {}
         if form.waves:  # a vector holds pixels
             columns = self._columns(lines.cells[1][0])
-            along = [lines.along[0].transpose(-2, -1).contiguous(), F.pad(lines.along[1][0].permute(1, 2, 0), (0, self.lanes))]
+            along_y, along_x = lines.along[0].transpose(-2, -1), lines.along[1][0].permute(1, 2, 0)
+            along = [along_y.contiguous(), F.pad(along_x, (0, self.lanes))]
         else:
             along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
@@ -172,7 +173,7 @@ class BasisKernel:
         return out
 
     def _columns(self, cells: Tensor) -> dict[str, Tensor]:
-        """The columns of cells that a line's pixels read, the first pixel of each, and each pixel's place among them."""
+        """The columns of cells that a line reads, the first pixel of each, and each pixel's place among them."""
         column, turn, counts = torch.unique_consecutive(cells, return_inverse=True, return_counts=True)
         start = F.pad(counts.cumsum(0), (1, 0))
         return {"column": column, "start": start, "turn": F.pad(turn.int(), (0, self.lanes))}

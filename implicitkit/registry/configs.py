@@ -83,5 +83,5 @@ def find_config(given: str | Path, command: Command) -> Path:
         other = matching[0].command
         raise ConfigError(f"{given} is a configuration for `implicitkit {other}`, not for `implicitkit {command}`")
     near = nearest(str(given), [config.name for config in configs if config.command == command])
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"there is no file {given} and no configuration of that name; {hint}(implicitkit list configs)")
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"there is no file {given} and no configuration of that name{hint} (implicitkit list configs)")

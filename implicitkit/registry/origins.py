@@ -8,7 +8,7 @@ from typing import Any
 from implicitkit.errors import ConfigError, UnknownNameError
 from implicitkit.registry.kinds import SESSION, decoders, encoders, necks, plugins
 from implicitkit.registry.plugins import VARIABLE
-from implicitkit.registry.registry import Registry
+from implicitkit.registry.registry import NO_DISTRIBUTION, Registry
 
 OUR_DISTRIBUTION = "implicitkit"
 BY_HAND = "(registered by hand)"
@@ -48,10 +48,13 @@ def missing(origins: Mapping[str, str]) -> str:
     for owner, parts in absent.items():
         distribution, _, version = owner.partition(" ")
         many = len(parts) > 1
-        if version and version != BY_HAND and distribution != "this":
+        if version == NO_DISTRIBUTION:  # what pip has under this name is something else
+            how = f"{'come' if many else 'comes'} from the module {distribution}, which is not here: set "
+            how += f"{VARIABLE}={distribution}, and PYTHONPATH to its folder"
+        elif version and not version.endswith((BY_HAND, NO_DISTRIBUTION)) and distribution != "this":
             how = f"{'come' if many else 'comes'} from {owner}, which is not here: pip install {distribution}"
         else:
-            where = owner.removesuffix(BY_HAND).strip()
+            where = owner.removesuffix(BY_HAND).removesuffix(NO_DISTRIBUTION).strip()
             how = f"{'were' if many else 'was'} registered by hand in {where}; register it before loading"
         clauses.append(f"its {' and '.join(parts)} {how}")
     return "; ".join(clauses)

@@ -30,7 +30,7 @@ from implicitkit.errors import describe as describe_error
 from implicitkit.hookspecs import PROJECT
 from implicitkit.registry.commands import COMMANDS
 from implicitkit.registry.containment import contained
-from implicitkit.registry.registry import LOADING_LOCK, Owner, Registry
+from implicitkit.registry.registry import LOADING_LOCK, NO_DISTRIBUTION, Owner, Registry
 from implicitkit.version import __version__
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def find_plugins(variable: str) -> Iterator[PluginSource]:
     if "none" not in named:
         points = importlib.metadata.entry_points(group=PROJECT)
         for point in sorted(points, key=lambda p: (p.name, p.value)):
-            owner = Owner(point.dist.name, point.dist.version) if point.dist else Owner(point.name, "(no distribution)")
+            owner = Owner(point.dist.name, point.dist.version) if point.dist else Owner(point.name, NO_DISTRIBUTION)
             yield PluginSource(point.name, owner, "entry point", point.load)
     for name in named:
         if name != "none":
@@ -311,7 +311,7 @@ def _owner_of(module: str) -> Owner:
         named = (distribution.read_text("top_level.txt") or "").split()
         if top in named or file.search(distribution.read_text("RECORD") or ""):
             return Owner(distribution.name, distribution.version)
-    return Owner(module, "(no distribution)")
+    return Owner(module, NO_DISTRIBUTION)
 
 
 def _refuse_misnamed(implementation: Any) -> None:

@@ -43,7 +43,8 @@ class Owner:
         return f"{self.distribution} {self.version}".strip()
 
 
-DEFAULT_OWNER = Owner("the running program", "(no distribution)")
+NO_DISTRIBUTION = "(no distribution)"
+DEFAULT_OWNER = Owner("the running program", NO_DISTRIBUTION)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ def test_progress_counts_pictures_and_says_the_time_left(
     run_each(JOBS, work, "working", sizes=[1, 1, 1, 3])
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["working 17%  1 of 4, 2 min left: a.png", "working 33%  2 of 4, 80 s left: b.png"]
+    assert lines[-2] == "working 100%  4 of 4: d.png"
     assert lines[-1] == "4 of 4 pictures done in 2 min"
 
 

@@ -275,6 +275,12 @@ def test_masks_that_could_mean_anything_are_refused(tmp_path: Path) -> None:
     assert not read_mask(tmp_path / "none.png").any()
 
 
+def test_a_photograph_in_place_of_a_mask_is_noticed(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    with pytest.warns(ik.ImageWarning, match=r"photo.png is read as a mask, but \d+% of it is neither black nor white"):
+        read_mask(tmp_path / "photo.png")
+
+
 def test_webp_without_loss(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     write_picture(tmp_path / "a.webp", Picture(pixels), lossless=True)

@@ -63,6 +63,12 @@ def test_a_file_says_what_is_missing(theirs, tmp_path: Path) -> None:
         "its decoder 'gone' and encoder 'lost' come from implicitkit-gone 2.0, which is not here: "
         "pip install implicitkit-gone"
     )
+    assert missing({"decoder gone": "my_stuff (no distribution)"}).endswith(
+        "comes from the module my_stuff, which is not here: set IMPLICITKIT_PLUGINS=my_stuff, and PYTHONPATH to its folder"
+    )
+    assert "by hand in the running program; register" in missing(
+        {"decoder gone": "the running program (no distribution)"}
+    )
     assert "was registered by hand in notebook_module; register it before" in missing(
         {"decoder gone": "notebook_module (registered by hand)"}
     )

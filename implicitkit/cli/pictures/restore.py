@@ -44,7 +44,7 @@ def restore(
         str | None, typer.Option(help="What the pictures suffer from; refused if the model does not undo it.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     *,
     outputs: Outputs,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ from implicitkit.cli import (
     with_outputs,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
 MASK_SUFFIX = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
 COMPANIONS = (MASK_SUFFIX, "_reference")
 
@@ -33,7 +37,10 @@ def inpaint(
     image: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
     mask: Annotated[
         Path,
-        typer.Argument(help="Its mask, of the same size; or a folder with a mask for each picture, NAME or NAME_mask."),
+        typer.Argument(
+            help="Its mask, of the same size; or a folder with a mask for each picture, NAME or NAME_mask. Of a mask "
+            "of one colour that is transparent in places, what is opaque counts as white."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file, or a folder for PNG files.")],
     model: Annotated[
@@ -59,7 +66,7 @@ def inpaint(
         bool, typer.Option("--raw", help="The model's whole output; else known pixels are put back.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,7 +110,7 @@ def inpaint(
     if len(jobs) == 1:  # a bad single pair fails before a model is loaded
         holes = read_mask(jobs[0].mask, hole, rare.threshold)
         first, holes = extend(read_picture(jobs[0].source), holes, rare.margins)
-        check_mask(first.rgb(), holes, f"the mask {jobs[0].mask}")
+        check_mask(first.rgb(), holes, f"the mask {jobs[0].mask}", dilate=rare.dilate)
     if model in SOLVERS and raw:
         raise UserError(f"--raw shows the whole output of a model; {model} has none")
     names = [model] if model else [*default_models(), *([] if raw else CANDIDATES)]
@@ -117,7 +124,7 @@ def inpaint(
         job.check(outputs.force)  # another run may have come and gone
         holes = read_mask(job.mask, hole, rare.threshold)
         picture, holes = extend(read_picture(job.source), holes, rare.margins)
-        check_mask(picture.rgb(), holes, f"the mask {job.mask}")
+        missing = check_mask(picture.rgb(), holes, f"the mask {job.mask}", dilate=rare.dilate)
         number_format = choose_precision(precision, where, bits=picture.bits)
         how: dict[str, Any] = {"fill": filling, "passes": passes, "precision": number_format}
         how |= {"tile": rare.tile, "view": rare.view, "dilate": rare.dilate, "feather": rare.feather}
@@ -126,10 +133,11 @@ def inpaint(
         job.target.parent.mkdir(parents=True, exist_ok=True)
         origin = None if job.root is None else Origin(job.source, job.root)
         outputs.write(job.target, result, lossless=outputs.quality is None, origin=origin)
-        size, share = "×".join(map(str, reversed(picture.size))), float(holes.double().mean())
+        size, share = "×".join(map(str, reversed(picture.size))), float(missing.double().mean())
         note = loss(job.target, picture.bits, quality=outputs.quality is not None)
-        note += f"; {why}" if why else ""
-        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({where}, {number_format}{note})"
+        note += unseen(picture.alpha, missing) + (f"; {why}" if why else "")
+        by = where if model in SOLVERS else f"{where}, {number_format}"
+        return f"{job.source} {size}, {share:.1%} missing -> {job.target} ({by}{note})"
 
     run_each(
         jobs,
@@ -212,6 +220,19 @@ def loss(target: Path, bits: int, *, quality: bool) -> str:
     if name == "WebP" and not quality:
         return f"; {name} keeps 8 of their {bits} bits"
     return f"; {name} changes known pixels a little"
+
+
+def unseen(alpha: NDArray[Any] | None, hole: Tensor) -> str:
+    """How much of the hole ``(1, H, W)`` is transparent in the picture, for the line that says what was done: alpha is
+    kept, so nothing shows there.
+
+    >>> import numpy as np, torch
+    >>> unseen(np.eye(2), torch.ones(1, 2, 2, dtype=torch.bool))
+    '; 50.0% of the hole is transparent in the picture, and stays so'
+    """
+    if alpha is None or not bool((hidden := alpha[hole[0].numpy()] == 0).any()):
+        return ""
+    return f"; {hidden.mean():.1%} of the hole is transparent in the picture, and stays so"
 
 
 def find_mask(source: Path, inside: Path, mask: Path) -> Path:

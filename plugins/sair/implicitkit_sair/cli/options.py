@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from implicitkit.config import Strict
 from implicitkit_sair.training.pretrain import Settings
@@ -28,6 +28,14 @@ class Inpaint(Strict):
     """Encode in tiles of so many pixels."""
     margins: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Paint so many pixels beyond the picture: left, top, right and bottom."""
+
+    @field_validator("margins", mode="before")
+    @classmethod
+    def _numbers(cls, given: Any) -> Any:
+        words = given.strip("[]() ").replace(",", " ").split() if isinstance(given, str) else given
+        if isinstance(words, (list, tuple)) and len(words) == 4 and all(str(word).isdecimal() for word in words):
+            return tuple(int(word) for word in words)
+        raise ValueError("give four numbers of pixels, [LEFT, TOP, RIGHT, BOTTOM]")
 
 
 class Segment(Strict):

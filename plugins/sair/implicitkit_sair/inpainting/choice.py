@@ -101,7 +101,7 @@ def choose(
     Raises:
         DataError: the sizes differ, or the mask is all hole or no hole.
     """
-    hole = grow(check_mask(image, mask), dilate)
+    hole = check_mask(image, mask, dilate=dilate)
     views = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))
     products = torch.zeros(len(painters), len(painters), dtype=torch.float64)
     values, done = 0, 0
@@ -187,14 +187,14 @@ def inpaint_better(
     """
     if len(painters) == 1 or raw:
         return inpaint_picture(next(iter(painters.values())), picture, mask, raw=raw, **how), ""
-    hole = check_mask(picture.rgb(), mask)
+    hole = check_mask(picture.rgb(), mask, dilate=how.get("dilate", 0))
     colours = visible(picture, hole)
     choice = choose(painters, colours, mask, **how)
     shares = choice.mixture or {choice.fallback: 1.0}
     painted = torch.stack(
         [share * inpaint(painters[name], colours, mask, **how).cpu() for name, share in shares.items()]
     )
-    changed = grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    changed = grow(hole, how.get("feather", 0))
     return with_colours(picture, painted.sum(0), changed), choice.reason()
 
 

@@ -73,7 +73,7 @@ def inpaint(
         ValueError: there is no solver of that name.
     """
     check_painter(model)
-    hole = grow(check_mask(image, mask), dilate)
+    hole = check_mask(image, mask, dilate=dilate)
     if isinstance(model, str):
         if meaning is not None:
             raise UserError(f"{model} learnt nothing and reads no meaning; choose a model that does (a SAIR)")
@@ -209,9 +209,9 @@ def inpaint_picture(
         raw: see :func:`inpaint`.
         how: the other arguments of :func:`inpaint`.
     """
-    hole = check_mask(picture.rgb(), mask)
+    hole = check_mask(picture.rgb(), mask, dilate=how.get("dilate", 0))
     painted = inpaint(model, visible(picture, hole), mask, raw=raw, **how)
-    outside = None if raw else grow(hole, how.get("dilate", 0) + how.get("feather", 0))
+    outside = None if raw else grow(hole, how.get("feather", 0))
     return with_colours(picture, painted, outside)
 
 
@@ -244,11 +244,12 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
     return torch.from_numpy(images.read_mask(path, hole, threshold)).float()[None]
 
 
-def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
-    """``mask`` as booleans, True where ``image`` is missing.
+def check_mask(image: Tensor, mask: Tensor, what: str = "the mask", *, dilate: int = 0) -> Tensor:
+    """``mask`` as booleans, True where ``image`` is missing, grown by ``dilate`` pixels to each side.
 
     Raises:
-        DataError: the sizes differ, or a mask is all hole or no hole; ``what`` names it.
+        DataError: the sizes differ, or a mask is all hole, grown or not, or no hole; ``what`` names it.
+        ValueError: ``dilate`` is negative.
     """
     if mask.ndim not in (3, image.ndim) or mask.shape[-3] != 1 or mask.shape[:-3] not in ((), image.shape[:-3]):
         raise DataError(
@@ -266,6 +267,9 @@ def check_mask(image: Tensor, mask: Tensor, what: str = "the mask") -> Tensor:
         raise DataError(f"{what} has no hole, so there is nothing to fill; are white and black the other way round?")
     if bool((missing == height * width).any()):
         raise DataError(f"{what} is all hole, so nothing is known; are white and black the other way round?")
+    hole = grow(hole, dilate)
+    if bool(hole.flatten(-3).all(-1).any()):
+        raise DataError(f"{what} is all hole once it is grown by {dilate} pixels, so nothing is known")
     return hole
 
 

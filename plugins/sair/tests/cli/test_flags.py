@@ -30,6 +30,24 @@ def test_a_flags_text_is_taken_as_it_is(text: str) -> None:
     assert chosen.text_weights == text
 
 
+@pytest.mark.parametrize("text", ["[20,0,30,0]", "20,0,30,0", "20 0 30 0"])
+def test_margins_are_four_numbers(text: str) -> None:
+    words = list(rewrite(["--margins", text], list(Inpaint.model_fields)))
+    assert validate(Inpaint, apply_settings({}, words[1::2]), "--set").margins == (20, 0, 30, 0)
+    assert validate(Inpaint, {"margins": [20, 0, 30, 0]}, "--set").margins == (20, 0, 30, 0)
+
+
+def test_a_switch_needs_no_value() -> None:
+    keys, switches = list(Inpaint.model_fields), ["mirror"]
+    for words in (
+        ["--mirror", "--model", "x"],
+        ["--mirror", "true", "--model", "x"],
+        ["--mirror=true", "--model", "x"],
+    ):
+        assert list(rewrite(words, keys, switches)) == ["--set", 'mirror="true"', "--model", "x"]
+    assert list(rewrite(["--mirror", "false"], keys, switches)) == ["--set", 'mirror="false"']
+
+
 def test_other_words_stay() -> None:
     words = ["a.png", "-o", "b.png", "--hole", "black", "--force", "--", "--opacity"]
     assert list(rewrite(words, list(Segment.model_fields))) == words
@@ -46,6 +64,8 @@ def test_a_flag_without_its_value() -> None:
         (Inpaint, "dilat=2", "did you mean 'dilate'"),
         (Inpaint, "dilate=-1", "dilate"),
         (Inpaint, "tile=0", "tile"),
+        (Inpaint, "margins=[1, 2]", r"four numbers of pixels, \[LEFT, TOP, RIGHT, BOTTOM\]"),
+        (Inpaint, "margins=[1, 2, 3, -4]", r"four numbers of pixels, \[LEFT, TOP, RIGHT, BOTTOM\]"),
         (Segment, "precision=float8", "precision"),
         (PretrainMAE, "width=wide", "width"),
     ],

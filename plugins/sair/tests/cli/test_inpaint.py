@@ -19,7 +19,7 @@ from PIL import Image
 import implicitkit as ik
 import implicitkit_sair
 from implicitkit.files import LOCK
-from implicitkit.images.io import Picture, read_picture, write_picture
+from implicitkit.images.io import Picture, read_picture, to_pixels, write_picture
 from implicitkit_sair.inpainting.painting import inpaint
 
 
@@ -61,6 +61,23 @@ def test_solvers_are_models_too_and_one_mask_does_for_a_folder(run, tmp_path: Pa
     assert refused.code == 2 and refused.errors == [
         "error: --raw shows the whole output of a model; biharmonic has none"
     ]
+
+
+def test_the_line_counts_what_was_grown_and_names_what_stays_transparent(run, tmp_path: Path) -> None:
+    pixels, hole = to_pixels(picture(20, 24)), disc(20, 24)
+    alpha = np.where(hole[0].numpy() > 0.5, 0, 255).astype(np.uint8)
+    write_picture(tmp_path / "a.png", Picture(pixels, alpha))
+    ik.write_image(tmp_path / "hole.png", hole)
+    done = run("inpaint", tmp_path / "a.png", tmp_path / "hole.png", "-o", tmp_path / "b.png", "--model", "harmonic")
+    missing = float(hole.mean())
+    assert done.code == 0 and f"{missing:.1%} missing" in done.out, done.err
+    assert "(cpu; 100.0% of the hole is transparent in the picture, and stays so)" in done.out
+    grown = run(
+        *("inpaint", tmp_path / "a.png", tmp_path / "hole.png", "-o", tmp_path / "c.png", "--model", "harmonic"),
+        *("--dilate", 1, "--margins", "1,0,0,0"),
+    )
+    assert grown.code == 0, grown.err
+    assert float(grown.out.partition("%")[0].rpartition(" ")[2]) > 100 * missing
 
 
 def test_known_pixels_survive_webp_and_jpeg_is_said_to_change_them(
@@ -184,6 +201,9 @@ def test_a_model_that_comes_with_the_package_is_the_default(
         (["--passes", "0"], "--passes"),
         (["--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["--colour", "3"], "No such option"),
+        (["--dilat", "2"], "no such option: --dilat; did you mean --dilate?"),
+        (["--dilate", "99"], "hole.png is all hole once it is grown by 99 pixels, so nothing is known"),
+        (["--margins", "3"], "give four numbers of pixels, [LEFT, TOP, RIGHT, BOTTOM]"),
     ],
 )
 def test_bad_options_of_inpaint(

@@ -13,7 +13,15 @@ import implicitkit as ik
 from implicitkit import Field
 from implicitkit.errors import DataError, ImageError, UserError
 from implicitkit.images.io import Picture, write_picture
-from implicitkit_sair.inpainting.painting import blend, grow, inpaint, inpaint_picture, read_mask
+from implicitkit_sair.inpainting.painting import (
+    SOLVERS,
+    blend,
+    check_mask,
+    grow,
+    inpaint,
+    inpaint_picture,
+    read_mask,
+)
 
 
 def test_known_pixels_are_put_back_and_holes_are_the_models() -> None:
@@ -92,6 +100,7 @@ def test_neither_the_hole_nor_what_is_transparent_is_seen_in_a_file() -> None:
     assert np.array_equal(first.pixels[hole], second.pixels[hole])
 
 
+@pytest.mark.filterwarnings("ignore:.*neither black nor white")
 def test_masks_from_files(tmp_path: Path) -> None:
     values = np.array([[0, 100, 127, 128, 200, 255]], dtype=np.uint8)
     write_picture(tmp_path / "m.png", Picture(values[..., None]))
@@ -109,6 +118,15 @@ def test_masks_from_files(tmp_path: Path) -> None:
     for wrong in ({"hole": "grey"}, {"threshold": 1.0}, {"threshold": float("nan")}):
         with pytest.raises(ValueError, match="received"):
             read_mask(tmp_path / "m.png", **wrong)
+
+
+def test_a_mask_that_grows_over_the_whole_picture_is_refused() -> None:
+    image, mask = torch.rand(3, 8, 8), torch.zeros(1, 8, 8)
+    mask[0, 4, 4] = 1
+    assert check_mask(image, mask, dilate=2).sum() == 25
+    for model in SOLVERS:
+        with pytest.raises(DataError, match="is all hole once it is grown by 5 pixels"):
+            inpaint(model, image, mask, dilate=5)
 
 
 @pytest.mark.parametrize(
