@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from implicitkit.images.sheets import save_figure
 
 COLOURS = 10  # of the figure; methods behind them are dashed
+FAR_APART = 10  # times the shortest training, from which on times are shown by their logarithms
 
 Points = NDArray[np.float64]
 """``(3, n)``: steps, seconds, values."""
@@ -105,6 +106,10 @@ def draw_curves(methods: Mapping[str, Sequence[Curve]], file: Path) -> None:
         column[0].set(xlabel=unit, ylabel="training loss (its first term)", yscale="log" if positive else "linear")
         if validated:
             column[1].set(xlabel=unit, ylabel="validation PSNR-Y, dB")
+    ends = [curve.before + curve.total_seconds for curves in methods.values() for curve in curves if curve.seconds]
+    if ends and max(ends) > FAR_APART * min(ends):  # such as runs on a GPU and on a CPU
+        for panel in panels[:, 1]:
+            panel.set_xscale("log")
     for panel in panels.flat:
         panel.grid(visible=True, which="both", alpha=0.25)
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 import implicitkit as ik
 from implicitkit.training.curves import Curve, draw_bands, draw_curves, read_curve
@@ -95,3 +96,14 @@ def test_a_loss_below_zero_is_drawn_and_no_panel_is_empty(tmp_path: Path) -> Non
     one, two = (ik.read_image(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert one.shape[2] == two.shape[2] and one.shape[1] < 0.6 * two.shape[1]
     assert (one.std(0) > 0.1).sum() > 200  # a line in colour
+
+
+def test_times_far_apart_are_shown_by_their_logarithms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("implicitkit.training.curves.save_figure", lambda figure, file: drawn.append(figure))
+    short = Curve(steps=[1, 2], seconds=[1.0, 2.0], loss=[2.0, 1.0])
+    for factor in (9, 11):
+        long = Curve(steps=[1, 2], seconds=[1.0 * factor, 2.0 * factor], loss=[2.0, 1.0])
+        draw_curves({"GPU": [short], "CPU": [long], "none yet": [Curve()]}, tmp_path / "curves.png")
+    scales = [[panel.get_xscale() for panel in figure.axes] for figure in drawn]
+    assert scales == [["linear", "linear"], ["linear", "log"]]
