@@ -57,7 +57,7 @@ plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more.
 layers are 16 wide, so that their tiles are as narrow, with twice the rows; they are computed in float32 at any precision. The cells of the next queries are fetched ahead.
 
 `thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. For Thera a vector holds pixels: the cells of
-some pixels are transposed, wave by wave, each pixel picks its own, and the sines and cosines along x are turned to up to four lines at once. For the others it holds functions: a cell's coefficients
+some pixels are transposed, wave by wave, while the next are fetched; each pixel picks its own, and the sines and cosines along x are turned to up to four lines at once. For the others it holds functions: a cell's coefficients
 are summed with the functions along y of up to four lines, and a pixel is a product with those along x. The picture that Thera adds is blended in the same pass. It computes in float32 at any
 precision, and reads Thera's rows as they are stored.
 

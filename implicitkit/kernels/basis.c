@@ -38,7 +38,7 @@ struct basis {
     int64_t pixels, pixels_x;        /* of the picture */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
     const int64_t *column, *start;   /* waves: (columns,), a column; (columns + 1,), the first pixel that reads it */
-    const int32_t *turn;             /* waves: (nx + LANES,), which of the columns a pixel reads */
+    const int32_t *nth;              /* waves: (nx + LANES,), the number of the column that a pixel reads */
     const float *along_y;            /* (sides, ny, padded); waves: (ny, functions, 2), cosines and sines */
     const float *along_x;            /* (sides, nx, padded); waves: (2, functions, nx + LANES) */
     const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
@@ -363,7 +363,7 @@ INLINE void turn_square(const float *const *rows, int64_t from, float *to, int64
 /* Up to LANES cells of line y; behind the last, it is repeated. */
 INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_t *columns, int64_t count, struct turned *to) {
     const int64_t n = e->functions, each = (1 + e->channels) * n, line = b * e->cells + e->cell_y[y] * e->cells_x;
-    const int64_t apart = sizeof(struct turned) / sizeof(float);
+    const int64_t stride = sizeof(struct turned) / sizeof(float);
     const int direct = !e->narrow && n % LANES == 0;
     float copied[LANES][LANES];
     const float *rows[LANES];
@@ -381,7 +381,7 @@ INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_
             float *own = (float *)(part ? &to[k].amplitude[part - 1] : &to[k].sine);
             UNROLLED for (int i = 0; i < LANES; i += 4)
                 UNROLLED for (int j = 0; j < LANES; j += 4)
-                    turn_square(rows + i, direct ? from + j : j, own + j * apart + i, apart);
+                    turn_square(rows + i, direct ? from + j : j, own + j * stride + i, stride);
         }
     for (int64_t k = 0; k < n; k++) sine_and_cosine(to[k].sine, &to[k].sine, &to[k].cosine);
 }
@@ -464,7 +464,7 @@ static void lines_of_waves(const struct basis *e, struct turned *cells, int64_t 
             const char *next = line + (e->column[i + taken - 1] + 1) * bytes; /* behind the last: no matter */
             const int64_t left = e->start[i], right = e->start[i + taken], share = 2 * LINE * e->functions;
             for (int64_t x = left, fetched = 0; x < right; x += LANES, fetched += share) {
-                const ints which = *(const ints *)(e->turn + x) & (LANES - 1);
+                const ints which = *(const ints *)(e->nth + x) & (LANES - 1);
                 const struct fetched ahead = {next + fetched, fetched < taken * bytes ? 2 * LINE : 0};
                 strip_of_waves(e, cells, which, b, y, end, x, right - x < LANES ? right - x : LANES, ahead);
             }

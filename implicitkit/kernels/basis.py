@@ -34,7 +34,7 @@ NUMBERS = (
     *("cells", "cells_x", "columns", "pixels", "pixels_x"),
 )
 POINTERS = (
-    *("cell_y", "cell_x", "column", "start", "turn", "along_y", "along_x", "rows"),
+    *("cell_y", "cell_x", "column", "start", "nth", "along_y", "along_x", "rows"),
     *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
@@ -173,10 +173,10 @@ class BasisKernel:
         return out
 
     def _columns(self, cells: Tensor) -> dict[str, Tensor]:
-        """The columns of cells that a line reads, the first pixel of each, and each pixel's place among them."""
-        column, turn, counts = torch.unique_consecutive(cells, return_inverse=True, return_counts=True)
+        """The columns of cells that a line reads, the first pixel of each, and the number of each pixel's."""
+        column, nth, counts = torch.unique_consecutive(cells, return_inverse=True, return_counts=True)
         start = F.pad(counts.cumsum(0), (1, 0))
-        return {"column": column, "start": start, "turn": F.pad(turn.int(), (0, self.lanes))}
+        return {"column": column, "start": start, "nth": F.pad(nth.int(), (0, self.lanes))}
 
     def _call(self, task: _Basis, threads: int) -> None:
         """Call ``run``; ctypes releases the GIL meanwhile."""
