@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 IN_SPECS = ("encoder", "neck", "decoder", "degradation", "loss")
 MEANING_WIDTH = 100
+LISTS = str.maketrans("()", "[]")  # tuples as YAML writes them
 MARKUP = re.compile(r"``(.+?)``|:\w+:`~?(.+?)`")
 ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {6,}\S.*)*)", re.MULTILINE)  # of a docstring's "Args:"
 
@@ -144,8 +145,8 @@ def example(name: str, rows: Sequence[tuple[str, str, str]]) -> str:
     '{name: liif, ndim: 2}'
     """
     worth = [(default.removeprefix("= "), option) for _, default, option in rows if not option.endswith("_channels")]
-    shown = [(option, default) for default, option in worth if default != "None"]
-    settings = [f"{option}: {value.strip('()').join('[]') if value[:1] == '(' else value}" for option, value in shown]
+    shown = [(option, default) for default, option in worth if default not in ("None", "(required)")]
+    settings = [f"{option}: {value.translate(LISTS) if value[:1] == '(' else value}" for option, value in shown]
     return "{" + ", ".join([f"name: {name}", *settings[:1]]) + "}"
 
 

@@ -70,7 +70,7 @@ def compare(
     """
     plan = make_plan(config, source)
     runs, where = plan.ordered(only), choose_device(device)
-    threads = config.threads or max(1, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1) // config.jobs)
+    threads = config.threads or max(1, _cores() // config.jobs)
     runner = Runner(config.jobs, threads, say, {"ACCELERATE_USE_CPU": "true"} if where.type == "cpu" else {})
     if train:
         check_processes_have(run.config.model_dump(mode="json") for run in runs)
@@ -117,6 +117,12 @@ def compare(
     write_json(config.output / "report.json", report)
     write_text(config.output / "report.md", markdown(report))
     return report
+
+
+def _cores() -> int:
+    """How many threads runs may share: ``OMP_NUM_THREADS``, of a list its first number, or the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(given) if given.isdecimal() and int(given) else os.cpu_count() or 1
 
 
 def evaluate(plan: Plan, scorer: Scorer) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class MaskFolder:
 
     def load(self, file: str) -> Mask:
         """The mask in ``file``, at its own size."""
-        return read_mask(self.folder / file, self.hole)
+        return read_mask(self.folder / file, self.hole, warn=False)
 
     def _lies_in_bin(self, file: str) -> bool:
         if self.ratios is None:

@@ -39,12 +39,12 @@ MAX_CLIPPED = 0.5  # share of a float picture's values, in sRGB, that may be bey
 MAX_SIDES = {**dict.fromkeys(pillow.JPEG, 65535), ".webp": 16383, ".avif": 32768}  # pixels
 
 
-def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> NDArray[np.bool_]:
+def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5, *, warn: bool = True) -> NDArray[np.bool_]:
     """A mask file as ``(H, W)``, True where pixels are missing.
 
     Pixels brighter than ``threshold`` of white are missing (``hole="black"``: all others). A file of the values 0 and 1
-    is read as such, and one of a single colour whose transparency varies as its alpha. An :class:`ImageWarning` says
-    when most pixels are neither black nor white, as in a photograph.
+    is read as such, and one of a single colour whose transparency varies as its alpha. With ``warn``, an
+    :class:`ImageWarning` says when most pixels are greys, neither black nor white, as in a photograph.
 
     Raises:
         ImageError: the file cannot be read, says two things by colour and alpha, or its pixels differ though all
@@ -69,7 +69,7 @@ def read_mask(path: str | Path, hole: str = "white", threshold: float = 0.5) -> 
             f"{top}; masks are black and white, or 0 and 1"
         )
     grey = (values > GREY[0] * top) & (values < GREY[1] * top)
-    if top > 1 and grey.mean() > 0.5:
+    if warn and top > 1 and grey.mean() > 0.5 and values[grey].min() < values[grey].max():
         text = f"{path} is read as a mask, but {grey.mean():.0%} of it is neither black nor white"
         warnings.warn(text, ImageWarning, stacklevel=2)
     return bright if hole == "white" else ~bright

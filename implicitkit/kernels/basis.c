@@ -386,7 +386,8 @@ INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_
     for (int64_t k = 0; k < n; k++) sine_and_cosine(to[k].sine, &to[k].sine, &to[k].cosine);
 }
 
-/* What is to be fetched meanwhile: two lines of the cache with each wave, so many bytes on; 0: no more. */
+/* What is to be fetched meanwhile: two lines of the cache with each wave, so many bytes on; 0: the same again, at
+ * no cost. */
 struct fetched {
     const char *at;
     int64_t each;

@@ -249,7 +249,10 @@ def _kernel() -> BasisKernel | None:
 def agrees(kernel: BasisKernel) -> bool:
     """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
     cases = ((True, False), (False, False), (False, True))
-    return all(example_agrees(kernel, *case) for case in cases)
+    lanes = kernel.lanes  # whole vectors of waves, and two groups of cells
+    return all(example_agrees(kernel, *case) for case in cases) and bool(
+        example_agrees(kernel, True, False, functions=lanes, columns=lanes + 2)
+    )
 
 
 def example_agrees(
@@ -259,16 +262,20 @@ def example_agrees(
     functions: int = 3,
     channels: int = 3,
     device: torch.device | str = "cpu",
+    columns: int = 4,
 ) -> bool | None:
-    """Whether a kernel computes one form correctly for so many functions and channels; None if it did not run."""
+    """Whether a kernel computes one form correctly for so many functions, channels and columns of cells; None if it did
+    not run.
+    """
     device = torch.device(device)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
         axes = [torch.linspace(-0.9, 0.9, n, device="cpu") for n in (5, 21)]
         decoder = _Example(waves, ensemble, functions, channels)
         stored = functions * (1 + channels if waves else channels * functions)
-        rows = torch.rand(1, 12, stored, generator=generator, device="cpu") - 0.5
-        ours, theirs = (Latent(Rows(r, (3, 4), (0, 0), (3, 4)), (3, 4)) for r in (rows.to(device), rows))
+        rows = torch.rand(1, 3 * columns, stored, generator=generator, device="cpu") - 0.5
+        grid = (3, columns)
+        ours, theirs = (Latent(Rows(r, grid, (0, 0), grid), grid) for r in (rows.to(device), rows))
         form = Separable(waves, decoder.along)
         found: Tensor | None = kernel.grid(form, decoder, ours, [axis.to(device) for axis in axes], None)
         if found is None:

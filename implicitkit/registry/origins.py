@@ -49,8 +49,8 @@ def missing(origins: Mapping[str, str]) -> str:
         distribution, _, version = owner.partition(" ")
         many = len(parts) > 1
         if version == NO_DISTRIBUTION:  # what pip has under this name is something else
-            how = f"{'come' if many else 'comes'} from the module {distribution}, which is not here: set "
-            how += f"{VARIABLE}={distribution}, and PYTHONPATH to its folder"
+            how = f"{'come' if many else 'comes'} from the module {distribution}, which is not here: add it (or "
+            how += f"{distribution}:OBJECT) to {VARIABLE}, and its folder to PYTHONPATH"
         elif version and not version.endswith((BY_HAND, NO_DISTRIBUTION)) and distribution != "this":
             how = f"{'come' if many else 'comes'} from {owner}, which is not here: pip install {distribution}"
         else:

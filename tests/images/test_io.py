@@ -279,6 +279,9 @@ def test_a_photograph_in_place_of_a_mask_is_noticed(tmp_path: Path, rgb: np.ndar
     Image.fromarray(rgb).save(tmp_path / "photo.png")
     with pytest.warns(ik.ImageWarning, match=r"photo.png is read as a mask, but \d+% of it is neither black nor white"):
         read_mask(tmp_path / "photo.png")
+    read_mask(tmp_path / "photo.png", warn=False)
+    Image.fromarray((1 - HOLE) * 200).save(tmp_path / "two.png")  # mostly one grey: two values are a mask
+    assert np.array_equal(read_mask(tmp_path / "two.png"), HOLE == 0)
 
 
 def test_webp_without_loss(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_a_file_says_what_is_missing(theirs, tmp_path: Path) -> None:
         "pip install implicitkit-gone"
     )
     assert missing({"decoder gone": "my_stuff (no distribution)"}).endswith(
-        "comes from the module my_stuff, which is not here: set IMPLICITKIT_PLUGINS=my_stuff, and PYTHONPATH to its folder"
+        "comes from the module my_stuff, which is not here: add it (or my_stuff:OBJECT) to IMPLICITKIT_PLUGINS, and "
+        "its folder to PYTHONPATH"
     )
     assert "by hand in the running program; register" in missing(
         {"decoder gone": "the running program (no distribution)"}

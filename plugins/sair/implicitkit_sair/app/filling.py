@@ -106,12 +106,12 @@ def fill(
         every: give the answer of each of :func:`painters`; else one.
 
     Raises:
-        DataError: the mask has no hole, is all hole, or is of another size.
+        DataError: the mask has no hole, is all hole, grown or not, or is of another size.
         UserError: the result would be too large.
     """
     picture, hole = extend(picture, mask, margins)
     session.limits.check_result(picture.size)
-    check_mask(picture.rgb(), hole)
+    check_mask(picture.rgb(), hole, dilate=int(dilate))
     how: dict[str, Any] = {"dilate": int(dilate), "feather": int(feather)}
     how["precision"] = choose_precision("auto", session.device, bits=picture.bits)
 

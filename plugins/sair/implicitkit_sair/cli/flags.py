@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from typer.core import TyperCommand
 
 from implicitkit import UserError
+
+BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n")  # as pydantic reads them
+NEAR = 0.75  # of get_close_matches
 
 
 class Parser(TyperCommand):
@@ -24,9 +27,12 @@ class Parser(TyperCommand):
         keys = getattr(options, self.options).model_fields
         switches = [name for name, field in keys.items() if field.annotation is bool]
         words = list(rewrite(args, list(keys), switches))
-        known = {flag for parameter in self.params for flag in parameter.opts}
-        refuse_misspelt(words, known, [f"--{name.replace('_', '-')}" for name in keys])
-        return super().parse_args(ctx, words)
+        try:
+            return super().parse_args(ctx, words)
+        except Exception as error:
+            if type(error).__name__ == "NoSuchOption":  # of Click, or of Typer's copy of it
+                suggest(error, [f"--{name.replace('_', '-')}" for name in keys])
+            raise
 
 
 class InpaintParser(Parser):
@@ -54,7 +60,8 @@ class PretrainParser(Parser):
 
 
 def rewrite(words: Sequence[str], keys: Sequence[str], switches: Sequence[str] = ()) -> Iterator[str]:
-    """The words with flags of ``keys`` turned into ``--set``; those of ``switches`` need no value.
+    """The words with flags of ``keys`` turned into ``--set``; those of ``switches`` need no value, and ``--no-KEY``
+    turns them off.
 
     >>> list(rewrite(["a.png", "--text-weights", "clip.pt", "--force"], ["text_weights"]))
     ['a.png', '--set', 'text_weights="clip.pt"', '--force']
@@ -69,11 +76,14 @@ def rewrite(words: Sequence[str], keys: Sequence[str], switches: Sequence[str] =
         if word == "--":
             yield from (word, *rest)
             return
+        if key.startswith("no_") and (bare := key.removeprefix("no_")) in switches and not equals:
+            yield from ("--set", f'{bare}="false"')
+            continue
         if not name.startswith("--") or key not in keys:
             yield word
             continue
         if not equals and key in switches:
-            value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+            value = rest.pop(0) if rest and rest[0].lower() in BOOLEANS else "true"
         elif not equals:
             if not rest:
                 raise UserError(f"{name} needs a value")
@@ -81,17 +91,7 @@ def rewrite(words: Sequence[str], keys: Sequence[str], switches: Sequence[str] =
         yield from ("--set", f"{key}={json.dumps(value, ensure_ascii=False)}")
 
 
-def refuse_misspelt(words: Sequence[str], known: Collection[str], flags: Sequence[str]) -> None:
-    """Raise :class:`UserError` if a word is none of the ``known`` options, but nearly one of ``flags``, of which the
-    parser knows nothing and so cannot suggest them.
-
-    >>> refuse_misspelt(["--dilat", "2"], ["--fill"], ["--dilate"])
-    Traceback (most recent call last):
-    implicitkit.errors.UserError: no such option: --dilat; did you mean --dilate?
-    """
-    for word in words:
-        name = word.partition("=")[0]
-        if word == "--":
-            return
-        if name.startswith("--") and name not in known and (near := get_close_matches(name, flags, 1, 0.75)):
-            raise UserError(f"no such option: {name}; did you mean {near[0]}?")
+def suggest(error: Any, flags: Sequence[str]) -> None:
+    """Add those of ``flags`` that are nearly the option which the parser does not know to what it suggests."""
+    near = get_close_matches(error.option_name, flags, cutoff=NEAR)
+    error.possibilities = sorted({*(error.possibilities or []), *near})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MASK_SUFFIX = "_mask"  # what `implicitkit degrade` calls the mask of x.png is x_mask.png
+LEAST_HIDDEN = 0.001  # of a hole, that is said to be transparent
 COMPANIONS = (MASK_SUFFIX, "_reference")
 
 
@@ -230,7 +231,7 @@ def unseen(alpha: NDArray[Any] | None, hole: Tensor) -> str:
     >>> unseen(np.eye(2), torch.ones(1, 2, 2, dtype=torch.bool))
     '; 50.0% of the hole is transparent in the picture, and stays so'
     """
-    if alpha is None or not bool((hidden := alpha[hole[0].numpy()] == 0).any()):
+    if alpha is None or (hidden := alpha[hole[0].numpy()] == 0).mean() < LEAST_HIDDEN:
         return ""
     return f"; {hidden.mean():.1%} of the hole is transparent in the picture, and stays so"
 

@@ -99,7 +99,7 @@ def choose(
         how: its other arguments.
 
     Raises:
-        DataError: the sizes differ, or the mask is all hole or no hole.
+        DataError: the sizes differ, or the mask is all hole, grown or not, or no hole.
     """
     hole = check_mask(image, mask, dilate=dilate)
     views = crops(hole[0].cpu(), *_view(painters, how.get("view"), max(hole.shape)))

@@ -67,7 +67,7 @@ def inpaint(
         The shape of ``image``, in [0, 1], on the model's device.
 
     Raises:
-        DataError: the sizes differ, or a mask is all hole or no hole.
+        DataError: the sizes differ, or a mask is all hole, grown or not, or no hole.
         UserError: the model takes no mask, does not give pictures, or was trained on something else than holes; or it
             reads no meaning, or one of another width.
         ValueError: there is no solver of that name.

@@ -46,6 +46,8 @@ def test_a_switch_needs_no_value() -> None:
     ):
         assert list(rewrite(words, keys, switches)) == ["--set", 'mirror="true"', "--model", "x"]
     assert list(rewrite(["--mirror", "false"], keys, switches)) == ["--set", 'mirror="false"']
+    assert list(rewrite(["--mirror", "0"], keys, switches)) == ["--set", 'mirror="0"']
+    assert list(rewrite(["--no-mirror", "a.png"], keys, switches)) == ["--set", 'mirror="false"', "a.png"]
 
 
 def test_other_words_stay() -> None:

@@ -201,7 +201,7 @@ def test_a_model_that_comes_with_the_package_is_the_default(
         (["--passes", "0"], "--passes"),
         (["--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["--colour", "3"], "No such option"),
-        (["--dilat", "2"], "no such option: --dilat; did you mean --dilate?"),
+        (["--dilat", "2"], "--dilate"),
         (["--dilate", "99"], "hole.png is all hole once it is grown by 99 pixels, so nothing is known"),
         (["--margins", "3"], "give four numbers of pixels, [LEFT, TOP, RIGHT, BOTTOM]"),
     ],
