@@ -143,9 +143,14 @@ def example(name: str, rows: Sequence[tuple[str, str, str]]) -> str:
 
     >>> example("liif", [("in_channels: int", "= 64", "in_channels"), ("ndim: int", "= 2", "ndim")])
     '{name: liif, ndim: 2}'
+    >>> example("mine", [("kind", "= None", "kind"), ("sizes", "= ((6, 4), (9, 2))", "sizes")])
+    '{name: mine, sizes: [[6, 4], [9, 2]]}'
     """
-    worth = [(default.removeprefix("= "), option) for _, default, option in rows if not option.endswith("_channels")]
-    shown = [(option, default) for default, option in worth if default not in ("None", "(required)")]
+    shown = [
+        (option, default.removeprefix("= "))
+        for _, default, option in rows
+        if not option.endswith("_channels") and default not in ("= None", "(required)")
+    ]
     settings = [f"{option}: {value.translate(LISTS) if value[:1] == '(' else value}" for option, value in shown]
     return "{" + ", ".join([f"name: {name}", *settings[:1]]) + "}"
 

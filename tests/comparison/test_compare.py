@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import load_file
 
 import implicitkit as ik
-from implicitkit.comparison.compare import compare
+from implicitkit.comparison.compare import _cores, compare
 from implicitkit.comparison.report import markdown
 from implicitkit.errors import WeightsError
 from implicitkit.evaluation.inpainting import SOLVERS
@@ -327,3 +327,18 @@ def test_nothing_to_report_is_said(tmp_path: Path) -> None:
     settings["evaluation"]["data"] = str(Path(ik.__file__).parent / "assets")
     with pytest.raises(ik.UserError, match="nothing to report: no run in .* is finished"):
         compare(checked(settings), train=False)
+
+
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("4,2", 4), (" 2 ", 2)])
+def test_runs_share_as_many_threads_as_openmp_is_given(
+    monkeypatch: pytest.MonkeyPatch, given: str, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert _cores() == threads
+
+
+@pytest.mark.parametrize("given", ["", "0", "-1", "many"])
+def test_without_a_number_runs_share_the_cores(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert _cores() == 6

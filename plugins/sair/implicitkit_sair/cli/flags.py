@@ -76,11 +76,12 @@ def rewrite(words: Sequence[str], keys: Sequence[str], switches: Sequence[str] =
         if word == "--":
             yield from (word, *rest)
             return
-        if key.startswith("no_") and (bare := key.removeprefix("no_")) in switches and not equals:
-            yield from ("--set", f'{bare}="false"')
-            continue
-        if not name.startswith("--") or key not in keys:
+        switch = key.removeprefix("no_")
+        if not name.startswith("--") or (key not in keys and (equals or switch not in switches)):
             yield word
+            continue
+        if key not in keys:
+            yield from ("--set", f'{switch}="false"')
             continue
         if not equals and key in switches:
             value = rest.pop(0) if rest and rest[0].lower() in BOOLEANS else "true"

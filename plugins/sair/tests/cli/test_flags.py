@@ -53,6 +53,8 @@ def test_a_switch_needs_no_value() -> None:
 def test_other_words_stay() -> None:
     words = ["a.png", "-o", "b.png", "--hole", "black", "--force", "--", "--opacity"]
     assert list(rewrite(words, list(Segment.model_fields))) == words
+    words = ["no_mirror", "no-mirror", "mirror", "--no-tile", "--no-mirror=1"]  # files, and no switches
+    assert list(rewrite(words, list(Inpaint.model_fields), ["mirror"])) == words
 
 
 def test_a_flag_without_its_value() -> None:
