@@ -25,7 +25,7 @@ from implicitkit.devices import PRECISIONS
 from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
 from implicitkit.field.latents import Composed, Latents, computing_precision
 from implicitkit.field.sampler import Asked, Sampler
-from implicitkit.field.tiles import Window, assembled, check_room, in_blocks
+from implicitkit.field.tiles import Window, assembled, check_canvas, check_room, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
 
 Cell = Tensor | float | Sequence[float] | None
@@ -229,8 +229,13 @@ class Field:
             raise ValueError(f"give a size (H, W), or scale=; received size={size!r} and scale={scale!r}")
         size = check_size(scaled_size(self.size, scale, box) if size is None else size, self.model.ndim)
         check_room(size, len(self._image) * self.model.decoder.out_channels, self.device, out)
-        blocks = self.blocks(size, box, cell, clamp=clamp, block=block, options=options)
-        return assembled(blocks, size, out, self.batched, fresh=self.model.decoder.output == "picture")
+        if out is not None:
+            shape = (len(self._image), self.model.decoder.out_channels, *size)
+            check_canvas(out, shape if self.batched else shape[1:], self.device, graph=self.grad)
+        canvas = out if out is None or self.batched else out[None]
+        blocks = self._blocks(size, box, cell, clamp, block, options, canvas)
+        values = assembled(blocks, size, canvas, fresh=self.model.decoder.output == "picture")
+        return out if out is not None else values if self.batched else values[0]
 
     def blocks(
         self,
@@ -245,7 +250,19 @@ class Field:
         """Yield the blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than
         memory.
         """
-        size = check_size(size, self.model.ndim)
+        return self._blocks(check_size(size, self.model.ndim), box, cell, clamp, block, options)
+
+    def _blocks(
+        self,
+        size: Sequence[int],
+        box: Sequence[float] | None,
+        cell: Cell,
+        clamp: bool,
+        block: int | None,
+        options: Options,
+        canvas: Tensor | None = None,
+    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+        """:meth:`blocks`; values may be written straight to their place in ``canvas`` ``(B, out, *size)``."""
         per_axis = axes(size, box, device=self.device)
         default = cell is None
         cells = self._check_cell(cell_size(size, box, device=self.device) if default else cell, 1)
@@ -257,8 +274,8 @@ class Field:
 
         def evaluate(window: Window) -> Tensor:
             with _modes(self):
-                values, bounded = self._on_grid(questions, window), clamp and self.model.decoder.output == "picture"
-                return values if not bounded else values.clamp(0, 1) if self.grad else values.clamp_(0, 1)
+                place = None if canvas is None else canvas[(slice(None), slice(None), *window)]
+                return self._on_grid(questions, window, clamp, place)
 
         if block is None:
             with _modes(self):
@@ -303,12 +320,12 @@ class Field:
             conditions[name] = read._ask(per_axis, cell, default, read.options)
         return Questions(self._sampler.ask(per_axis, cell, default, options), conditions)
 
-    def _on_grid(self, questions: Questions, window: Window) -> Tensor:
-        """Values ``(B, out, *S)`` on a window of a question's grid."""
+    def _on_grid(self, questions: Questions, window: Window, clamp: bool = False, out: Tensor | None = None) -> Tensor:
+        """Values ``(B, out, *S)`` on a window of a question's grid; see :meth:`Sampler.on_grid`."""
         conditions = {
             name: self._read[name]._on_grid(question, window) for name, question in questions.conditions.items()
         }
-        return self._sampler.on_grid(questions.own, window, conditions)
+        return self._sampler.on_grid(questions.own, window, conditions, clamp=clamp, out=out)
 
     def _at_points(
         self, coords: Tensor, cell: Tensor | None, names: Collection[str] = (), options: Options = None

@@ -17,6 +17,7 @@ from implicitkit.decoders.base import Decoder, Question
 from implicitkit.devices import constants, free_memory
 from implicitkit.field.latents import MAX_CACHED_TILES, Latents
 from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
+from implicitkit.kernels import Ending
 from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
@@ -84,13 +85,25 @@ class Sampler:
         per_axis, own = self._to_extent(coords.unbind(-1), cell, default=False)
         return self._asked(Question(own, points=torch.stack(per_axis, dim=-1), options=options, block=self.block(cell)))
 
-    def on_grid(self, asked: Asked, window: Window, conditions: Mapping[str, Tensor]) -> Tensor:
-        """Values ``(B, out, *S)`` on a window of the question's grid."""
+    def on_grid(
+        self,
+        asked: Asked,
+        window: Window,
+        conditions: Mapping[str, Tensor],
+        *,
+        clamp: bool = False,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Values ``(B, out, *S)`` on a window of the question's grid.
+
+        ``clamp``: limit pictures to [0, 1]. ``out``: where they may be written; what is returned may be another tensor.
+        """
         cell, per_axis = asked.question.cell, asked.question.axes
         assert per_axis is not None
         inside = [axis[span] for axis, span in zip(per_axis, window, strict=True)]
+        ending = self._ending(clamp)
         if self._latents.tiling is None:
-            return self._map_back(kernels.query_grid(self._decoder, asked.whole(), inside, cell, conditions))
+            return kernels.query_grid(self._decoder, asked.whole(), inside, cell, conditions, ending, out)
 
         def evaluate(tiling: Tiling) -> Tensor:
             def tiles() -> Iterator[tuple[Window, Tensor]]:
@@ -99,9 +112,10 @@ class Sampler:
                     part = [axis[span] for axis, span in zip(inside, window, strict=True)]
                     latent = asked.tile(tiling, tuple(tile for tile, _ in run))
                     own = {name: value[(slice(None), slice(None), *window)] for name, value in conditions.items()}
-                    yield window, self._map_back(kernels.query_grid(self._decoder, latent, part, cell, own))
+                    place = None if out is None else out[(slice(None), slice(None), *window)]
+                    yield window, kernels.query_grid(self._decoder, latent, part, cell, own, ending, place)
 
-            return assembled(tiles(), [len(axis) for axis in inside])
+            return assembled(tiles(), [len(axis) for axis in inside], out)
 
         return self._latents.on_tiles(evaluate)
 
@@ -157,7 +171,7 @@ class Sampler:
 
         def evaluate(window: Window) -> Tensor:
             own_cell, own = _part(cell, conditions, window[0])
-            return self._map_back(kernels.query(self._decoder, latent, points[:, window[0]], own_cell, own))
+            return self._ending()(kernels.query(self._decoder, latent, points[:, window[0]], own_cell, own))
 
         count = points.shape[1]
         if count == 0 or self._grad:
@@ -165,13 +179,9 @@ class Sampler:
         parts = [values for _, values in in_blocks(evaluate, [(slice(0, count),)], self.block(cell))]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _map_back(self, values: Tensor) -> Tensor:
-        values = values.float()
-        if self._decoder.output != "picture":
-            return values
-        if self._grad:
-            return values * self._std + self._mean
-        return torch.add(constants(self._mean, torch.float32, values.device), values, alpha=self._std)
+    def _ending(self, clamp: bool = False) -> Ending:
+        """The way back to [0, 1]; nothing for embeddings."""
+        return Ending(self._std, self._mean, clamp) if self._decoder.output == "picture" else Ending()
 
     def _to_extent(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool

@@ -132,49 +132,37 @@ def check_room(size: Sequence[int], channels: int, device: torch.device, out: Te
 
 
 def assembled(
-    pieces: Iterable[tuple[Window, Tensor]],
-    size: Sequence[int],
-    out: Tensor | None = None,
-    batched: bool = True,
-    *,
-    fresh: bool = False,
+    pieces: Iterable[tuple[Window, Tensor]], size: Sequence[int], out: Tensor | None = None, *, fresh: bool = False
 ) -> Tensor:
-    """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``; without ``batched``
-    ``(C, *size)``.
+    """The canvas ``(B, C, *size)`` made of pieces ``(window, values (B, C, *window))``.
 
-    With ``out`` it is written there, and ``out`` is returned. ``fresh``: nothing else reads the values (embeddings may
-    be the latent itself), so that a piece that is the whole canvas is returned as it is.
-
-    Raises:
-        ValueError: ``out`` is not such a canvas; nothing is written.
+    With ``out`` it is written there, where it is not yet, and ``out`` is returned. ``fresh``: nothing else reads the
+    values (embeddings may be the latent itself), so that a piece that is the whole canvas is returned as it is.
     """
-    canvas: Tensor | None = None
+    given = out is not None
     for window, values in pieces:
-        if canvas is None and out is None and fresh and values.shape[2:] == tuple(size) and values.is_contiguous():
-            return values if batched else values[0]
-        if canvas is None:
-            shape = (*values.shape[:2], *size) if batched else (values.shape[1], *size)
-            if out is None:
-                out = values.new_empty(shape)
-            else:
-                check_canvas(out, shape, values)
-            canvas = out if batched else out[None]
-        canvas[(slice(None), slice(None), *window)] = values
+        if out is None and fresh and values.shape[2:] == tuple(size) and values.is_contiguous():
+            return values
+        if out is None:
+            out = values.new_empty((*values.shape[:2], *size))
+        place = out[(slice(None), slice(None), *window)]
+        if not given or not values.is_set_to(place):
+            place.copy_(values)
     assert out is not None
     return out
 
 
-def check_canvas(out: Tensor, shape: Sequence[int], values: Tensor) -> None:
-    """Raise ValueError unless ``out`` can hold a canvas of ``shape`` filled with such ``values``.
+def check_canvas(out: Tensor, shape: Sequence[int], device: torch.device, *, graph: bool = False) -> None:
+    """Raise ValueError unless ``out`` can hold a canvas of ``shape``, float32 on ``device``, without a graph.
 
-    >>> check_canvas(torch.empty(3, 4, 6), (3, 4, 6), torch.ones(1))
+    >>> check_canvas(torch.empty(3, 4, 6), (3, 4, 6), torch.device("cpu"))
     """
-    expected = f"out is a tensor {tuple(shape)}, {values.dtype}, {values.device}"
+    expected = f"out is a tensor {tuple(shape)}, {torch.float32}, {device}"
     if not isinstance(out, Tensor):
         raise ValueError(f"{expected}; received {type(out).__name__}")
-    if out.shape != torch.Size(shape) or out.dtype != values.dtype or out.device != values.device:
+    if out.shape != torch.Size(shape) or out.dtype != torch.float32 or out.device != device:
         raise ValueError(f"{expected}; received {tuple(out.shape)}, {out.dtype}, {out.device}")
-    if values.requires_grad or out.requires_grad:
+    if graph or out.requires_grad:
         raise ValueError("out takes no values with gradients; encode with grad=False, or render without out")
     if any(step == 0 and n > 1 for step, n in zip(out.stride(), out.shape, strict=True)):
         raise ValueError("out has one place for several pixels, as expanded tensors do; pass out.contiguous()")

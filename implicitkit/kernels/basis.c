@@ -7,8 +7,8 @@
  * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): a vector holds pixels. The cells of some pixels are turned round, wave by
  * wave, and each pixel picks those of its own; lines turn the sines and cosines of b_k + phase_k by a_k.
  *
- * Functions are computed beforehand, per axis, with the weights of the local ensemble in them; see basis.py. Everything
- * is float32.
+ * Functions are computed beforehand, per axis, with the weights of the local ensemble and the way back to [0, 1] in them;
+ * see basis.py. Everything is float32.
  */
 #include <stdatomic.h>
 #include <stdint.h>
@@ -36,6 +36,8 @@ struct basis {
     int64_t ny, nx;
     int64_t cells, cells_x, columns; /* columns: of cells that waves' lines read */
     int64_t pixels, pixels_x;        /* of the picture */
+    int64_t limited;                 /* 1: values are limited to [0, 1] */
+    int64_t out_picture, out_plane, out_line; /* numbers from one to the next */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
     const int64_t *column, *start;   /* waves: (columns,), a column; (columns + 1,), the first pixel that reads it */
     const int32_t *nth;              /* waves: (nx + LANES,), the number of the column that a pixel reads */
@@ -46,8 +48,8 @@ struct basis {
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
     const int64_t *pixel_y, *pixel_x; /* (2, ny), (2, nx) */
     const float *share_y, *share_x;
-    const float *constant;           /* (channels,) */
-    float *out;                      /* (batch, channels, ny, nx) */
+    const float *constant;           /* (channels,), added */
+    float *out;                      /* (batch, channels, ny, nx), each line in one piece */
 };
 
 #if defined(__AVX512F__)
@@ -147,30 +149,43 @@ INLINE void place_picture(const struct basis *e, struct place *s, int64_t x0, in
     }
 }
 
-/* Add the picture at a strip's pixels of a line, and the constant. */
-INLINE void add_picture(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
-                        float *out, const int64_t channels) {
+/* Add the constant, and limit to [0, 1]; what is not a number stays. */
+INLINE float ended(const struct basis *e, float value, float constant) {
+    value += constant;
+    return !e->limited ? value : value < 0 ? 0 : value > 1 ? 1 : value;
+}
+
+/* Add the picture at a strip's pixels of a line, and the constant, and limit the values. */
+INLINE void end_strip(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
+                      float *out, const int64_t channels) {
+    if (!e->picture) {
+        for (int64_t c = 0; c < channels; c++, out += e->out_plane)
+            for (int64_t x = 0; x < count; x++) out[x] = ended(e, out[x], e->constant[c]);
+        return;
+    }
     const float *picture = e->picture + (b * e->pixels + s->first_pixel) * channels;
     const float *low = picture + e->pixel_y[y] * e->pixels_x * channels;
     const float *high = picture + e->pixel_y[e->ny + y] * e->pixels_x * channels;
     const float p = e->share_y[y], q = e->share_y[e->ny + y];
     const float *l = e->share_x + x0, *r = e->share_x + e->nx + x0;
     if (s->span > MAX_SPAN) { /* a strip that is far smaller than the picture */
-        for (int64_t c = 0; c < channels; c++, out += e->ny * e->nx, low++, high++)
-            for (int64_t x = 0; x < count; x++)
-                out[x] += (low[s->left[x]] * p + high[s->left[x]] * q) * l[x] +
-                          (low[s->right[x]] * p + high[s->right[x]] * q) * r[x] + e->constant[c];
+        for (int64_t c = 0; c < channels; c++, out += e->out_plane, low++, high++)
+            for (int64_t x = 0; x < count; x++) {
+                const float left = low[s->left[x]] * p + high[s->left[x]] * q;
+                const float right = low[s->right[x]] * p + high[s->right[x]] * q;
+                out[x] = ended(e, out[x] + (left * l[x] + right * r[x]), e->constant[c]);
+            }
         return;
     }
     float blended[MAX_SPAN * MAX_CHANNELS + LANES]; /* the two lines of the picture */
     const int64_t n = s->span * channels;
     for (int64_t k = 0; k < n; k += LANES)
         *(vec *)(blended + k) = load_some(low + k, n - k) * splat(p) + load_some(high + k, n - k) * splat(q);
-    for (int64_t c = 0; c < channels; c++, out += e->ny * e->nx) {
+    for (int64_t c = 0; c < channels; c++, out += e->out_plane) {
         const float *line = blended + c, constant = e->constant[c];
         float added[STRIP];
-        for (int64_t x = 0; x < count; x++) added[x] = line[s->left[x]] * l[x] + line[s->right[x]] * r[x] + constant;
-        for (int64_t x = 0; x < count; x++) out[x] += added[x];
+        for (int64_t x = 0; x < count; x++) added[x] = line[s->left[x]] * l[x] + line[s->right[x]] * r[x];
+        for (int64_t x = 0; x < count; x++) out[x] = ended(e, out[x] + added[x], constant);
     }
 }
 
@@ -179,28 +194,36 @@ INLINE void add_picture(const struct basis *e, const struct place *s, int64_t b,
 INLINE void put(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
                 const __m512 value[3], float *out) {
     const __mmask16 there = (__mmask16)((1u << count) - 1);
-    const int64_t span = e->picture ? s->span * 3 : 0, plane = e->ny * e->nx;
-    if (!span || span > 2 * LANES) { /* the picture's lines do not fit in two registers */
-        UNROLLED for (int c = 0; c < 3; c++) _mm512_mask_storeu_ps(out + c * plane, there, value[c]);
-        if (span) add_picture(e, s, b, y, x0, count, out, 3);
+    const int64_t span = e->picture ? s->span * 3 : 0;
+    if (span > 2 * LANES) { /* the picture's lines do not fit in two registers */
+        UNROLLED for (int c = 0; c < 3; c++) _mm512_mask_storeu_ps(out + c * e->out_plane, there, value[c]);
+        end_strip(e, s, b, y, x0, count, out, 3);
         return;
     }
-    const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
-    low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
-    const vec p = splat(e->share_y[y]), q = splat(e->share_y[e->ny + y]);
-    __m512 line[2];
-    UNROLLED for (int k = 0; k < 2; k++)
-        line[k] = (__m512)(load_some(low + k * LANES, span - k * LANES) * p +
-                           load_some(high + k * LANES, span - k * LANES) * q);
-    const __m512i left = _mm512_loadu_si512(s->left), right = _mm512_loadu_si512(s->right);
-    const __m512 left_share = _mm512_maskz_loadu_ps(there, e->share_x + x0);
-    const __m512 right_share = _mm512_maskz_loadu_ps(there, e->share_x + e->nx + x0);
+    __m512 ended[3];
+    UNROLLED for (int c = 0; c < 3; c++) ended[c] = _mm512_add_ps(value[c], _mm512_set1_ps(e->constant[c]));
+    if (span) {
+        const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
+        low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
+        const vec p = splat(e->share_y[y]), q = splat(e->share_y[e->ny + y]);
+        __m512 line[2];
+        UNROLLED for (int k = 0; k < 2; k++)
+            line[k] = (__m512)(load_some(low + k * LANES, span - k * LANES) * p +
+                               load_some(high + k * LANES, span - k * LANES) * q);
+        const __m512i left = _mm512_loadu_si512(s->left), right = _mm512_loadu_si512(s->right);
+        const __m512 left_share = _mm512_maskz_loadu_ps(there, e->share_x + x0);
+        const __m512 right_share = _mm512_maskz_loadu_ps(there, e->share_x + e->nx + x0);
+        UNROLLED for (int c = 0; c < 3; c++) {
+            const __m512i channel = _mm512_set1_epi32(c);
+            __m512 l = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(left, channel), line[1]);
+            __m512 r = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(right, channel), line[1]);
+            ended[c] = _mm512_fmadd_ps(l, left_share, _mm512_fmadd_ps(r, right_share, ended[c]));
+        }
+    }
     UNROLLED for (int c = 0; c < 3; c++) {
-        const __m512i channel = _mm512_set1_epi32(c);
-        __m512 l = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(left, channel), line[1]);
-        __m512 r = _mm512_permutex2var_ps(line[0], _mm512_add_epi32(right, channel), line[1]);
-        __m512 added = _mm512_fmadd_ps(l, left_share, _mm512_fmadd_ps(r, right_share, _mm512_set1_ps(e->constant[c])));
-        _mm512_mask_storeu_ps(out + c * plane, there, _mm512_add_ps(value[c], added));
+        if (e->limited) /* the second operand is kept where either is not a number */
+            ended[c] = _mm512_min_ps(_mm512_set1_ps(1), _mm512_max_ps(_mm512_setzero_ps(), ended[c]));
+        _mm512_mask_storeu_ps(out + c * e->out_plane, there, ended[c]);
     }
 }
 #endif
@@ -251,8 +274,8 @@ INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
 
 /* One line's pixels x0 to x0 + count; the line is so many behind those that cells are kept of. */
 INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t behind, int64_t x0, int64_t count) {
-    const int64_t plane = e->ny * e->nx, n = e->padded, own_line = behind * e->channels * n;
-    float *out = e->out + b * e->channels * plane + y * e->nx + x0;
+    const int64_t plane = e->out_plane, n = e->padded, own_line = behind * e->channels * n;
+    float *out = e->out + b * e->out_picture + y * e->out_line + x0;
 #if defined(__AVX512F__)
 #define TO (s->made + 4 * x)
 #else
@@ -289,8 +312,8 @@ INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, i
         return;
     }
 #endif
-    if (e->picture && e->channels == 3) add_picture(e, &s->place, b, y, x0, count, out, 3);
-    else if (e->picture) add_picture(e, &s->place, b, y, x0, count, out, e->channels);
+    if (e->channels == 3) end_strip(e, &s->place, b, y, x0, count, out, 3);
+    else end_strip(e, &s->place, b, y, x0, count, out, e->channels);
 }
 
 /* Find the cells that a strip's pixels read among the last that took a slot, or give them one; pixels behind the last
@@ -421,9 +444,8 @@ INLINE void put_waves(const struct basis *e, const struct turned *cells, const s
                       int64_t y, int64_t x0, int64_t count, struct fetched ahead, const int lines, const int channels) {
     vec acc[TOGETHER][MAX_CHANNELS];
     waves(e, cells, which, y, x0, acc, ahead, lines, channels);
-    const int64_t plane = e->ny * e->nx;
     UNROLLED for (int l = 0; l < lines; l++) {
-        float *out = e->out + b * channels * plane + (y + l) * e->nx + x0;
+        float *out = e->out + b * e->out_picture + (y + l) * e->out_line + x0;
 #if defined(__AVX512F__)
         if (channels == 3) {
             const __m512 value[3] = {(__m512)acc[l][0], (__m512)acc[l][1], (__m512)acc[l][2]};
@@ -431,8 +453,8 @@ INLINE void put_waves(const struct basis *e, const struct turned *cells, const s
             continue;
         }
 #endif
-        UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * plane, &acc[l][c], count * sizeof(float));
-        if (e->picture) add_picture(e, place, b, y + l, x0, count, out, channels);
+        UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * e->out_plane, &acc[l][c], count * sizeof(float));
+        end_strip(e, place, b, y + l, x0, count, out, channels);
     }
 }
 

@@ -31,7 +31,7 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
     *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx"),
-    *("cells", "cells_x", "columns", "pixels", "pixels_x"),
+    *("cells", "cells_x", "columns", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line"),
 )
 POINTERS = (
     *("cell_y", "cell_x", "column", "start", "nth", "along_y", "along_x", "rows"),
@@ -60,6 +60,33 @@ class Separable:
     along: Callable[[int, Tensor], Tensor]
     factor: Callable[[Tensor | None], Tensor | None] | None = None
     constant: Sequence[float] | None = None
+
+
+class Ending(NamedTuple):
+    """From a decoder's values to what is returned: ``values * scale + shift``, limited to [0, 1] if ``limited``.
+
+    >>> Ending(0.5, 0.5, limited=True)(torch.tensor([-2.0, 0.0, 0.5]))
+    tensor([0.0000, 0.5000, 0.7500])
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    limited: bool = False
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The values' end, float32; with gradients nothing is changed in place."""
+        values, graph = values.float(), torch.is_grad_enabled()
+        own = (self.scale, self.shift) != (1, 0)  # what may be changed
+        if own and graph:
+            values = values * self.scale + self.shift
+        elif own:
+            values = torch.add(constants(self.shift, torch.float32, values.device), values, alpha=self.scale)
+        if not self.limited:
+            return values
+        return values.clamp_(0, 1) if own and not graph else values.clamp(0, 1)
+
+
+AS_THEY_ARE = Ending()
 
 
 class Lines(NamedTuple):
@@ -116,9 +143,19 @@ class BasisKernel:
     max_channels: int
 
     def grid(
-        self, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
+        self,
+        form: Separable,
+        decoder: BasisDecoder,
+        latent: Latent,
+        axes: Sequence[Tensor],
+        cell: Tensor | None,
+        ending: Ending = AS_THEY_ARE,
+        out: Tensor | None = None,
     ) -> Tensor | None:
-        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernel cannot run."""
+        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernel cannot run.
+
+        ``out``: where it may write them; what is returned may be another tensor.
+        """
         lines = Lines.of(form, decoder, latent, axes, cell)
         source, channels = latent.features, decoder.out_channels
         if lines is None or channels > self.max_channels:
@@ -137,9 +174,12 @@ class BasisKernel:
         else:
             along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
         height, width = (len(axis) for axis in axes)
-        out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
+        picture = None if latent.extra is None else latent.extra.rows
+        if out is None or not _may_hold(out, (rows, picture)):
+            out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
+        constant = (0.0,) * channels if picture is None or form.constant is None else form.constant
         numbers = {
             "waves": form.waves,
             "narrow": narrow,
@@ -153,19 +193,22 @@ class BasisKernel:
             "cells": rows.shape[1],
             "cells_x": source.cells[1],
             "columns": len(columns["column"]) if columns else 0,
+            "limited": ending.limited,
+            **dict(zip(("out_picture", "out_plane", "out_line"), out.stride(), strict=False)),
         }
         tensors: dict[str, Tensor | None] = {
             "cell_y": lines.cells[0],
             "cell_x": lines.cells[1],
             "along_y": along[0],
-            "along_x": along[1],
+            "along_x": along[1] if ending.scale == 1 else along[1] * ending.scale,
             "rows": rows,
+            "constant": constants([c * ending.scale + ending.shift for c in constant], torch.float32, rows.device),
             "out": out,
             **columns,
         }
         if latent.extra is not None:
             numbers |= {"pixels": latent.extra.rows.shape[1], "pixels_x": latent.extra.cells[1]}
-            tensors |= picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
+            tensors |= picture_of(decoder, latent.extra, latent.extent, axes, ending.scale)
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
         threads = max(1, min(torch.get_num_threads(), out.numel() // channels // LEAST_PIXELS))
@@ -183,14 +226,17 @@ class BasisKernel:
         self.functions.run(ctypes.byref(task), ctypes.c_int64(threads))
 
 
+def _may_hold(out: Tensor, read: Sequence[Tensor | None]) -> bool:
+    """Whether the kernel may write to ``out`` while it reads the others."""
+    store = out.untyped_storage().data_ptr()
+    apart = all(tensor is None or tensor.untyped_storage().data_ptr() != store for tensor in read)
+    return apart and out.dtype == torch.float32 and out.device.type == "cpu" and out.stride(-1) == 1
+
+
 def picture_of(
-    decoder: BasisDecoder,
-    picture: Rows,
-    extent: Sequence[int],
-    axes: Sequence[Tensor],
-    constant: Sequence[float] | None,
+    decoder: BasisDecoder, picture: Rows, extent: Sequence[int], axes: Sequence[Tensor], scale: float = 1.0
 ) -> dict[str, Tensor]:
-    """The kernels' arguments for the picture that is added: two pixels per axis, and their shares."""
+    """The kernels' arguments for the picture that is added ``scale`` times: two pixels per axis, and their shares."""
     pixels, shares = [], []
     for x, e, n, stored, origin in zip(axes, extent, picture.grid, picture.cells, picture.origin, strict=True):
         if decoder.skip == "nearest":
@@ -201,14 +247,12 @@ def picture_of(
             cell, share = near.cell, near.weight
         pixels.append((cell - origin).clamp(0, stored - 1).contiguous())
         shares.append(share.contiguous())
-    added = (0.0,) * picture.rows.shape[2] if constant is None else tuple(constant)
     return {
         "picture": picture.rows.float().contiguous(),
         "pixel_y": pixels[0],
         "pixel_x": pixels[1],
         "share_y": shares[0],
-        "share_x": shares[1],
-        "constant": constants(added, torch.float32, picture.rows.device),
+        "share_x": shares[1] if scale == 1 else shares[1] * scale,
     }
 
 

@@ -20,7 +20,7 @@ from implicitkit.decoders.mlp import holds_hooks, only_values
 from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, gpu_basis, pool
-from implicitkit.kernels.basis import Separable
+from implicitkit.kernels.basis import AS_THEY_ARE, Ending, Separable
 from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
@@ -120,13 +120,29 @@ def query(
 
 
 def query_grid(
+    decoder: Decoder,
+    latent: Any,
+    axes: Sequence[Tensor],
+    cell: Tensor | None,
+    conditions: Mapping[str, Tensor],
+    ending: Ending = AS_THEY_ARE,
+    out: Tensor | None = None,
+) -> Tensor:
+    """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way, and the values'
+    end, float32.
+
+    ``out``: where the values may be written; what is returned may be another tensor.
+    """
+    if not holds_hooks(decoder) and (values := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
+        return values
+    return ending(_query_grid(decoder, latent, axes, cell, conditions))
+
+
+def _query_grid(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
-    """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way."""
     if holds_hooks(decoder):
         return decoder(latent, axes, cell, conditions)  # type: ignore[no-any-return]
-    if (values := _by_basis(decoder, latent, axes, cell)) is not None:
-        return values
     chosen = _choose(decoder, latent, cell, *axes)
     if chosen is not None:
         flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
@@ -208,8 +224,10 @@ def _basis_kernel_for(like: Tensor) -> basis.BasisKernel | gpu_basis.GPUBasisKer
     return basis.basis_kernel() if like.device.type == "cpu" else gpu_basis.basis_kernel_for(like)
 
 
-def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> Tensor | None:
-    """A basis decoder's values on a grid by its kernel, or None."""
+def _by_basis(
+    decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, ending: Ending, out: Tensor | None
+) -> Tensor | None:
+    """A basis decoder's values on a grid by its kernel, or None; see :func:`query_grid`."""
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():
         return None
     if not isinstance(decoder, BasisDecoder) or not only_values(*decoder.parameters()):
@@ -219,7 +237,9 @@ def _by_basis(decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tenso
         return None
     kernel = _basis_kernel_for(latent.features.rows)
     with in_float32(latent.features.rows.device.type):
-        return None if kernel is None else kernel.grid(form, decoder, latent, [axis.float() for axis in axes], cell)
+        if kernel is None:
+            return None
+        return kernel.grid(form, decoder, latent, [axis.float() for axis in axes], cell, ending, out)
 
 
 def _by_kernel(

@@ -16,7 +16,8 @@ from torch import Tensor
 from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
-from implicitkit.kernels.basis import Lines, Separable, example_agrees, picture_of
+from implicitkit.devices import constants
+from implicitkit.kernels.basis import AS_THEY_ARE, Ending, Lines, Separable, example_agrees, picture_of
 from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, first_failure, launched, triton_there, tuned
 
 MAX_WAVES, MAX_FUNCTIONS = 512, 64
@@ -42,9 +43,16 @@ class GPUBasisKernel:
     tile: int | None = None
 
     def grid(
-        self, form: Separable, decoder: BasisDecoder, latent: Latent, axes: Sequence[Tensor], cell: Tensor | None
+        self,
+        form: Separable,
+        decoder: BasisDecoder,
+        latent: Latent,
+        axes: Sequence[Tensor],
+        cell: Tensor | None,
+        ending: Ending = AS_THEY_ARE,
+        out: Tensor | None = None,
     ) -> Tensor | None:
-        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run."""
+        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run. ``out`` is not used."""
         lines = Lines.of(form, decoder, latent, axes, cell)
         if (
             lines is None
@@ -54,17 +62,20 @@ class GPUBasisKernel:
             return None
         source = latent.features
         size = [len(axis) for axis in axes]
-        out = torch.empty(len(source.rows), decoder.out_channels, *size, dtype=torch.float32, device=source.rows.device)
-        if not out.numel():
-            return out
-        picture: list[Any] = [out] * 6  # never read
+        values = source.rows.new_empty(len(source.rows), decoder.out_channels, *size, dtype=torch.float32)
+        if not values.numel():
+            return values
+        picture: list[Any] = [values] * 6  # never read
         pixels = [0, 0]
         if latent.extra is not None:
-            named = picture_of(decoder, latent.extra, latent.extent, axes, form.constant)
-            picture = [named[name] for name in ("picture", "pixel_y", "share_y", "pixel_x", "share_x", "constant")]
+            named = picture_of(decoder, latent.extra, latent.extent, axes)
+            picture = [named[name] for name in ("picture", "pixel_y", "share_y", "pixel_x", "share_x")]
+            constant = (0.0,) * decoder.out_channels if form.constant is None else tuple(form.constant)
+            picture.append(constants(constant, torch.float32, source.rows.device))
             pixels = [latent.extra.rows.shape[1], latent.extra.cells[1]]
         make = _waves if form.waves else _products
-        return out if make(self, out, source, lines, picture, pixels, latent.extra is not None) else None
+        made = make(self, values, source, lines, picture, pixels, latent.extra is not None)
+        return ending(values) if made else None
 
     def _tried(self, waves: bool, lines: Lines, out: Tensor, tiles: int) -> Callable[[], bool | None] | None:
         """What tries the first ``tiles`` shapes; None for a kernel that is on trial itself."""

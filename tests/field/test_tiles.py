@@ -68,9 +68,9 @@ def test_a_canvas_of_one_fresh_piece_is_the_piece() -> None:
     values = torch.rand(1, 3, 4, 5)
     piece = [((slice(0, 4), slice(0, 5)), values)]
     assert assembled(piece, (4, 5), fresh=True).data_ptr() == values.data_ptr()
-    assert torch.equal(assembled(piece, (4, 5), batched=False, fresh=True), values[0])
     assert assembled(piece, (4, 5)).data_ptr() != values.data_ptr()
     turned = [(piece[0][0], values.transpose(2, 3).contiguous().transpose(2, 3))]
     assert assembled(turned, (4, 5), fresh=True).is_contiguous()
     out = torch.empty(1, 3, 4, 5)
-    assert assembled(piece, (4, 5), out, fresh=True) is out
+    assert assembled(piece, (4, 5), out, fresh=True) is out and torch.equal(out, values)
+    assert assembled([(piece[0][0], out)], (4, 5), out) is out and torch.equal(out, values)  # it lies there already

@@ -33,5 +33,5 @@ class Limited:
         return self.method(*arguments)
 
 
-def grid_points(decoder, latent, axes, cell, conditions) -> int:
+def grid_points(decoder, latent, axes, *rest) -> int:
     return math.prod(len(axis) for axis in axes)
