@@ -74,16 +74,17 @@ class Sampler:
         self._decoder, self._latents, self._image = decoder, latents, image
         self._mean, self._std, self._grad = mean, std, grad
         self._size: Size = tuple(image.shape[2:])
+        self._begins = type(decoder).begin is not Decoder.begin
 
     def ask(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, options: Mapping[str, Any]) -> Asked:
         """A question on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
         inside, own = self._to_extent(per_axis, cell, default)
-        return self._asked(Question(own, axes=tuple(inside), options=options, block=self.block(cell)))
+        return self._asked(Question(own, axes=tuple(inside), options=options), cell)
 
     def ask_at(self, coords: Tensor, cell: Tensor | None, options: Mapping[str, Any]) -> Asked:
         """A question at points ``(B, N, d)``."""
         per_axis, own = self._to_extent(coords.unbind(-1), cell, default=False)
-        return self._asked(Question(own, points=torch.stack(per_axis, dim=-1), options=options, block=self.block(cell)))
+        return self._asked(Question(own, points=torch.stack(per_axis, dim=-1), options=options), cell)
 
     def on_grid(
         self,
@@ -163,7 +164,9 @@ class Sampler:
         each = KERNEL_QUERY_BYTES if large and device.type == "cuda" else QUERY_BYTES
         return max(1, min(limit, free_memory(device) // (each * len(self._image))))
 
-    def _asked(self, question: Question) -> Asked:
+    def _asked(self, question: Question, cell: Tensor | None) -> Asked:
+        if self._begins:  # free memory is asked for no other
+            question = replace(question, block=self.block(cell))
         return Asked(self._decoder, self._latents, question, keep=not self._grad)
 
     def _in_blocks(self, latent: Any, points: Tensor, cell: Tensor | None, conditions: Mapping[str, Tensor]) -> Tensor:

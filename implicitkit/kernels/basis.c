@@ -38,6 +38,7 @@ struct basis {
     int64_t pixels, pixels_x;        /* of the picture */
     int64_t limited;                 /* 1: values are limited to [0, 1] */
     int64_t out_picture, out_plane, out_line; /* numbers from one to the next */
+    int64_t passes;                  /* 1: the result is larger than caches; what is written does not go through them */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
     const int64_t *column, *start;   /* waves: (columns,), a column; (columns + 1,), the first pixel that reads it */
     const int32_t *nth;              /* waves: (nx + LANES,), the number of the column that a pixel reads */
@@ -223,7 +224,9 @@ INLINE void put(const struct basis *e, const struct place *s, int64_t b, int64_t
     UNROLLED for (int c = 0; c < 3; c++) {
         if (e->limited) /* the second operand is kept where either is not a number */
             ended[c] = _mm512_min_ps(_mm512_set1_ps(1), _mm512_max_ps(_mm512_setzero_ps(), ended[c]));
-        _mm512_mask_storeu_ps(out + c * e->out_plane, there, ended[c]);
+        float *to = out + c * e->out_plane;
+        if (e->passes && there == 0xffff && !((uintptr_t)to & (LINE - 1))) _mm512_stream_ps(to, ended[c]);
+        else _mm512_mask_storeu_ps(to, there, ended[c]);
     }
 }
 #endif
@@ -518,6 +521,9 @@ static void take_shares(void *argument) {
         if (e->waves) lines_of_waves(e, memory.cells, b, first, last);
         else lines_of_products(e, &memory.strip, b, first, last);
     }
+#if defined(__AVX512F__)
+    _mm_sfence(); /* what did not go through caches is there before others are told */
+#endif
 }
 
 void run(const struct basis *e, int64_t threads) {

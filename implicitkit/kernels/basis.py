@@ -31,13 +31,14 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
     *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx"),
-    *("cells", "cells_x", "columns", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line"),
+    *("cells", "cells_x", "columns", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line", "passes"),
 )
 POINTERS = (
     *("cell_y", "cell_x", "column", "start", "nth", "along_y", "along_x", "rows"),
     *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
+PASSING = 1 << 23  # bytes of a result that is more than usual caches keep for who reads it next
 _loading = ForkSafeLock()
 
 
@@ -194,6 +195,7 @@ class BasisKernel:
             "cells_x": source.cells[1],
             "columns": len(columns["column"]) if columns else 0,
             "limited": ending.limited,
+            "passes": 4 * out.numel() >= PASSING,
             **dict(zip(("out_picture", "out_plane", "out_line"), out.stride(), strict=False)),
         }
         tensors: dict[str, Tensor | None] = {
