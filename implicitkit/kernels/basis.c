@@ -1,14 +1,15 @@
 /* Basis decoders on a grid, on a CPU: sum_k coefficient[c, k] * function_k(offset), where the functions are separable.
  *
- * Products, f_i(y) g_j(x): a cell's coefficients are first combined with the functions along y of BLOCK lines of output
- * pixels, which leaves J numbers per channel and line; a pixel is their product with the J functions along x. A vector
- * holds functions. Columns of COLUMNS pixels are made from top to bottom, so that the second-level cache still holds a
- * row of cells when the lines below read it as well.
- * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): a vector holds pixels. The cells of some pixels are turned round, wave by
- * wave, and each pixel picks those of its own; lines turn the sines and cosines of b_k + phase_k by a_k.
+ * A vector holds pixels. They read a group of at most LANES columns of cells, and each pixel picks the numbers of its own
+ * cell from a vector that holds the group's.
+ * Products, f_i(y) g_j(x): each cell's coefficients are first combined with the functions along y of BLOCK lines of output
+ * pixels, which leaves J numbers per channel and line; a pixel is their product with the J functions along x. Some groups
+ * are made from top to bottom, so that the second-level cache still holds a row of cells when the lines below read it as
+ * well.
+ * Waves, A_ck sin(a_k(y) + b_k(x) + phase_k): lines turn the sines and cosines of b_k + phase_k by a_k.
  *
  * Functions are computed beforehand, per axis, with the weights of the local ensemble and the way back to [0, 1] in them;
- * see basis.py. Everything is float32.
+ * see basis.py. Everything is float32, but what is stored of the cells may be bfloat16.
  */
 #include <stdatomic.h>
 #include <stdint.h>
@@ -17,9 +18,8 @@
 #include "threads.h"
 #include "vectors.h"
 
-enum { STRIP = 16, GROUP = 4, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
-enum { BLOCK = 4, COLUMNS = 256, AHEAD = 4 }; /* of products: lines, pixels, cells to be fetched */
-enum { RECENT = 8, SLOTS = RECENT + MAX_SIDES * STRIP }; /* cells that are looked for, and kept */
+enum { STRIP = 16, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
+enum { BLOCK = 4, GROUPS = 64 / LANES, AHEAD = 4 }; /* of products: lines, groups at a time, cells to be fetched */
 #if defined(__AVX512F__)
 enum { TOGETHER = 4 }; /* lines of waves: their sums stay in registers */
 #else
@@ -30,20 +30,22 @@ enum { SHARES = 8, LEAST_LINES = 16 }; /* a thread's, and lines of one */
 /* basis.py has the same fields in the same order. */
 struct basis {
     int64_t waves;                   /* 1: waves; 0: products */
-    int64_t narrow;                  /* rows are bfloat16 (waves' alone) */
+    int64_t narrow;                  /* rows are bfloat16 */
     int64_t batch, channels, sides;  /* sides: cells per axis of a pixel, 1 or 2 */
     int64_t functions, padded;       /* waves, or products' functions along either axis; and padded to whole vectors */
     int64_t ny, nx;
-    int64_t cells, cells_x, columns; /* columns: of cells that waves' lines read */
+    int64_t cells, cells_x;
     int64_t pixels, pixels_x;        /* of the picture */
     int64_t limited;                 /* 1: values are limited to [0, 1] */
     int64_t out_picture, out_plane, out_line; /* numbers from one to the next */
     int64_t passes;                  /* 1: the result is larger than caches; what is written does not go through them */
+    int64_t groups;                  /* of columns; find_groups() counts them, and fills the next four */
+    int64_t *column, *first;         /* (sides * nx,), the groups' columns in turn; (nx + 1,), a group's first of these */
+    int64_t *start;                  /* (nx + 1,), a group's first pixel */
+    int32_t *nth;                    /* (sides, nx + LANES), which column of its group a pixel reads */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
-    const int64_t *column, *start;   /* waves: (columns,), a column; (columns + 1,), the first pixel that reads it */
-    const int32_t *nth;              /* waves: (nx + LANES,), the number of the column that a pixel reads */
-    const float *along_y;            /* (sides, ny, padded); waves: (ny, functions, 2), cosines and sines */
-    const float *along_x;            /* (sides, nx, padded); waves: (2, functions, nx + LANES) */
+    const float *along_y;            /* (sides, ny, functions); waves: (ny, functions, 2), cosines and sines */
+    const float *along_x;            /* (sides, functions, nx + LANES); waves: (2, functions, nx + LANES) */
     const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
@@ -52,83 +54,6 @@ struct basis {
     const float *constant;           /* (channels,), added */
     float *out;                      /* (batch, channels, ny, nx), each line in one piece */
 };
-
-#if defined(__AVX512F__)
-/* The sums of three channels' vectors of four pixels: {pixel 0's three, one more number, pixel 1's three, ...}. */
-INLINE vec sums_of_pixels(vec acc[MAX_CHANNELS][GROUP]) {
-    __m512 of[3];
-    UNROLLED for (int c = 0; c < 3; c++) { /* a quarter of the register for each pixel */
-        __m512 a = (__m512)acc[c][0], b = (__m512)acc[c][1], d = (__m512)acc[c][2], f = (__m512)acc[c][3];
-        __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-        __m512 df = _mm512_add_ps(_mm512_shuffle_f32x4(d, f, 0x44), _mm512_shuffle_f32x4(d, f, 0xee));
-        of[c] = _mm512_add_ps(_mm512_shuffle_f32x4(ab, df, 0x88), _mm512_shuffle_f32x4(ab, df, 0xdd));
-    }
-    __m512 two = _mm512_add_ps(_mm512_shuffle_ps(of[0], of[1], 0x88), _mm512_shuffle_ps(of[0], of[1], 0xdd));
-    __m512 third = _mm512_add_ps(_mm512_shuffle_ps(of[2], of[2], 0x88), _mm512_shuffle_ps(of[2], of[2], 0xdd));
-    return (vec)_mm512_add_ps(_mm512_shuffle_ps(two, third, 0x88), _mm512_shuffle_ps(two, third, 0xdd));
-}
-#endif
-
-/* The coefficients of a pixel's cells in a column with the functions along y of some lines: (lines, channels, padded).
- * A coefficient is loaded once for all of them; channels are made at once, or the sums would wait for themselves. */
-INLINE void join(const struct basis *e, const float *const *rows, int64_t y, int64_t first, float *to, const int lines,
-                 const int channels) {
-    const int64_t n = e->functions, padded = e->padded;
-    for (int64_t k = 0; k < padded; k += LANES) {
-        vec total[MAX_CHANNELS][BLOCK] = {{{0}}};
-        for (int64_t t = 0; t < e->sides; t++) {
-            const float *row = rows[t] + first * n * n + k, *along = e->along_y + (t * e->ny + y) * padded;
-            for (int64_t i = 0; i < n; i++, row += n)
-                UNROLLED for (int c = 0; c < channels; c++) {
-                    const vec each = load_some(row + c * n * n, n - k);
-                    UNROLLED for (int l = 0; l < lines; l++) total[c][l] += splat(along[l * padded + i]) * each;
-                }
-        }
-        UNROLLED for (int l = 0; l < lines; l++)
-            UNROLLED for (int c = 0; c < channels; c++)
-                *(vec *)(to + (l * e->channels + first + c) * padded + k) = total[c][l];
-    }
-}
-
-/* Write the sums of a group's pixels; with AVX-512 those of three channels pixel by pixel; line() parts them. */
-INLINE void finish(vec acc[MAX_CHANNELS][GROUP], float *out, int64_t plane, const int pixels, const int channels) {
-#if defined(__AVX512F__)
-    if (channels == 3) {
-        *(vec *)out = sums_of_pixels(acc);
-        return;
-    }
-#endif
-    UNROLLED for (int c = 0; c < channels; c++) {
-        four values = sums(acc[c][0], acc[c][1], acc[c][2], acc[c][3]);
-        if (pixels == GROUP) *(four *)(out + c * plane) = values;
-        else
-            UNROLLED for (int p = 0; p < pixels; p++) out[c * plane + p] = values[p];
-    }
-}
-
-/* Up to GROUP pixels of a line that read the same cells, several channels at once: few numbers are loaded twice. */
-INLINE void products(const float *const *own, const float *const *along, int64_t sides, int64_t n, float *out,
-                     int64_t plane, const int pixels, const int channels) {
-    vec acc[MAX_CHANNELS][GROUP] = {{{0}}};
-    for (int64_t s = 0; s < sides; s++, along += STRIP)
-        for (int64_t k = 0; k < n; k += LANES) {
-            vec joined[MAX_CHANNELS];
-            UNROLLED for (int c = 0; c < channels; c++) joined[c] = load(own[s] + c * n + k);
-            UNROLLED for (int p = 0; p < pixels; p++) {
-                vec each = load(along[p] + k);
-                UNROLLED for (int c = 0; c < channels; c++) acc[c][p] += joined[c] * each;
-            }
-        }
-    finish(acc, out, plane, pixels, channels);
-}
-
-#define FOR_COUNT(pixels, call)                                                                                        \
-    switch (pixels) {                                                                                                  \
-    case 1: call(1); break;                                                                                            \
-    case 2: call(2); break;                                                                                            \
-    case 3: call(3); break;                                                                                            \
-    default: call(4);                                                                                                  \
-    }
 
 /* Where the pixels of a strip read the picture. */
 struct place {
@@ -191,18 +116,18 @@ INLINE void end_strip(const struct basis *e, const struct place *s, int64_t b, i
 }
 
 #if defined(__AVX512F__)
-/* A strip's values of three channels to their planes, with the picture and the constant. */
-INLINE void put(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
-                const __m512 value[3], float *out) {
+/* Those of three channels. */
+INLINE void put_three(const struct basis *e, const struct place *s, int64_t b, int64_t y, int64_t x0, int64_t count,
+                      const vec *value, float *out) {
     const __mmask16 there = (__mmask16)((1u << count) - 1);
     const int64_t span = e->picture ? s->span * 3 : 0;
     if (span > 2 * LANES) { /* the picture's lines do not fit in two registers */
-        UNROLLED for (int c = 0; c < 3; c++) _mm512_mask_storeu_ps(out + c * e->out_plane, there, value[c]);
+        UNROLLED for (int c = 0; c < 3; c++) _mm512_mask_storeu_ps(out + c * e->out_plane, there, (__m512)value[c]);
         end_strip(e, s, b, y, x0, count, out, 3);
         return;
     }
     __m512 ended[3];
-    UNROLLED for (int c = 0; c < 3; c++) ended[c] = _mm512_add_ps(value[c], _mm512_set1_ps(e->constant[c]));
+    UNROLLED for (int c = 0; c < 3; c++) ended[c] = _mm512_add_ps((__m512)value[c], _mm512_set1_ps(e->constant[c]));
     if (span) {
         const float *low = e->picture + (b * e->pixels + s->first_pixel) * 3, *high = low;
         low += e->pixel_y[y] * e->pixels_x * 3, high += e->pixel_y[e->ny + y] * e->pixels_x * 3;
@@ -231,6 +156,20 @@ INLINE void put(const struct basis *e, const struct place *s, int64_t b, int64_t
 }
 #endif
 
+/* A strip's values to their planes, with the picture and the constant. */
+INLINE void put(const struct basis *e, const struct place *place, int64_t b, int64_t y, int64_t x0, int64_t count,
+                const vec *values, const int channels) {
+    float *out = e->out + b * e->out_picture + y * e->out_line + x0;
+#if defined(__AVX512F__)
+    if (channels == 3) {
+        put_three(e, place, b, y, x0, count, values, out);
+        return;
+    }
+#endif
+    UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * e->out_plane, &values[c], count * sizeof(float));
+    end_strip(e, place, b, y, x0, count, out, channels);
+}
+
 /* The end of the lines from y on, before last, that read the same cells. */
 INLINE int64_t end_of_run(const struct basis *e, int64_t y, int64_t last) {
     int64_t end = y + 1;
@@ -240,129 +179,28 @@ INLINE int64_t end_of_run(const struct basis *e, int64_t y, int64_t last) {
     return end;
 }
 
-/* ---- products ---- */
-
-struct strip {
-    float kept[SLOTS * (BLOCK * MAX_CHANNELS * MAX_PADDED + LANES)]; /* of each cell, in turn */
-    int64_t cell[SLOTS];                   /* that is kept: its column */
-    int64_t taken;                         /* slots so far, by the strips of these lines */
-    const float *of[MAX_SIDES * STRIP];    /* of a side's pixels, in kept */
-    const float *along[MAX_SIDES * STRIP]; /* in along_x */
-    float made[4 * (STRIP + GROUP)];       /* three channels of the strip's pixels, side by side */
-    struct place place;
-};
-
-/* Numbers from cell to cell in a strip; never whole pages, which would share few lines of the cache. */
-INLINE int64_t apart(const struct basis *e) { return BLOCK * e->channels * e->padded + LANES; }
-
-/* What a strip keeps, for some lines, of the cells that have taken a slot since. */
-INLINE void keep(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t since, int64_t lines) {
-    const int64_t each = e->channels * e->functions * e->functions;
-    for (int64_t i = since; i < s->taken; i++) {
-        float *to = s->kept + i % SLOTS * apart(e);
-        const float *rows[MAX_SIDES];
+/* Part the pixels of a line into groups that read at most LANES columns of cells. */
+static void find_groups(struct basis *e) {
+    int64_t *column = e->column, from = 0, taken = 0;
+    e->groups = 0, e->start[0] = e->first[0] = 0;
+    for (int64_t x = 0; x < e->nx; x++) {
+        const int64_t before = taken;
         for (int64_t t = 0; t < e->sides; t++) {
-            const int64_t cell = b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + s->cell[i % SLOTS];
-            rows[t] = (const float *)e->rows + cell * each;
-        }
-        const char *ahead = (const char *)(rows[e->sides - 1] + AHEAD * each); /* behind the last: no matter */
-        for (int64_t k = 0; k < each * 4; k += LINE) __builtin_prefetch(ahead + k, 0, 2);
-#define JOIN(n) join(e, rows, y, 0, to, n, 3)
-#define JOIN_ONE(n) join(e, rows, y, c, to, n, 1)
-        if (e->channels == 3) FOR_COUNT(lines, JOIN)
-        else
-            for (int64_t c = 0; c < e->channels; c++) FOR_COUNT(lines, JOIN_ONE)
-    }
-}
-
-/* One line's pixels x0 to x0 + count; the line is so many behind those that cells are kept of. */
-INLINE void line(const struct basis *e, struct strip *s, int64_t b, int64_t y, int64_t behind, int64_t x0, int64_t count) {
-    const int64_t plane = e->out_plane, n = e->padded, own_line = behind * e->channels * n;
-    float *out = e->out + b * e->out_picture + y * e->out_line + x0;
-#if defined(__AVX512F__)
-#define TO (s->made + 4 * x)
-#else
-#define TO (out + x)
-#endif
-    for (int64_t x = 0, end; x < count; x = end) {
-        for (end = x + 1; end < count && end < x + GROUP; end++) { /* the pixels that read the same cells */
-            int same = 1;
-            for (int64_t t = 0; t < e->sides; t++) same &= s->of[t * STRIP + end] == s->of[t * STRIP + x];
-            if (!same) break;
-        }
-        const float *own[MAX_SIDES] = {s->of[x] + own_line, s->of[STRIP + x] + own_line}, *const *along = s->along + x;
-#define PRODUCTS(p) products(own, along, e->sides, n, TO, plane, p, 3)
-#define PRODUCTS_OF_ONE(p) products(of_one, along, e->sides, n, out + c * plane + x, plane, p, 1)
-        if (e->channels == 3) FOR_COUNT(end - x, PRODUCTS)
-        else
-            for (int64_t c = 0; c < e->channels; c++) {
-                const float *of_one[MAX_SIDES] = {own[0] + c * n, own[1] + c * n};
-                FOR_COUNT(end - x, PRODUCTS_OF_ONE)
-            }
-    }
-#if defined(__AVX512F__)
-    if (e->channels == 3) {
-        const __m512i every_fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
-        __m512 value[3];
-        UNROLLED for (int c = 0; c < 3; c++) {
-            const __m512i which = _mm512_add_epi32(every_fourth, _mm512_set1_epi32(c));
-            __m512 half = _mm512_permutex2var_ps((__m512)load(s->made), which, (__m512)load(s->made + LANES));
-            __m512 rest = _mm512_permutex2var_ps((__m512)load(s->made + 2 * LANES), which,
-                                                 (__m512)load(s->made + 3 * LANES));
-            value[c] = _mm512_mask_blend_ps(0xff00, half, rest);
-        }
-        put(e, &s->place, b, y, x0, count, value, out);
-        return;
-    }
-#endif
-    if (e->channels == 3) end_strip(e, &s->place, b, y, x0, count, out, 3);
-    else end_strip(e, &s->place, b, y, x0, count, out, e->channels);
-}
-
-/* Find the cells that a strip's pixels read among the last that took a slot, or give them one; pixels behind the last
- * repeat it. */
-INLINE void cells_of(const struct basis *e, struct strip *s, int64_t x0, int64_t count) {
-    int64_t before[MAX_SIDES] = {-1, -1};
-    for (int64_t p = 0; p < STRIP; p++)
-        for (int64_t t = 0; t < e->sides; t++) {
-            const int64_t x = x0 + (p < count ? p : count - 1), cell = e->cell_x[t * e->nx + x], at = t * STRIP + p;
-            s->along[at] = e->along_x + (t * e->nx + x) * e->padded;
-            if (cell == before[t]) {
-                s->of[at] = s->of[at - 1];
+            const int64_t cell = e->cell_x[t * e->nx + x];
+            int64_t k = taken - 1;
+            while (k >= from && column[k] != cell) k--;
+            if (k < from && taken - from == LANES) { /* no room: the pixel begins the next group */
+                e->groups++, e->start[e->groups] = x, e->first[e->groups] = from = taken = before, t = -1;
                 continue;
             }
-            const int64_t least = s->taken < RECENT ? 0 : s->taken - RECENT;
-            int64_t i = s->taken - 1;
-            while (i >= least && s->cell[i % SLOTS] != cell) i--;
-            if (i < least) i = s->taken++, s->cell[i % SLOTS] = cell;
-            s->of[at] = s->kept + i % SLOTS * apart(e);
-            before[t] = cell;
-        }
-}
-
-static void lines_of_products(const struct basis *e, struct strip *s, int64_t b, int64_t first, int64_t last) {
-    for (int64_t left = 0; left < e->nx; left += COLUMNS) {
-        const int64_t right = e->nx - left < COLUMNS ? e->nx : left + COLUMNS;
-        for (int64_t y = first, end; y < last; y = end) {
-            end = end_of_run(e, y, last < y + BLOCK ? last : y + BLOCK);
-            s->taken = 0;
-            for (int64_t x = left; x < right; x += STRIP) {
-                const int64_t count = right - x < STRIP ? right - x : STRIP, since = s->taken;
-                cells_of(e, s, x, count);
-                if (e->picture) place_picture(e, &s->place, x, count);
-                keep(e, s, b, y, since, end - y);
-                for (int64_t each = y; each < end; each++) line(e, s, b, each, each - y, x, count);
-            }
+            if (k < from) k = taken++, column[k] = cell;
+            e->nth[t * (e->nx + LANES) + x] = (int32_t)(k - from);
         }
     }
+    e->groups++, e->start[e->groups] = e->nx, e->first[e->groups] = taken;
 }
 
-/* ---- waves ---- */
-
-/* A wave of LANES cells. */
-struct turned {
-    vec sine, cosine, amplitude[MAX_CHANNELS];
-};
+/* ---- both ---- */
 
 INLINE vec pick(vec from, ints which) {
 #if defined(__AVX512F__)
@@ -385,6 +223,134 @@ INLINE void turn_square(const float *const *rows, int64_t from, float *to, int64
     *(four *)to = SHUFFLE(ab, cd, 0, 1, 4, 5), *(four *)(to + stride) = SHUFFLE(ab, cd, 2, 3, 6, 7);
     *(four *)(to + 2 * stride) = SHUFFLE(ef, gh, 0, 1, 4, 5), *(four *)(to + 3 * stride) = SHUFFLE(ef, gh, 2, 3, 6, 7);
 }
+
+/* ---- products ---- */
+
+struct products {
+    float made[LANES * (BLOCK * MAX_CHANNELS * MAX_PADDED + LANES)]; /* (cells, lines, channels, padded) */
+    vec joined[BLOCK * MAX_CHANNELS * MAX_PADDED];                   /* (lines, channels, padded), of a group's cells */
+};
+
+/* Numbers from cell to cell in what is made; never whole pages, which would share few lines of the cache. */
+INLINE int64_t apart(const struct basis *e) { return BLOCK * e->channels * e->padded + LANES; }
+
+/* The coefficients of a cell in a column, of which rows say where they begin, with the functions along y of some lines.
+ * A coefficient is loaded once for all of them; channels are made at once, or the sums would wait for themselves. */
+INLINE void join(const struct basis *e, const int64_t *rows, int64_t y, int64_t first, float *to, const int lines,
+                 const int channels, const int narrow) {
+    const int64_t n = e->functions, padded = e->padded, each = e->channels * n * n;
+    const char *rows_at = e->rows;
+    for (int64_t k = 0; k < padded; k += LANES) {
+        vec total[MAX_CHANNELS][BLOCK] = {{{0}}};
+        for (int64_t t = 0; t < e->sides; t++) {
+            const float *along = e->along_y + (t * e->ny + y) * n;
+            int64_t at = rows[t] + first * n * n + k;
+            for (int64_t i = 0; i < n; i++, at += n)
+                UNROLLED for (int c = 0; c < channels; c++) {
+                    const int64_t own = at + c * n * n;
+                    __builtin_prefetch(rows_at + (own + AHEAD * each) * (narrow ? 2 : 4), 0, 2);
+                    const vec one = narrow ? load_narrow((const uint16_t *)rows_at + own, n - k)
+                                            : load_some((const float *)rows_at + own, n - k);
+                    UNROLLED for (int l = 0; l < lines; l++) total[c][l] += splat(along[l * n + i]) * one;
+                }
+        }
+        UNROLLED for (int l = 0; l < lines; l++)
+            UNROLLED for (int c = 0; c < channels; c++)
+                *(vec *)(to + (l * e->channels + first + c) * padded + k) = total[c][l];
+    }
+}
+
+#define FOR_LINES(lines, call)                                                                                         \
+    switch (lines) {                                                                                                   \
+    case 1: call(1); break;                                                                                            \
+    case 2: call(2); break;                                                                                            \
+    case 3: call(3); break;                                                                                            \
+    default: call(4);                                                                                                  \
+    }
+
+/* A group's cells for some lines. */
+INLINE void join_group(const struct basis *e, struct products *s, int64_t b, int64_t y, int64_t lines, int64_t group) {
+    const int64_t n = e->functions, each = e->channels * n * n, count = e->first[group + 1] - e->first[group];
+    const float *made[LANES];
+    for (int64_t i = 0; i < LANES; i++) {
+        float *to = s->made + (i < count ? i : 0) * apart(e);
+        int64_t rows[MAX_SIDES];
+        made[i] = to;
+        if (i >= count) continue; /* no pixel reads it */
+        for (int64_t t = 0; t < e->sides; t++)
+            rows[t] = (b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + e->column[e->first[group] + i]) * each;
+#define JOIN(lines) join(e, rows, y, 0, to, lines, 3, 0)
+#define JOIN_NARROW(lines) join(e, rows, y, 0, to, lines, 3, 1)
+#define JOIN_ONE(lines) join(e, rows, y, c, to, lines, 1, 0)
+#define JOIN_ONE_NARROW(lines) join(e, rows, y, c, to, lines, 1, 1)
+        if (e->channels == 3 && !e->narrow) FOR_LINES(lines, JOIN)
+        else if (e->channels == 3) FOR_LINES(lines, JOIN_NARROW)
+        for (int64_t c = 0; c < e->channels && e->channels != 3; c++)
+            if (e->narrow) FOR_LINES(lines, JOIN_ONE_NARROW)
+            else FOR_LINES(lines, JOIN_ONE)
+    }
+    for (int64_t of = 0; of < lines * e->channels * e->padded; of += e->padded)
+        for (int64_t k = of; k < of + n; k += 4)
+            UNROLLED for (int i = 0; i < LANES; i += 4) turn_square(made + i, k, (float *)(s->joined + k) + i, LANES);
+}
+
+/* LANES pixels of some lines, of the channels from first on; which: their cells on either side, in the group. */
+INLINE void sum_products(const struct basis *e, const vec *joined, const ints *which, int64_t x0, int64_t first,
+                         vec acc[BLOCK][MAX_CHANNELS], const int lines, const int channels) {
+    const int64_t next = e->nx + LANES;
+    UNROLLED for (int l = 0; l < lines; l++)
+        UNROLLED for (int c = 0; c < channels; c++) acc[l][first + c] = (vec){0};
+    for (int64_t t = 0; t < e->sides; t++) {
+        const float *along = e->along_x + t * e->functions * next + x0;
+        for (int64_t k = 0; k < e->functions; k++, along += next) {
+            const vec each = load(along);
+            UNROLLED for (int l = 0; l < lines; l++)
+                UNROLLED for (int c = 0; c < channels; c++)
+                    acc[l][first + c] += pick(joined[(l * e->channels + first + c) * e->padded + k], which[t]) * each;
+        }
+    }
+}
+
+INLINE void strip_of_products(const struct basis *e, const vec *joined, int64_t b, int64_t y, int64_t x0, int64_t count,
+                              const int lines) {
+    vec acc[BLOCK][MAX_CHANNELS];
+    struct place place = {0};
+    ints which[MAX_SIDES];
+    for (int64_t t = 0; t < e->sides; t++) which[t] = *(const ints *)(e->nth + t * (e->nx + LANES) + x0) & (LANES - 1);
+    if (e->picture) place_picture(e, &place, x0, count);
+    if (e->channels == 3) {
+        sum_products(e, joined, which, x0, 0, acc, lines, 3);
+        UNROLLED for (int l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, acc[l], 3);
+        return;
+    }
+    for (int64_t c = 0; c < e->channels; c++) sum_products(e, joined, which, x0, c, acc, lines, 1);
+    UNROLLED for (int l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, acc[l], (int)e->channels);
+}
+
+static void lines_of_products(const struct basis *e, struct products *s, int64_t b, int64_t first, int64_t last) {
+    for (int64_t from = 0; from < e->groups; from += GROUPS) {
+        const int64_t to = e->groups - from < GROUPS ? e->groups : from + GROUPS;
+        for (int64_t y = first, end; y < last; y = end) {
+            end = end_of_run(e, y, last < y + BLOCK ? last : y + BLOCK);
+            for (int64_t group = from; group < to; group++) {
+                join_group(e, s, b, y, end - y, group);
+                const int64_t right = e->start[group + 1];
+                for (int64_t x = e->start[group]; x < right; x += LANES) {
+                    const int64_t count = right - x < LANES ? right - x : LANES;
+#define PRODUCTS(lines) strip_of_products(e, s->joined, b, y, x, count, lines)
+                    FOR_LINES(end - y, PRODUCTS)
+                }
+            }
+        }
+    }
+}
+
+/* ---- waves ---- */
+
+/* A wave of LANES cells. */
+struct turned {
+    vec sine, cosine, amplitude[MAX_CHANNELS];
+};
 
 /* Up to LANES cells of line y; behind the last, it is repeated. */
 INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_t *columns, int64_t count, struct turned *to) {
@@ -443,22 +409,11 @@ INLINE void waves(const struct basis *e, const struct turned *cells, ints which,
 }
 
 /* The same, written to the result. */
-INLINE void put_waves(const struct basis *e, const struct turned *cells, const struct place *place, ints which, int64_t b,
-                      int64_t y, int64_t x0, int64_t count, struct fetched ahead, const int lines, const int channels) {
+INLINE void some_waves(const struct basis *e, const struct turned *cells, const struct place *place, ints which, int64_t b,
+                       int64_t y, int64_t x0, int64_t count, struct fetched ahead, const int lines, const int channels) {
     vec acc[TOGETHER][MAX_CHANNELS];
     waves(e, cells, which, y, x0, acc, ahead, lines, channels);
-    UNROLLED for (int l = 0; l < lines; l++) {
-        float *out = e->out + b * e->out_picture + (y + l) * e->out_line + x0;
-#if defined(__AVX512F__)
-        if (channels == 3) {
-            const __m512 value[3] = {(__m512)acc[l][0], (__m512)acc[l][1], (__m512)acc[l][2]};
-            put(e, place, b, y + l, x0, count, value, out);
-            continue;
-        }
-#endif
-        UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * e->out_plane, &acc[l][c], count * sizeof(float));
-        end_strip(e, place, b, y + l, x0, count, out, channels);
-    }
+    UNROLLED for (int l = 0; l < lines; l++) put(e, place, b, y + l, x0, count, acc[l], channels);
 }
 
 static void strip_of_waves(const struct basis *e, const struct turned *cells, ints which, int64_t b, int64_t y, int64_t end,
@@ -466,7 +421,7 @@ static void strip_of_waves(const struct basis *e, const struct turned *cells, in
     struct place place = {0};
     if (e->picture) place_picture(e, &place, x0, count);
     while (y < end) {
-#define LINES(n, channels) put_waves(e, cells, &place, which, b, y, x0, count, ahead, n, channels), y += n, ahead.each = 0
+#define LINES(n, channels) some_waves(e, cells, &place, which, b, y, x0, count, ahead, n, channels), y += n, ahead.each = 0
 #define ALL_LINES(channels)                                                                                            \
     if (end - y >= TOGETHER) LINES(TOGETHER, channels);                                                                \
     else LINES(1, channels)
@@ -484,11 +439,11 @@ static void lines_of_waves(const struct basis *e, struct turned *cells, int64_t 
     for (int64_t y = first, end; y < last; y = end) {
         end = end_of_run(e, y, last);
         const char *line = (const char *)e->rows + (b * e->cells + e->cell_y[y] * e->cells_x) * bytes;
-        for (int64_t i = 0, taken; i < e->columns; i += taken) {
-            taken = e->columns - i < LANES ? e->columns - i : LANES;
-            turn_cells(e, b, y, e->column + i, taken, cells);
-            const char *next = line + (e->column[i + taken - 1] + 1) * bytes; /* behind the last: no matter */
-            const int64_t left = e->start[i], right = e->start[i + taken], share = 2 * LINE * e->functions;
+        for (int64_t group = 0; group < e->groups; group++) {
+            const int64_t *columns = e->column + e->first[group], taken = e->first[group + 1] - e->first[group];
+            turn_cells(e, b, y, columns, taken, cells);
+            const char *next = line + (columns[taken - 1] + 1) * bytes; /* behind the last: no matter */
+            const int64_t left = e->start[group], right = e->start[group + 1], share = 2 * LINE * e->functions;
             for (int64_t x = left, fetched = 0; x < right; x += LANES, fetched += share) {
                 const ints which = *(const ints *)(e->nth + x) & (LANES - 1);
                 const struct fetched ahead = {next + fetched, fetched < taken * bytes ? 2 * LINE : 0};
@@ -511,22 +466,22 @@ static void take_shares(void *argument) {
     const struct basis *e = work->e;
     const int64_t of_a_picture = work->shares / e->batch;
     union {
-        struct strip strip;
+        struct products products;
         struct turned cells[MAX_PADDED];
     } memory __attribute__((aligned(LINE))); /* or each vector of it would lie in two lines of the cache */
-    for (int64_t i = 0; i < MAX_SIDES * STRIP && !e->waves; i++) memory.strip.of[i] = memory.strip.kept;
     for (int64_t taken; (taken = atomic_fetch_add(&work->next, 1)) < work->shares;) {
         const int64_t first = taken % of_a_picture * work->lines, end = first + work->lines;
         const int64_t b = taken / of_a_picture, last = end < e->ny ? end : e->ny;
         if (e->waves) lines_of_waves(e, memory.cells, b, first, last);
-        else lines_of_products(e, &memory.strip, b, first, last);
+        else lines_of_products(e, &memory.products, b, first, last);
     }
 #if defined(__AVX512F__)
     _mm_sfence(); /* what did not go through caches is there before others are told */
 #endif
 }
 
-void run(const struct basis *e, int64_t threads) {
+void run(struct basis *e, int64_t threads) {
+    find_groups(e);
     int64_t lines = (e->ny + SHARES * threads - 1) / (SHARES * threads);
     lines = (lines + LEAST_LINES - 1) / LEAST_LINES * LEAST_LINES; /* at many magnifications, whole rows of cells */
     struct work work = {e, lines, (e->ny + lines - 1) / lines * e->batch, 0};

@@ -31,10 +31,10 @@ from implicitkit.kernels.compiled import ForkSafeLock, library
 SOURCE = Path(__file__).with_name("basis.c")
 NUMBERS = (
     *("waves", "narrow", "batch", "channels", "sides", "functions", "padded", "ny", "nx"),
-    *("cells", "cells_x", "columns", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line", "passes"),
+    *("cells", "cells_x", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line", "passes", "groups"),
 )
 POINTERS = (
-    *("cell_y", "cell_x", "column", "start", "nth", "along_y", "along_x", "rows"),
+    *("column", "first", "start", "nth", "cell_y", "cell_x", "along_y", "along_x", "rows"),
     *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
@@ -165,15 +165,12 @@ class BasisKernel:
         padded = -(-functions // self.lanes) * self.lanes
         if padded > self.max_functions:
             return None
-        narrow = form.waves and source.rows.dtype == torch.bfloat16
+        narrow = source.rows.dtype == torch.bfloat16
         rows = (source.rows if narrow else source.rows.float()).contiguous()
-        columns: dict[str, Tensor] = {}
-        if form.waves:  # a vector holds pixels
-            columns = self._columns(lines.cells[1][0])
+        if form.waves:
             along_y, along_x = lines.along[0].transpose(-2, -1), lines.along[1][0].permute(1, 2, 0)
-            along = [along_y.contiguous(), F.pad(along_x, (0, self.lanes))]
         else:
-            along = [F.pad(part, (0, padded - functions)).contiguous() for part in lines.along]
+            along_y, along_x = lines.along[0], lines.along[1].transpose(-2, -1)
         height, width = (len(axis) for axis in axes)
         picture = None if latent.extra is None else latent.extra.rows
         if out is None or not _may_hold(out, (rows, picture)):
@@ -193,7 +190,6 @@ class BasisKernel:
             "nx": width,
             "cells": rows.shape[1],
             "cells_x": source.cells[1],
-            "columns": len(columns["column"]) if columns else 0,
             "limited": ending.limited,
             "passes": 4 * out.numel() >= PASSING,
             **dict(zip(("out_picture", "out_plane", "out_line"), out.stride(), strict=False)),
@@ -201,12 +197,15 @@ class BasisKernel:
         tensors: dict[str, Tensor | None] = {
             "cell_y": lines.cells[0],
             "cell_x": lines.cells[1],
-            "along_y": along[0],
-            "along_x": along[1] if ending.scale == 1 else along[1] * ending.scale,
+            "along_y": along_y.contiguous(),
+            "along_x": F.pad(along_x if ending.scale == 1 else along_x * ending.scale, (0, self.lanes)),
             "rows": rows,
             "constant": constants([c * ending.scale + ending.shift for c in constant], torch.float32, rows.device),
             "out": out,
-            **columns,
+            "column": torch.empty(lines.sides * width, dtype=torch.int64, device="cpu"),
+            "first": torch.empty(width + 1, dtype=torch.int64, device="cpu"),
+            "start": torch.empty(width + 1, dtype=torch.int64, device="cpu"),
+            "nth": torch.zeros(lines.sides, width + self.lanes, dtype=torch.int32, device="cpu"),
         }
         if latent.extra is not None:
             numbers |= {"pixels": latent.extra.rows.shape[1], "pixels_x": latent.extra.cells[1]}
@@ -216,12 +215,6 @@ class BasisKernel:
         threads = max(1, min(torch.get_num_threads(), out.numel() // channels // LEAST_PIXELS))
         self._call(_Basis(**numbers, **pointers), threads)
         return out
-
-    def _columns(self, cells: Tensor) -> dict[str, Tensor]:
-        """The columns of cells that a line reads, the first pixel of each, and the number of each pixel's."""
-        column, nth, counts = torch.unique_consecutive(cells, return_inverse=True, return_counts=True)
-        start = F.pad(counts.cumsum(0), (1, 0))
-        return {"column": column, "start": start, "nth": F.pad(nth.int(), (0, self.lanes))}
 
     def _call(self, task: _Basis, threads: int) -> None:
         """Call ``run``; ctypes releases the GIL meanwhile."""

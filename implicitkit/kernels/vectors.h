@@ -31,10 +31,9 @@ typedef int32_t four_ints __attribute__((vector_size(16)));
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 
-/* The first of n numbers; zeros behind the last, which is not read. */
+/* The first of n numbers; zeros behind the last, which is not read. A mask, not a branch: it is made once for a loop. */
 INLINE vec load_some(const float *p, int64_t n) {
-    if (n >= LANES) return load(p);
-    if (n <= 0) return (vec){0};
+    n = n < 0 ? 0 : n > LANES ? LANES : n;
 #if defined(__AVX512F__)
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(__AVX2__)
@@ -42,6 +41,7 @@ INLINE vec load_some(const float *p, int64_t n) {
     return (vec)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes));
 #else
     vec v = {0};
+    if (n == LANES) return load(p);
     for (int64_t i = 0; i < n; i++) v[i] = p[i];
     return v;
 #endif
@@ -49,10 +49,15 @@ INLINE vec load_some(const float *p, int64_t n) {
 
 /* The first of n numbers in bfloat16; zeros behind the last. */
 INLINE vec load_narrow(const uint16_t *p, int64_t n) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    n = n < 0 ? 0 : n > LANES ? LANES : n;
+    const halves h = (halves)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p);
+#else
     halves h = {0};
     if (n >= LANES) h = *(const halves *)p;
     else
         for (int64_t i = 0; i < n; i++) h[i] = p[i];
+#endif
     return (vec)(__builtin_convertvector(h, words) << 16);
 }
 
