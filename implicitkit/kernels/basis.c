@@ -21,11 +21,12 @@
 enum { STRIP = 16, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
 enum { BLOCK = 4, GROUPS = 64 / LANES, AHEAD = 4 }; /* of products: lines, groups at a time, cells to be fetched */
 #if defined(__AVX512F__)
-enum { TOGETHER = 4 }; /* lines of waves: their sums stay in registers */
+enum { TOGETHER = 4, LINES = 16 }; /* of waves: lines whose sums stay in registers; for which cells are turned once */
 #else
-enum { TOGETHER = 2 };
+enum { TOGETHER = 2, LINES = 16 };
 #endif
 enum { SHARES = 8, LEAST_LINES = 16 }; /* a thread's, and lines of one */
+#define APART __attribute__((noinline)) /* inner loops: the compiler gives them all registers */
 
 /* basis.py has the same fields in the same order. */
 struct basis {
@@ -157,17 +158,18 @@ INLINE void put_three(const struct basis *e, const struct place *s, int64_t b, i
 #endif
 
 /* A strip's values to their planes, with the picture and the constant. */
-INLINE void put(const struct basis *e, const struct place *place, int64_t b, int64_t y, int64_t x0, int64_t count,
-                const vec *values, const int channels) {
+static void put(const struct basis *e, const struct place *place, int64_t b, int64_t y, int64_t x0, int64_t count,
+                const vec *values) {
     float *out = e->out + b * e->out_picture + y * e->out_line + x0;
 #if defined(__AVX512F__)
-    if (channels == 3) {
+    if (e->channels == 3) {
         put_three(e, place, b, y, x0, count, values, out);
         return;
     }
 #endif
-    UNROLLED for (int c = 0; c < channels; c++) memcpy(out + c * e->out_plane, &values[c], count * sizeof(float));
-    end_strip(e, place, b, y, x0, count, out, channels);
+    for (int64_t c = 0; c < e->channels; c++) memcpy(out + c * e->out_plane, &values[c], count * sizeof(float));
+    if (e->channels == 3) end_strip(e, place, b, y, x0, count, out, 3);
+    else end_strip(e, place, b, y, x0, count, out, e->channels);
 }
 
 /* The end of the lines from y on, before last, that read the same cells. */
@@ -228,36 +230,34 @@ INLINE void turn_square(const float *const *rows, int64_t from, float *to, int64
 
 struct products {
     float made[LANES * (BLOCK * MAX_CHANNELS * MAX_PADDED + LANES)]; /* (cells, lines, channels, padded) */
-    vec joined[BLOCK * MAX_CHANNELS * MAX_PADDED];                   /* (lines, channels, padded), of a group's cells */
+    vec joined[MAX_PADDED * BLOCK * MAX_CHANNELS];                   /* (padded, lines, channels), of a group's cells */
+    float lifts[MAX_SIDES * MAX_PADDED * BLOCK];                     /* (sides, functions, lines), along y */
 };
 
 /* Numbers from cell to cell in what is made; never whole pages, which would share few lines of the cache. */
 INLINE int64_t apart(const struct basis *e) { return BLOCK * e->channels * e->padded + LANES; }
 
-/* The coefficients of a cell in a column, of which rows say where they begin, with the functions along y of some lines.
- * A coefficient is loaded once for all of them; channels are made at once, or the sums would wait for themselves. */
-INLINE void join(const struct basis *e, const int64_t *rows, int64_t y, int64_t first, float *to, const int lines,
-                 const int channels, const int narrow) {
-    const int64_t n = e->functions, padded = e->padded, each = e->channels * n * n;
-    const char *rows_at = e->rows;
-    for (int64_t k = 0; k < padded; k += LANES) {
-        vec total[MAX_CHANNELS][BLOCK] = {{{0}}};
-        for (int64_t t = 0; t < e->sides; t++) {
-            const float *along = e->along_y + (t * e->ny + y) * n;
-            int64_t at = rows[t] + first * n * n + k;
-            for (int64_t i = 0; i < n; i++, at += n)
-                UNROLLED for (int c = 0; c < channels; c++) {
-                    const int64_t own = at + c * n * n;
-                    __builtin_prefetch(rows_at + (own + AHEAD * each) * (narrow ? 2 : 4), 0, 2);
-                    const vec one = narrow ? load_narrow((const uint16_t *)rows_at + own, n - k)
-                                            : load_some((const float *)rows_at + own, n - k);
-                    UNROLLED for (int l = 0; l < lines; l++) total[c][l] += splat(along[l * n + i]) * one;
-                }
-        }
-        UNROLLED for (int l = 0; l < lines; l++)
-            UNROLLED for (int c = 0; c < channels; c++)
-                *(vec *)(to + (l * e->channels + first + c) * padded + k) = total[c][l];
+/* A cell's coefficients of some channels with the functions along y of some lines: LANES functions along x, of which left
+ * are there. A coefficient is loaded once for all lines; channels are made at once, or the sums would wait for themselves.
+ */
+INLINE void join(const struct basis *e, const int64_t *rows, int64_t from, int64_t left, const float *lifts, float *to,
+                 const int lines, const int channels, const int narrow) {
+    const int64_t n = e->functions, ahead = AHEAD * e->channels * n * n, line = e->channels * e->padded;
+    vec total[MAX_CHANNELS][BLOCK];
+    UNROLLED for (int c = 0; c < channels; c++)
+        UNROLLED for (int l = 0; l < lines; l++) total[c][l] = (vec){0};
+    for (int64_t t = 0; t < e->sides; t++) {
+        const char *row = (const char *)e->rows + (rows[t] + from) * (narrow ? 2 : 4);
+        for (int64_t i = 0; i < n; i++, row += n * (narrow ? 2 : 4), lifts += lines)
+            UNROLLED for (int c = 0; c < channels; c++) {
+                const char *own = row + c * n * n * (narrow ? 2 : 4);
+                __builtin_prefetch(own + ahead * (narrow ? 2 : 4), 0, 2); /* behind the last cell: no matter */
+                const vec one = narrow ? load_narrow((const uint16_t *)own, left) : load_some((const float *)own, left);
+                UNROLLED for (int l = 0; l < lines; l++) total[c][l] += splat(lifts[l]) * one;
+            }
     }
+    UNROLLED for (int l = 0; l < lines; l++)
+        UNROLLED for (int c = 0; c < channels; c++) *(vec *)(to + l * line + c * e->padded) = total[c][l];
 }
 
 #define FOR_LINES(lines, call)                                                                                         \
@@ -268,8 +268,24 @@ INLINE void join(const struct basis *e, const int64_t *rows, int64_t y, int64_t 
     default: call(4);                                                                                                  \
     }
 
+/* A cell's coefficients for some lines, (lines, channels, padded); rows: where they begin, on either side. */
+#define JOINED(lines)                                                                                                  \
+    static APART void join_##lines(const struct basis *e, const int64_t *rows, const float *lifts, float *to) {        \
+        const int64_t n = e->functions;                                                                                \
+        for (int64_t k = 0; k < n; k += LANES)                                                                         \
+            if (e->channels == 3 && e->narrow) join(e, rows, k, n - k, lifts, to + k, lines, 3, 1);                    \
+            else if (e->channels == 3) join(e, rows, k, n - k, lifts, to + k, lines, 3, 0);                            \
+            else                                                                                                       \
+                for (int64_t c = 0; c < e->channels; c++) {                                                            \
+                    float *own = to + c * e->padded + k;                                                               \
+                    if (e->narrow) join(e, rows, c * n * n + k, n - k, lifts, own, lines, 1, 1);                       \
+                    else join(e, rows, c * n * n + k, n - k, lifts, own, lines, 1, 0);                                 \
+                }                                                                                                      \
+    }
+JOINED(1) JOINED(2) JOINED(3) JOINED(4)
+
 /* A group's cells for some lines. */
-INLINE void join_group(const struct basis *e, struct products *s, int64_t b, int64_t y, int64_t lines, int64_t group) {
+static void join_group(const struct basis *e, struct products *s, int64_t b, int64_t y, int64_t lines, int64_t group) {
     const int64_t n = e->functions, each = e->channels * n * n, count = e->first[group + 1] - e->first[group];
     const float *made[LANES];
     for (int64_t i = 0; i < LANES; i++) {
@@ -279,52 +295,57 @@ INLINE void join_group(const struct basis *e, struct products *s, int64_t b, int
         if (i >= count) continue; /* no pixel reads it */
         for (int64_t t = 0; t < e->sides; t++)
             rows[t] = (b * e->cells + e->cell_y[t * e->ny + y] * e->cells_x + e->column[e->first[group] + i]) * each;
-#define JOIN(lines) join(e, rows, y, 0, to, lines, 3, 0)
-#define JOIN_NARROW(lines) join(e, rows, y, 0, to, lines, 3, 1)
-#define JOIN_ONE(lines) join(e, rows, y, c, to, lines, 1, 0)
-#define JOIN_ONE_NARROW(lines) join(e, rows, y, c, to, lines, 1, 1)
-        if (e->channels == 3 && !e->narrow) FOR_LINES(lines, JOIN)
-        else if (e->channels == 3) FOR_LINES(lines, JOIN_NARROW)
-        for (int64_t c = 0; c < e->channels && e->channels != 3; c++)
-            if (e->narrow) FOR_LINES(lines, JOIN_ONE_NARROW)
-            else FOR_LINES(lines, JOIN_ONE)
+#define JOIN(lines) join_##lines(e, rows, s->lifts, to)
+        FOR_LINES(lines, JOIN)
     }
-    for (int64_t of = 0; of < lines * e->channels * e->padded; of += e->padded)
-        for (int64_t k = of; k < of + n; k += 4)
-            UNROLLED for (int i = 0; i < LANES; i += 4) turn_square(made + i, k, (float *)(s->joined + k) + i, LANES);
+    const int64_t all = lines * e->channels;
+    for (int64_t of = 0; of < all; of++)
+        for (int64_t k = 0; k < n; k += 4) {
+            float *to = (float *)(s->joined + k * all + of);
+            UNROLLED for (int i = 0; i < LANES; i += 4) turn_square(made + i, of * e->padded + k, to + i, all * LANES);
+        }
 }
 
-/* LANES pixels of some lines, of the channels from first on; which: their cells on either side, in the group. */
-INLINE void sum_products(const struct basis *e, const vec *joined, const ints *which, int64_t x0, int64_t first,
-                         vec acc[BLOCK][MAX_CHANNELS], const int lines, const int channels) {
-    const int64_t next = e->nx + LANES;
+/* LANES pixels of some lines, of some of the channels; which: their cells on either side, in the group. */
+INLINE void sum_products(const struct basis *e, const vec *joined, const ints *which, int64_t x0, vec *to, const int lines,
+                         const int channels) {
+    const int64_t next = e->nx + LANES, all = lines * e->channels;
+    vec acc[BLOCK][MAX_CHANNELS];
     UNROLLED for (int l = 0; l < lines; l++)
-        UNROLLED for (int c = 0; c < channels; c++) acc[l][first + c] = (vec){0};
+        UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
     for (int64_t t = 0; t < e->sides; t++) {
         const float *along = e->along_x + t * e->functions * next + x0;
-        for (int64_t k = 0; k < e->functions; k++, along += next) {
+        const ints own = which[t];
+        const vec *of = joined;
+        for (int64_t k = 0; k < e->functions; k++, along += next, of += all) {
             const vec each = load(along);
             UNROLLED for (int l = 0; l < lines; l++)
                 UNROLLED for (int c = 0; c < channels; c++)
-                    acc[l][first + c] += pick(joined[(l * e->channels + first + c) * e->padded + k], which[t]) * each;
+                    acc[l][c] += pick(of[l * (channels == 1 ? e->channels : channels) + c], own) * each;
         }
     }
+    UNROLLED for (int l = 0; l < lines; l++)
+        UNROLLED for (int c = 0; c < channels; c++) to[l * MAX_CHANNELS + c] = acc[l][c];
 }
 
-INLINE void strip_of_products(const struct basis *e, const vec *joined, int64_t b, int64_t y, int64_t x0, int64_t count,
-                              const int lines) {
-    vec acc[BLOCK][MAX_CHANNELS];
+#define SUMS_OF_PRODUCTS(lines)                                                                                        \
+    static APART void products_##lines(const struct basis *e, const vec *joined, const ints *which, int64_t x0, vec *to) { \
+        if (e->channels == 3) sum_products(e, joined, which, x0, to, lines, 3);                                        \
+        else                                                                                                           \
+            for (int64_t c = 0; c < e->channels; c++) sum_products(e, joined + c, which, x0, to + c, lines, 1);        \
+    }
+SUMS_OF_PRODUCTS(1) SUMS_OF_PRODUCTS(2) SUMS_OF_PRODUCTS(3) SUMS_OF_PRODUCTS(4)
+
+static void strip_of_products(const struct basis *e, const vec *joined, int64_t b, int64_t y, int64_t lines, int64_t x0,
+                              int64_t count) {
+    vec sums[BLOCK * MAX_CHANNELS];
     struct place place = {0};
     ints which[MAX_SIDES];
     for (int64_t t = 0; t < e->sides; t++) which[t] = *(const ints *)(e->nth + t * (e->nx + LANES) + x0) & (LANES - 1);
     if (e->picture) place_picture(e, &place, x0, count);
-    if (e->channels == 3) {
-        sum_products(e, joined, which, x0, 0, acc, lines, 3);
-        UNROLLED for (int l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, acc[l], 3);
-        return;
-    }
-    for (int64_t c = 0; c < e->channels; c++) sum_products(e, joined, which, x0, c, acc, lines, 1);
-    UNROLLED for (int l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, acc[l], (int)e->channels);
+#define PRODUCTS(lines) products_##lines(e, joined, which, x0, sums)
+    FOR_LINES(lines, PRODUCTS)
+    for (int64_t l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, sums + l * MAX_CHANNELS);
 }
 
 static void lines_of_products(const struct basis *e, struct products *s, int64_t b, int64_t first, int64_t last) {
@@ -332,13 +353,16 @@ static void lines_of_products(const struct basis *e, struct products *s, int64_t
         const int64_t to = e->groups - from < GROUPS ? e->groups : from + GROUPS;
         for (int64_t y = first, end; y < last; y = end) {
             end = end_of_run(e, y, last < y + BLOCK ? last : y + BLOCK);
+            for (int64_t t = 0; t < e->sides; t++)
+                for (int64_t i = 0; i < e->functions; i++)
+                    for (int64_t l = 0; l < end - y; l++)
+                        s->lifts[(t * e->functions + i) * (end - y) + l] =
+                            e->along_y[(t * e->ny + y + l) * e->functions + i];
             for (int64_t group = from; group < to; group++) {
                 join_group(e, s, b, y, end - y, group);
                 const int64_t right = e->start[group + 1];
                 for (int64_t x = e->start[group]; x < right; x += LANES) {
-                    const int64_t count = right - x < LANES ? right - x : LANES;
-#define PRODUCTS(lines) strip_of_products(e, s->joined, b, y, x, count, lines)
-                    FOR_LINES(end - y, PRODUCTS)
+                    strip_of_products(e, s->joined, b, y, end - y, x, right - x < LANES ? right - x : LANES);
                 }
             }
         }
@@ -385,69 +409,91 @@ struct fetched {
     int64_t each;
 };
 
-/* LANES pixels of some lines from y on; which: their cells among those turned. */
-INLINE void waves(const struct basis *e, const struct turned *cells, ints which, int64_t y, int64_t x0,
-                  vec acc[TOGETHER][MAX_CHANNELS], struct fetched ahead, const int lines, const int channels) {
+/* LANES pixels of some lines; which: their cells among those turned; lifts: (functions, lines, 2), the lines' cosines and
+ * sines. */
+INLINE void sum_waves(const struct basis *e, const struct turned *cells, ints which, int64_t x0, const float *lifts,
+                      struct fetched ahead, vec *to, const int lines, const int channels) {
     const int64_t n = e->functions, next = e->nx + LANES;
-    const float *along = e->along_x + x0, *lift[TOGETHER];
-    UNROLLED for (int l = 0; l < lines; l++) {
+    const float *along = e->along_x + x0;
+    vec acc[TOGETHER][MAX_CHANNELS];
+    UNROLLED for (int l = 0; l < lines; l++)
         UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
-        lift[l] = e->along_y + (y + l) * 2 * n;
-    }
-    for (int64_t k = 0; k < n; k++) {
-        __builtin_prefetch(ahead.at + k * ahead.each), __builtin_prefetch(ahead.at + k * ahead.each + LINE);
-        const vec sine = pick(cells[k].sine, which), cosine = pick(cells[k].cosine, which);
-        const vec x = load(along + k * next), z = load(along + (n + k) * next);
+    for (int64_t k = 0; k < n; k++, cells++, along += next, lifts += 2 * lines, ahead.at += ahead.each) {
+        __builtin_prefetch(ahead.at), __builtin_prefetch(ahead.at + LINE);
+        const vec sine = pick(cells->sine, which), cosine = pick(cells->cosine, which);
+        const vec x = load(along), z = load(along + n * next);
         const vec s = sine * x + cosine * z, t = cosine * x - sine * z;
         vec amplitude[MAX_CHANNELS];
-        UNROLLED for (int c = 0; c < channels; c++) amplitude[c] = pick(cells[k].amplitude[c], which);
+        UNROLLED for (int c = 0; c < channels; c++) amplitude[c] = pick(cells->amplitude[c], which);
         UNROLLED for (int l = 0; l < lines; l++) {
-            const vec wave = s * splat(lift[l][2 * k]) + t * splat(lift[l][2 * k + 1]);
+            const vec wave = s * splat(lifts[2 * l]) + t * splat(lifts[2 * l + 1]);
             UNROLLED for (int c = 0; c < channels; c++) acc[l][c] += wave * amplitude[c];
         }
     }
+    UNROLLED for (int l = 0; l < lines; l++)
+        UNROLLED for (int c = 0; c < channels; c++) to[l * MAX_CHANNELS + c] = acc[l][c];
 }
 
-/* The same, written to the result. */
-INLINE void some_waves(const struct basis *e, const struct turned *cells, const struct place *place, ints which, int64_t b,
-                       int64_t y, int64_t x0, int64_t count, struct fetched ahead, const int lines, const int channels) {
-    vec acc[TOGETHER][MAX_CHANNELS];
-    waves(e, cells, which, y, x0, acc, ahead, lines, channels);
-    UNROLLED for (int l = 0; l < lines; l++) put(e, place, b, y + l, x0, count, acc[l], channels);
-}
+#define SUMS_OF_WAVES(name, lines, channels)                                                                           \
+    static APART void name##_of_##channels(const struct basis *e, const struct turned *cells, ints which, int64_t x0,  \
+                                           const float *lifts, struct fetched ahead, vec *to) {                        \
+        sum_waves(e, cells, which, x0, lifts, ahead, to, lines, channels);                                             \
+    }
+SUMS_OF_WAVES(lines, TOGETHER, 1) SUMS_OF_WAVES(lines, TOGETHER, 2)
+SUMS_OF_WAVES(lines, TOGETHER, 3) SUMS_OF_WAVES(lines, TOGETHER, 4)
+SUMS_OF_WAVES(line, 1, 1) SUMS_OF_WAVES(line, 1, 2) SUMS_OF_WAVES(line, 1, 3) SUMS_OF_WAVES(line, 1, 4)
 
-static void strip_of_waves(const struct basis *e, const struct turned *cells, ints which, int64_t b, int64_t y, int64_t end,
-                           int64_t x0, int64_t count, struct fetched ahead) {
+static void (*const waves_of[2][MAX_CHANNELS])(const struct basis *, const struct turned *, ints, int64_t, const float *,
+                                               struct fetched, vec *) = {
+    {line_of_1, line_of_2, line_of_3, line_of_4},
+    {lines_of_1, lines_of_2, lines_of_3, lines_of_4},
+};
+
+struct waves {
+    struct turned cells[MAX_PADDED];
+    float lifts[LINES * MAX_PADDED * 2]; /* of some lines after the other, as sum_waves() reads them */
+};
+
+/* How many of the lines are made at once. */
+INLINE int64_t together(int64_t lines) { return lines >= TOGETHER ? TOGETHER : 1; }
+
+static void strip_of_waves(const struct basis *e, const struct waves *s, int64_t b, int64_t y, int64_t end, int64_t x0,
+                           int64_t count, struct fetched ahead) {
+    const ints which = *(const ints *)(e->nth + x0) & (LANES - 1);
+    const float *lifts = s->lifts;
     struct place place = {0};
     if (e->picture) place_picture(e, &place, x0, count);
-    while (y < end) {
-#define LINES(n, channels) some_waves(e, cells, &place, which, b, y, x0, count, ahead, n, channels), y += n, ahead.each = 0
-#define ALL_LINES(channels)                                                                                            \
-    if (end - y >= TOGETHER) LINES(TOGETHER, channels);                                                                \
-    else LINES(1, channels)
-        switch (e->channels) {
-        case 1: ALL_LINES(1); break;
-        case 2: ALL_LINES(2); break;
-        case 3: ALL_LINES(3); break;
-        default: ALL_LINES(4);
-        }
+    for (int64_t lines; y < end; y += lines, lifts += lines * e->functions * 2, ahead.each = 0) {
+        vec sums[TOGETHER * MAX_CHANNELS];
+        lines = together(end - y);
+        waves_of[lines > 1][e->channels - 1](e, s->cells, which, x0, lifts, ahead, sums);
+        for (int64_t l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, sums + l * MAX_CHANNELS);
     }
 }
 
-static void lines_of_waves(const struct basis *e, struct turned *cells, int64_t b, int64_t first, int64_t last) {
+/* What some lines are turned by. */
+static void lift(const struct basis *e, float *to, int64_t y, int64_t end) {
+    for (int64_t lines; y < end; y += lines) {
+        lines = together(end - y);
+        for (int64_t k = 0; k < e->functions; k++)
+            for (int64_t l = 0; l < lines; l++, to += 2) memcpy(to, e->along_y + ((y + l) * e->functions + k) * 2, 8);
+    }
+}
+
+static void lines_of_waves(const struct basis *e, struct waves *s, int64_t b, int64_t first, int64_t last) {
     const int64_t bytes = (1 + e->channels) * e->functions * (e->narrow ? 2 : 4); /* of a cell */
     for (int64_t y = first, end; y < last; y = end) {
-        end = end_of_run(e, y, last);
+        end = end_of_run(e, y, last < y + LINES ? last : y + LINES);
+        lift(e, s->lifts, y, end);
         const char *line = (const char *)e->rows + (b * e->cells + e->cell_y[y] * e->cells_x) * bytes;
         for (int64_t group = 0; group < e->groups; group++) {
             const int64_t *columns = e->column + e->first[group], taken = e->first[group + 1] - e->first[group];
-            turn_cells(e, b, y, columns, taken, cells);
+            turn_cells(e, b, y, columns, taken, s->cells);
             const char *next = line + (columns[taken - 1] + 1) * bytes; /* behind the last: no matter */
             const int64_t left = e->start[group], right = e->start[group + 1], share = 2 * LINE * e->functions;
             for (int64_t x = left, fetched = 0; x < right; x += LANES, fetched += share) {
-                const ints which = *(const ints *)(e->nth + x) & (LANES - 1);
                 const struct fetched ahead = {next + fetched, fetched < taken * bytes ? 2 * LINE : 0};
-                strip_of_waves(e, cells, which, b, y, end, x, right - x < LANES ? right - x : LANES, ahead);
+                strip_of_waves(e, s, b, y, end, x, right - x < LANES ? right - x : LANES, ahead);
             }
         }
     }
@@ -467,12 +513,12 @@ static void take_shares(void *argument) {
     const int64_t of_a_picture = work->shares / e->batch;
     union {
         struct products products;
-        struct turned cells[MAX_PADDED];
+        struct waves waves;
     } memory __attribute__((aligned(LINE))); /* or each vector of it would lie in two lines of the cache */
     for (int64_t taken; (taken = atomic_fetch_add(&work->next, 1)) < work->shares;) {
         const int64_t first = taken % of_a_picture * work->lines, end = first + work->lines;
         const int64_t b = taken / of_a_picture, last = end < e->ny ? end : e->ny;
-        if (e->waves) lines_of_waves(e, memory.cells, b, first, last);
+        if (e->waves) lines_of_waves(e, &memory.waves, b, first, last);
         else lines_of_products(e, &memory.products, b, first, last);
     }
 #if defined(__AVX512F__)
