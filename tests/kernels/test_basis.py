@@ -75,12 +75,68 @@ def test_equals_the_plain_path_on_tiles_and_many_threads() -> None:
         assert float((made.encode(picture, tile=tile).render((160, 192)) - expected).abs().max()) <= 2e-5
 
 
-@pytest.mark.parametrize("decoder", [DECODERS[1], DECODERS[4]], ids=lambda d: d["name"])
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: f"{d['name']}-{d.get('out_channels', 3)}")
+@pytest.mark.parametrize("passing", [0, 1 << 30], ids=["past the caches", "through the caches"])
+def test_writes_what_is_returned_to_the_given_canvas(
+    decoder: dict, passing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("implicitkit.kernels.basis.PASSING", passing)
+    field, channels = model(decoder).encode(torch.rand(2, 3, 7, 9)), decoder.get("out_channels", 3)
+    with plain_path():
+        expected = field.render((28, 48))
+    assert float(expected.min()) >= 0 and float(expected.max()) <= 1
+    for canvas in (torch.full((2, channels, 28, 48), 7.0), torch.full((2, channels + 1, 40, 64), 7.0)):
+        out = canvas[:, :channels, :28, :48]
+        calls = []
+        monkeypatch.setattr(torch.Tensor, "copy_", lambda *arguments: calls.append(arguments))
+        assert field.render((28, 48), out=out) is out and not calls, "the kernel writes to the canvas itself"
+        monkeypatch.undo()
+        assert float((out - expected).abs().max()) <= 1e-5
+        beyond = canvas[:, :, 28:].flatten().tolist() + canvas[:, :, :, 48:].flatten().tolist()
+        assert set(beyond) <= {7.0} and set(canvas[:, channels:].flatten().tolist()) <= {7.0}
+    turned = torch.empty(2, channels, 48, 28).transpose(2, 3)  # lines are not in one piece
+    assert float((field.render((28, 48), out=turned) - expected).abs().max()) <= 1e-5
+
+
+def test_limits_values() -> None:
+    made = model(DECODERS[4])
+    made.decoder.project.weight.data.mul_(20)
+    values = made.encode(torch.rand(3, 7, 9)).render((28, 36))
+    assert float(values.min()) == 0 and float(values.max()) == 1
+
+
+def test_a_canvas_that_is_the_picture_itself() -> None:
+    picture = torch.rand(1, 3, 8, 10).contiguous(memory_format=torch.channels_last)
+    field = model(DECODERS[1]).encode(picture)
+    expected = field.render((8, 10))
+    assert torch.equal(field.render((8, 10), out=picture), expected)
+
+
+def test_what_is_not_a_number_stays() -> None:
+    made = model(DECODERS[1])
+    made.decoder.hyper.bias.data[-1] = float("nan")  # an amplitude of the last channel
+    values = made.encode(torch.rand(3, 7, 9)).render((28, 36))
+    assert bool(values[2].isnan().all()) and not bool(values[:2].isnan().any())
+
+
+@pytest.mark.parametrize("decoder", [DECODERS[1], DECODERS[4], DECODERS[6]], ids=lambda d: d["name"])
 def test_rows_in_bfloat16(decoder: dict) -> None:
     field = model(decoder).encode(torch.rand(3, 7, 9), precision="bfloat16")
     ours = field.render((28, 40), clamp=False)
     with plain_path():
         assert float((ours - field.render((28, 40), clamp=False)).abs().max()) <= 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_products_at_coordinates_out_of_order(ensemble: bool) -> None:
+    decoder = ik.create_decoder("gb_lsr", in_channels=4, order=5, local_ensemble=ensemble)
+    latent = decoder.prepare(Features(torch.rand(1, 4, 5, 60), (5, 60)), Inputs(torch.zeros(1, 3, 5, 60)), {})
+    lines = [torch.rand(7) * 2 - 1, torch.rand(150) * 2 - 1]
+    ours = evaluate.query_grid(decoder, latent, lines, None, {})
+    with plain_path():
+        expected = evaluate.query_grid(decoder, latent, lines, None, {})
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
