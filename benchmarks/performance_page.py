@@ -56,13 +56,13 @@ plain path; so does bfloat16 on processors with AMX, of which oneDNN makes more.
 `lmf` and `lm_liif` go through the same kernel: a layer's sums are multiplied by the cell's scales, and its shifts added, while they are in registers. These
 layers are 16 wide, so that their tiles are as narrow, with twice the rows; they are computed in float32 at any precision. The cells of the next queries are fetched ahead.
 
-`thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. For Thera a vector holds pixels: the cells of
-some pixels are transposed, wave by wave, while the next are fetched; each pixel picks its own, and the sines and cosines along x are turned to up to four lines at once. For the others it holds functions: a cell's coefficients
-are summed with the functions along y of up to four lines, and a pixel is a product with those along x. The picture that Thera adds is blended in the same pass. It computes in float32 at any
-precision, and reads Thera's rows as they are stored.
+`thera`, `gb_lsr` and `ope` have one too ([`basis.c`](../implicitkit/kernels/basis.c)), for grids: they are sums of separable functions of the offset. A vector holds pixels. They read a group of as many columns of cells, and each picks the
+numbers of its own cell. For Thera the cells are transposed, wave by wave, while the next are fetched, and the sines and cosines along x are turned to up to four lines at once. For the others a cell's coefficients are first summed with the
+functions along y of up to four lines. The picture that Thera adds, the way back to [0, 1] and the clamp are part of the same pass, which writes to the canvas itself (`render(..., out=)`); results of 8 MB and more are written past the caches. It computes in float32 at any
+precision, and reads rows as they are stored.
 
-What bounds them: GB-LSR reads 768 numbers of a cell, 192 bytes for a pixel at ×4, which take 7 ns at the 27 GB/s that the first processor's memory gave; Thera's multiply-adds would take 1.5 ns at its rate of products, its rows 1.2, and what
-PyTorch does to the picture afterwards (the way back to [0, 1], the clamp) takes about 1. LMF's multiply-adds are 54 ns.
+What bounds them: GB-LSR reads 768 numbers of a cell, 192 bytes for a pixel at ×4, which take 7 ns at the 27 GB/s that the first processor's memory gave, and its 490 multiply-adds take 4.7 ns at its rate of products. Thera's take 1.5 ns, its rows 1.2, and what
+is computed per line and column by PyTorch about 1. LMF's multiply-adds are 54 ns.
 
 Kernels run on PyTorch's own OpenMP threads: those wait in a loop for some milliseconds after each operation, so that threads beside them would share the cores with them. Where PyTorch brings no
 OpenMP, and in a forked process, the kernel starts its own.

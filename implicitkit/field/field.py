@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from implicitkit.coordinates import (
 )
 from implicitkit.devices import PRECISIONS
 from implicitkit.field.gradients import refuse_derivatives, refuse_transformed
-from implicitkit.field.latents import Composed, Latents, computing_precision
+from implicitkit.field.latents import Composed, Latents, computing_precision, modes
 from implicitkit.field.sampler import Asked, Sampler
 from implicitkit.field.tiles import Window, assembled, check_canvas, check_room, in_blocks
 from implicitkit.images.filling import Fill, fill_holes
@@ -127,7 +127,7 @@ class Field:
                 raise ValueError(f"the condition {name!r} is of {count} pictures, the image of {len(self._image)}")
         self._read = {name: field._as_batch(True) for name, field in read.items()}  # decoders take batches
         self.conditions = {name: field._as_batch(self.batched) for name, field in read.items()}
-        with _modes(self):
+        with self._modes():
             self._latents = Latents(model, self._image, self._mask, self._read, tile=tile, grad=grad)
         self._sampler = Sampler(model.decoder, self._latents, self._image, mean=model.mean, std=model.std, grad=grad)
 
@@ -169,7 +169,7 @@ class Field:
                 cell = cell.reshape(-1, cell.shape[-1])
             coords = coords.reshape(-1, self.model.ndim)
         coords, cells = self._check_points(coords, cell)
-        with _modes(self):
+        with self._modes():
             result = self._at_points(coords, cells, options=options).values
         return (result if self.batched else result[0]).reshape(
             *result.shape[: self.batched], *leading, result.shape[-1]
@@ -191,7 +191,7 @@ class Field:
         unknown = set(names) - set(self._read)
         if unknown:
             raise ValueError(f"wanted are {sorted(unknown)}; the model reads {sorted(self._read) or 'none'}")
-        with _modes(self):
+        with self._modes():
             return self._at_points(coords, cells, names, options)
 
     def render(
@@ -246,40 +246,29 @@ class Field:
         clamp: bool = True,
         block: int | None = None,
         options: Options = None,
-    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-        """Yield the blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than
-        memory.
-        """
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """Yield the blocks ``(window, values (B, out, *window))`` of :meth:`render`, for canvases larger than memory."""
         return self._blocks(check_size(size, self.model.ndim), box, cell, clamp, block, options)
 
     def _blocks(
-        self,
-        size: Sequence[int],
-        box: Sequence[float] | None,
-        cell: Cell,
-        clamp: bool,
-        block: int | None,
-        options: Options,
-        canvas: Tensor | None = None,
-    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-        """:meth:`blocks`; values may be written straight to their place in ``canvas`` ``(B, out, *size)``."""
+        self, size: Size, box: Any, cell: Cell, clamp: bool, block: int | None, options: Options, canvas: Any = None
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """:meth:`blocks`; a kernel may write values to their place in ``canvas`` ``(B, out, *size)``."""
         per_axis = axes(size, box, device=self.device)
         default = cell is None
         cells = self._check_cell(cell_size(size, box, device=self.device) if default else cell, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; call the field at points for one cell each")
 
-        with _modes(self):
+        with self._modes():
             questions = self._ask(per_axis, cells, default, self._completed(options))
+            block = self._sampler.block(cells, grid=True) if block is None else block
 
         def evaluate(window: Window) -> Tensor:
-            with _modes(self):
+            with self._modes():
                 place = None if canvas is None else canvas[(slice(None), slice(None), *window)]
                 return self._on_grid(questions, window, clamp, place)
 
-        if block is None:
-            with _modes(self):
-                block = self._sampler.block(cells, grid=True)
         return in_blocks(evaluate, product(*self._sampler.spans(per_axis)), block, retry=not self.grad)
 
     @property
@@ -296,6 +285,9 @@ class Field:
     def device(self) -> torch.device:
         """The picture's device."""
         return self._image.device
+
+    def _modes(self) -> AbstractContextManager[None]:
+        return modes(self.device, self.precision, grad=self.grad)
 
     def _as_batch(self, batched: bool) -> Field:
         """A view of the field whose results have a leading ``B`` or not."""
@@ -352,16 +344,3 @@ class Field:
         if self.model.uses_cell:
             raise ValueError("this model needs cell=, the size of an output pixel (2/n for n pixels across a picture)")
         return None
-
-
-@contextmanager
-def _modes(field: Field) -> Iterator[None]:
-    """Gradients and autocast as the field has them (precision None: what is in force)."""
-    with ExitStack() as stack:
-        if not field.grad:
-            stack.enter_context(torch.no_grad())
-        if field.precision is not None:
-            low = field.precision != "float32"
-            dtype = PRECISIONS[field.precision] if low else None
-            stack.enter_context(torch.autocast(field.device.type, dtype=dtype, enabled=low))
-        yield

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -276,3 +276,20 @@ def computing_precision(model: Composed, precision: str | None) -> str | None:
             "model.bfloat16() or model.half() for 16 bits"
         )
     return next(iter(low.values()))
+
+
+@contextmanager
+def modes(device: torch.device, precision: str | None, *, grad: bool) -> Iterator[None]:
+    """Gradients and autocast as a field has them; precision None: what is in force.
+
+    >>> with modes(torch.device("cpu"), "bfloat16", grad=False):
+    ...     torch.is_grad_enabled(), (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+    (False, torch.bfloat16)
+    """
+    with ExitStack() as stack:
+        if not grad:
+            stack.enter_context(torch.no_grad())
+        if precision is not None:
+            low = precision != "float32"
+            stack.enter_context(torch.autocast(device.type, dtype=PRECISIONS[precision] if low else None, enabled=low))
+        yield

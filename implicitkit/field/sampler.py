@@ -174,17 +174,18 @@ class Sampler:
 
         def evaluate(window: Window) -> Tensor:
             own_cell, own = _part(cell, conditions, window[0])
-            return self._ending()(kernels.query(self._decoder, latent, points[:, window[0]], own_cell, own))
+            values = kernels.query(self._decoder, latent, points[:, window[0]], own_cell, own)
+            return values.float() if ending is None else ending(values)
 
-        count = points.shape[1]
+        count, ending = points.shape[1], self._ending()
         if count == 0 or self._grad:
             return evaluate((slice(None),))
         parts = [values for _, values in in_blocks(evaluate, [(slice(0, count),)], self.block(cell))]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _ending(self, clamp: bool = False) -> Ending:
-        """The way back to [0, 1]; nothing for embeddings."""
-        return Ending(self._std, self._mean, clamp) if self._decoder.output == "picture" else Ending()
+    def _ending(self, clamp: bool = False) -> Ending | None:
+        """The way back to [0, 1]; None for embeddings."""
+        return Ending(self._std, self._mean, clamp) if self._decoder.output == "picture" else None
 
     def _to_extent(
         self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool

@@ -75,19 +75,13 @@ class Ending(NamedTuple):
     limited: bool = False
 
     def __call__(self, values: Tensor) -> Tensor:
-        """The values' end, float32; with gradients nothing is changed in place."""
-        values, graph = values.float(), torch.is_grad_enabled()
-        own = (self.scale, self.shift) != (1, 0)  # what may be changed
-        if own and graph:
-            values = values * self.scale + self.shift
-        elif own:
-            values = torch.add(constants(self.shift, torch.float32, values.device), values, alpha=self.scale)
-        if not self.limited:
-            return values
-        return values.clamp_(0, 1) if own and not graph else values.clamp(0, 1)
-
-
-AS_THEY_ARE = Ending()
+        """Of ``values``, in a tensor of their own, float32."""
+        if torch.is_grad_enabled():
+            values = values.float() * self.scale + self.shift
+            return values.clamp(0, 1) if self.limited else values
+        shift = constants(self.shift, torch.float32, values.device)
+        values = torch.add(shift, values.float(), alpha=self.scale)
+        return values.clamp_(0, 1) if self.limited else values
 
 
 class Lines(NamedTuple):
@@ -150,7 +144,7 @@ class BasisKernel:
         latent: Latent,
         axes: Sequence[Tensor],
         cell: Tensor | None,
-        ending: Ending = AS_THEY_ARE,
+        ending: Ending | None = None,
         out: Tensor | None = None,
     ) -> Tensor | None:
         """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernel cannot run.
@@ -173,6 +167,7 @@ class BasisKernel:
             along_y, along_x = lines.along[0], lines.along[1].transpose(-2, -1)
         height, width = (len(axis) for axis in axes)
         picture = None if latent.extra is None else latent.extra.rows
+        ending = Ending() if ending is None else ending
         if out is None or not _may_hold(out, (rows, picture)):
             out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():

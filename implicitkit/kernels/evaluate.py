@@ -20,7 +20,7 @@ from implicitkit.decoders.mlp import holds_hooks, only_values
 from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, gpu_basis, pool
-from implicitkit.kernels.basis import AS_THEY_ARE, Ending, Separable
+from implicitkit.kernels.basis import Ending, Separable
 from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
@@ -125,7 +125,7 @@ def query_grid(
     axes: Sequence[Tensor],
     cell: Tensor | None,
     conditions: Mapping[str, Tensor],
-    ending: Ending = AS_THEY_ARE,
+    ending: Ending | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """:meth:`Decoder.query_grid <implicitkit.decoders.base.Decoder.query_grid>` by the fastest way, and the values'
@@ -135,7 +135,8 @@ def query_grid(
     """
     if not holds_hooks(decoder) and (values := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
         return values
-    return ending(_query_grid(decoder, latent, axes, cell, conditions))
+    values = _query_grid(decoder, latent, axes, cell, conditions)
+    return values.float() if ending is None else ending(values)
 
 
 def _query_grid(
@@ -225,7 +226,12 @@ def _basis_kernel_for(like: Tensor) -> basis.BasisKernel | gpu_basis.GPUBasisKer
 
 
 def _by_basis(
-    decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, ending: Ending, out: Tensor | None
+    decoder: Decoder,
+    latent: Any,
+    axes: Sequence[Tensor],
+    cell: Tensor | None,
+    ending: Ending | None,
+    out: Tensor | None,
 ) -> Tensor | None:
     """A basis decoder's values on a grid by its kernel, or None; see :func:`query_grid`."""
     if torch.compiler.is_compiling() or _plain_only.get() or torch.is_grad_enabled():

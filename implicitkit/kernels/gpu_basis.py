@@ -17,7 +17,7 @@ from implicitkit.decoders.basis.base import BasisDecoder
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import constants
-from implicitkit.kernels.basis import AS_THEY_ARE, Ending, Lines, Separable, example_agrees, picture_of
+from implicitkit.kernels.basis import Ending, Lines, Separable, example_agrees, picture_of
 from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, first_failure, launched, triton_there, tuned
 
 MAX_WAVES, MAX_FUNCTIONS = 512, 64
@@ -49,7 +49,7 @@ class GPUBasisKernel:
         latent: Latent,
         axes: Sequence[Tensor],
         cell: Tensor | None,
-        ending: Ending = AS_THEY_ARE,
+        ending: Ending | None = None,
         out: Tensor | None = None,
     ) -> Tensor | None:
         """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run. ``out`` is not used."""
@@ -75,7 +75,9 @@ class GPUBasisKernel:
             pixels = [latent.extra.rows.shape[1], latent.extra.cells[1]]
         make = _waves if form.waves else _products
         made = make(self, values, source, lines, picture, pixels, latent.extra is not None)
-        return ending(values) if made else None
+        if not made:
+            return None
+        return values if ending is None else ending(values)
 
     def _tried(self, waves: bool, lines: Lines, out: Tensor, tiles: int) -> Callable[[], bool | None] | None:
         """What tries the first ``tiles`` shapes; None for a kernel that is on trial itself."""

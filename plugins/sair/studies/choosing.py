@@ -52,6 +52,13 @@ def middle(picture: Tensor, size: int, shrink: bool) -> Tensor:
     return picture[:, top : top + size, left : left + size].expand(3, -1, -1)
 
 
+def gain(gaps: np.ndarray) -> str:
+    """The mean of differences in dB, and how many holes are worse, by how much at most."""
+    return (
+        f"{gaps.mean():+.2f}; {int((gaps < -0.05).sum())} worse by more than 0.05, at most {max(0.0, -gaps.min()):.2f}"
+    )
+
+
 def main() -> None:
     """Print a table for each kind of hole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,7 +72,7 @@ def main() -> None:
     files = picture_files(arguments.folder)[: arguments.pictures]
     for kind in arguments.kinds:
         rows: dict[str, list[float]] = {}
-        seconds, best_solver = 0.0, []
+        seconds = 0.0
         for seed, file in enumerate(files):
             picture = middle(ik.read_image(file), arguments.size, arguments.whole)
             mask = hole(kind, tuple(picture.shape[1:]), seed)  # type: ignore[arg-type]
@@ -81,13 +88,14 @@ def main() -> None:
             for name, answer in found.items():
                 error = (answer - picture)[:, mask[0] > 0.5].double().square().mean()
                 rows.setdefault(name, []).append(-10 * float(error.clamp(min=1e-10).log10()))
-            best_solver.append(max(rows[name][-1] for name in CANDIDATES))
-        print(f"\n| {kind}, {len(files)} holes, {seconds / len(files):.1f} s a choice | dB | minus the better solver |")
-        print("|---|---|---|")
+        rivals = {"the better solver": np.max([rows[name] for name in CANDIDATES], axis=0)}
+        rivals |= {name: np.array(rows[name]) for name in CANDIDATES}
+        heads = " | ".join(f"minus {name}" for name in rivals)
+        print(f"\n| {kind}, {len(files)} holes, {seconds / len(files):.1f} s a choice | dB | {heads} |")
+        print("|---|" + "---|" * (1 + len(rivals)))
         for name, values in rows.items():
-            gaps = np.array(values) - np.array(best_solver)
-            worse = f"{int((gaps < -0.05).sum())} worse by more than 0.05, at most {max(0.0, -gaps.min()):.2f}"
-            print(f"| {name} | {np.mean(values):.2f} | {gaps.mean():+.2f}; {worse} |", flush=True)
+            beside = " | ".join(gain(np.array(values) - rival) for rival in rivals.values())
+            print(f"| {name} | {np.mean(values):.2f} | {beside} |", flush=True)
 
 
 if __name__ == "__main__":
