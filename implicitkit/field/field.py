@@ -247,7 +247,7 @@ class Field:
         block: int | None = None,
         options: Options = None,
     ) -> Iterator[tuple[Window, Tensor]]:
-        """Yield the blocks ``(window, values (B, out, *window))`` of :meth:`render`, for canvases larger than memory."""
+        """Yield blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than memory."""
         return self._blocks(check_size(size, self.model.ndim), box, cell, clamp, block, options)
 
     def _blocks(
