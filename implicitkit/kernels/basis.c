@@ -54,6 +54,7 @@ struct basis {
     const float *share_y, *share_x;
     const float *constant;           /* (channels,), added */
     float *out;                      /* (batch, channels, ny, nx), each line in one piece */
+    union room *rooms;               /* one for each thread; stacks may be small */
 };
 
 /* Where the pixels of a strip read the picture. */
@@ -505,21 +506,24 @@ struct work {
     const struct basis *e;
     int64_t lines, shares; /* of a share; of the whole */
     atomic_llong next;     /* share to be taken: a thread that is held up leaves the rest to the others */
+    atomic_llong seated;   /* threads that have a room */
+};
+
+union room {
+    struct products products;
+    struct waves waves;
 };
 
 static void take_shares(void *argument) {
     struct work *work = argument;
     const struct basis *e = work->e;
     const int64_t of_a_picture = work->shares / e->batch;
-    union {
-        struct products products;
-        struct waves waves;
-    } memory __attribute__((aligned(LINE))); /* or each vector of it would lie in two lines of the cache */
+    union room *room = e->rooms + atomic_fetch_add(&work->seated, 1);
     for (int64_t taken; (taken = atomic_fetch_add(&work->next, 1)) < work->shares;) {
         const int64_t first = taken % of_a_picture * work->lines, end = first + work->lines;
         const int64_t b = taken / of_a_picture, last = end < e->ny ? end : e->ny;
-        if (e->waves) lines_of_waves(e, &memory.waves, b, first, last);
-        else lines_of_products(e, &memory.products, b, first, last);
+        if (e->waves) lines_of_waves(e, &room->waves, b, first, last);
+        else lines_of_products(e, &room->products, b, first, last);
     }
 #if defined(__AVX512F__)
     _mm_sfence(); /* what did not go through caches is there before others are told */
@@ -530,11 +534,13 @@ void run(struct basis *e, int64_t threads) {
     find_groups(e);
     int64_t lines = (e->ny + SHARES * threads - 1) / (SHARES * threads);
     lines = (lines + LEAST_LINES - 1) / LEAST_LINES * LEAST_LINES; /* at many magnifications, whole rows of cells */
-    struct work work = {e, lines, (e->ny + lines - 1) / lines * e->batch, 0};
+    struct work work = {e, lines, (e->ny + lines - 1) / lines * e->batch, 0, 0};
     in_parallel(take_shares, &work, threads < work.shares ? threads : work.shares);
 }
 
-/* What the caller has to know: the lanes, the most functions (padded), the most channels, the struct's size. */
+/* What the caller has to know: the lanes, the most functions (padded), the most channels, the sizes of the struct and of a
+ * room. */
 void about(int64_t *answer) {
-    answer[0] = LANES, answer[1] = MAX_PADDED, answer[2] = MAX_CHANNELS, answer[3] = sizeof(struct basis);
+    answer[0] = LANES, answer[1] = MAX_PADDED, answer[2] = MAX_CHANNELS;
+    answer[3] = sizeof(struct basis), answer[4] = sizeof(union room);
 }

@@ -35,7 +35,7 @@ NUMBERS = (
 )
 POINTERS = (
     *("column", "first", "start", "nth", "cell_y", "cell_x", "along_y", "along_x", "rows"),
-    *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out"),
+    *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out", "rooms"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
 PASSING = 1 << 23  # bytes of a result that is more than usual caches keep for who reads it next
@@ -136,6 +136,7 @@ class BasisKernel:
     lanes: int
     max_functions: int
     max_channels: int
+    room: int  # bytes that each thread works in
 
     def grid(
         self,
@@ -166,9 +167,14 @@ class BasisKernel:
         else:
             along_y, along_x = lines.along[0], lines.along[1].transpose(-2, -1)
         height, width = (len(axis) for axis in axes)
+        each = functions * (1 + channels if form.waves else channels * functions)
         picture = None if latent.extra is None else latent.extra.rows
+        known = picture is None or (picture.shape[0], picture.shape[2]) == (len(rows), channels)
+        if rows.shape[2] != each or not known:
+            return None
         ending = Ending() if ending is None else ending
-        if out is None or not _may_hold(out, (rows, picture)):
+        given = out
+        if out is None or out.shape != (len(rows), channels, height, width) or not _may_hold(out, (rows, picture)):
             out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
@@ -208,7 +214,10 @@ class BasisKernel:
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
 
         threads = max(1, min(torch.get_num_threads(), out.numel() // channels // LEAST_PIXELS))
-        self._call(_Basis(**numbers, **pointers), threads)
+        rooms = torch.empty(threads * self.room, dtype=torch.uint8, device="cpu")
+        self._call(_Basis(**numbers, **pointers, rooms=rooms.data_ptr()), threads)
+        if out is given and not out.is_inference():
+            torch.autograd.graph.increment_version(out)  # as any operation in place does
         return out
 
     def _call(self, task: _Basis, threads: int) -> None:
@@ -220,7 +229,8 @@ def _may_hold(out: Tensor, read: Sequence[Tensor | None]) -> bool:
     """Whether the kernel may write to ``out`` while it reads the others."""
     store = out.untyped_storage().data_ptr()
     apart = all(tensor is None or tensor.untyped_storage().data_ptr() != store for tensor in read)
-    return apart and out.dtype == torch.float32 and out.device.type == "cpu" and out.stride(-1) == 1
+    plain = out.dtype == torch.float32 and out.device.type == "cpu" and out.stride(-1) == 1 and not out.is_neg()
+    return apart and plain
 
 
 def picture_of(
@@ -231,7 +241,7 @@ def picture_of(
     for x, e, n, stored, origin in zip(axes, extent, picture.grid, picture.cells, picture.origin, strict=True):
         if decoder.skip == "nearest":
             cell = nearest_index(x, e, ties=decoder.ties).clamp(max=n - 1).expand(2, -1)
-            share = torch.stack([torch.ones_like(x), torch.zeros_like(x)])
+            share = torch.full((2, len(x)), 0.5, device=x.device)  # of the same pixel
         else:
             near = axis_linear(x, e, n)
             cell, share = near.cell, near.weight
@@ -268,15 +278,15 @@ def _kernel() -> BasisKernel | None:
     built = None if os.environ.get("IMPLICITKIT_KERNELS", "1") == "0" else library(SOURCE)
     if built is None:
         return None
-    about = (ctypes.c_int64 * 4)()
+    about = (ctypes.c_int64 * 5)()
     try:
         built.functions.about(about)
     except AttributeError:  # another library under this name
         return None
-    lanes, most_functions, most_channels, size = about
+    lanes, most_functions, most_channels, size, room = about
     if size != ctypes.sizeof(_Basis):
         return None
-    kernel = BasisKernel(built.functions, lanes, most_functions, most_channels)
+    kernel = BasisKernel(built.functions, lanes, most_functions, most_channels, room)
     return kernel if agrees(kernel) else None
 
 

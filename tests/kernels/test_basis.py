@@ -1,5 +1,8 @@
 """The kernel of basis decoders against the plain path, and when it steps aside."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -105,11 +108,52 @@ def test_limits_values() -> None:
     assert float(values.min()) == 0 and float(values.max()) == 1
 
 
-def test_a_canvas_that_is_the_picture_itself() -> None:
-    picture = torch.rand(1, 3, 8, 10).contiguous(memory_format=torch.channels_last)
-    field = model(DECODERS[1]).encode(picture)
-    expected = field.render((8, 10))
-    assert torch.equal(field.render((8, 10), out=picture), expected)
+@torch.no_grad()
+def test_a_canvas_that_the_latent_lies_in() -> None:
+    field = model(DECODERS[1]).encode(torch.rand(3, 8, 10))
+    latent, lines, cell = field._latents.whole, axes((8, 10)), cell_size((8, 10))[None, None]
+    expected = evaluate.query_grid(field.model.decoder, latent, lines, cell, {})
+    out = latent.extra.rows.view(1, 3, 8, 10)  # numbers that are read until the end
+    found = evaluate.query_grid(field.model.decoder, latent, lines, cell, {}, out=out)
+    assert found is not out and torch.equal(found, expected)
+
+
+def test_autograd_sees_what_was_written() -> None:
+    field, weight, canvas = (
+        model(DECODERS[1]).encode(torch.rand(3, 8, 8)),
+        torch.ones(3, 16, 16),
+        torch.zeros(3, 16, 16),
+    )
+    loss = (weight.requires_grad_() * canvas).sum()
+    field.render((16, 16), out=canvas)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    with torch.inference_mode():
+        field.render((16, 16), out=torch.empty(3, 16, 16))
+
+
+def test_numbers_that_do_not_fit_are_left_to_the_plain_path() -> None:
+    field = model(DECODERS[1]).encode(torch.rand(2, 3, 8, 10))
+    latent, lines = field._latents.whole, axes((8, 10))
+    form, kernel = form_of(field.model.decoder), basis_kernel()
+    short = replace(latent, features=replace(latent.features, rows=latent.features.rows[..., :10]))
+    alone = replace(latent, extra=replace(latent.extra, rows=latent.extra.rows[:1]))
+    for wrong in (short, alone):
+        assert kernel.grid(form, field.model.decoder, wrong, lines, None) is None
+    out = torch.zeros(2, 3, 4, 4)
+    assert kernel.grid(form, field.model.decoder, latent, lines, None, out=out) is not out and not bool(out.any())
+
+
+def test_a_thread_with_a_small_stack() -> None:
+    field, found = model(DECODERS[4]).encode(torch.rand(3, 8, 8)), []
+    before = threading.stack_size(1 << 17)
+    try:
+        thread = threading.Thread(target=lambda: found.append(field.render((16, 16))))
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert len(found) == 1
 
 
 def test_what_is_not_a_number_stays() -> None:
@@ -188,7 +232,7 @@ def test_the_kernel_is_tried_before_it_is_used() -> None:
         def run(self, task: object, threads: object) -> None:
             """Leave the output as it is."""
 
-    assert not agrees(BasisKernel(Wrong(), kernel.lanes, kernel.max_functions, kernel.max_channels))
+    assert not agrees(replace(kernel, functions=Wrong()))
 
 
 def test_forms() -> None:

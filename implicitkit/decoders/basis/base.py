@@ -27,7 +27,7 @@ from implicitkit.decoders.skip import picture_rows, read_linear
 from implicitkit.encoders.base import Features
 
 PictureSkip = Literal["nearest", "bilinear", "none"]
-SAME_OFFSET = 1e-6  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
+SAME_OFFSET = 2e-7  # offsets as near as rounding makes equal ones, in half cells, per cell of an axis
 
 
 class BasisDecoder(Decoder):
