@@ -33,7 +33,7 @@ def pixel_centres(n: int, lo: float = -1.0, hi: float = 1.0, *, device: torch.de
     tensor([-0.7500, -0.2500,  0.2500,  0.7500])
     """
     exact = device if torch.device(device or "cpu").type == "cuda" else None  # not every kind of device has float64
-    steps = 2 * torch.arange(n, dtype=torch.float64, device=exact) + 1
+    steps = torch.arange(1, 2 * n, 2, dtype=torch.float64, device=exact)
     return (lo + (hi - lo) * steps / (2 * n)).to(torch.float32).to(device)
 
 

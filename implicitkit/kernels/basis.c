@@ -420,7 +420,7 @@ INLINE void sum_waves(const struct basis *e, const struct turned *cells, ints wh
     UNROLLED for (int l = 0; l < lines; l++)
         UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
     for (int64_t k = 0; k < n; k++, cells++, along += next, lifts += 2 * lines, ahead.at += ahead.each) {
-        __builtin_prefetch(ahead.at), __builtin_prefetch(ahead.at + LINE);
+        __builtin_prefetch(ahead.at);
         const vec sine = pick(cells->sine, which), cosine = pick(cells->cosine, which);
         const vec x = load(along), z = load(along + n * next);
         const vec s = sine * x + cosine * z, t = cosine * x - sine * z;
@@ -491,9 +491,9 @@ static void lines_of_waves(const struct basis *e, struct waves *s, int64_t b, in
             const int64_t *columns = e->column + e->first[group], taken = e->first[group + 1] - e->first[group];
             turn_cells(e, b, y, columns, taken, s->cells);
             const char *next = line + (columns[taken - 1] + 1) * bytes; /* behind the last: no matter */
-            const int64_t left = e->start[group], right = e->start[group + 1], share = 2 * LINE * e->functions;
+            const int64_t left = e->start[group], right = e->start[group + 1], share = LINE * e->functions;
             for (int64_t x = left, fetched = 0; x < right; x += LANES, fetched += share) {
-                const struct fetched ahead = {next + fetched, fetched < taken * bytes ? 2 * LINE : 0};
+                const struct fetched ahead = {next + fetched, fetched < taken * bytes ? LINE : 0};
                 strip_of_waves(e, s, b, y, end, x, right - x < LANES ? right - x : LANES, ahead);
             }
         }
