@@ -217,14 +217,31 @@ INLINE vec pick(vec from, ints which) {
 #endif
 }
 
-/* A square of four numbers from each of four rows, with rows and columns exchanged. */
-INLINE void turn_square(const float *const *rows, int64_t from, float *to, int64_t stride) {
-    four a[4];
-    UNROLLED for (int i = 0; i < 4; i++) a[i] = *(const four *)(rows[i] + from);
-    const four ab = SHUFFLE(a[0], a[1], 0, 4, 1, 5), cd = SHUFFLE(a[2], a[3], 0, 4, 1, 5);
-    const four ef = SHUFFLE(a[0], a[1], 2, 6, 3, 7), gh = SHUFFLE(a[2], a[3], 2, 6, 3, 7);
-    *(four *)to = SHUFFLE(ab, cd, 0, 1, 4, 5), *(four *)(to + stride) = SHUFFLE(ab, cd, 2, 3, 6, 7);
-    *(four *)(to + 2 * stride) = SHUFFLE(ef, gh, 0, 1, 4, 5), *(four *)(to + 3 * stride) = SHUFFLE(ef, gh, 2, 3, 6, 7);
+/* Four numbers from each of LANES rows, with rows and columns exchanged: four vectors, stride numbers apart. */
+INLINE void turn(const float *const *rows, int64_t from, float *to, int64_t stride) {
+#if defined(__AVX512F__)
+    __m512 z[4];
+    UNROLLED for (int i = 0; i < 4; i++) { /* row i, and those four, eight and twelve below it */
+        z[i] = _mm512_castps128_ps512(_mm_loadu_ps(rows[i] + from));
+        z[i] = _mm512_insertf32x4(z[i], _mm_loadu_ps(rows[i + 4] + from), 1);
+        z[i] = _mm512_insertf32x4(z[i], _mm_loadu_ps(rows[i + 8] + from), 2);
+        z[i] = _mm512_insertf32x4(z[i], _mm_loadu_ps(rows[i + 12] + from), 3);
+    }
+    const __m512d ab = (__m512d)_mm512_unpacklo_ps(z[0], z[1]), cd = (__m512d)_mm512_unpacklo_ps(z[2], z[3]);
+    const __m512d ef = (__m512d)_mm512_unpackhi_ps(z[0], z[1]), gh = (__m512d)_mm512_unpackhi_ps(z[2], z[3]);
+    *(vec *)to = (vec)_mm512_unpacklo_pd(ab, cd), *(vec *)(to + stride) = (vec)_mm512_unpackhi_pd(ab, cd);
+    *(vec *)(to + 2 * stride) = (vec)_mm512_unpacklo_pd(ef, gh), *(vec *)(to + 3 * stride) = (vec)_mm512_unpackhi_pd(ef, gh);
+#else
+    UNROLLED for (int i = 0; i < LANES; i += 4) {
+        four a[4];
+        UNROLLED for (int k = 0; k < 4; k++) a[k] = *(const four *)(rows[i + k] + from);
+        const four ab = SHUFFLE(a[0], a[1], 0, 4, 1, 5), cd = SHUFFLE(a[2], a[3], 0, 4, 1, 5);
+        const four ef = SHUFFLE(a[0], a[1], 2, 6, 3, 7), gh = SHUFFLE(a[2], a[3], 2, 6, 3, 7);
+        *(four *)(to + i) = SHUFFLE(ab, cd, 0, 1, 4, 5), *(four *)(to + stride + i) = SHUFFLE(ab, cd, 2, 3, 6, 7);
+        *(four *)(to + 2 * stride + i) = SHUFFLE(ef, gh, 0, 1, 4, 5);
+        *(four *)(to + 3 * stride + i) = SHUFFLE(ef, gh, 2, 3, 6, 7);
+    }
+#endif
 }
 
 /* ---- products ---- */
@@ -301,10 +318,7 @@ static void join_group(const struct basis *e, struct products *s, int64_t b, int
     }
     const int64_t all = lines * e->channels;
     for (int64_t of = 0; of < all; of++)
-        for (int64_t k = 0; k < n; k += 4) {
-            float *to = (float *)(s->joined + k * all + of);
-            UNROLLED for (int i = 0; i < LANES; i += 4) turn_square(made + i, of * e->padded + k, to + i, all * LANES);
-        }
+        for (int64_t k = 0; k < n; k += 4) turn(made, of * e->padded + k, (float *)(s->joined + k * all + of), all * LANES);
 }
 
 /* LANES pixels of some lines, of some of the channels; which: their cells on either side, in the group. */
@@ -396,9 +410,7 @@ INLINE void turn_cells(const struct basis *e, int64_t b, int64_t y, const int64_
                 *(vec *)copied[i] = e->narrow ? load_narrow((const uint16_t *)e->rows + at[i] + from, n - k)
                                               : load_some((const float *)e->rows + at[i] + from, n - k);
             float *own = (float *)(part ? &to[k].amplitude[part - 1] : &to[k].sine);
-            UNROLLED for (int i = 0; i < LANES; i += 4)
-                UNROLLED for (int j = 0; j < LANES; j += 4)
-                    turn_square(rows + i, direct ? from + j : j, own + j * stride + i, stride);
+            UNROLLED for (int j = 0; j < LANES; j += 4) turn(rows, direct ? from + j : j, own + j * stride, stride);
         }
     for (int64_t k = 0; k < n; k++) sine_and_cosine(to[k].sine, &to[k].sine, &to[k].cosine);
 }
