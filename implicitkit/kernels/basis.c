@@ -45,8 +45,10 @@ struct basis {
     int64_t *start;                  /* (nx + 1,), a group's first pixel */
     int32_t *nth;                    /* (sides, nx + LANES), which column of its group a pixel reads */
     const int64_t *cell_y, *cell_x;  /* (sides, ny), (sides, nx) */
-    const float *along_y;            /* (sides, ny, functions); waves: (ny, functions, 2), cosines and sines */
-    const float *along_x;            /* (sides, functions, nx + LANES); waves: (2, functions, nx + LANES) */
+    const float *along_y;            /* (sides, ny, functions); waves: angles */
+    const float *along_x;            /* (sides, functions, nx + LANES); waves: angles */
+    const float *factor;             /* waves: (functions,), of the waves; or NULL */
+    float *turned;                   /* waves: (2, functions, nx + LANES), cosines and sines along x, times the factor */
     const void *rows;                /* (batch, cells, channels * functions^2); waves: ((1 + channels) * functions): the
                                         phases, then the amplitudes channel by channel */
     const float *picture;            /* (batch, pixels, channels), added; or NULL */
@@ -422,12 +424,25 @@ struct fetched {
     int64_t each;
 };
 
+/* The cosines and sines along x. */
+static void turn_columns(const struct basis *e) {
+    const int64_t next = e->nx + LANES;
+    for (int64_t k = 0; k < e->functions; k++)
+        for (int64_t x = 0; x < e->nx; x += LANES) {
+            const vec factor = splat(e->factor ? e->factor[k] : 1);
+            vec sine, cosine;
+            sine_and_cosine(load(e->along_x + k * next + x), &sine, &cosine);
+            *(vec *)(e->turned + k * next + x) = cosine * factor;
+            *(vec *)(e->turned + (e->functions + k) * next + x) = sine * factor;
+        }
+}
+
 /* LANES pixels of some lines; which: their cells among those turned; lifts: (functions, lines, 2), the lines' cosines and
  * sines. */
 INLINE void sum_waves(const struct basis *e, const struct turned *cells, ints which, int64_t x0, const float *lifts,
                       struct fetched ahead, vec *to, const int lines, const int channels) {
     const int64_t n = e->functions, next = e->nx + LANES;
-    const float *along = e->along_x + x0;
+    const float *along = e->turned + x0;
     vec acc[TOGETHER][MAX_CHANNELS];
     UNROLLED for (int l = 0; l < lines; l++)
         UNROLLED for (int c = 0; c < channels; c++) acc[l][c] = (vec){0};
@@ -488,8 +503,17 @@ static void strip_of_waves(const struct basis *e, const struct waves *s, int64_t
 static void lift(const struct basis *e, float *to, int64_t y, int64_t end) {
     for (int64_t lines; y < end; y += lines) {
         lines = together(end - y);
-        for (int64_t k = 0; k < e->functions; k++)
-            for (int64_t l = 0; l < lines; l++, to += 2) memcpy(to, e->along_y + ((y + l) * e->functions + k) * 2, 8);
+        for (int64_t l = 0; l < lines; l++)
+            for (int64_t k = 0; k < e->functions; k += LANES) {
+                const int64_t left = e->functions - k < LANES ? e->functions - k : LANES;
+                vec sine, cosine;
+                sine_and_cosine(load_some(e->along_y + (y + l) * e->functions + k, left), &sine, &cosine);
+                for (int64_t i = 0; i < left; i++) {
+                    float *own = to + ((k + i) * lines + l) * 2;
+                    own[0] = cosine[i], own[1] = sine[i];
+                }
+            }
+        to += lines * e->functions * 2;
     }
 }
 
@@ -544,6 +568,7 @@ static void take_shares(void *argument) {
 
 void run(struct basis *e, int64_t threads) {
     find_groups(e);
+    if (e->waves) turn_columns(e);
     int64_t lines = (e->ny + SHARES * threads - 1) / (SHARES * threads);
     lines = (lines + LEAST_LINES - 1) / LEAST_LINES * LEAST_LINES; /* at many magnifications, whole rows of cells */
     struct work work = {e, lines, (e->ny + lines - 1) / lines * e->batch, 0, 0};

@@ -34,7 +34,7 @@ NUMBERS = (
     *("cells", "cells_x", "pixels", "pixels_x", "limited", "out_picture", "out_plane", "out_line", "passes", "groups"),
 )
 POINTERS = (
-    *("column", "first", "start", "nth", "cell_y", "cell_x", "along_y", "along_x", "rows"),
+    *("column", "first", "start", "nth", "cell_y", "cell_x", "along_y", "along_x", "factor", "turned", "rows"),
     *("picture", "pixel_y", "pixel_x", "share_y", "share_x", "constant", "out", "rooms"),
 )
 LEAST_PIXELS = 1 << 10  # per thread
@@ -89,14 +89,15 @@ class Lines(NamedTuple):
 
     Attributes:
         cells: ``(sides, n)`` int64, the cells as they are stored.
-        along: with waves ``(1, n, 2, K)``, the cosines and sines of the angles, along x times the factor; otherwise
-            ``(sides, n, K)``, the functions times the side's share. Float32.
+        along: ``(sides, n, K)``, the functions times the side's share; with waves ``(1, n, K)``, the angles. Float32.
         sides: 2 with a local ensemble, else 1.
+        factor: the form's, ``(K,)``; None: nothing.
     """
 
     cells: list[Tensor]
     along: list[Tensor]
     sides: int
+    factor: Tensor | None = None
 
     @classmethod
     def of(
@@ -107,19 +108,22 @@ class Lines(NamedTuple):
         if decoder.average or (form.waves and ensemble):  # a pixel's mean over waves is not
             return None
         near = [axis_neighbours(x, n, ensemble=ensemble, ties=ties) for x, n in zip(axes, source.grid, strict=True)]
-        along = [form.along(k, near[k].offset).float() for k in range(2)]
+        along, factor = [form.along(k, near[k].offset).float() for k in range(2)], None
         if form.waves:
             scaled = in_half_cells(cell, source.grid)
             factor = None if form.factor is None else form.factor(None if scaled is None else scaled[0, 0])
-            along = [torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in along]
-            along[1] = along[1] if factor is None else along[1] * factor
         else:
             along = [part * axis.weight[..., None] for part, axis in zip(along, near, strict=True)]
         cells = [
             (axis.cell - origin).clamp(0, stored - 1).contiguous()
             for axis, stored, origin in zip(near, source.cells, source.origin, strict=True)
         ]
-        return cls(cells, [part.contiguous() for part in along], near[0].cell.shape[0])
+        return cls(cells, [part.contiguous() for part in along], near[0].cell.shape[0], factor)
+
+    def turned(self) -> list[Tensor]:
+        """With waves: the cosines and sines of the angles ``(1, n, 2, K)``, along x times the factor."""
+        y, x = (torch.stack([angle.cos(), angle.sin()], dim=-2) for angle in self.along)
+        return [y, x if self.factor is None else x * self.factor]
 
 
 class _Basis(ctypes.Structure):
@@ -152,6 +156,7 @@ class BasisKernel:
 
         ``out``: where it may write them; what is returned may be another tensor.
         """
+        ending = Ending() if ending is None else ending
         lines = Lines.of(form, decoder, latent, axes, cell)
         source, channels = latent.features, decoder.out_channels
         if lines is None or channels > self.max_channels:
@@ -162,17 +167,17 @@ class BasisKernel:
             return None
         narrow = source.rows.dtype == torch.bfloat16
         rows = (source.rows if narrow else source.rows.float()).contiguous()
-        if form.waves:
-            along_y, along_x = lines.along[0].transpose(-2, -1), lines.along[1][0].permute(1, 2, 0)
-        else:
-            along_y, along_x = lines.along[0], lines.along[1].transpose(-2, -1)
+        along_y, along_x, factor = *lines.along, lines.factor
+        if form.waves and ending.scale != 1:
+            factor = along_x.new_full((functions,), ending.scale) if factor is None else factor * ending.scale
+        elif ending.scale != 1:
+            along_x = along_x * ending.scale
         height, width = (len(axis) for axis in axes)
         each = functions * (1 + channels if form.waves else channels * functions)
         picture = None if latent.extra is None else latent.extra.rows
         known = picture is None or (picture.shape[0], picture.shape[2]) == (len(rows), channels)
         if rows.shape[2] != each or not known:
             return None
-        ending = Ending() if ending is None else ending
         given = out
         if out is None or out.shape != (len(rows), channels, height, width) or not _may_hold(out, (rows, picture)):
             out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
@@ -198,8 +203,10 @@ class BasisKernel:
         tensors: dict[str, Tensor | None] = {
             "cell_y": lines.cells[0],
             "cell_x": lines.cells[1],
-            "along_y": along_y.contiguous(),
-            "along_x": F.pad(along_x if ending.scale == 1 else along_x * ending.scale, (0, self.lanes)),
+            "along_y": along_y,
+            "along_x": F.pad(along_x.transpose(-2, -1), (0, self.lanes)),
+            "factor": None if factor is None else factor.float().contiguous(),
+            "turned": along_x.new_empty(2 * functions * (width + self.lanes)) if form.waves else None,
             "rows": rows,
             "constant": constants([c * ending.scale + ending.shift for c in constant], torch.float32, rows.device),
             "out": out,

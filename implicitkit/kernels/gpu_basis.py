@@ -121,7 +121,7 @@ def _waves(
     functions = lines.along[0].shape[-1]
     group = min(channels, MAX_GROUP)
     padded = _padded(functions)
-    arguments = [out, source.rows.contiguous(), *lines.cells, *lines.along, *picture]
+    arguments = [out, source.rows.contiguous(), *lines.cells, *lines.turned(), *picture]
     sizes = [height, width, source.rows.shape[1], source.cells[1], *pixels]
     options = {"K": functions, "PADDED": padded, "CHANNELS": channels, "GROUP": group, "PICTURE": has_picture}
     groups = -(-channels // group) * batch
