@@ -256,7 +256,7 @@ class Field:
         """:meth:`blocks`; a kernel may write values to their place in ``canvas`` ``(B, out, *size)``."""
         per_axis = axes(size, box, device=self.device)
         default = cell is None
-        cells = self._check_cell(cell_size(size, box, device=self.device) if default else cell, 1)
+        cells = cell_size(size, box, device=self.device)[None, None] if default else self._check_cell(cell, 1)
         if cells is not None and cells.shape[:2] != (1, 1):
             raise ValueError("render takes one cell for the whole grid; call the field at points for one cell each")
 

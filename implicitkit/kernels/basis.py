@@ -22,7 +22,6 @@ from implicitkit.coordinates import nearest_index
 from implicitkit.decoders.base import in_half_cells
 from implicitkit.decoders.basis.base import BasisDecoder, turned_waves
 from implicitkit.decoders.local_ensemble import Latent
-from implicitkit.decoders.mlp import only_values
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import constants
@@ -261,17 +260,6 @@ def picture_of(
         "share_y": shares[0],
         "share_x": shares[1] if scale == 1 else shares[1] * scale,
     }
-
-
-def applies(latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> bool:
-    """Whether the tensors are of a kind that the kernels read: plain, on one device, not float64; one cell for all."""
-    if not isinstance(latent, Latent) or len(axes) != 2 or (cell is not None and cell.shape[:2] != (1, 1)):
-        return False
-    extra = [] if latent.extra is None else [latent.extra.rows]
-    tensors = [latent.features.rows, *axes, *extra, *([] if cell is None else [cell])]
-    device = tensors[0].device
-    plain = all(type(t) is Tensor and t.device == device and t.dtype != torch.float64 for t in tensors)
-    return plain and only_values(*tensors)
 
 
 def basis_kernel() -> BasisKernel | None:

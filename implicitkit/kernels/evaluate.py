@@ -239,13 +239,24 @@ def _by_basis(
     if not isinstance(decoder, BasisDecoder) or not only_values(*decoder.parameters()):
         return None
     form = form_of(decoder)
-    if not isinstance(form, Separable) or not basis.applies(latent, axes, cell):
+    if not isinstance(form, Separable) or not applies(latent, axes, cell):
         return None
     kernel = _basis_kernel_for(latent.features.rows)
     with in_float32(latent.features.rows.device.type):
         if kernel is None:
             return None
         return kernel.grid(form, decoder, latent, [axis.float() for axis in axes], cell, ending, out)
+
+
+def applies(latent: Any, axes: Sequence[Tensor], cell: Tensor | None) -> bool:
+    """Whether the tensors are of a kind that the kernels read: plain, on one device, not float64; one cell for all."""
+    if not isinstance(latent, Latent) or len(axes) != 2 or (cell is not None and cell.shape[:2] != (1, 1)):
+        return False
+    extra = [] if latent.extra is None else [latent.extra.rows]
+    tensors = [latent.features.rows, *axes, *extra, *([] if cell is None else [cell])]
+    device = tensors[0].device
+    plain = all(type(t) is Tensor and t.device == device and t.dtype != torch.float64 for t in tensors)
+    return plain and only_values(*tensors)
 
 
 def _by_kernel(

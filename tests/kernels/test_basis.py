@@ -11,7 +11,7 @@ from implicitkit.coordinates import axes, cell_size
 from implicitkit.decoders.base import Inputs
 from implicitkit.encoders.base import Features
 from implicitkit.kernels import evaluate, plain_path
-from implicitkit.kernels.basis import BasisKernel, Separable, agrees, applies, basis_kernel
+from implicitkit.kernels.basis import BasisKernel, Separable, agrees, basis_kernel
 from implicitkit.kernels.table import form_of
 
 DECODERS = [
@@ -245,7 +245,7 @@ def test_kinds_of_tensors_that_it_reads() -> None:
     decoder = ik.create_decoder("gb_lsr", in_channels=4, order=2)
     latent = decoder.prepare(Features(torch.rand(1, 4, 3, 3), (3, 3)), Inputs(torch.zeros(1, 3, 3, 3)), {})
     lines = [line.detach() for line in axes((4, 4))]
-    assert applies(latent, lines, None) == (type(latent.features.rows) is torch.Tensor)
-    assert not applies(latent, [line.double() for line in lines], None)
-    assert not applies(latent, lines, torch.zeros(1, 5, 2))
-    assert not applies(latent.features, lines, None)
+    assert evaluate.applies(latent, lines, None) == (type(latent.features.rows) is torch.Tensor)
+    assert not evaluate.applies(latent, [line.double() for line in lines], None)
+    assert not evaluate.applies(latent, lines, torch.zeros(1, 5, 2))
+    assert not evaluate.applies(latent.features, lines, None)
