@@ -25,7 +25,7 @@ enum { TOGETHER = 4, LINES = 16 }; /* of waves: lines whose sums stay in registe
 #else
 enum { TOGETHER = 2, LINES = 16 };
 #endif
-enum { SHARES = 8, LEAST_LINES = 16 }; /* a thread's, and lines of one */
+enum { SHARES = 16, LEAST_LINES = 16 }; /* a thread's, and lines of one */
 #define APART __attribute__((noinline)) /* inner loops: the compiler gives them all registers */
 
 /* basis.py has the same fields in the same order. */

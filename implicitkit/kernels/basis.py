@@ -82,6 +82,13 @@ class Ending(NamedTuple):
         values = torch.add(shift, values.float(), alpha=self.scale)
         return values.clamp_(0, 1) if self.limited else values
 
+    def of_plain(self, values: Tensor, out: Tensor | None) -> Tensor:
+        """The same of float32 values without a graph, in ``out`` if that can hold them, else contiguous."""
+        if out is None or (out.shape, out.dtype, out.device) != (values.shape, values.dtype, values.device):
+            out = torch.empty(values.shape, dtype=values.dtype, device=values.device)
+        torch.add(constants(self.shift, values.dtype, values.device), values, alpha=self.scale, out=out)
+        return out.clamp_(0, 1) if self.limited else out
+
 
 class Lines(NamedTuple):
     """What a grid's lines read, per axis (y, x): the form's geometry, shared by all kernels.
@@ -156,8 +163,7 @@ class BasisKernel:
         ``out``: where it may write them; what is returned may be another tensor.
         """
         ending = Ending() if ending is None else ending
-        lines = Lines.of(form, decoder, latent, axes, cell)
-        source, channels = latent.features, decoder.out_channels
+        lines, source, channels = Lines.of(form, decoder, latent, axes, cell), latent.features, decoder.out_channels
         if lines is None or channels > self.max_channels:
             return None
         functions = lines.along[0].shape[-1]
@@ -172,27 +178,25 @@ class BasisKernel:
         elif ending.scale != 1:
             along_x = along_x * ending.scale
         height, width = (len(axis) for axis in axes)
+        shape = (len(rows), channels, height, width)
         each = functions * (1 + channels if form.waves else channels * functions)
         picture = None if latent.extra is None else latent.extra.rows
         known = picture is None or (picture.shape[0], picture.shape[2]) == (len(rows), channels)
         if rows.shape[2] != each or not known:
             return None
         given = out
-        if out is None or out.shape != (len(rows), channels, height, width) or not _may_hold(out, (rows, picture)):
-            out = torch.empty(len(rows), channels, height, width, dtype=torch.float32, device="cpu")
+        if out is None or out.shape != shape or not _may_hold(out, (rows, picture)):
+            out = torch.empty(shape, dtype=torch.float32, device="cpu")
         if not out.numel():
             return out
         constant = (0.0,) * channels if picture is None or form.constant is None else form.constant
         numbers = {
             "waves": form.waves,
             "narrow": narrow,
-            "batch": len(rows),
-            "channels": channels,
             "sides": lines.sides,
             "functions": functions,
             "padded": padded,
-            "ny": height,
-            "nx": width,
+            **dict(zip(("batch", "channels", "ny", "nx"), shape, strict=True)),
             "cells": rows.shape[1],
             "cells_x": source.cells[1],
             "limited": ending.limited,
@@ -207,7 +211,7 @@ class BasisKernel:
             "factor": None if factor is None else factor.float().contiguous(),
             "turned": along_x.new_empty(2 * functions * (width + self.lanes)) if form.waves else None,
             "rows": rows,
-            "constant": constants([c * ending.scale + ending.shift for c in constant], torch.float32, rows.device),
+            "constant": along_y.new_tensor([c * ending.scale + ending.shift for c in constant]),
             "out": out,
             "column": torch.empty(lines.sides * width, dtype=torch.int64, device="cpu"),
             "first": torch.empty(width + 1, dtype=torch.int64, device="cpu"),
@@ -227,16 +231,15 @@ class BasisKernel:
         return out
 
     def _call(self, task: _Basis, threads: int) -> None:
-        """Call ``run``; ctypes releases the GIL meanwhile."""
+        """ctypes releases the GIL meanwhile."""
         self.functions.run(ctypes.byref(task), ctypes.c_int64(threads))
 
 
 def _may_hold(out: Tensor, read: Sequence[Tensor | None]) -> bool:
     """Whether the kernel may write to ``out`` while it reads the others."""
     store = out.untyped_storage().data_ptr()
-    apart = all(tensor is None or tensor.untyped_storage().data_ptr() != store for tensor in read)
     plain = out.dtype == torch.float32 and out.device.type == "cpu" and out.stride(-1) == 1 and not out.is_neg()
-    return apart and plain
+    return plain and all(tensor is None or tensor.untyped_storage().data_ptr() != store for tensor in read)
 
 
 def picture_of(
@@ -247,7 +250,7 @@ def picture_of(
     for x, e, n, stored, origin in zip(axes, extent, picture.grid, picture.cells, picture.origin, strict=True):
         if decoder.skip == "nearest":
             cell = nearest_index(x, e, ties=decoder.ties).clamp(max=n - 1).expand(2, -1)
-            share = torch.full((2, len(x)), 0.5, device=x.device)  # of the same pixel
+            share = x.new_full((2, len(x)), 0.5)  # of the same pixel
         else:
             near = axis_linear(x, e, n)
             cell, share = near.cell, near.weight
@@ -288,10 +291,9 @@ def _kernel() -> BasisKernel | None:
 def agrees(kernel: BasisKernel) -> bool:
     """Whether the kernel computes both forms correctly on a small example; no test has run with this compiler."""
     cases = ((True, False), (False, False), (False, True))
-    lanes = kernel.lanes  # whole vectors of waves, and two groups of cells
-    return all(example_agrees(kernel, *case) for case in cases) and bool(
-        example_agrees(kernel, True, False, functions=lanes, columns=lanes + 2)
-    )
+    n = kernel.lanes  # whole vectors of waves, and two groups of cells
+    large = example_agrees(kernel, True, False, functions=n, columns=n + 2)
+    return bool(large) and all(example_agrees(kernel, *case) for case in cases)
 
 
 def example_agrees(
@@ -309,10 +311,10 @@ def example_agrees(
     device = torch.device(device)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         generator = torch.Generator("cpu").manual_seed(0)  # leave the global generator alone
-        axes = [torch.linspace(-0.9, 0.9, n, device="cpu") for n in (5, 21)]
+        axes = [torch.linspace(-0.9, 0.9, n, dtype=torch.float32, device="cpu") for n in (5, 21)]
         decoder = _Example(waves, ensemble, functions, channels)
         stored = functions * (1 + channels if waves else channels * functions)
-        rows = torch.rand(1, 3 * columns, stored, generator=generator, device="cpu") - 0.5
+        rows = torch.rand(1, 3 * columns, stored, generator=generator, dtype=torch.float32, device="cpu") - 0.5
         grid = (3, columns)
         ours, theirs = (Latent(Rows(r, grid, (0, 0), grid), grid) for r in (rows.to(device), rows))
         form = Separable(waves, decoder.along)
@@ -335,7 +337,7 @@ class _Example(BasisDecoder):
 
     def along(self, axis: int, offset: Tensor) -> Tensor:
         """Both the functions and the angles."""
-        steps = torch.arange(self.count, device=offset.device) * (3 / self.count)
+        steps = torch.arange(self.count, dtype=offset.dtype, device=offset.device) * (3 / self.count)
         return offset[..., None] * (steps + axis) + 1
 
     def opened(self, rows: Tensor) -> Tensor:

@@ -133,23 +133,32 @@ def query_grid(
 
     ``out``: where the values may be written; what is returned may be another tensor.
     """
-    if not holds_hooks(decoder) and (values := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
-        return values
-    values = _query_grid(decoder, latent, axes, cell, conditions)
+    if not holds_hooks(decoder):
+        if (values := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
+            return values
+        if (values := _grid_by_kernel(decoder, latent, axes, cell, conditions)) is not None:
+            return values.contiguous() if ending is None else ending.of_plain(values, out)
+    values = _grid_by_decoder(decoder, latent, axes, cell, conditions)
     return values.float() if ending is None else ending(values)
 
 
-def _query_grid(
+def _grid_by_kernel(
+    decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
+) -> Tensor | None:
+    """``(B, C, *S)``, not contiguous, by a kernel for points; or None."""
+    chosen = _choose(decoder, latent, cell, *axes)
+    if chosen is None:
+        return None
+    flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
+    values = _by_kernel(*chosen, decoder, latent, open_mesh(axes), cell, flat)
+    return None if values is None else values.transpose(1, 2).unflatten(2, [len(axis) for axis in axes])
+
+
+def _grid_by_decoder(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
     if holds_hooks(decoder):
         return decoder(latent, axes, cell, conditions)  # type: ignore[no-any-return]
-    chosen = _choose(decoder, latent, cell, *axes)
-    if chosen is not None:
-        flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
-        values = _by_kernel(*chosen, decoder, latent, open_mesh(axes), cell, flat)
-        if values is not None:
-            return values.transpose(1, 2).reshape(len(values), -1, *(len(axis) for axis in axes))
 
     def plain(span: slice) -> Tensor:
         own = {name: value[:, :, span] for name, value in conditions.items()}

@@ -235,6 +235,18 @@ def test_the_kernel_is_tried_before_it_is_used() -> None:
     assert not agrees(replace(kernel, functions=Wrong()))
 
 
+def test_a_default_dtype_of_float64() -> None:
+    fields = [model(decoder).encode(torch.rand(3, 8, 8)) for decoder in (DECODERS[1], DECODERS[6])]
+    expected = [field.render((16, 20)) for field in fields]
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert agrees(basis_kernel())
+        found = [field.render((16, 20)) for field in fields]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
 def test_forms() -> None:
     for decoder in DECODERS:
         form = form_of(ik.create_decoder({**decoder, "in_channels": 12}))
