@@ -59,9 +59,9 @@ def axis_neighbours(x: Tensor, n: int, *, ensemble: bool = True, ties: Ties = "e
     ([1, 2], [1.0, -1.0])
     """
     x = x.float()
-    shifts = (-1.0 / n + SHIFT_EPS, 1.0 / n + SHIFT_EPS) if ensemble else (0.0,)
+    sides = [x + (SHIFT_EPS - 1.0 / n), x + (SHIFT_EPS + 1.0 / n)] if ensemble else [x]
     limit = 1.0 - SHIFT_EPS
-    index = torch.stack([nearest_index((x + shift).clamp(-limit, limit), n, ties=ties) for shift in shifts])
+    index = torch.stack([nearest_index(side.clamp(-limit, limit), n, ties=ties) for side in sides])
     centres = pixel_centres(n, device=x.device)
     offset = (x - centres[index]) * n
     return AxisNeighbours(index, offset, _shares(offset) if ensemble else torch.ones_like(offset))
