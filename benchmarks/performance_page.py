@@ -67,7 +67,7 @@ is computed per line and column by PyTorch about 1. LMF's multiply-adds are 54 n
 Kernels run on PyTorch's own OpenMP threads: those wait in a loop for some milliseconds after each operation, so that threads beside them would share the cores with them. Where PyTorch brings no
 OpenMP, and in a forked process, the kernel starts its own.
 
-`fast` misses its goal of 36 ns: its encoder's 25.7 thousand multiply-adds per pixel are 119 ns at the rate of bfloat16 products on the first of the two processors above (its 150 ns are four fifths of that rate), and
+`fast` misses its goal of 36 ns: its encoder's 25.7 thousand multiply-adds per pixel are 119 ns at the rate of bfloat16 products on the first of the two processors above (its 157 ns are three quarters of that rate), and
 51 ns on the second. The goal was set for 9.4 thousand.
 
 The plain path does the same with PyTorch's operators, and every other decoder takes it. A block's points are evaluated so many at a time that one layer's values are still in the cache when
