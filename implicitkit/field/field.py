@@ -30,6 +30,7 @@ from implicitkit.images.filling import Fill, fill_holes
 
 Cell = Tensor | float | Sequence[float] | None
 Options = Mapping[str, Any] | None
+Region = Sequence[float] | None
 
 
 class Prediction(NamedTuple):
@@ -248,12 +249,12 @@ class Field:
         options: Options = None,
     ) -> Iterator[tuple[Window, Tensor]]:
         """Yield blocks of :meth:`render`, ``(window, values (B, out, *window))``, for canvases larger than memory."""
-        return self._blocks(check_size(size, self.model.ndim), box, cell, clamp, block, options)
+        return self._blocks(check_size(size, self.model.ndim), box, cell, clamp, block, options, None)
 
     def _blocks(
-        self, size: Size, box: Any, cell: Cell, clamp: bool, block: int | None, options: Options, canvas: Any = None
+        self, size: Size, box: Region, cell: Cell, clamp: bool, block: int | None, options: Options, out: Tensor | None
     ) -> Iterator[tuple[Window, Tensor]]:
-        """:meth:`blocks`; a kernel may write values to their place in ``canvas`` ``(B, out, *size)``."""
+        """:meth:`blocks`; a kernel may write values to their place in ``out`` ``(B, out, *size)``."""
         per_axis = axes(size, box, device=self.device)
         default = cell is None
         cells = cell_size(size, box, device=self.device)[None, None] if default else self._check_cell(cell, 1)
@@ -266,7 +267,7 @@ class Field:
 
         def evaluate(window: Window) -> Tensor:
             with self._modes():
-                place = None if canvas is None else canvas[(slice(None), slice(None), *window)]
+                place = None if out is None else out[(slice(None), slice(None), *window)]
                 return self._on_grid(questions, window, clamp, place)
 
         return in_blocks(evaluate, product(*self._sampler.spans(per_axis)), block, retry=not self.grad)

@@ -14,10 +14,10 @@ from torch import Tensor
 from implicitkit import kernels
 from implicitkit.coordinates import Size
 from implicitkit.decoders.base import Decoder, Question
+from implicitkit.decoders.ending import Ending
 from implicitkit.devices import constants, free_memory
 from implicitkit.field.latents import MAX_CACHED_TILES, Latents
 from implicitkit.field.tiles import Tiling, Window, assembled, in_blocks
-from implicitkit.kernels import Ending
 from implicitkit.kernels.pool import MAX_WORKERS
 
 CPU_BLOCK, GPU_BLOCK = 1 << 13, 1 << 18  # queries per block on the plain path; on a CPU per thread
@@ -35,7 +35,7 @@ class Asked:
     def __init__(self, decoder: Decoder, latents: Latents, question: Question, *, keep: bool) -> None:
         self._decoder, self._latents, self.question, self._keep = decoder, latents, question, keep
         self._begun: OrderedDict[Any, Any] = OrderedDict()
-        self._plain = type(decoder).begin is Decoder.begin
+        self._plain = not _begins(decoder)
 
     def whole(self) -> Any:
         """The begun latent of the whole picture."""
@@ -74,7 +74,6 @@ class Sampler:
         self._decoder, self._latents, self._image = decoder, latents, image
         self._mean, self._std, self._grad = mean, std, grad
         self._size: Size = tuple(image.shape[2:])
-        self._begins = type(decoder).begin is not Decoder.begin
 
     def ask(self, per_axis: Sequence[Tensor], cell: Tensor | None, default: bool, options: Mapping[str, Any]) -> Asked:
         """A question on the grid of ``per_axis``; ``default``: the cell was not given explicitly."""
@@ -165,7 +164,7 @@ class Sampler:
         return max(1, min(limit, free_memory(device) // (each * len(self._image))))
 
     def _asked(self, question: Question, cell: Tensor | None) -> Asked:
-        if self._begins:  # free memory is asked for no other
+        if _begins(self._decoder):  # free memory is asked for no other
             question = replace(question, block=self.block(cell))
         return Asked(self._decoder, self._latents, question, keep=not self._grad)
 
@@ -199,6 +198,11 @@ class Sampler:
         if self._size != extent:
             cell = cell * constants(ratio, torch.float32, cell.device)
         return inside, self._decoder.default_cell(cell, extent) if default else cell
+
+
+def _begins(decoder: Decoder) -> bool:
+    """Whether the decoder computes anything for a question as a whole."""
+    return type(decoder).begin is not Decoder.begin
 
 
 def _part(

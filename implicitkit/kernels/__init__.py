@@ -3,12 +3,11 @@
 Decoders know nothing of kernels. A plugin gives its decoder a kernel with :func:`register_way`.
 """
 
-from implicitkit.kernels.basis import Ending, Separable
+from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.evaluate import plain_path, query, query_grid, renders_at_once, runs_in_large_blocks
 from implicitkit.kernels.table import Modulated, Sums, Waves, linears, modulated, register_way, sums, waves
 
 __all__ = [
-    "Ending",
     "Modulated",
     "Separable",
     "Sums",

@@ -21,9 +21,9 @@
 enum { STRIP = 16, MAX_SIDES = 2, MAX_PADDED = 128, MAX_CHANNELS = 4, MAX_SPAN = 48, LINE = 64 };
 enum { BLOCK = 4, GROUPS = 64 / LANES, AHEAD = 4 }; /* of products: lines, groups at a time, cells to be fetched */
 #if defined(__AVX512F__)
-enum { TOGETHER = 4, LINES = 16 }; /* of waves: lines whose sums stay in registers; for which cells are turned once */
+enum { TOGETHER = 4, RUN = 16 }; /* of waves: lines whose sums stay in registers; for which cells are turned once */
 #else
-enum { TOGETHER = 2, LINES = 16 };
+enum { TOGETHER = 2, RUN = 16 };
 #endif
 enum { SHARES = 16, LEAST_LINES = 16 }; /* a thread's, and lines of one */
 #define APART __attribute__((noinline)) /* inner loops: the compiler gives them all registers */
@@ -378,9 +378,8 @@ static void lines_of_products(const struct basis *e, struct products *s, int64_t
             for (int64_t group = from; group < to; group++) {
                 join_group(e, s, b, y, end - y, group);
                 const int64_t right = e->start[group + 1];
-                for (int64_t x = e->start[group]; x < right; x += LANES) {
+                for (int64_t x = e->start[group]; x < right; x += LANES)
                     strip_of_products(e, s->joined, b, y, end - y, x, right - x < LANES ? right - x : LANES);
-                }
             }
         }
     }
@@ -463,27 +462,28 @@ INLINE void sum_waves(const struct basis *e, const struct turned *cells, ints wh
 }
 
 #define SUMS_OF_WAVES(name, lines, channels)                                                                           \
-    static APART void name##_of_##channels(const struct basis *e, const struct turned *cells, ints which, int64_t x0,  \
+    static APART void name##_##channels(const struct basis *e, const struct turned *cells, ints which, int64_t x0,  \
                                            const float *lifts, struct fetched ahead, vec *to) {                        \
         sum_waves(e, cells, which, x0, lifts, ahead, to, lines, channels);                                             \
     }
-SUMS_OF_WAVES(lines, TOGETHER, 1) SUMS_OF_WAVES(lines, TOGETHER, 2)
-SUMS_OF_WAVES(lines, TOGETHER, 3) SUMS_OF_WAVES(lines, TOGETHER, 4)
-SUMS_OF_WAVES(line, 1, 1) SUMS_OF_WAVES(line, 1, 2) SUMS_OF_WAVES(line, 1, 3) SUMS_OF_WAVES(line, 1, 4)
+SUMS_OF_WAVES(alone, 1, 1) SUMS_OF_WAVES(together, TOGETHER, 1)
+SUMS_OF_WAVES(alone, 1, 2) SUMS_OF_WAVES(together, TOGETHER, 2)
+SUMS_OF_WAVES(alone, 1, 3) SUMS_OF_WAVES(together, TOGETHER, 3)
+SUMS_OF_WAVES(alone, 1, 4) SUMS_OF_WAVES(together, TOGETHER, 4)
 
 static void (*const waves_of[2][MAX_CHANNELS])(const struct basis *, const struct turned *, ints, int64_t, const float *,
                                                struct fetched, vec *) = {
-    {line_of_1, line_of_2, line_of_3, line_of_4},
-    {lines_of_1, lines_of_2, lines_of_3, lines_of_4},
+    {alone_1, alone_2, alone_3, alone_4},
+    {together_1, together_2, together_3, together_4},
 };
 
 struct waves {
     struct turned cells[MAX_PADDED];
-    float lifts[LINES * MAX_PADDED * 2]; /* of some lines after the other, as sum_waves() reads them */
+    float lifts[RUN * MAX_PADDED * 2]; /* of some lines after the other, as sum_waves() reads them */
 };
 
 /* How many of the lines are made at once. */
-INLINE int64_t together(int64_t lines) { return lines >= TOGETHER ? TOGETHER : 1; }
+INLINE int64_t at_once(int64_t lines) { return lines >= TOGETHER ? TOGETHER : 1; }
 
 static void strip_of_waves(const struct basis *e, const struct waves *s, int64_t b, int64_t y, int64_t end, int64_t x0,
                            int64_t count, struct fetched ahead) {
@@ -493,7 +493,7 @@ static void strip_of_waves(const struct basis *e, const struct waves *s, int64_t
     if (e->picture) place_picture(e, &place, x0, count);
     for (int64_t lines; y < end; y += lines, lifts += lines * e->functions * 2, ahead.each = 0) {
         vec sums[TOGETHER * MAX_CHANNELS];
-        lines = together(end - y);
+        lines = at_once(end - y);
         waves_of[lines > 1][e->channels - 1](e, s->cells, which, x0, lifts, ahead, sums);
         for (int64_t l = 0; l < lines; l++) put(e, &place, b, y + l, x0, count, sums + l * MAX_CHANNELS);
     }
@@ -502,7 +502,7 @@ static void strip_of_waves(const struct basis *e, const struct waves *s, int64_t
 /* What some lines are turned by. */
 static void lift(const struct basis *e, float *to, int64_t y, int64_t end) {
     for (int64_t lines; y < end; y += lines) {
-        lines = together(end - y);
+        lines = at_once(end - y);
         for (int64_t l = 0; l < lines; l++)
             for (int64_t k = 0; k < e->functions; k += LANES) {
                 const int64_t left = e->functions - k < LANES ? e->functions - k : LANES;
@@ -520,7 +520,7 @@ static void lift(const struct basis *e, float *to, int64_t y, int64_t end) {
 static void lines_of_waves(const struct basis *e, struct waves *s, int64_t b, int64_t first, int64_t last) {
     const int64_t bytes = (1 + e->channels) * e->functions * (e->narrow ? 2 : 4); /* of a cell */
     for (int64_t y = first, end; y < last; y = end) {
-        end = end_of_run(e, y, last < y + LINES ? last : y + LINES);
+        end = end_of_run(e, y, last < y + RUN ? last : y + RUN);
         lift(e, s->lifts, y, end);
         const char *line = (const char *)e->rows + (b * e->cells + e->cell_y[y] * e->cells_x) * bytes;
         for (int64_t group = 0; group < e->groups; group++) {
@@ -549,6 +549,7 @@ union room {
     struct products products;
     struct waves waves;
 };
+_Static_assert(sizeof(union room) % LINE == 0, "or the vectors of the next room would lie in two lines of the cache each");
 
 static void take_shares(void *argument) {
     struct work *work = argument;

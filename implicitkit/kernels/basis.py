@@ -21,10 +21,10 @@ from torch import Tensor
 from implicitkit.coordinates import nearest_index
 from implicitkit.decoders.base import in_half_cells
 from implicitkit.decoders.basis.base import BasisDecoder, turned_waves
+from implicitkit.decoders.ending import Ending
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.neighbours import axis_linear, axis_neighbours
 from implicitkit.decoders.rows import Rows
-from implicitkit.devices import constants
 from implicitkit.kernels.compiled import ForkSafeLock, library
 
 SOURCE = Path(__file__).with_name("basis.c")
@@ -60,34 +60,6 @@ class Separable:
     along: Callable[[int, Tensor], Tensor]
     factor: Callable[[Tensor | None], Tensor | None] | None = None
     constant: Sequence[float] | None = None
-
-
-class Ending(NamedTuple):
-    """From a decoder's values to what is returned: ``values * scale + shift``, limited to [0, 1] if ``limited``.
-
-    >>> Ending(0.5, 0.5, limited=True)(torch.tensor([-2.0, 0.0, 0.5]))
-    tensor([0.0000, 0.5000, 0.7500])
-    """
-
-    scale: float = 1.0
-    shift: float = 0.0
-    limited: bool = False
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Of ``values``, in a tensor of their own, float32."""
-        if torch.is_grad_enabled():
-            values = values.float() * self.scale + self.shift
-            return values.clamp(0, 1) if self.limited else values
-        shift = constants(self.shift, torch.float32, values.device)
-        values = torch.add(shift, values.float(), alpha=self.scale)
-        return values.clamp_(0, 1) if self.limited else values
-
-    def of_plain(self, values: Tensor, out: Tensor | None) -> Tensor:
-        """The same of float32 values without a graph, in ``out`` if that can hold them, else contiguous."""
-        if out is None or (out.shape, out.dtype, out.device) != (values.shape, values.dtype, values.device):
-            out = torch.empty(values.shape, dtype=values.dtype, device=values.device)
-        torch.add(constants(self.shift, values.dtype, values.device), values, alpha=self.scale, out=out)
-        return out.clamp_(0, 1) if self.limited else out
 
 
 class Lines(NamedTuple):

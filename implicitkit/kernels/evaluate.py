@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from implicitkit.coordinates import open_mesh
 from implicitkit.decoders.base import Decoder, in_float32
 from implicitkit.decoders.basis.base import BasisDecoder
+from implicitkit.decoders.ending import Ending
 from implicitkit.decoders.local_ensemble import Latent, LocalEnsembleDecoder
 from implicitkit.decoders.mlp import holds_hooks, only_values
 from implicitkit.decoders.neighbours import QueryNeighbours
 from implicitkit.decoders.rows import Rows
 from implicitkit.kernels import basis, cpu, gpu, gpu_basis, pool
-from implicitkit.kernels.basis import Ending, Separable
+from implicitkit.kernels.basis import Separable
 from implicitkit.kernels.table import Modulated, Networks, Placed, Sums, form_of
 
 MAX_NARROW_CHANNELS = 16  # values per point; a large block of more takes too much memory
@@ -133,12 +134,14 @@ def query_grid(
 
     ``out``: where the values may be written; what is returned may be another tensor.
     """
-    if not holds_hooks(decoder):
-        if (values := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
-            return values
-        if (values := _grid_by_kernel(decoder, latent, axes, cell, conditions)) is not None:
-            return values.contiguous() if ending is None else ending.of_plain(values, out)
-    values = _grid_by_decoder(decoder, latent, axes, cell, conditions)
+    if holds_hooks(decoder):
+        values: Tensor = decoder(latent, axes, cell, conditions)
+    elif (ended := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
+        return ended
+    elif (found := _grid_by_kernel(decoder, latent, axes, cell, conditions)) is not None:
+        return found.contiguous() if ending is None else ending.into(out, found)
+    else:
+        values = _grid_by_decoder(decoder, latent, axes, cell, conditions)
     return values.float() if ending is None else ending(values)
 
 
@@ -157,8 +160,7 @@ def _grid_by_kernel(
 def _grid_by_decoder(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor:
-    if holds_hooks(decoder):
-        return decoder(latent, axes, cell, conditions)  # type: ignore[no-any-return]
+    """The plain path, on all threads where it may."""
 
     def plain(span: slice) -> Tensor:
         own = {name: value[:, :, span] for name, value in conditions.items()}

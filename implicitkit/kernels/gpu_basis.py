@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from implicitkit.decoders.basis.base import BasisDecoder
+from implicitkit.decoders.ending import Ending
 from implicitkit.decoders.local_ensemble import Latent
 from implicitkit.decoders.rows import Rows
 from implicitkit.devices import constants
-from implicitkit.kernels.basis import Ending, Lines, Separable, example_agrees, picture_of
+from implicitkit.kernels.basis import Lines, Separable, example_agrees, picture_of
 from implicitkit.kernels.gpu import MIN_QUERIES_TO_TUNE, first_failure, launched, triton_there, tuned
 
 MAX_WAVES, MAX_FUNCTIONS = 512, 64
@@ -52,7 +53,10 @@ class GPUBasisKernel:
         ending: Ending | None = None,
         out: Tensor | None = None,
     ) -> Tensor | None:
-        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run. ``out`` is not used."""
+        """``(B, C, H, W)`` float32 on the grid of ``axes``; None where the kernels cannot run.
+
+        ``out``: where it may write them; what is returned may be another tensor.
+        """
         lines = Lines.of(form, decoder, latent, axes, cell)
         if (
             lines is None
@@ -77,7 +81,7 @@ class GPUBasisKernel:
         made = make(self, values, source, lines, picture, pixels, latent.extra is not None)
         if not made:
             return None
-        return values if ending is None else ending(values)
+        return values if ending is None else ending.into(out, values)
 
     def _tried(self, waves: bool, lines: Lines, out: Tensor, tiles: int) -> Callable[[], bool | None] | None:
         """What tries the first ``tiles`` shapes; None for a kernel that is on trial itself."""
