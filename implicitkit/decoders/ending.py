@@ -31,10 +31,10 @@ class Ending(NamedTuple):
         return values.clamp_(0, 1) if self.limited else values
 
     def into(self, out: Tensor | None, values: Tensor) -> Tensor:
-        """The same in one pass, of float32 values of a kernel: in ``out`` if that can hold them, else in a contiguous
+        """The same of float32 values of a kernel: in one pass in ``out`` if that can hold them, else in a contiguous
         tensor.
         """
         if out is None or (out.shape, out.dtype, out.device) != (values.shape, values.dtype, values.device):
-            out = torch.empty(values.shape, dtype=values.dtype, device=values.device)
+            return self(values.contiguous())
         torch.add(constants(self.shift, values.dtype, values.device), values, alpha=self.scale, out=out)
         return out.clamp_(0, 1) if self.limited else out
