@@ -139,7 +139,7 @@ def query_grid(
     elif (ended := _by_basis(decoder, latent, axes, cell, ending, out)) is not None:
         return ended
     elif (found := _grid_by_kernel(decoder, latent, axes, cell, conditions)) is not None:
-        return found.contiguous() if ending is None else ending.into(out, found)
+        return found if ending is None else ending.into(out, found)
     else:
         values = _grid_by_decoder(decoder, latent, axes, cell, conditions)
     return values.float() if ending is None else ending(values)
@@ -148,13 +148,13 @@ def query_grid(
 def _grid_by_kernel(
     decoder: Decoder, latent: Any, axes: Sequence[Tensor], cell: Tensor | None, conditions: Mapping[str, Tensor]
 ) -> Tensor | None:
-    """``(B, C, *S)``, not contiguous, by a kernel for points; or None."""
+    """``(B, C, *S)`` by a kernel for points, or None."""
     chosen = _choose(decoder, latent, cell, *axes)
     if chosen is None:
         return None
     flat = {name: rearrange(value, "b c ... -> (b ...) c") for name, value in conditions.items()}
     values = _by_kernel(*chosen, decoder, latent, open_mesh(axes), cell, flat)
-    return None if values is None else values.transpose(1, 2).unflatten(2, [len(axis) for axis in axes])
+    return None if values is None else values.transpose(1, 2).reshape(len(values), -1, *(len(axis) for axis in axes))
 
 
 def _grid_by_decoder(
