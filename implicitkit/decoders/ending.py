@@ -31,8 +31,8 @@ class Ending(NamedTuple):
         return values.clamp_(0, 1) if self.limited else values
 
     def into(self, out: Tensor | None, values: Tensor) -> Tensor:
-        """The same of float32 values of a kernel: in ``out`` if that can hold them, else in a tensor of their own."""
+        """The same of float32 values that nothing else reads: in ``out`` if that can hold them, else in place."""
         if out is None or (out.shape, out.dtype, out.device) != (values.shape, values.dtype, values.device):
-            return self(values)
+            out = values
         torch.add(constants(self.shift, values.dtype, values.device), values, alpha=self.scale, out=out)
         return out.clamp_(0, 1) if self.limited else out
